@@ -1,0 +1,122 @@
+"""Every error that taskroute raises.
+
+::
+
+    TaskrouteError
+    ├── DefinitionError               something declared in code is wrong; raised where it is declared
+    │   ├── PatternError              a routing pattern, or a key made from one
+    │   ├── TopologyError             a spec, or specs that do not fit together
+    │   ├── HandlerSignatureError     a parameter that nothing can feed
+    │   ├── DuplicateHandlerError     two handlers for exactly the same keys
+    │   ├── AmbiguousHandlerError     two handlers share keys and neither is more specific
+    │   ├── UnknownQueueError         a name that the topology does not have
+    │   ├── UnknownExchangeError      a name that the topology does not have
+    │   ├── BrokerUrlError            a URL that cannot be used
+    │   └── ConfigurationError        an argument of a Worker or Publisher
+    ├── PublishError                  this message was not (or may not have been) accepted
+    │   ├── UnroutableError           no queue was bound for it
+    │   ├── PublishRejectedError      the broker refused it (a full queue, say)
+    │   ├── PublishTimeoutError       written, outcome unknown
+    │   ├── MessageTooLargeError      never written
+    │   └── MessageInvalidError       never written: a body or property that cannot be encoded
+    ├── BrokerError                   the broker or the way to it
+    │   ├── BrokerUnavailableError    not reachable; also: published message never written
+    │   ├── TopologyMismatchError     the broker has something else under that name
+    │   ├── UnsupportedFeatureError   this transport cannot do what a spec asks for
+    │   └── ClosedError               used after it was closed
+    └── ShutdownTimeoutError          a handler or the broker outlived the shutdown deadline
+"""
+
+from __future__ import annotations
+
+
+class TaskrouteError(Exception):
+    """Base of every error of this library."""
+
+
+class DefinitionError(TaskrouteError):
+    """Something declared in code is wrong. Raised where it is declared, before any message."""
+
+
+class PatternError(DefinitionError):
+    """A routing pattern, or a routing key made from one, is not valid."""
+
+
+class TopologyError(DefinitionError):
+    """A spec is wrong, or specs do not fit together."""
+
+
+class HandlerSignatureError(DefinitionError):
+    """A handler has a parameter that nothing can feed."""
+
+
+class DuplicateHandlerError(DefinitionError):
+    """Two handlers of one queue take exactly the same routing keys."""
+
+
+class AmbiguousHandlerError(DefinitionError):
+    """Two handlers share routing keys, and neither is more specific than the other."""
+
+
+class UnknownQueueError(DefinitionError):
+    """The topology has no queue of that name."""
+
+
+class UnknownExchangeError(DefinitionError):
+    """The topology has no exchange of that name."""
+
+
+class BrokerUrlError(DefinitionError):
+    """A broker URL cannot be used."""
+
+
+class ConfigurationError(DefinitionError):
+    """An argument of a Worker, a Publisher or a handler is out of range."""
+
+
+class PublishError(TaskrouteError):
+    """A message was not, or may not have been, accepted by the broker."""
+
+
+class UnroutableError(PublishError):
+    """No queue was bound for the message. The broker has dropped it."""
+
+
+class PublishRejectedError(PublishError):
+    """The broker refused the message: a full queue that rejects, or an internal error of the broker."""
+
+
+class PublishTimeoutError(PublishError):
+    """The message was written and not confirmed in time. Whether the broker has it is unknown."""
+
+
+class MessageTooLargeError(PublishError):
+    """The message is larger than the limit. Nothing was written."""
+
+
+class MessageInvalidError(PublishError):
+    """A body or property cannot be encoded. Nothing was written."""
+
+
+class BrokerError(TaskrouteError):
+    """The broker, or the way to it, does not do what was asked."""
+
+
+class BrokerUnavailableError(BrokerError, PublishError):
+    """The broker cannot be reached. A message that was being published was never written: safe to repeat."""
+
+
+class TopologyMismatchError(BrokerError):
+    """The broker has something else under a declared name, lacks it, or does not let us declare it."""
+
+
+class UnsupportedFeatureError(BrokerError):
+    """The broker behind this URL cannot do what a spec asks for."""
+
+
+class ClosedError(BrokerError):
+    """A Worker or Publisher was used before it was started or after it was closed."""
+
+
+class ShutdownTimeoutError(TaskrouteError):
+    """Something outlived the shutdown deadline; the message says what. Its messages return to their queues."""

@@ -1,0 +1,215 @@
+"""How exchanges choose destinations: one table per exchange type, and the walk from exchange to queues.
+
+The one implementation of RabbitMQ's routing rules here: `Topology.route` and the embedded broker both use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple, Protocol
+
+from taskroute.matcher import Matcher
+
+ExchangeType = Literal["topic", "direct", "fanout", "headers"]
+
+
+class Destination(NamedTuple):
+    """What a binding leads to."""
+
+    kind: Literal["queue", "exchange"]
+    name: str
+
+
+class BindingTable(Protocol):
+    """The bindings of one exchange. A binding is its destination, binding key and arguments together.
+
+    Not synchronized.
+    """
+
+    def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """Add a binding; adding it again changes nothing."""
+
+    def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """Remove a binding, if it is there."""
+
+    def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:
+        """Where a message with these routing keys (`CC` and `BCC` included) and headers goes."""
+
+
+class TopicTable:
+    """Binding keys with wildcards."""
+
+    def __init__(self) -> None:
+        self._matcher: Matcher[tuple[Destination, int]] = Matcher()
+        self._arguments: list[Mapping[str, object]] = []
+
+    def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """File the destination under its binding key."""
+        self._matcher.add(binding_key, (destination, self._number(arguments)))
+
+    def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """Remove it from there."""
+        self._matcher.discard(binding_key, (destination, self._number(arguments)))
+
+    def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
+        """Destinations of every binding key that matches one of the routing keys."""
+        return {destination for key in routing_keys for destination, _ in self._matcher.matches(key)}
+
+    def _number(self, arguments: Mapping[str, object]) -> int:
+        # Bindings that differ only in arguments are different bindings; arguments are not hashable.
+        if arguments not in self._arguments:
+            self._arguments.append(arguments)
+        return self._arguments.index(arguments)
+
+
+class DirectTable:
+    """Binding keys compared as they are."""
+
+    def __init__(self) -> None:
+        self._bindings: dict[str, list[tuple[Destination, Mapping[str, object]]]] = {}
+
+    def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """File the destination under its binding key."""
+        bindings = self._bindings.setdefault(binding_key, [])
+        if (destination, arguments) not in bindings:
+            bindings.append((destination, arguments))
+
+    def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """Remove it from there."""
+        bindings = self._bindings.get(binding_key, [])
+        if (destination, arguments) in bindings:
+            bindings.remove((destination, arguments))
+        if not bindings:
+            self._bindings.pop(binding_key, None)
+
+    def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
+        """Destinations filed under exactly one of the routing keys."""
+        return {destination for key in routing_keys for destination, _ in self._bindings.get(key, ())}
+
+
+class _ListTable:
+    def __init__(self) -> None:
+        self._bindings: list[tuple[Destination, str, Mapping[str, object]]] = []
+
+    def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """Add the binding."""
+        if (destination, binding_key, arguments) not in self._bindings:
+            self._bindings.append((destination, binding_key, arguments))
+
+    def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """Remove the binding."""
+        if (destination, binding_key, arguments) in self._bindings:
+            self._bindings.remove((destination, binding_key, arguments))
+
+
+class FanoutTable(_ListTable):
+    """Every destination, always."""
+
+    def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
+        """Every destination."""
+        return {destination for destination, _, _ in self._bindings}
+
+
+class HeadersTable(_ListTable):
+    """Header values, by `headers_match`."""
+
+    def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
+        """Destinations of the bindings whose arguments match the headers."""
+        return {destination for destination, _, arguments in self._bindings if headers_match(arguments, headers)}
+
+
+_TABLES: Mapping[str, type[TopicTable | DirectTable | FanoutTable | HeadersTable]] = {
+    "topic": TopicTable,
+    "direct": DirectTable,
+    "fanout": FanoutTable,
+    "headers": HeadersTable,
+}
+
+
+def binding_table(exchange_type: ExchangeType) -> BindingTable:
+    """Return an empty table for an exchange of this type."""
+    return _TABLES[exchange_type]()
+
+
+def headers_match(arguments: Mapping[str, object], headers: Mapping[str, object]) -> bool:
+    """Whether a message's headers match a binding of a headers exchange.
+
+    RabbitMQ's rules: names that start with ``x-`` do not count, unless ``x-match`` is ``all-with-x`` or
+    ``any-with-x`` (``x-match`` itself never does); an empty set matches everything with ``all`` and nothing with
+    ``any``; a None asks for presence only; a bool is never equal to a number.
+
+    >>> headers_match({"x-match": "any", "format": "pdf", "type": "log"}, {"format": "pdf"})
+    True
+    """
+    kind = arguments.get("x-match", "all")
+    with_x = kind in ("all-with-x", "any-with-x")
+    tests = (
+        name in headers and _equal(value, headers[name])
+        for name, value in arguments.items()
+        if name != "x-match" and (with_x or not name.startswith("x-"))
+    )
+    return any(tests) if kind in ("any", "any-with-x") else all(tests)
+
+
+def _equal(wanted: object, actual: object) -> bool:
+    if wanted is None:
+        return True
+    if isinstance(wanted, bool) or isinstance(actual, bool):
+        return wanted is actual
+    return wanted == actual
+
+
+class RoutedExchange(Protocol):
+    """What the walk needs of an exchange."""
+
+    @property
+    def table(self) -> BindingTable:
+        """Its bindings."""
+
+    @property
+    def alternate(self) -> str | None:
+        """The exchange that takes what none of its bindings does."""
+
+
+def reachable_queues(
+    exchange: str,
+    routing_keys: Iterable[str],
+    headers: Mapping[str, object],
+    exchanges: Mapping[str, RoutedExchange],
+) -> set[str]:
+    """Names of the queues that a message published to `exchange` reaches, as the broker walks.
+
+    Each exchange is visited once, so cycles end. An exchange none of whose bindings match passes the message to
+    its alternate exchange. An exchange that does not exist is passed over.
+    """
+    keys = tuple(routing_keys)
+    queues: set[str] = set()
+    seen = {exchange}
+    pending = [exchange]
+    while pending:
+        current = exchanges.get(pending.pop())
+        if current is None:
+            continue
+        found = current.table.destinations(keys, headers)
+        queues.update(name for kind, name in found if kind == "queue")
+        onward = {name for kind, name in found if kind == "exchange"}
+        if not found and current.alternate is not None:
+            onward = {current.alternate}
+        pending += onward - seen
+        seen |= onward
+    return queues
+
+
+def all_routing_keys(routing_key: str, headers: Mapping[str, object]) -> tuple[str, ...]:
+    """The message's routing key and those of its ``CC`` and ``BCC`` headers.
+
+    Raises:
+        ValueError: ``CC`` or ``BCC`` is not a list of str; the broker closes the channel then (406).
+    """
+    keys = [routing_key]
+    for name in ("CC", "BCC"):
+        extra = headers.get(name, ())
+        if not isinstance(extra, list | tuple) or not all(isinstance(key, str) for key in extra):
+            raise ValueError(f"the header {name} is a list of routing keys (str)")
+        keys += extra
+    return tuple(keys)
