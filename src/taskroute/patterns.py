@@ -171,17 +171,25 @@ class RoutingPattern:
 
 
 def check_key(key: object, what: str, error: type[Exception]) -> None:
-    """Raise `error` unless `key` is a str that AMQP can carry: at most 255 bytes, no control characters."""
+    """Raise `error` unless `key` is a str that AMQP can carry; see `key_problem`."""
+    problem = key_problem(key, what)
+    if problem is not None:
+        raise error(problem)
+
+
+def key_problem(key: object, what: str) -> str | None:
+    """Why `key` cannot be a short string of AMQP (at most 255 bytes, no control characters), or None if it can."""
     if not isinstance(key, str):
-        raise error(f"a {what} is a str, not {type(key).__name__}")
+        return f"a {what} is a str, not {type(key).__name__}"
     try:
         size = len(key.encode())
     except UnicodeEncodeError:
-        raise error(f"the {what} {shorten(key)} cannot be encoded as UTF-8") from None
+        return f"the {what} {shorten(key)} cannot be encoded as UTF-8"
     if size > MAX_KEY_BYTES:
-        raise error(f"the {what} {shorten(key)} has {size} bytes; AMQP allows {MAX_KEY_BYTES}")
+        return f"the {what} {shorten(key)} has {size} bytes; AMQP allows {MAX_KEY_BYTES}"
     if _CONTROL.search(key):
-        raise error(f"the {what} {shorten(key)} contains a control character")
+        return f"the {what} {shorten(key)} contains a control character"
+    return None
 
 
 def shorten(text: str, limit: int = 80) -> str:
@@ -190,7 +198,7 @@ def shorten(text: str, limit: int = 80) -> str:
 
 
 def _parse_word(word: str, template: str) -> tuple[str, str | None]:
-    """``"{action}"`` -> ``("*", "action")``, ``"{path:#}"`` -> ``("#", "path")``, ``"video"`` -> ``("video", None)``."""
+    """Token and capture name: ``"{path:#}"`` -> ``("#", "path")``, ``"video"`` -> ``("video", None)``."""
     capture = _CAPTURE.fullmatch(word)
     if capture:
         name = capture[1]

@@ -1,0 +1,69 @@
+"""How the handling of a message ended, and what a handler raises to say so itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+Reason = Literal[
+    "handler_error",
+    "handler_timeout",
+    "rejected",
+    "retry_unavailable",
+    "invalid_body",
+    "invalid_key",
+    "invalid_header",
+    "unsupported_content",
+    "no_handler",
+    "too_large",
+]
+"""Why a message was dead-lettered: the header ``x-taskroute-reason``."""
+
+
+class Reject(Exception):  # noqa: N818 - a verdict, not an error
+    """Raise in a handler to dead-letter the message at once, whatever the retry policy says.
+
+    Example:
+        >>> raise Reject("unknown customer")
+        Traceback (most recent call last):
+        taskroute.outcome.Reject: unknown customer
+    """
+
+
+class Retry(Exception):  # noqa: N818 - a verdict, not an error
+    """Raise in a handler to ask for another attempt, which counts like any other.
+
+    Args:
+        delay: seconds or a timedelta; the next longer wait queue of the queue's policy is taken, else the
+            longest. Left out: the delay that is next by the policy.
+    """
+
+    def __init__(self, reason: str = "", *, delay: float | timedelta | None = None) -> None:
+        super().__init__(reason)
+        self.delay = timedelta(seconds=delay) if isinstance(delay, int | float) else delay
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """The handler returned: the message can be acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The message was not handled.
+
+    `error` names types and fields, never values: it goes to a header and to the log. `retryable` is False where
+    another attempt would end the same way. `delays` are those of the handler, where it named its own.
+    """
+
+    reason: Reason
+    error: str
+    retryable: bool = False
+    delay: timedelta | None = None
+    delays: tuple[timedelta, ...] | None = None
+
+
+Outcome = Handled | Failed
+
+HANDLED = Handled()

@@ -1,0 +1,699 @@
+"""Topology: exchanges, queues and bindings as frozen data, and where a message goes.
+
+Nothing here talks to a broker. A spec refuses, when it is built, whatever a broker would refuse or accept and
+silently ignore; a `Topology` refuses specs that do not fit together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from functools import cached_property
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
+
+from taskroute.errors import PatternError, TopologyError, UnknownExchangeError, UnknownQueueError
+from taskroute.patterns import MAX_KEY_BYTES, RoutingPattern, check_key, key_problem, shorten
+from taskroute.routing import (
+    BindingTable,
+    Destination,
+    ExchangeType,
+    all_routing_keys,
+    binding_table,
+    reachable_queues,
+)
+
+QueueType = Literal["quorum", "classic", "stream"]
+Match = Literal["all", "any", "all-with-x", "any-with-x"]
+Overflow = Literal["drop-head", "reject-publish", "reject-publish-dlx"]
+
+DEAD_SUFFIX: Final = ".dead"
+DEFAULT_DELIVERY_LIMIT: Final = 20
+_WAIT_SUFFIX: Final = ".retry."
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_MAX_MILLISECONDS: Final = 2**32 - 1
+_PREDECLARED: Final[Mapping[str, ExchangeType]] = {
+    "amq.direct": "direct",
+    "amq.topic": "topic",
+    "amq.fanout": "fanout",
+    "amq.headers": "headers",
+    "amq.match": "headers",
+    "amq.rabbitmq.trace": "topic",
+    "amq.rabbitmq.log": "topic",
+    "amq.rabbitmq.event": "topic",
+}
+
+Value = StrictStr | StrictInt | StrictBool
+
+
+def _frozen_table(table: Mapping[str, Value]) -> Mapping[str, Value]:
+    for name, value in table.items():
+        check_key(name, "name of an argument or header", ValueError)
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"{name}={value} does not fit into 64 bits")
+    return MappingProxyType(dict(table))
+
+
+def _whole_milliseconds(value: timedelta) -> timedelta:
+    if value < timedelta(0) or value % _MILLISECOND or milliseconds(value) > _MAX_MILLISECONDS:
+        raise ValueError("a duration is a whole number of milliseconds between 0 and 2**32 - 1")
+    return value
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("has to be longer than 0")
+    return value
+
+
+Table = Annotated[Mapping[str, Value], AfterValidator(_frozen_table), PlainSerializer(dict)]
+Duration = Annotated[timedelta, AfterValidator(_whole_milliseconds)]
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+
+
+def milliseconds(duration: timedelta) -> int:
+    """Whole milliseconds, the unit of the broker's arguments."""
+    return duration // _MILLISECOND
+
+
+class _Spec(BaseModel):
+    """Frozen, no unknown fields, and every refusal a TopologyError."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_clearly(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise TopologyError(_describe(cls.__name__, data, error)) from None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for problem in self._problems():
+            name = getattr(self, "name", None)
+            subject = type(self).__name__ if name is None else f"{type(self).__name__} {shorten(name)}"
+            raise TopologyError(f"{subject}: {problem}")
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        """What the broker would refuse, or accept and ignore: the field, the reason, the way out."""
+        return iter(())
+
+
+def _describe(kind: str, data: object, error: ValidationError) -> str:
+    name = data.get("name") if isinstance(data, Mapping) else None
+    subject = f"{kind} {shorten(name)}" if isinstance(name, str) else kind
+    problems = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        field = ".".join(str(part) for part in problem["loc"])
+        text = problem["msg"].removeprefix("Value error, ")
+        problems.append(f"{field}: {text}" if field else text)
+    return f"{subject}: {'; '.join(problems)}"
+
+
+class RetryPolicy(_Spec):
+    """How often and after which delays a failed message is tried again before it is dead-lettered.
+
+    Args:
+        delays: seconds or timedeltas, one further attempt each; each delay is a wait queue of its own.
+
+    Example:
+        >>> RetryPolicy(delays=(1, 60)).attempts
+        3
+    """
+
+    delays: Annotated[tuple[PositiveDuration, ...], Field(min_length=1)] = (
+        timedelta(seconds=1),
+        timedelta(seconds=5),
+        timedelta(seconds=25),
+    )
+
+    @property
+    def attempts(self) -> int:
+        """How many times a message is handled at most."""
+        return len(self.delays) + 1
+
+
+class BindingSpec(_Spec):
+    """A binding from an exchange. Made by `ExchangeSpec.bind`, which checks it against the exchange's type.
+
+    Args:
+        exchange: name of the source exchange.
+        binding_key: for topic and direct exchanges.
+        headers: for headers exchanges: values that the message's headers have to equal.
+        match: whether `all` or `any` of them have to; names that start with ``x-`` count only in the
+            ``-with-x`` variants.
+    """
+
+    exchange: str
+    binding_key: str = ""
+    headers: Table = Field(default_factory=dict, validate_default=True)
+    match: Match = "all"
+
+    def __hash__(self) -> int:
+        return hash((self.exchange, self.binding_key))
+
+    @property
+    def arguments(self) -> Mapping[str, Value]:
+        """The binding's arguments as the broker takes them."""
+        return {**self.headers, "x-match": self.match} if self.headers else {}
+
+    def _problems(self) -> Iterator[str]:
+        if problem := key_problem(self.binding_key, "binding key"):
+            yield f"binding_key: {problem}"
+        hidden = sorted(name for name in self.headers if name.startswith("x-"))
+        if "x-match" in self.headers:
+            yield "headers: x-match is the argument match="
+        elif hidden and not self.match.endswith("-with-x"):
+            yield (
+                f"headers: the broker ignores names that start with x- ({', '.join(hidden)}) "
+                f"with match={self.match!r}; use match='{self.match}-with-x'"
+            )
+        if not self.headers and self.match.startswith("any"):
+            yield "match: 'any' with no headers matches no message at all; use 'all' to match every message"
+
+
+class ExchangeSpec(_Spec):
+    """An exchange.
+
+    Args:
+        name: exchanges named ``amq.*`` are the broker's own and always passive.
+        type: how it chooses destinations.
+        durable: survives a restart of the broker.
+        auto_delete: the broker deletes it with its last binding.
+        internal: takes messages from other exchanges only.
+        alternate_exchange: name of the exchange that takes what none of its bindings does.
+        bindings: exchange-to-exchange: what this exchange receives from others.
+        passive: someone else owns it; its existence is checked, it is never created or changed.
+        arguments: further arguments that have no field here.
+
+    Raises:
+        TopologyError: what the broker would refuse or ignore, with the field and the way out.
+
+    Example:
+        >>> media = ExchangeSpec(name="media_exchange", type="topic")
+        >>> media.bind("video.#").binding_key
+        'video.#'
+    """
+
+    name: str
+    type: ExchangeType = "topic"
+    durable: bool = True
+    auto_delete: bool = False
+    internal: bool = False
+    alternate_exchange: str | None = None
+    bindings: tuple[BindingSpec, ...] = ()
+    passive: bool = False
+    arguments: Table = Field(default_factory=dict, validate_default=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __hash__(self) -> int:
+        return hash(("exchange", self.name))
+
+    def bind(
+        self,
+        binding_key: str | RoutingPattern = "",
+        *,
+        headers: Mapping[str, str | int | bool] | None = None,
+        match: Match = "all",
+    ) -> BindingSpec:
+        """Return a binding from this exchange, for a queue's or another exchange's `bindings`.
+
+        Raises:
+            TopologyError: something that an exchange of this type ignores (a binding key of a fanout, say), or
+                a wildcard glued to text, which the broker takes literally.
+        """
+        key = binding_key.binding_key if isinstance(binding_key, RoutingPattern) else binding_key
+        binding = BindingSpec(exchange=self.name, binding_key=key, headers=headers or {}, match=match)
+        check_binding(self, binding)
+        return binding
+
+    @property
+    def broker_arguments(self) -> Mapping[str, Value]:
+        """The arguments of the declaration."""
+        if self.alternate_exchange is None:
+            return self.arguments
+        return {**self.arguments, "alternate-exchange": self.alternate_exchange}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _brokers_own_are_passive(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and str(data.get("name", "")).startswith("amq."):
+            own_type = _PREDECLARED.get(str(data["name"]))
+            return {**({"type": own_type} if own_type else {}), **data, "passive": True}
+        return data
+
+    def _problems(self) -> Iterator[str]:
+        if problem := key_problem(self.name, "name"):
+            yield f"name: {problem}"
+        if self.name == "":
+            yield "name: the default exchange needs no spec; publish with exchange=''"
+        own_type = _PREDECLARED.get(self.name)
+        if own_type not in (None, self.type):
+            yield f"type: the broker's own {self.name} is {own_type}, not {self.type}"
+        if self.alternate_exchange == "":
+            yield "alternate_exchange: the default exchange cannot be one; name an exchange"
+        if "alternate-exchange" in self.arguments:
+            yield "arguments: alternate-exchange is the field alternate_exchange"
+
+
+def check_binding(source: ExchangeSpec, binding: BindingSpec) -> None:
+    """Raise TopologyError for a binding that an exchange of the source's type takes otherwise than it reads."""
+    subject = f"binding {binding.binding_key!r} from the {source.type} exchange {source.name!r}"
+    if binding.headers and source.type != "headers":
+        raise TopologyError(f"{subject}: headers: only a headers exchange looks at them; leave them out")
+    if binding.binding_key and source.type in ("fanout", "headers"):
+        raise TopologyError(f"{subject}: binding_key: a {source.type} exchange ignores it; leave it out")
+    if source.type == "topic":
+        _check_topic_key(subject, binding.binding_key)
+
+
+def _check_topic_key(subject: str, binding_key: str) -> None:
+    try:
+        pattern = RoutingPattern(binding_key)
+    except PatternError as error:
+        raise TopologyError(f"{subject}: binding_key: {error}") from None
+    if pattern.capture_names:
+        raise TopologyError(
+            f"{subject}: binding_key: the broker knows no captures; "
+            f"bind {pattern.binding_key!r}, or pass RoutingPattern({binding_key!r})"
+        )
+
+
+class QueueSpec(_Spec):
+    """A queue, its bindings, and what becomes of messages that fail.
+
+    Args:
+        name: at most 255 bytes together with the suffixes of its wait and dead-letter queues.
+        bindings: from `ExchangeSpec.bind`.
+        type: left out, ``quorum`` for a durable shared queue, ``classic`` for an exclusive, auto-delete or
+            transient one.
+        durable: survives a restart of the broker.
+        exclusive: one connection's own, deleted with it.
+        auto_delete: the broker deletes it with its last consumer.
+        message_ttl: seconds or timedelta until an unconsumed message expires.
+        expires: seconds or timedelta until the unused queue is deleted.
+        max_length: messages ready at most.
+        max_length_bytes: bytes of bodies ready at most.
+        overflow: what gives way at the limit.
+        max_priority: 1 to 255; classic queues only.
+        single_active_consumer: one consumer at a time gets all messages.
+        delivery_limit: redeliveries until the broker dead-letters a message; quorum queues only, default 20.
+        retry: a `RetryPolicy`; False for none. Left out: the default policy for durable shared queues.
+        dead_letter: name of a queue of the topology; False for none. Left out: ``NAME.dead`` for durable
+            shared queues.
+        passive: someone else owns it; its existence is checked, it is never created, bound or changed.
+        arguments: further arguments that have no field here.
+
+    Raises:
+        TopologyError: what the broker would refuse or ignore, with the field and the way out.
+
+    Example:
+        >>> QueueSpec(name="jobs", max_length=1000, overflow="reject-publish").queue_type
+        'quorum'
+    """
+
+    name: str
+    bindings: tuple[BindingSpec, ...] = ()
+    type: QueueType | None = None
+    durable: bool = True
+    exclusive: bool = False
+    auto_delete: bool = False
+    message_ttl: Duration | None = None
+    expires: PositiveDuration | None = None
+    max_length: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    max_length_bytes: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    overflow: Overflow | None = None
+    max_priority: Annotated[int, Field(ge=1, le=255)] | None = None
+    single_active_consumer: bool = False
+    delivery_limit: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    retry: Annotated[Literal[False] | RetryPolicy | None, Field(union_mode="left_to_right")] = None
+    dead_letter: str | Literal[False] | None = None
+    passive: bool = False
+    arguments: Table = Field(default_factory=dict, validate_default=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __hash__(self) -> int:
+        return hash(("queue", self.name))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is durable and neither exclusive nor auto-delete: a queue that work is kept in."""
+        return self.durable and not self.exclusive and not self.auto_delete
+
+    @property
+    def queue_type(self) -> QueueType:
+        """The type as declared, or the one that fits."""
+        return self.type or ("quorum" if self.is_shared else "classic")
+
+    @property
+    def retry_policy(self) -> RetryPolicy | None:
+        """The policy in effect, None when failed messages are not tried again."""
+        if self.retry is not None:
+            return self.retry or None
+        return RetryPolicy() if self._keeps_failures else None
+
+    @property
+    def dead_letter_queue(self) -> str | None:
+        """Name of the queue that takes what failed for good, None when it is dropped and logged."""
+        if self.dead_letter is not None:
+            return self.dead_letter or None
+        return self.name + DEAD_SUFFIX if self._keeps_failures else None
+
+    @property
+    def _keeps_failures(self) -> bool:
+        return self.is_shared and self.queue_type != "stream"
+
+    def wait_queue(self, delay: timedelta) -> str:
+        """Name of the queue in which a message of this queue waits for `delay`."""
+        return f"{self.name}{_WAIT_SUFFIX}{milliseconds(delay)}"
+
+    def helper_queues(self) -> Iterator[QueueSpec]:
+        """The wait queues and the default dead-letter queue that are declared with this queue."""
+        kind: QueueType = "quorum" if self.queue_type == "quorum" else "classic"
+        policy = self.retry_policy
+        for delay in sorted(set(policy.delays)) if policy else ():
+            yield QueueSpec(
+                name=self.wait_queue(delay), type=kind, message_ttl=delay, retry=False, dead_letter=self.name
+            )
+        if self.dead_letter is None and self.dead_letter_queue is not None:
+            yield QueueSpec(name=self.dead_letter_queue, type=kind, retry=False, dead_letter=False)
+
+    @property
+    def broker_arguments(self) -> Mapping[str, Value]:
+        """The arguments of the declaration. Those that decide behaviour are always sent, never left to a default."""
+        arguments: dict[str, Value] = {**self.arguments, "x-queue-type": self.queue_type}
+        numbers = {
+            "x-message-ttl": None if self.message_ttl is None else milliseconds(self.message_ttl),
+            "x-expires": None if self.expires is None else milliseconds(self.expires),
+            "x-max-length": self.max_length,
+            "x-max-length-bytes": self.max_length_bytes,
+            "x-max-priority": self.max_priority,
+        }
+        arguments.update({name: number for name, number in numbers.items() if number is not None})
+        if self.overflow is not None:
+            arguments["x-overflow"] = self.overflow
+        if self.single_active_consumer:
+            arguments["x-single-active-consumer"] = True
+        if self.queue_type == "quorum":
+            arguments["x-delivery-limit"] = self.delivery_limit or DEFAULT_DELIVERY_LIMIT
+        return {**arguments, **self._dead_letter_arguments()}
+
+    def _dead_letter_arguments(self) -> Mapping[str, Value]:
+        if self.dead_letter_queue is None or not self._broker_dead_letters:
+            return {}
+        arguments: dict[str, Value] = {
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": self.dead_letter_queue,
+        }
+        if self.queue_type == "quorum":
+            # at-least-once needs reject-publish; with any other overflow the broker silently falls back.
+            safe = self.overflow in (None, "reject-publish")
+            arguments["x-dead-letter-strategy"] = "at-least-once" if safe else "at-most-once"
+            if safe:
+                arguments["x-overflow"] = "reject-publish"
+        return arguments
+
+    @property
+    def _broker_dead_letters(self) -> bool:
+        """Whether the broker itself dead-letters from here: by delivery limit, expiry or length."""
+        bounded = self.max_length is not None or self.max_length_bytes is not None
+        drops = bounded and self.overflow != "reject-publish"
+        return self.queue_type == "quorum" or self.message_ttl is not None or drops
+
+    def _problems(self) -> Iterator[str]:
+        yield from self._name_problems()
+        yield from _TYPE_PROBLEMS[self.queue_type](self)
+        limited = self.max_length is not None or self.max_length_bytes is not None
+        if self.overflow is not None and not limited:
+            yield "overflow: nothing overflows without a limit; set max_length or max_length_bytes"
+        if self.overflow == "reject-publish-dlx" and self.dead_letter_queue is None:
+            yield "overflow: reject-publish-dlx needs a dead-letter queue; set dead_letter, or use 'reject-publish'"
+        if self.dead_letter == self.name:
+            yield "dead_letter: a queue cannot be its own dead-letter queue; name another, or leave it out"
+        for name in sorted(_TYPED_ARGUMENTS.keys() & self.arguments.keys()):
+            yield f"arguments: {name} is the field {_TYPED_ARGUMENTS[name]}"
+
+    def _name_problems(self) -> Iterator[str]:
+        if problem := key_problem(self.name, "name"):
+            yield f"name: {problem}"
+        if self.name == "":
+            yield "name: a queue needs one; the broker would invent a new one at each reconnect"
+        if self.name.startswith("amq.") and not self.passive:
+            yield "name: names that start with amq. are the broker's own; choose another, or passive=True"
+        policy = self.retry_policy
+        helpers = [self.wait_queue(delay) for delay in policy.delays] if policy else []
+        for helper in [*helpers, self.dead_letter_queue or ""]:
+            if len(helper.encode()) > MAX_KEY_BYTES:
+                yield (
+                    f"name: too long for the name of its helper queue {shorten(helper)} ({MAX_KEY_BYTES} bytes); "
+                    f"shorten it, or set retry=False and dead_letter=False"
+                )
+
+
+_TYPED_ARGUMENTS: Final = {
+    "x-queue-type": "type",
+    "x-message-ttl": "message_ttl",
+    "x-expires": "expires",
+    "x-max-length": "max_length",
+    "x-max-length-bytes": "max_length_bytes",
+    "x-overflow": "overflow",
+    "x-max-priority": "max_priority",
+    "x-single-active-consumer": "single_active_consumer",
+    "x-delivery-limit": "delivery_limit",
+    "x-dead-letter-exchange": "dead_letter",
+    "x-dead-letter-routing-key": "dead_letter",
+    "x-dead-letter-strategy": "dead_letter",
+}
+
+_NOT_FOR_STREAMS: Final = (
+    "message_ttl",
+    "expires",
+    "max_length",
+    "overflow",
+    "max_priority",
+    "single_active_consumer",
+    "delivery_limit",
+    "retry",
+    "dead_letter",
+)
+
+
+def _not_shared(queue: QueueSpec) -> Iterator[str]:
+    if not queue.is_shared:
+        field = "durable" if not queue.durable else "exclusive" if queue.exclusive else "auto_delete"
+        yield f"{field}: a {queue.queue_type} queue is durable and shared; use type='classic', or leave type out"
+
+
+def _quorum_problems(queue: QueueSpec) -> Iterator[str]:
+    yield from _not_shared(queue)
+    if queue.max_priority is not None:
+        yield "max_priority: a quorum queue has no priorities; use type='classic'"
+    if queue.overflow == "reject-publish-dlx":
+        yield "overflow: a quorum queue takes reject-publish-dlx for drop-head; use 'reject-publish'"
+
+
+def _classic_problems(queue: QueueSpec) -> Iterator[str]:
+    if queue.delivery_limit is not None:
+        yield "delivery_limit: a classic queue does not count deliveries; use type='quorum'"
+
+
+def _stream_problems(queue: QueueSpec) -> Iterator[str]:
+    yield from _not_shared(queue)
+    for name in _NOT_FOR_STREAMS:
+        if getattr(queue, name) not in (None, False):
+            yield f"{name}: a stream has none; leave it out"
+
+
+_TYPE_PROBLEMS: Final = {"quorum": _quorum_problems, "classic": _classic_problems, "stream": _stream_problems}
+
+
+class _Node(NamedTuple):
+    """An exchange as the walk sees it."""
+
+    table: BindingTable
+    alternate: str | None
+
+
+class Topology(_Spec):
+    """Exchanges and queues that belong together. Checks itself when built; immutable.
+
+    Args:
+        exchanges: every exchange that a binding or an alternate exchange names.
+        queues: the queues of this service; wait and dead-letter queues come with them.
+
+    Raises:
+        TopologyError: a name declared twice with different specs, a reference to an exchange that is not
+            there, a binding that its exchange's type ignores.
+
+    Example:
+        >>> media = ExchangeSpec(name="media")
+        >>> topology = Topology(exchanges=[media], queues=[QueueSpec(name="video", bindings=[media.bind("video.#")])])
+        >>> topology.route("video.upload", exchange=media)
+        frozenset({'video'})
+    """
+
+    exchanges: tuple[ExchangeSpec, ...] = ()
+    queues: tuple[QueueSpec, ...] = ()
+
+    def exchange(self, exchange: ExchangeSpec | str) -> ExchangeSpec:
+        """Return the exchange of that name.
+
+        Raises:
+            UnknownExchangeError: the topology has none.
+        """
+        found = self._exchanges_by_name.get(str(exchange))
+        if found is None:
+            raise UnknownExchangeError(_unknown("exchange", str(exchange), self._exchanges_by_name))
+        return found
+
+    def queue(self, queue: QueueSpec | str) -> QueueSpec:
+        """Return the queue of that name, a wait or dead-letter queue included.
+
+        Raises:
+            UnknownQueueError: the topology has none.
+        """
+        found = self._queues_by_name.get(str(queue))
+        if found is None:
+            raise UnknownQueueError(_unknown("queue", str(queue), self._queues_by_name))
+        return found
+
+    @property
+    def all_queues(self) -> tuple[QueueSpec, ...]:
+        """The queues and, after them, the wait and dead-letter queues that are declared with them."""
+        return tuple(self._queues_by_name.values())
+
+    def route(
+        self,
+        routing_key: str,
+        *,
+        exchange: ExchangeSpec | str,
+        headers: Mapping[str, object] | None = None,
+    ) -> frozenset[str]:
+        """Return the names of the queues that a message reaches. Pure, and exactly what RabbitMQ does.
+
+        Exchange-to-exchange bindings, alternate exchanges and the headers ``CC`` and ``BCC`` are followed;
+        ``exchange=""`` is the default exchange.
+
+        Raises:
+            UnknownExchangeError: the topology has no such exchange.
+            TopologyError: an internal exchange, or a ``CC`` or ``BCC`` that is no list of str.
+        """
+        headers = headers or {}
+        try:
+            keys = all_routing_keys(routing_key, headers)
+        except ValueError as error:
+            raise TopologyError(f"message {shorten(routing_key)}: {error}") from None
+        if str(exchange) == "":
+            return frozenset(key for key in keys if key in self._queues_by_name)
+        source = self.exchange(exchange)
+        if source.internal:
+            raise TopologyError(f"exchange {source.name!r} is internal: nobody can publish to it")
+        return frozenset(reachable_queues(source.name, keys, headers, self._nodes))
+
+    def __or__(self, other: Topology) -> Topology:
+        """Merge: everything of both. A name that both declare has to be the same on both sides."""
+        return Topology(
+            exchanges=_merged("exchange", self.exchanges + other.exchanges),
+            queues=_merged("queue", self.queues + other.queues),
+        )
+
+    @model_validator(mode="after")
+    def _check_references(self) -> Self:
+        _merged("exchange", self.exchanges)
+        _merged("queue", self.queues)
+        known = self._exchanges_by_name
+        for exchange in self.exchanges:
+            if exchange.alternate_exchange is not None and exchange.alternate_exchange not in known:
+                where = f"exchange {exchange.name!r}: alternate_exchange"
+                raise TopologyError(f"{where}: {_unknown('exchange', exchange.alternate_exchange, known)}")
+        targets: tuple[ExchangeSpec | QueueSpec, ...] = (*self.exchanges, *self.queues)
+        for target in targets:
+            for binding in target.bindings:
+                if binding.exchange not in known:
+                    where = f"{type(target).__name__} {target.name!r}: bindings"
+                    raise TopologyError(f"{where}: {_unknown('exchange', binding.exchange, known)}")
+                check_binding(known[binding.exchange], binding)
+        _ = self._queues_by_name
+        return self
+
+    @cached_property
+    def _exchanges_by_name(self) -> Mapping[str, ExchangeSpec]:
+        return {exchange.name: exchange for exchange in self.exchanges}
+
+    @cached_property
+    def _queues_by_name(self) -> Mapping[str, QueueSpec]:
+        queues = {queue.name: queue for queue in self.queues}
+        for queue in self.queues:
+            for helper in queue.helper_queues():
+                declared = queues.setdefault(helper.name, helper)
+                if declared != helper and not _may_stand_in(declared, helper):
+                    raise TopologyError(
+                        f"queue {helper.name!r} is also the wait queue of {queue.name!r}: "
+                        f"rename it, or change the delay"
+                    )
+        return queues
+
+    @cached_property
+    def _nodes(self) -> Mapping[str, _Node]:
+        nodes = {
+            exchange.name: _Node(binding_table(exchange.type), exchange.alternate_exchange)
+            for exchange in self.exchanges
+        }
+        for exchange in self.exchanges:
+            _bind_all(nodes, Destination("exchange", exchange.name), exchange.bindings)
+        for queue in self.queues:
+            _bind_all(nodes, Destination("queue", queue.name), queue.bindings)
+        return nodes
+
+
+def _bind_all(nodes: Mapping[str, _Node], destination: Destination, bindings: Iterable[BindingSpec]) -> None:
+    for binding in bindings:
+        nodes[binding.exchange].table.add(destination, binding.binding_key, binding.arguments)
+
+
+def _may_stand_in(declared: QueueSpec, helper: QueueSpec) -> bool:
+    # The topology may spell out a dead-letter queue itself, with limits of its own; a wait queue is ours alone.
+    return helper.name.endswith(DEAD_SUFFIX) and helper.message_ttl is None and declared.queue_type != "stream"
+
+
+def _merged(kind: str, specs: Iterable[Any]) -> tuple[Any, ...]:
+    by_name: dict[str, Any] = {}
+    for spec in specs:
+        known = by_name.setdefault(spec.name, spec)
+        if known != spec:
+            fields = [name for name in type(spec).model_fields if getattr(known, name) != getattr(spec, name)]
+            raise TopologyError(
+                f"{kind} {spec.name!r} is declared twice, and differs in {', '.join(fields)}: declare it once"
+            )
+    return tuple(by_name.values())
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    names = ", ".join(repr(other) for other in sorted(known)) or "none"
+    return f"the topology has no {kind} {name!r} (it has {shorten_list(names)}): add its spec to {kind}s="
+
+
+def shorten_list(names: str, limit: int = 400) -> str:
+    """Cut a long enumeration, so that an error stays readable."""
+    return names if len(names) <= limit else f"{names[:limit]}, ..."
