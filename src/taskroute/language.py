@@ -94,10 +94,6 @@ class Automaton:
         """Positions after reading a word that no pattern spells out."""
         return self._with_skips(((positions & self._one_word) << 1) | (positions & self._any_words))
 
-    def words(self) -> Iterable[str]:
-        """Every literal word of the patterns."""
-        return self._literals
-
     def _with_skips(self, positions: int) -> int:
         # One pass is enough: after `normalize` no "#" follows a "#".
         return positions | ((positions & self._any_words) << 1)
@@ -112,15 +108,19 @@ def matches(tokens: Tokens, words: Iterable[str]) -> bool:
     return bool(positions & automaton.accepting)
 
 
-def is_subset(inner: Tokens, outer: Tokens) -> bool:
-    """Whether every key of `inner` is a key of `outer`. Linear in both.
+def is_subset(inner: Tokens, outer: Automaton) -> bool:
+    """Whether every key of the pattern `inner` is a key of `outer`, the automaton of one pattern. Linear in both.
 
     `outer` reads the tokens of `inner` as if they were words: a ``*`` of `inner` is a word that nobody spells
     out, and a ``#`` of `inner` can only be swallowed by a run of wildcards of `outer` that has a ``#`` (anywhere
     in it: ``*.#`` and ``#.*`` are the same keys). Complete because there are more words than patterns can name.
     """
-    automaton = Automaton((outer,))
-    return all(_reads(automaton, variant) for variant in _writable(normalize(inner)))
+    return all(_reads(outer, variant) for variant in _writable(normalize(inner)))
+
+
+def canonical(tokens: Tokens) -> tuple[Tokens, ...]:
+    """The same value for two patterns with the same keys, and for no others."""
+    return _writable(normalize(tokens))
 
 
 def _reads(automaton: Automaton, tokens: Tokens) -> bool:

@@ -64,6 +64,7 @@ class Delivery:
         "body",
         "exchange",
         "generation",
+        "is_retry",
         "properties",
         "queue",
         "redelivered",
@@ -92,6 +93,7 @@ class Delivery:
         self.tag = tag
         self.generation = generation
         self.attempt = 1
+        self.is_retry = False
         if exchange == "" and routing_key == queue:
             self._restore_origin()
 
@@ -131,6 +133,7 @@ class Delivery:
         headers = self.headers
         attempt, exchange, key = headers.get(ATTEMPT), headers.get(EXCHANGE), headers.get(ROUTING_KEY)
         if isinstance(attempt, int) and isinstance(exchange, str) and isinstance(key, str):
+            self.is_retry = True
             self.attempt = max(1, min(int(attempt), MAX_ATTEMPT))
             self.exchange = exchange
             self.routing_key = key

@@ -54,13 +54,15 @@ class Failed:
     """The message was not handled.
 
     `error` names types and fields, never values: it goes to a header and to the log. `retryable` is False where
-    another attempt would end the same way. `delays` are those of the handler, where it named its own.
+    another attempt would end the same way. `delay` is what a `Retry` asked for, `delays` what the handler named
+    instead of its queue's policy: empty for no retry.
     """
 
     reason: Reason
     error: str
     retryable: bool = False
     delay: timedelta | None = None
+    asked_for_retry: bool = False
     delays: tuple[timedelta, ...] | None = None
 
 

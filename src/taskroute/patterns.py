@@ -124,7 +124,7 @@ class RoutingPattern:
 
     def is_subset(self, other: RoutingPattern) -> bool:
         """Whether `other` matches every key that this pattern matches."""
-        return is_subset(self.tokens, other.tokens)
+        return is_subset(self.tokens, other._automaton)
 
     def __eq__(self, other: object) -> bool:
         return self.template == other.template if isinstance(other, RoutingPattern) else NotImplemented

@@ -1,0 +1,238 @@
+"""A handler's signature, compiled once into a plan that turns a delivery into its keyword arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, get_args, get_origin
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+from taskroute.errors import HandlerSignatureError
+from taskroute.message import Delivery, Message
+from taskroute.outcome import Reason
+from taskroute.patterns import Captures, RoutingPattern, shorten
+
+_JSON_TYPES: Final = frozenset({None, "", "application/json", "application/octet-stream"})
+_PLAIN_ENCODINGS: Final = frozenset({None, "", "utf-8", "utf8", "us-ascii", "ascii", "binary"})
+_ERRORS_SHOWN: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Marks a parameter that takes a header of the message: ``tenant: Annotated[str, Header("x-tenant")]``."""
+
+    name: str
+
+
+class InvalidArgumentError(Exception):
+    """A message does not give a parameter what it asks for. Internal: becomes the reason of its dead letter."""
+
+    def __init__(self, reason: Reason, error: str) -> None:
+        super().__init__(error)
+        self.reason: Reason = reason
+        self.error = error
+
+
+Source = Callable[[Delivery, Captures], object]
+
+
+class ArgumentPlan:
+    """Where each parameter of a handler comes from, decided at registration."""
+
+    __slots__ = ("_sources",)
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = tuple(sources.items())
+
+    def bind(self, delivery: Delivery, captures: Captures) -> dict[str, object]:
+        """Return the keyword arguments for one message.
+
+        Raises:
+            InvalidArgumentError: the message does not fit; says with which reason.
+        """
+        return {name: source(delivery, captures) for name, source in self._sources}
+
+
+def plan_arguments(function: Callable[..., object], pattern: RoutingPattern) -> ArgumentPlan:
+    """Read the signature of a handler for `pattern`.
+
+    A name the pattern captures is that capture; `Message` is the envelope; ``Annotated[T, Header(name)]`` a
+    header; the one that remains is the body. A parameter with a default that nothing feeds keeps it.
+
+    Raises:
+        HandlerSignatureError: a parameter that nothing can feed, a coroutine function, an annotation that
+            cannot be resolved or validated.
+    """
+    name = describe(function)
+    if not callable(function):
+        raise HandlerSignatureError(f"a handler is a function, not {type(function).__name__}")
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+        raise HandlerSignatureError(f"handler {name} is a coroutine function; write a plain function")
+    sources: dict[str, Source] = {}
+    remaining: list[inspect.Parameter] = []
+    for parameter in _parameters(function, name):
+        source = _source(parameter, pattern, name)
+        if source is None:
+            remaining.append(parameter)
+        else:
+            sources[parameter.name] = source
+    body = _body_parameter(remaining, pattern, name)
+    if body is not None:
+        sources[body.name] = _body_source(body, name)
+    return ArgumentPlan(sources)
+
+
+def describe(function: Callable[..., object]) -> str:
+    """Name of a function for errors and logs: module and qualified name."""
+    qualified = getattr(function, "__qualname__", None) or type(function).__qualname__
+    return f"{getattr(function, '__module__', '?')}.{qualified}"
+
+
+def _parameters(function: Callable[..., object], name: str) -> Iterable[inspect.Parameter]:
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except NameError as error:
+        raise HandlerSignatureError(
+            f"handler {name}: an annotation names {error.name!r}, which its module does not have; "
+            f"define or import it at module level"
+        ) from None
+    except (TypeError, ValueError, SyntaxError) as error:
+        raise HandlerSignatureError(f"handler {name}: its signature cannot be read: {error}") from None
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise HandlerSignatureError(
+                f"handler {name}: parameter {str(parameter).split(':')[0]!r} cannot be passed by name; "
+                f"name each parameter and leave out '/', * and **"
+            )
+    return signature.parameters.values()
+
+
+def _source(parameter: inspect.Parameter, pattern: RoutingPattern, name: str) -> Source | None:
+    """The source of a parameter that is not the body, or None."""
+    annotation = parameter.annotation
+    if parameter.name in pattern.capture_names:
+        return _capture_source(parameter, name)
+    if annotation is Message:
+        return lambda delivery, _: delivery.message()
+    if get_origin(annotation) is Annotated:
+        headers = [mark for mark in get_args(annotation)[1:] if isinstance(mark, Header)]
+        if headers:
+            return _header_source(parameter, headers[0].name, name)
+    return None
+
+
+def _body_parameter(remaining: list[inspect.Parameter], pattern: RoutingPattern, name: str) -> inspect.Parameter | None:
+    required = [parameter for parameter in remaining if parameter.default is parameter.empty]
+    if len(required) > 1:
+        names = ", ".join(parameter.name for parameter in required)
+        captured = ", ".join(sorted(pattern.capture_names)) or "nothing"
+        raise HandlerSignatureError(
+            f"handler {name}: only one parameter can take the body, but {names} remain "
+            f"({str(pattern)!r} captures {captured}); capture them, mark them Header(...), or give them defaults"
+        )
+    return required[0] if required else None
+
+
+def _adapter(annotation: Any, parameter: str, name: str) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(Any if annotation is inspect.Parameter.empty else annotation)
+    except PydanticUserError as error:
+        raise HandlerSignatureError(
+            f"handler {name}: parameter {parameter!r} has an annotation that cannot be validated: {error.message}"
+        ) from None
+
+
+def _capture_source(parameter: inspect.Parameter, name: str) -> Source:
+    key, annotation = parameter.name, parameter.annotation
+    if annotation is str:
+        return lambda _, captures: _joined(captures[key])
+    if annotation is parameter.empty:
+        return lambda _, captures: captures[key]
+    adapter = _adapter(annotation, key, name)
+
+    def validated(_: Delivery, captures: Captures) -> object:
+        try:
+            return adapter.validate_python(captures[key])
+        except ValidationError as error:
+            raise InvalidArgumentError("invalid_key", describe_invalid(error, key)) from None
+
+    return validated
+
+
+def _joined(capture: str | tuple[str, ...]) -> str:
+    return capture if isinstance(capture, str) else ".".join(capture)
+
+
+def _header_source(parameter: inspect.Parameter, header: str, name: str) -> Source:
+    adapter = _adapter(parameter.annotation, parameter.name, name)
+    default = parameter.default
+
+    def validated(delivery: Delivery, _: Captures) -> object:
+        headers = delivery.headers
+        if header not in headers:
+            if default is parameter.empty:
+                raise InvalidArgumentError("invalid_header", f"{header}: missing")
+            return default
+        try:
+            return adapter.validate_python(headers[header])
+        except ValidationError as error:
+            raise InvalidArgumentError("invalid_header", describe_invalid(error, header)) from None
+
+    return validated
+
+
+def _body_source(parameter: inspect.Parameter, name: str) -> Source:
+    if parameter.annotation is bytes:
+        return lambda delivery, _: delivery.body
+    if parameter.annotation is str:
+        return _text_body
+    validate_json = _adapter(parameter.annotation, parameter.name, name).validate_json
+
+    def validated(delivery: Delivery, _: Captures) -> object:
+        check_content(delivery)
+        try:
+            return validate_json(delivery.body)
+        except ValidationError as error:
+            raise InvalidArgumentError("invalid_body", describe_invalid(error, "body")) from None
+
+    return validated
+
+
+def _text_body(delivery: Delivery, _: Captures) -> object:
+    _check_encoding(delivery)
+    try:
+        return delivery.body.decode()
+    except UnicodeDecodeError:
+        raise InvalidArgumentError("invalid_body", "body: not UTF-8") from None
+
+
+def check_content(delivery: Delivery) -> None:
+    """Raise InvalidArgumentError unless the body claims to be plain JSON; nothing is ever unpacked or inflated."""
+    content_type = delivery.properties.get("content_type")
+    if content_type not in _JSON_TYPES:
+        kind = str(content_type).partition(";")[0].strip().lower()
+        if kind not in _JSON_TYPES and not kind.endswith(("/json", "+json")):
+            raise InvalidArgumentError("unsupported_content", f"content_type: {shorten(kind)}")
+    _check_encoding(delivery)
+
+
+def _check_encoding(delivery: Delivery) -> None:
+    encoding = delivery.properties.get("content_encoding")
+    if encoding not in _PLAIN_ENCODINGS and str(encoding).lower() not in _PLAIN_ENCODINGS:
+        raise InvalidArgumentError("unsupported_content", f"content_encoding: {shorten(str(encoding))}")
+    compression = delivery.headers.get("compression")
+    if compression is not None:
+        raise InvalidArgumentError("unsupported_content", f"compression: {shorten(str(compression))}")
+
+
+def describe_invalid(error: ValidationError, subject: str) -> str:
+    """Field and type of the first few problems, never a value: ``"id: missing; file: string_type"``."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [
+        f"{'.'.join(shorten(str(part)).strip(chr(39)) for part in problem['loc']) or subject}: {problem['type']}"
+        for problem in problems[:_ERRORS_SHOWN]
+    ]
+    more = len(problems) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")

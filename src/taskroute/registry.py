@@ -1,0 +1,244 @@
+"""HandlerRegistry: which function handles which routing keys of which queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal, TypeVar
+
+from taskroute.arguments import ArgumentPlan, describe, plan_arguments
+from taskroute.errors import AmbiguousHandlerError, ConfigurationError, DuplicateHandlerError
+from taskroute.language import BudgetExceededError, canonical, find_words, split_words
+from taskroute.matcher import Matcher
+from taskroute.patterns import Captures, RoutingPattern, shorten
+from taskroute.topology import QueueSpec, RetryPolicy
+
+F = TypeVar("F", bound=Callable[..., object])
+
+RESOLVED_KEYS: Final = 4096
+"""How many (queue, routing key) pairs stay resolved. Keys are outsiders' data, so there is a limit."""
+
+AMBIGUITY_BUDGET: Final = 20_000
+"""States that the search for one ambiguous key may expand."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Handler:
+    """A function registered for a pattern. `queue` None: for any queue.
+
+    `retry` None: as its queue says. `timeout` in seconds.
+    """
+
+    pattern: RoutingPattern
+    function: Callable[..., object]
+    queue: str | None
+    plan: ArgumentPlan
+    retry: RetryPolicy | Literal[False] | None = None
+    timeout: float | None = None
+    is_fallback: bool = False
+
+    @property
+    def name(self) -> str:
+        """Module and qualified name of the function."""
+        return describe(self.function)
+
+    def __str__(self) -> str:
+        where = "any queue" if self.queue is None else f"queue {self.queue!r}"
+        what = "fallback" if self.is_fallback else repr(str(self.pattern))
+        return f"{self.name} ({what} of {where})"
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerMatch:
+    """The handler of a key, and what its pattern captured."""
+
+    handler: Handler
+    captures: Captures
+
+
+class HandlerRegistry:
+    """Functions by routing-key pattern and queue.
+
+    Of the handlers that match a key, a queue's own come before those for any queue, and both before a fallback;
+    among equals the pattern whose keys are a subset of the other's wins. The order of registration never
+    matters. Fill it from one thread, then share it.
+
+    Example:
+        >>> registry = HandlerRegistry()
+        >>> @registry.handler("video.{action}", queue="video_queue")
+        ... def transcode(task: dict, action: str) -> None: ...
+        >>> registry.resolve("video_queue", "video.upload").captures
+        {'action': 'upload'}
+    """
+
+    def __init__(self) -> None:
+        self._handlers: tuple[Handler, ...] = ()
+        self._resolver: Resolver | None = None
+
+    @property
+    def handlers(self) -> tuple[Handler, ...]:
+        """Every handler and fallback."""
+        return self._handlers
+
+    def handler(
+        self,
+        pattern: str | RoutingPattern,
+        *,
+        queue: QueueSpec | str | None = None,
+        retry: RetryPolicy | Literal[False] | None = None,
+        timeout: float | None = None,
+    ) -> Callable[[F], F]:
+        """Register the decorated function; may be stacked. See `add`."""
+
+        def register(function: F) -> F:
+            self.add(pattern, function, queue=queue, retry=retry, timeout=timeout)
+            return function
+
+        return register
+
+    def add(
+        self,
+        pattern: str | RoutingPattern,
+        function: Callable[..., object],
+        *,
+        queue: QueueSpec | str | None = None,
+        retry: RetryPolicy | Literal[False] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Register `function` for the keys of `pattern`, in `queue` or in any queue.
+
+        Args:
+            pattern: see `RoutingPattern`; what it captures feeds the parameters of those names.
+            function: called with keyword arguments, from a worker thread.
+            queue: a spec or a name; None for any queue that the worker consumes.
+            retry: instead of the queue's policy; may use only delays that the queue's policy names.
+            timeout: seconds after which the handler is reported as stuck.
+
+        Raises:
+            PatternError: the pattern is not valid.
+            HandlerSignatureError: a parameter that nothing can feed.
+            DuplicateHandlerError: another handler of the same queue takes exactly the same keys.
+        """
+        parsed = pattern if isinstance(pattern, RoutingPattern) else RoutingPattern(pattern)
+        if timeout is not None and not timeout > 0:
+            raise ConfigurationError(f"handler {describe(function)}: timeout={timeout!r} has to be more than 0 seconds")
+        name = None if queue is None else str(queue)
+        self._extend([Handler(parsed, function, name, plan_arguments(function, parsed), retry, timeout)])
+
+    def fallback(self, queue: QueueSpec | str | None = None) -> Callable[[F], F]:
+        """Register the decorated function for the keys that no handler takes, in `queue` or in any queue."""
+
+        def register(function: F) -> F:
+            pattern = RoutingPattern("#")
+            name = None if queue is None else str(queue)
+            self._extend([Handler(pattern, function, name, plan_arguments(function, pattern), is_fallback=True)])
+            return function
+
+        return register
+
+    def include(self, other: HandlerRegistry) -> None:
+        """Add every handler of another registry, or none if one of them is a duplicate."""
+        self._extend(other.handlers)
+
+    def resolve(self, queue: QueueSpec | str, routing_key: str) -> HandlerMatch | None:
+        """Return the handler that `routing_key` has in `queue`, with the captures, or None.
+
+        Raises:
+            AmbiguousHandlerError: two handlers match, and neither is more specific.
+        """
+        if self._resolver is None:
+            self._resolver = Resolver(self._handlers)
+        return self._resolver.resolve(str(queue), routing_key)
+
+    def _extend(self, handlers: Iterable[Handler]) -> None:
+        extended = (*self._handlers, *handlers)
+        known: dict[object, Handler] = {}
+        for handler in extended:
+            same = known.setdefault((handler.queue, handler.is_fallback, canonical(handler.pattern.tokens)), handler)
+            if same is not handler:
+                raise DuplicateHandlerError(f"{handler} takes exactly the keys of {same}: keep one of them")
+        self._handlers = extended
+        self._resolver = None
+
+
+class Resolver:
+    """The handlers of a registry as they were, ready to be looked up. Safe from any thread."""
+
+    def __init__(self, handlers: Iterable[Handler]) -> None:
+        self._tiers: dict[tuple[str | None, bool], Matcher[Handler]] = {}
+        for handler in handlers:
+            tier = self._tiers.setdefault((handler.queue, handler.is_fallback), Matcher())
+            tier.add(handler.pattern.binding_key, handler)
+        self.resolve = lru_cache(maxsize=RESOLVED_KEYS)(self._resolve)
+
+    def candidates(self, queue: str, routing_key: str) -> Iterator[list[Handler]]:
+        """Matching handlers by precedence: the queue's own, any-queue, the queue's fallback, any fallback."""
+        for tier in ((queue, False), (None, False), (queue, True), (None, True)):
+            matcher = self._tiers.get(tier)
+            yield matcher.matches(routing_key) if matcher is not None else []
+
+    def _resolve(self, queue: str, routing_key: str) -> HandlerMatch | None:
+        for matching in self.candidates(queue, routing_key):
+            if matching:
+                handler = _most_specific(matching, routing_key)
+                return HandlerMatch(handler, handler.pattern.extract(split_words(routing_key)))
+        return None
+
+
+def _most_specific(matching: list[Handler], routing_key: str) -> Handler:
+    for handler in matching:
+        if all(handler.pattern.is_subset(other.pattern) for other in matching):
+            return handler
+    raise AmbiguousHandlerError(
+        f"the key {shorten(routing_key)} matches {' and '.join(str(handler) for handler in matching)}, "
+        f"and none of them is more specific than the others"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguity:
+    """Two handlers that share `witness`, a key that no more specific handler takes; None: undecided."""
+
+    first: Handler
+    second: Handler
+    witness: str | None
+
+    def __str__(self) -> str:
+        if self.witness is None:
+            return f"{self.first} and {self.second} may be ambiguous; it was too hard to decide"
+        return f"{self.first} and {self.second} both match {self.witness!r}, and neither is more specific"
+
+
+def find_ambiguities(handlers: Iterable[Handler]) -> Iterator[Ambiguity]:
+    """Pairs that share keys, neither inside the other, unless handlers more specific than both take those keys."""
+    tiers: dict[tuple[str | None, bool], list[Handler]] = {}
+    for handler in handlers:
+        tiers.setdefault((handler.queue, handler.is_fallback), []).append(handler)
+    for tier in tiers.values():
+        yield from _ambiguities_within(tier)
+
+
+def _ambiguities_within(tier: list[Handler]) -> Iterator[Ambiguity]:
+    matcher: Matcher[Handler] = Matcher()
+    for handler in tier:
+        sharing = matcher.overlapping(handler.pattern.binding_key)
+        matcher.add(handler.pattern.binding_key, handler)
+        for other in sharing:
+            if not (handler.pattern.is_subset(other.pattern) or other.pattern.is_subset(handler.pattern)):
+                yield from _ambiguous_pair(other, handler, tier)
+
+
+def _ambiguous_pair(first: Handler, second: Handler, tier: list[Handler]) -> Iterator[Ambiguity]:
+    more_specific = [
+        handler.pattern.tokens
+        for handler in tier
+        if handler.pattern.is_subset(first.pattern) and handler.pattern.is_subset(second.pattern)
+    ]
+    try:
+        words = find_words((first.pattern.tokens, second.pattern.tokens), more_specific, AMBIGUITY_BUDGET)
+    except BudgetExceededError:
+        yield Ambiguity(first, second, None)
+        return
+    if words is not None:
+        yield Ambiguity(first, second, ".".join(words))
