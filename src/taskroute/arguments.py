@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, get_args, get_origin
 
-from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from taskroute.errors import HandlerSignatureError
 from taskroute.message import Delivery, Message
@@ -17,6 +17,7 @@ from taskroute.patterns import Captures, RoutingPattern, shorten
 _JSON_TYPES: Final = frozenset({None, "", "application/json", "application/octet-stream"})
 _PLAIN_ENCODINGS: Final = frozenset({None, "", "utf-8", "utf8", "us-ascii", "ascii", "binary"})
 _ERRORS_SHOWN: Final = 3
+_RUNS_LATER: Final = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,17 @@ def plan_arguments(function: Callable[..., object], pattern: RoutingPattern) -> 
     header; the one that remains is the body. A parameter with a default that nothing feeds keeps it.
 
     Raises:
-        HandlerSignatureError: a parameter that nothing can feed, a coroutine function, an annotation that
-            cannot be resolved or validated.
+        HandlerSignatureError: a parameter that nothing can feed, a coroutine or generator function, an
+            annotation that cannot be resolved or validated.
     """
     name = describe(function)
     if not callable(function):
         raise HandlerSignatureError(f"a handler is a function, not {type(function).__name__}")
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
-        raise HandlerSignatureError(f"handler {name} is a coroutine function; write a plain function")
+    if any(runs_later(code) for runs_later in _RUNS_LATER for code in (function, getattr(function, "__call__", None))):  # noqa: B004
+        raise HandlerSignatureError(
+            f"handler {name} is a coroutine or generator function, and calling it would run nothing; "
+            f"write a plain function"
+        )
     sources: dict[str, Source] = {}
     remaining: list[inspect.Parameter] = []
     for parameter in _parameters(function, name):
@@ -98,7 +102,7 @@ def _parameters(function: Callable[..., object], name: str) -> Iterable[inspect.
             f"handler {name}: an annotation names {error.name!r}, which its module does not have; "
             f"define or import it at module level"
         ) from None
-    except (TypeError, ValueError, SyntaxError) as error:
+    except Exception as error:  # noqa: BLE001 - a quoted annotation is an expression and may raise anything
         raise HandlerSignatureError(f"handler {name}: its signature cannot be read: {error}") from None
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
@@ -137,11 +141,15 @@ def _body_parameter(remaining: list[inspect.Parameter], pattern: RoutingPattern,
 
 def _adapter(annotation: Any, parameter: str, name: str) -> TypeAdapter[Any]:
     try:
-        return TypeAdapter(Any if annotation is inspect.Parameter.empty else annotation)
-    except PydanticUserError as error:
+        adapter = TypeAdapter[Any](Any if annotation is inspect.Parameter.empty else annotation)
+        adapter.validate_json(b"")  # pydantic puts off a name that it cannot resolve until the first use
+    except ValidationError:
+        return adapter
+    except Exception as error:  # noqa: BLE001 - types bring their own code, which may raise anything
         raise HandlerSignatureError(
-            f"handler {name}: parameter {parameter!r} has an annotation that cannot be validated: {error.message}"
+            f"handler {name}: parameter {parameter!r} has an annotation that cannot be validated: {error}"
         ) from None
+    return adapter
 
 
 def _capture_source(parameter: inspect.Parameter, name: str) -> Source:

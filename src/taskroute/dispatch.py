@@ -12,7 +12,7 @@ from typing import Final
 from taskroute.arguments import InvalidArgumentError
 from taskroute.errors import AmbiguousHandlerError
 from taskroute.message import Delivery
-from taskroute.outcome import HANDLED, Failed, Outcome, Reject, Retry
+from taskroute.outcome import Failed, Outcome, Reject, Retry
 from taskroute.patterns import shorten
 from taskroute.registry import Handler, HandlerMatch
 
@@ -50,14 +50,13 @@ class Dispatcher:
             return Failed("no_handler", f"no handler of queue {delivery.queue!r} takes this routing key")
         handler = match.handler
         try:
-            arguments = handler.plan.bind(delivery, match.captures)
+            arguments = handler.plan.bind(delivery, match.captures)  # runs the validators of the user's models
+            handler.function(**arguments)
         except InvalidArgumentError as error:
             return Failed(error.reason, error.error)
-        try:
-            handler.function(**arguments)
         except BaseException as error:  # noqa: BLE001 - an exit in a handler must not end a worker's thread
             return _failure(error, handler)
-        return HANDLED
+        return handler.handled
 
 
 def _failure(error: BaseException, handler: Handler) -> Failed:

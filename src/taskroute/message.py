@@ -134,7 +134,8 @@ class Delivery:
         attempt, exchange, key = headers.get(ATTEMPT), headers.get(EXCHANGE), headers.get(ROUTING_KEY)
         if isinstance(attempt, int) and isinstance(exchange, str) and isinstance(key, str):
             self.is_retry = True
-            self.attempt = max(1, min(int(attempt), MAX_ATTEMPT))
+            if headers.get(QUEUE) == self.queue:  # attempts of the queue that it was dead-lettered from don't count
+                self.attempt = max(1, min(int(attempt), MAX_ATTEMPT))
             self.exchange = exchange
             self.routing_key = key
 

@@ -46,7 +46,9 @@ class Retry(Exception):  # noqa: N818 - a verdict, not an error
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """The handler returned: the message can be acknowledged."""
+    """The handler returned: the message can be acknowledged. `handler` is its name."""
+
+    handler: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +69,3 @@ class Failed:
 
 
 Outcome = Handled | Failed
-
-HANDLED = Handled()

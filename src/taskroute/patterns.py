@@ -115,7 +115,7 @@ class RoutingPattern:
                 raise PatternError(f"{self!r} has a {token!r} without a name: write {{name}} to format a key from it")
             else:
                 words.append(token)
-        return self._checked(".".join(words))
+        return self._checked(words)
 
     def overlap(self, other: RoutingPattern) -> str | None:
         """Return a key that both patterns match, or None when there is none."""
@@ -163,9 +163,10 @@ class RoutingPattern:
             raise PatternError(f"{self!r}: {name}={word!r} is not one word: no '.', '*' or '#' in it")
         return word
 
-    def _checked(self, key: str) -> str:
+    def _checked(self, words: list[str]) -> str:
+        key = ".".join(words)
         check_key(key, "routing key", PatternError)
-        if not self.matches(key):  # one empty word alone is the empty key, which has no words
+        if words == [""]:  # joined it is the empty key, which has no words
             raise PatternError(f"{self!r} cannot give the key {key!r}: an empty word alone is no word")
         return key
 

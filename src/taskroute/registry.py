@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Literal, TypeVar
 
@@ -11,6 +12,7 @@ from taskroute.arguments import ArgumentPlan, describe, plan_arguments
 from taskroute.errors import AmbiguousHandlerError, ConfigurationError, DuplicateHandlerError
 from taskroute.language import BudgetExceededError, canonical, find_words, split_words
 from taskroute.matcher import Matcher
+from taskroute.outcome import Handled
 from taskroute.patterns import Captures, RoutingPattern, shorten
 from taskroute.topology import QueueSpec, RetryPolicy
 
@@ -37,11 +39,15 @@ class Handler:
     retry: RetryPolicy | Literal[False] | None = None
     timeout: float | None = None
     is_fallback: bool = False
+    handled: Handled = field(init=False, repr=False)  # made once, not for each message
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "handled", Handled(describe(self.function)))
 
     @property
     def name(self) -> str:
         """Module and qualified name of the function."""
-        return describe(self.function)
+        return self.handled.handler
 
     def __str__(self) -> str:
         where = "any queue" if self.queue is None else f"queue {self.queue!r}"
@@ -119,10 +125,11 @@ class HandlerRegistry:
             PatternError: the pattern is not valid.
             HandlerSignatureError: a parameter that nothing can feed.
             DuplicateHandlerError: another handler of the same queue takes exactly the same keys.
+            ConfigurationError: `retry` or `timeout` is of a wrong type or out of range.
         """
         parsed = pattern if isinstance(pattern, RoutingPattern) else RoutingPattern(pattern)
-        if timeout is not None and not timeout > 0:
-            raise ConfigurationError(f"handler {describe(function)}: timeout={timeout!r} has to be more than 0 seconds")
+        for problem in _option_problems(retry, timeout):
+            raise ConfigurationError(f"handler {describe(function)}: {problem}")
         name = None if queue is None else str(queue)
         self._extend([Handler(parsed, function, name, plan_arguments(function, parsed), retry, timeout)])
 
@@ -158,8 +165,17 @@ class HandlerRegistry:
             same = known.setdefault((handler.queue, handler.is_fallback, canonical(handler.pattern.tokens)), handler)
             if same is not handler:
                 raise DuplicateHandlerError(f"{handler} takes exactly the keys of {same}: keep one of them")
-        self._handlers = extended
+        self._handlers = tuple(known.values())  # what was included twice is there once
         self._resolver = None
+
+
+def _option_problems(retry: object, timeout: object) -> Iterator[str]:
+    if not (retry is None or retry is False or isinstance(retry, RetryPolicy)):
+        yield f"retry={retry!r} is neither a RetryPolicy nor False"
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+        yield f"timeout={timeout!r} has to be a number of seconds, more than 0"
 
 
 class Resolver:

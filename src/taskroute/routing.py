@@ -40,45 +40,35 @@ class TopicTable:
     """Binding keys with wildcards."""
 
     def __init__(self) -> None:
-        self._matcher: Matcher[tuple[Destination, int]] = Matcher()
-        self._arguments: list[Mapping[str, object]] = []
+        self._matcher: Matcher[tuple[Destination, str]] = Matcher()
 
     def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
         """File the destination under its binding key."""
-        self._matcher.add(binding_key, (destination, self._number(arguments)))
+        self._matcher.add(binding_key, (destination, _identity(arguments)))
 
     def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
         """Remove it from there."""
-        self._matcher.discard(binding_key, (destination, self._number(arguments)))
+        self._matcher.discard(binding_key, (destination, _identity(arguments)))
 
     def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
         """Destinations of every binding key that matches one of the routing keys."""
         return {destination for key in routing_keys for destination, _ in self._matcher.matches(key)}
-
-    def _number(self, arguments: Mapping[str, object]) -> int:
-        # Bindings that differ only in arguments are different bindings; arguments are not hashable.
-        if arguments not in self._arguments:
-            self._arguments.append(arguments)
-        return self._arguments.index(arguments)
 
 
 class DirectTable:
     """Binding keys compared as they are."""
 
     def __init__(self) -> None:
-        self._bindings: dict[str, list[tuple[Destination, Mapping[str, object]]]] = {}
+        self._bindings: dict[str, set[tuple[Destination, str]]] = {}
 
     def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
         """File the destination under its binding key."""
-        bindings = self._bindings.setdefault(binding_key, [])
-        if (destination, arguments) not in bindings:
-            bindings.append((destination, arguments))
+        self._bindings.setdefault(binding_key, set()).add((destination, _identity(arguments)))
 
     def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
         """Remove it from there."""
-        bindings = self._bindings.get(binding_key, [])
-        if (destination, arguments) in bindings:
-            bindings.remove((destination, arguments))
+        bindings = self._bindings.get(binding_key, set())
+        bindings.discard((destination, _identity(arguments)))
         if not bindings:
             self._bindings.pop(binding_key, None)
 
@@ -89,17 +79,15 @@ class DirectTable:
 
 class _ListTable:
     def __init__(self) -> None:
-        self._bindings: list[tuple[Destination, str, Mapping[str, object]]] = []
+        self._bindings: dict[tuple[Destination, str, str], Mapping[str, object]] = {}
 
     def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
         """Add the binding."""
-        if (destination, binding_key, arguments) not in self._bindings:
-            self._bindings.append((destination, binding_key, arguments))
+        self._bindings[destination, binding_key, _identity(arguments)] = arguments
 
     def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
         """Remove the binding."""
-        if (destination, binding_key, arguments) in self._bindings:
-            self._bindings.remove((destination, binding_key, arguments))
+        self._bindings.pop((destination, binding_key, _identity(arguments)), None)
 
 
 class FanoutTable(_ListTable):
@@ -115,7 +103,15 @@ class HeadersTable(_ListTable):
 
     def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
         """Destinations of the bindings whose arguments match the headers."""
-        return {destination for destination, _, arguments in self._bindings if headers_match(arguments, headers)}
+        return {key[0] for key, arguments in self._bindings.items() if headers_match(arguments, headers)}
+
+
+def _identity(arguments: Mapping[str, object]) -> str:
+    """Hashable, and the same for the same arguments only: bindings that differ in them are different bindings.
+
+    Not `==`, for which True is 1; a broker keeps the two apart.
+    """
+    return repr(sorted(arguments.items()))
 
 
 _TABLES: Mapping[str, type[TopicTable | DirectTable | FanoutTable | HeadersTable]] = {

@@ -77,6 +77,7 @@ def _next_delay(delivery: Delivery, failed: Failed, queue: QueueSpec) -> timedel
 def _retry(delivery: Delivery, reason: Reason, wait_queue: str) -> HandOver:
     headers = _copied_headers(delivery) | {
         names.ATTEMPT: delivery.attempt + 1,
+        names.QUEUE: delivery.queue,
         names.EXCHANGE: delivery.exchange,
         names.ROUTING_KEY: delivery.routing_key,
     }

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
@@ -65,6 +66,8 @@ def _frozen_table(table: Mapping[str, Value]) -> Mapping[str, Value]:
         check_key(name, "name of an argument or header", ValueError)
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise ValueError(f"{name}={value} does not fit into 64 bits")
+        if isinstance(value, str):
+            value.encode()  # a lone surrogate cannot be sent; the error is a ValueError
     return MappingProxyType(dict(table))
 
 
@@ -72,6 +75,10 @@ def _whole_milliseconds(value: timedelta) -> timedelta:
     if value < timedelta(0) or value % _MILLISECOND or milliseconds(value) > _MAX_MILLISECONDS:
         raise ValueError("a duration is a whole number of milliseconds between 0 and 2**32 - 1")
     return value
+
+
+def _name_of(value: object) -> object:
+    return value.name if isinstance(value, ExchangeSpec | QueueSpec) else value
 
 
 def _positive(value: timedelta) -> timedelta:
@@ -101,7 +108,9 @@ class _Spec(BaseModel):
         try:
             return handler(data)
         except ValidationError as error:
-            raise TopologyError(_describe(cls.__name__, data, error)) from None
+            raise TopologyError(f"{_subject(cls, data)}: {_describe(error)}") from None
+        except TopologyError as error:  # of a spec inside this one
+            raise TopologyError(f"{_subject(cls, data)}: {error}") from None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -116,15 +125,18 @@ class _Spec(BaseModel):
         return iter(())
 
 
-def _describe(kind: str, data: object, error: ValidationError) -> str:
+def _subject(kind: type[_Spec], data: object) -> str:
     name = data.get("name") if isinstance(data, Mapping) else None
-    subject = f"{kind} {shorten(name)}" if isinstance(name, str) else kind
+    return f"{kind.__name__} {shorten(name)}" if isinstance(name, str) else kind.__name__
+
+
+def _describe(error: ValidationError) -> str:
     problems = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         field = ".".join(str(part) for part in problem["loc"])
         text = problem["msg"].removeprefix("Value error, ")
         problems.append(f"{field}: {text}" if field else text)
-    return f"{subject}: {'; '.join(problems)}"
+    return "; ".join(problems)
 
 
 class RetryPolicy(_Spec):
@@ -143,6 +155,10 @@ class RetryPolicy(_Spec):
         timedelta(seconds=5),
         timedelta(seconds=25),
     )
+
+    if TYPE_CHECKING:  # a checker would allow only what the fields become, not what they are made from
+
+        def __init__(self, *, delays: Iterable[timedelta | float] = ...) -> None: ...
 
     @property
     def attempts(self) -> int:
@@ -198,7 +214,7 @@ class ExchangeSpec(_Spec):
         durable: survives a restart of the broker.
         auto_delete: the broker deletes it with its last binding.
         internal: takes messages from other exchanges only.
-        alternate_exchange: name of the exchange that takes what none of its bindings does.
+        alternate_exchange: the exchange (spec or name) that takes what none of its bindings does.
         bindings: exchange-to-exchange: what this exchange receives from others.
         passive: someone else owns it; its existence is checked, it is never created or changed.
         arguments: further arguments that have no field here.
@@ -217,10 +233,26 @@ class ExchangeSpec(_Spec):
     durable: bool = True
     auto_delete: bool = False
     internal: bool = False
-    alternate_exchange: str | None = None
+    alternate_exchange: Annotated[str | None, BeforeValidator(_name_of)] = None
     bindings: tuple[BindingSpec, ...] = ()
     passive: bool = False
     arguments: Table = Field(default_factory=dict, validate_default=True)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str,
+            type: ExchangeType = ...,  # noqa: A002 - AMQP's name for it
+            durable: bool = ...,
+            auto_delete: bool = ...,
+            internal: bool = ...,
+            alternate_exchange: ExchangeSpec | str | None = ...,
+            bindings: Iterable[BindingSpec] = ...,
+            passive: bool = ...,
+            arguments: Mapping[str, Value] = ...,
+        ) -> None: ...
 
     def __str__(self) -> str:
         return self.name
@@ -318,8 +350,8 @@ class QueueSpec(_Spec):
         single_active_consumer: one consumer at a time gets all messages.
         delivery_limit: redeliveries until the broker dead-letters a message; quorum queues only, default 20.
         retry: a `RetryPolicy`; False for none. Left out: the default policy for durable shared queues.
-        dead_letter: name of a queue of the topology; False for none. Left out: ``NAME.dead`` for durable
-            shared queues.
+        dead_letter: another queue of the topology (spec or name); False for none. Left out: ``NAME.dead`` for
+            durable shared queues.
         passive: someone else owns it; its existence is checked, it is never created, bound or changed.
         arguments: further arguments that have no field here.
 
@@ -346,9 +378,34 @@ class QueueSpec(_Spec):
     single_active_consumer: bool = False
     delivery_limit: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     retry: Annotated[Literal[False] | RetryPolicy | None, Field(union_mode="left_to_right")] = None
-    dead_letter: str | Literal[False] | None = None
+    dead_letter: Annotated[str | Literal[False] | None, BeforeValidator(_name_of)] = None
     passive: bool = False
     arguments: Table = Field(default_factory=dict, validate_default=True)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str,
+            bindings: Iterable[BindingSpec] = ...,
+            type: QueueType | None = ...,  # noqa: A002
+            durable: bool = ...,
+            exclusive: bool = ...,
+            auto_delete: bool = ...,
+            message_ttl: timedelta | float | None = ...,
+            expires: timedelta | float | None = ...,
+            max_length: int | None = ...,
+            max_length_bytes: int | None = ...,
+            overflow: Overflow | None = ...,
+            max_priority: int | None = ...,
+            single_active_consumer: bool = ...,
+            delivery_limit: int | None = ...,
+            retry: RetryPolicy | Literal[False] | None = ...,
+            dead_letter: QueueSpec | str | Literal[False] | None = ...,
+            passive: bool = ...,
+            arguments: Mapping[str, Value] = ...,
+        ) -> None: ...
 
     def __str__(self) -> str:
         return self.name
@@ -461,6 +518,10 @@ class QueueSpec(_Spec):
             yield "name: a queue needs one; the broker would invent a new one at each reconnect"
         if self.name.startswith("amq.") and not self.passive:
             yield "name: names that start with amq. are the broker's own; choose another, or passive=True"
+        if self.dead_letter == "":
+            yield "dead_letter: a queue needs a name; dead_letter=False switches dead letters off"
+        if self.dead_letter and (problem := key_problem(self.dead_letter, "name")):
+            yield f"dead_letter: {problem}"
         policy = self.retry_policy
         helpers = [self.wait_queue(delay) for delay in policy.delays] if policy else []
         for helper in [*helpers, self.dead_letter_queue or ""]:
@@ -555,6 +616,10 @@ class Topology(_Spec):
 
     exchanges: tuple[ExchangeSpec, ...] = ()
     queues: tuple[QueueSpec, ...] = ()
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, exchanges: Iterable[ExchangeSpec] = ..., queues: Iterable[QueueSpec] = ...) -> None: ...
 
     def exchange(self, exchange: ExchangeSpec | str) -> ExchangeSpec:
         """Return the exchange of that name.

@@ -1,0 +1,240 @@
+"""Confirms: publishing with pipelined publisher confirms. The role of a publishing session.
+
+A confirm belongs to a message by its delivery tag alone. A return carries no delivery tag: it is matched by
+exchange, routing key and message id, and two messages alike in all three are never in flight together.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any, Final
+
+import amqp
+
+from taskroute.errors import PublishError, PublishRejectedError, PublishTimeoutError, UnroutableError
+from taskroute.patterns import shorten
+
+log = logging.getLogger(__name__)
+
+PUBLISHES_PER_FLUSH: Final = 256
+"""Messages written before what the broker has answered is read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The broker has routed and confirmed this message."""
+
+    exchange: str
+    routing_key: str
+    message_id: str
+
+
+class Submission:
+    """One message on its way to being confirmed. `future` is resolved exactly once, by the session's thread."""
+
+    __slots__ = (
+        "body",
+        "deadline",
+        "exchange",
+        "future",
+        "mandatory",
+        "message_id",
+        "properties",
+        "returned",
+        "routing_key",
+        "was_written",
+    )
+
+    def __init__(
+        self,
+        *,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        properties: Mapping[str, object],
+        message_id: str,
+        mandatory: bool,
+        deadline: float,
+    ) -> None:
+        self.exchange = exchange
+        self.routing_key = routing_key
+        self.body = body
+        self.properties = properties
+        self.message_id = message_id
+        self.mandatory = mandatory
+        self.deadline = deadline
+        self.future: Future[Receipt] = Future()
+        self.returned: str | None = None
+        self.was_written = False
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What a return says of the message it brings back."""
+        return self.exchange, self.routing_key, self.message_id
+
+    def __str__(self) -> str:
+        return f"message {self.message_id!r} to exchange {self.exchange!r} with key {shorten(self.routing_key)}"
+
+
+class Confirms:
+    """Writes submissions, matches confirms and returns, sends again what a lost connection left open.
+
+    Thread-safe: `submit` and `open_count`. Everything else is called by the session's thread.
+
+    Args:
+        prepare: declares what has to be there, on a fresh channel.
+        unavailable: makes the error for a message that was never written.
+        is_blocked: whether the broker does not read at the moment.
+    """
+
+    def __init__(
+        self,
+        *,
+        prepare: Callable[[Any], None],
+        unavailable: Callable[[], PublishError],
+        is_blocked: Callable[[], bool],
+    ) -> None:
+        self._prepare = prepare
+        self._unavailable = unavailable
+        self._is_blocked = is_blocked
+        self._channel: Any = None
+        self._last_tag = 0
+        self._inbox: deque[Submission] = deque()  # other threads append here
+        self._waiting: deque[Submission] = deque()  # taken from the inbox, not written on this connection
+        self._in_flight: dict[int, Submission] = {}
+        self._returnable: dict[tuple[str, str, str], Submission] = {}
+        self._twins: list[Submission] = []  # alike to one in flight: they wait their turn
+        self._next_deadline: float | None = None
+
+    def submit(self, submission: Submission) -> None:
+        """Take a message; wake the session afterwards."""
+        self._inbox.append(submission)
+
+    def has_work(self) -> bool:
+        """Whether messages wait to be written, and the broker reads."""
+        return bool(self._inbox or self._waiting) and not self._is_blocked()
+
+    def opened(self, connection: Any, generation: int) -> None:  # noqa: ARG002 - part of a role
+        """Declare and select confirms on a fresh connection."""
+        channel = connection.channel()
+        self._prepare(channel)
+        channel.confirm_select()
+        channel.events["basic_ack"].add(self._on_ack)
+        channel.events["basic_nack"].add(self._on_nack)
+        channel.events["basic_return"].add(self._on_return)
+        self._channel = channel
+        self._last_tag = 0
+
+    def flush(self) -> None:
+        """Write what was submitted, some at a time."""
+        self._empty_inbox()
+        for _ in range(PUBLISHES_PER_FLUSH):
+            if not self._waiting or self._is_blocked():
+                return
+            self._write(self._waiting.popleft())
+
+    def received(self) -> None:
+        """Line up what waited for a message alike, if that one is settled."""
+        if self._twins:
+            free = [twin for twin in self._twins if twin.identity not in self._returnable]
+            self._twins = [twin for twin in self._twins if twin.identity in self._returnable]
+            self._waiting.extendleft(reversed(free))
+
+    def lost(self) -> None:
+        """Line up again, in their order, the messages that were written and not confirmed."""
+        self._channel = None
+        unconfirmed = [submission for submission in self._in_flight.values() if not submission.future.done()]
+        for submission in unconfirmed:
+            submission.returned = None
+        self._waiting.extendleft(reversed([*unconfirmed, *self._twins]))
+        self._in_flight.clear()
+        self._returnable.clear()
+        self._twins.clear()
+
+    def next_deadline(self) -> float | None:
+        """The earliest deadline of any open message, or an earlier moment."""
+        self._empty_inbox()
+        return self._next_deadline
+
+    def expire(self, now: float) -> None:
+        """Fail the messages whose deadline has come. Those in flight keep their tag: a late confirm is theirs."""
+        self._empty_inbox()
+        for submission in self._open():
+            if submission.deadline <= now:
+                submission.future.set_exception(self._overdue(submission))
+        self._waiting = deque(waiting for waiting in self._waiting if not waiting.future.done())
+        self._twins = [twin for twin in self._twins if not twin.future.done()]
+        self._next_deadline = min((submission.deadline for submission in self._open()), default=None)
+
+    def _empty_inbox(self) -> None:
+        while self._inbox:
+            submission = self._inbox.popleft()
+            if submission.future.set_running_or_notify_cancel():
+                self._waiting.append(submission)
+                if self._next_deadline is None or submission.deadline < self._next_deadline:
+                    self._next_deadline = submission.deadline
+
+    def _open(self) -> Iterator[Submission]:
+        for submissions in (self._in_flight.values(), self._waiting, self._twins):
+            yield from (submission for submission in submissions if not submission.future.done())
+
+    def _overdue(self, submission: Submission) -> PublishError:
+        if submission.was_written:
+            return PublishTimeoutError(
+                f"{submission}: not confirmed in time; the broker may have it. "
+                f"Publish it again with the same message_id if handling it twice is harmless"
+            )
+        return self._unavailable()
+
+    def _write(self, submission: Submission) -> None:
+        if submission.future.done():
+            return
+        if submission.identity in self._returnable:
+            self._twins.append(submission)
+            return
+        message = amqp.Message(submission.body, **submission.properties)
+        self._last_tag += 1
+        # Filed before it is written: writing may read, and so find its confirm.
+        self._in_flight[self._last_tag] = submission
+        if submission.mandatory:
+            self._returnable[submission.identity] = submission
+        submission.was_written = True
+        self._channel.basic_publish(
+            message, submission.exchange, submission.routing_key, mandatory=submission.mandatory
+        )
+
+    def _on_return(self, error: Any, exchange: str, routing_key: str, message: Any) -> None:
+        identity = (exchange, routing_key, message.properties.get("message_id"))
+        submission = self._returnable.get(identity)
+        if submission is not None:
+            submission.returned = str(error.reply_text)
+
+    def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
+        for submission in self._settled(delivery_tag, multiple):
+            if submission.returned is None:
+                receipt = Receipt(submission.exchange, submission.routing_key, submission.message_id)
+                submission.future.set_result(receipt)
+            else:
+                problem = f"no queue takes it ({submission.returned})"
+                way_out = "bind a queue for this key, or publish with mandatory=False"
+                submission.future.set_exception(UnroutableError(f"{submission}: {problem}; {way_out}"))
+
+    def _on_nack(self, delivery_tag: int, multiple: bool) -> None:
+        for submission in self._settled(delivery_tag, multiple):
+            problem = "the broker refused it; a queue it was routed to is full or has failed"
+            submission.future.set_exception(PublishRejectedError(f"{submission}: {problem}"))
+
+    def _settled(self, delivery_tag: int, multiple: bool) -> list[Submission]:
+        """Take the messages that a confirm covers, without those that were given up before."""
+        tags = [delivery_tag]
+        if multiple:  # tags were filed in ascending order
+            tags = list(takewhile(lambda tag: tag <= delivery_tag, self._in_flight))
+        settled = [self._in_flight.pop(tag) for tag in tags if tag in self._in_flight]
+        for submission in settled:
+            self._returnable.pop(submission.identity, None)
+        return [submission for submission in settled if not submission.future.done()]

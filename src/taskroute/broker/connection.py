@@ -1,0 +1,94 @@
+"""Connecting: a broker URL to one open connection, of RabbitMQ or of an embedded broker.
+
+Both have the surface of py-amqp's `Connection`; nothing above this module asks which one it is.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import amqp
+import amqp.transport
+from kombu.connection import Connection
+from kombu.transport import pyamqp
+
+from taskroute.broker.embedded.transport import Transport as EmbeddedTransport
+from taskroute.broker.url import BrokerUrl
+
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds for each step of connecting."""
+
+_ACKNOWLEDGE_TIMEOUT_MS: Final = 60_000
+
+
+def connect(
+    url: BrokerUrl, *, name: str, heartbeat: float, on_blocked: Callable[[str], None], on_unblocked: Callable[[], None]
+) -> Any:
+    """Open a connection; one attempt.
+
+    Raises:
+        OSError: the node cannot be reached, or did not answer in time.
+        amqp.AMQPError: it refused us.
+        ssl.SSLError: its certificate is not trusted, or is for another host.
+    """
+    client = _client(url, name, heartbeat, on_blocked, on_unblocked)
+    return client.transport.establish_connection()
+
+
+def _client(
+    url: BrokerUrl, name: str, heartbeat: float, on_blocked: Callable[[str], None], on_unblocked: Callable[[], None]
+) -> Any:
+    if url.scheme == "memory":
+        return Connection(hostname=url.host, transport=EmbeddedTransport)  # type: ignore[no-untyped-call]
+    return Connection(  # type: ignore[no-untyped-call]
+        hostname=url.host,
+        port=url.port,
+        userid=url.user,
+        password=url.password,
+        virtual_host=url.virtual_host,
+        ssl=False if url.tls is None else {"context": url.tls, "server_hostname": url.host},
+        transport=_Transport,
+        heartbeat=heartbeat,
+        connect_timeout=CONNECT_TIMEOUT,
+        transport_options={
+            "client_properties": {"connection_name": name, "product": "taskroute"},
+            "on_blocked": on_blocked,
+            "on_unblocked": on_unblocked,
+            # A blocking read or write ends by itself, also when nobody stops us: an answer that does not come.
+            "read_timeout": max(heartbeat * 2, CONNECT_TIMEOUT),
+            "write_timeout": max(heartbeat * 2, CONNECT_TIMEOUT),
+            # py-amqp's default kills a connection after one second without an acknowledgement by TCP.
+            "socket_settings": {socket.TCP_USER_TIMEOUT: _ACKNOWLEDGE_TIMEOUT_MS},
+        },
+    )
+
+
+class _TlsTransport(amqp.transport.SSLTransport):  # type: ignore[misc]
+    """Wraps the socket with the given `ssl.SSLContext`, which py-amqp's own options cannot express."""
+
+    def _wrap_socket(self, sock: socket.socket, context: object = None, **options: Any) -> socket.socket:
+        return cast("ssl.SSLContext", context).wrap_socket(sock, **options)
+
+
+class _Connection(pyamqp.Connection):
+    def Transport(  # noqa: N802 - py-amqp's name
+        self,
+        host: str,
+        connect_timeout: float,
+        ssl: Any = False,
+        read_timeout: float | None = None,
+        write_timeout: float | None = None,
+        **options: Any,
+    ) -> Any:
+        kind = _TlsTransport if ssl else amqp.transport.TCPTransport
+        options |= {"ssl": ssl} if ssl else {}
+        return kind(
+            host, connect_timeout=connect_timeout, read_timeout=read_timeout, write_timeout=write_timeout, **options
+        )
+
+
+class _Transport(pyamqp.Transport):
+    Connection = _Connection

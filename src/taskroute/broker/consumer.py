@@ -1,0 +1,212 @@
+"""Consumer: deliveries in, settlements out. The role of a worker's consuming session."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from taskroute.broker.declare import count_messages
+from taskroute.message import Delivery
+from taskroute.topology import QueueSpec
+
+log = logging.getLogger(__name__)
+
+_NO_PROPERTIES: Mapping[str, object] = {}
+
+
+class Consumer:
+    """Consumes queues on one channel and acknowledges what is settled, in as few frames as can be.
+
+    A settled prefix of delivery tags is acknowledged with one `multiple` frame; what is settled behind an
+    unfinished delivery is acknowledged by itself, so that one slow message never holds back another.
+
+    Thread-safe: `settle` and `cancel`. Everything else is called by the session's thread.
+
+    Args:
+        queues: specs of the queues to consume.
+        prefetch: unacknowledged deliveries per queue.
+        prepare: declares what has to be there, on a fresh channel.
+        deliver: takes the deliveries of one drain.
+        on_lost: called when none of them can be settled any more.
+    """
+
+    def __init__(
+        self,
+        queues: Sequence[QueueSpec],
+        *,
+        prefetch: int,
+        prepare: Callable[[Any], None],
+        deliver: Callable[[Sequence[Delivery]], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._queues = tuple(queues)
+        self._prefetch = prefetch
+        self._prepare = prepare
+        self._deliver = deliver
+        self._on_lost = on_lost
+        self._channel: Any = None
+        self._generation = 0
+        self._tags: dict[str, str] = {}
+        self._cautious: dict[str, QueueSpec] = {}
+        self._batch: list[Delivery] = []
+        self._settled: deque[Delivery] = deque()
+        self._acknowledged = 0  # every tag up to this one
+        self._behind_gap: set[int] = set()  # tags after that, acknowledged one by one
+        self._to_widen: list[QueueSpec] = []
+        self._cancelled = False
+
+    def settle(self, delivery: Delivery) -> None:
+        """Have a delivery acknowledged; wake the session afterwards."""
+        self._settled.append(delivery)
+
+    def has_work(self) -> bool:
+        """Whether settlements wait to be written."""
+        return bool(self._settled)
+
+    @property
+    def consuming(self) -> frozenset[str]:
+        """The queues that are being consumed now."""
+        return frozenset(self._tags)
+
+    def opened(self, connection: Any, generation: int) -> None:
+        """Declare and consume on a fresh connection."""
+        channel = connection.channel()
+        channel.auto_decode = False  # the sender's content_encoding must not change a byte
+        self._prepare(channel)
+        self._channel = channel
+        self._generation = generation
+        self._acknowledged = 0
+        self._behind_gap.clear()
+        self._batch.clear()
+        if not self._cancelled:
+            for queue in self._queues:
+                self._start(queue)
+
+    def cancel(self) -> None:
+        """Stop deliveries for good. What has been delivered can still be settled. On the session's thread."""
+        self._cancelled = True
+        if self._channel is not None:
+            for queue in tuple(self._tags):
+                self._stop(queue)
+
+    def flush(self) -> None:
+        """Write the acknowledgements of what was settled."""
+        settled: set[int] = set()
+        while self._settled:
+            delivery = self._settled.popleft()
+            if delivery.generation == self._generation:
+                settled.add(delivery.tag)
+            else:
+                log.debug("stale_settlement queue=%s generation=%d", delivery.queue, delivery.generation)
+        if settled:
+            self._acknowledge(settled)
+
+    def received(self) -> None:
+        """Hand over what was read."""
+        while self._to_widen:
+            self._widen(self._to_widen.pop())
+        if self._batch:
+            batch, self._batch = self._batch, []
+            self._deliver(batch)
+
+    def lost(self) -> None:
+        """Forget the channel: its tags mean nothing on another one."""
+        self._channel = None
+        self._tags.clear()
+        self._cautious.clear()
+        self._to_widen.clear()
+        self._batch.clear()
+        self._behind_gap.clear()
+        self._generation = 0
+        self._on_lost()
+
+    def next_deadline(self) -> float | None:
+        """None: nothing here is timed."""
+        return None
+
+    def expire(self, now: float) -> None:
+        """Nothing here is timed."""
+
+    def count_ready(self, queues: Sequence[str], answer: Future[int]) -> None:
+        """Resolve `answer` with the number of messages ready in `queues`, or with the error of asking."""
+        if self._channel is None:
+            answer.set_exception(ConnectionError("not connected"))
+            return
+        try:
+            count = sum(count_messages(self._channel, queue) for queue in queues)
+            self.received()  # what came before the answer has to be known before it
+            answer.set_result(count)
+        except Exception as error:
+            answer.set_exception(error)
+            raise  # the channel may be gone: the session has to know
+
+    def _start(self, queue: QueueSpec) -> None:
+        # What a crash left behind is redelivered first; taken one at a time, a message that kills its process
+        # costs no other one a delivery. A single active consumer would lose its place, so it is spared.
+        if queue.queue_type == "quorum" and not queue.single_active_consumer:
+            self._cautious[queue.name] = queue
+            self._consume(queue, 1)
+        else:
+            self._consume(queue, self._prefetch)
+
+    def _consume(self, queue: QueueSpec, prefetch: int) -> None:
+        tag = f"taskroute.{self._generation}.{prefetch}.{queue.name}"[:255]
+        self._channel.basic_qos(0, prefetch, False)
+        self._channel.basic_consume(queue.name, consumer_tag=tag, callback=self._receiver(queue.name))
+        self._tags[queue.name] = tag
+        log.info("consuming queue=%s prefetch=%d generation=%d", queue.name, prefetch, self._generation)
+
+    def _stop(self, queue: str) -> None:
+        tag = self._tags.pop(queue)
+        receiver = self._channel.callbacks.get(tag)
+        self._channel.basic_cancel(tag, nowait=True)
+        # A delivery may already be on its way; without a callback py-amqp would reject it.
+        self._channel.callbacks[tag] = receiver
+
+    def _receiver(self, queue: str) -> Callable[[Any], None]:
+        generation = self._generation
+
+        def receive(message: Any) -> None:
+            info = message.delivery_info
+            redelivered = bool(info["redelivered"])
+            self._batch.append(
+                Delivery(
+                    queue=queue,
+                    exchange=info["exchange"],
+                    routing_key=info["routing_key"],
+                    body=message.body,
+                    properties=message.properties or _NO_PROPERTIES,
+                    redelivered=redelivered,
+                    tag=info["delivery_tag"],
+                    generation=generation,
+                )
+            )
+            if not redelivered and queue in self._cautious:
+                self._to_widen.append(self._cautious.pop(queue))
+
+        return receive
+
+    def _widen(self, queue: QueueSpec) -> None:
+        if not self._cancelled:
+            self._stop(queue.name)
+            self._consume(queue, self._prefetch)
+
+    def _acknowledge(self, settled: set[int]) -> None:
+        prefix, last = self._acknowledged, 0
+        while (following := prefix + 1) in settled or following in self._behind_gap:
+            prefix = following
+            if prefix in settled:
+                last = prefix
+            else:
+                self._behind_gap.remove(prefix)
+        self._acknowledged = prefix
+        if last:
+            # A tag that was acknowledged before must not be named again: with `multiple`, RabbitMQ would look for
+            # it past every delivery that is still out, and take them all.
+            self._channel.basic_ack(last, multiple=True)
+        for tag in sorted(tag for tag in settled if tag > prefix):
+            self._channel.basic_ack(tag)
+            self._behind_gap.add(tag)

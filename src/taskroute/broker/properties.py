@@ -1,0 +1,83 @@
+"""Properties of an outgoing message: checked where they are given, so that the session only writes what can be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from amqp.exceptions import FrameSyntaxError
+from amqp.serialization import dumps
+
+from taskroute.errors import MessageInvalidError
+from taskroute.patterns import key_problem
+
+_TRANSIENT: Final = 1
+_PERSISTENT: Final = 2
+
+
+def encode_properties(
+    *,
+    headers: Mapping[str, object] | None = None,
+    message_id: str,
+    content_type: str,
+    correlation_id: str | None = None,
+    type: str | None = None,  # noqa: A002 - AMQP's name
+    reply_to: str | None = None,
+    timestamp: datetime | None = None,
+    expiration: float | timedelta | None = None,
+    priority: int | None = None,
+    persistent: bool = True,
+) -> Mapping[str, object]:
+    """Return AMQP's properties.
+
+    Raises:
+        MessageInvalidError: a value that AMQP cannot carry; names the property.
+    """
+    texts = {
+        "message_id": message_id,
+        "content_type": content_type,
+        "correlation_id": correlation_id,
+        "type": type,
+        "reply_to": reply_to,
+    }
+    for name, text in texts.items():
+        if text is not None and (problem := key_problem(text, name)):
+            raise MessageInvalidError(problem)
+    if priority is not None and priority not in range(256):
+        raise MessageInvalidError(f"priority={priority!r} is not between 0 and 255")
+    properties: dict[str, object] = {
+        **texts,
+        "delivery_mode": _PERSISTENT if persistent else _TRANSIENT,
+        "priority": priority,
+        "timestamp": None if timestamp is None else int(timestamp.timestamp()),
+        "expiration": _milliseconds(expiration),
+        "application_headers": _checked_headers(headers),
+    }
+    return {name: value for name, value in properties.items() if value is not None}
+
+
+def _milliseconds(expiration: float | timedelta | None) -> str | None:
+    if expiration is None:
+        return None
+    seconds = expiration.total_seconds() if isinstance(expiration, timedelta) else float(expiration)
+    if not math.isfinite(seconds) or not 0 <= seconds * 1000 < 2**32:
+        raise MessageInvalidError(f"expiration={expiration!r} is not a number of seconds between 0 and 2**32 / 1000")
+    return str(round(seconds * 1000))
+
+
+def _checked_headers(headers: Mapping[str, object] | None) -> dict[str, object] | None:
+    if not headers:
+        return None
+    table = dict(headers)
+    for name in table:
+        if problem := key_problem(name, "name of a header"):
+            raise MessageInvalidError(problem)
+    try:
+        dumps("F", [table])
+    except (FrameSyntaxError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise MessageInvalidError(f"headers: AMQP cannot carry them: {error}") from None
+    except Exception as error:
+        raise MessageInvalidError(f"headers: AMQP cannot carry them: {type(error).__name__}") from error
+    return table

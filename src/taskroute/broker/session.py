@@ -1,0 +1,368 @@
+"""Session: one thread that owns one broker connection: wake-up, heartbeat, reconnect, generation.
+
+Nobody else touches the connection, with one exception: past a shutdown deadline `sever` shuts its socket down.
+What the connection is for is a `Role`: consuming (`consumer`) or publishing with confirms (`confirms`).
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import random
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Protocol
+
+import amqp
+
+from taskroute.broker.connection import connect
+from taskroute.broker.url import BrokerUrl
+from taskroute.broker.wakeup import Wakeup
+from taskroute.errors import BrokerUnavailableError, ClosedError, TaskrouteError
+
+log = logging.getLogger(__name__)
+
+EVENTS_PER_PASS: Final = 256
+"""Frames' worth of events read before they are handed over. More would delay acknowledgements and heartbeats."""
+
+FIRST_DELAY: Final = 0.1
+LONGEST_DELAY: Final = 30.0
+"""Seconds before the first and before a late attempt to reconnect; jittered."""
+
+_HEARTBEAT_CHECKS: Final = 4
+"""Checks in a heartbeat interval: missed heartbeats are noticed within two intervals and a bit."""
+
+
+class Role(Protocol):
+    """What a session's connection is for. Every method is called by the session's thread alone."""
+
+    def opened(self, connection: Any, generation: int) -> None:
+        """Set up a fresh connection: declare, consume. An error discards the connection."""
+
+    def flush(self) -> None:
+        """Write what other threads have left since."""
+
+    def has_work(self) -> bool:
+        """Whether there is something to flush now."""
+
+    def received(self) -> None:
+        """Hand over what the last drain has read."""
+
+    def lost(self) -> None:
+        """The connection is gone: forget all that belonged to it."""
+
+    def next_deadline(self) -> float | None:
+        """When `expire` has to be called, by `time.monotonic`."""
+
+    def expire(self, now: float) -> None:
+        """Give up what is due. Called connected or not."""
+
+
+class Session:
+    """Runs a `Role` on a connection that it opens, keeps and reopens.
+
+    Thread-safe: `start`, `post`, `call_later`, `wake`, `wait_open`, `stop`, `join`, `sever`, and the properties.
+
+    Args:
+        urls: nodes, tried in turn.
+        role: what the connection is for.
+        name: of the thread and, for people, of the connection on the broker.
+        heartbeat: seconds.
+        on_end: called by the session's thread as its last act.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[BrokerUrl],
+        role: Role,
+        *,
+        name: str,
+        heartbeat: float,
+        on_end: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._urls = tuple(urls)
+        self._role = role
+        self._name = name
+        self._heartbeat = heartbeat
+        self._on_end = on_end
+        self._nodes: Iterator[BrokerUrl] = itertools.cycle(self._urls)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._wakeup = Wakeup()
+        self._posted: deque[Callable[[], None]] = deque()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timer_numbers = itertools.count()
+        self._changed = threading.Condition()
+        self._waiting = False
+        self._stopping = False
+        self._finished = False
+        self._blocked = False
+        self._connection: Any = None
+        self._generation = 0
+        self._error: BaseException | None = None
+
+    @property
+    def generation(self) -> int:
+        """How many connections this session has opened."""
+        return self._generation
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its connection is open and set up."""
+        return self._connection is not None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker has said that it does not read from this connection (an alarm)."""
+        return self._blocked
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def last_error(self) -> BaseException | None:
+        """Why the last connection, or attempt to connect, ended."""
+        return self._error
+
+    def start(self) -> None:
+        """Start the thread, which connects at once."""
+        self._thread.start()
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have `call` run on the session's thread, soon, connected or not."""
+        self._posted.append(call)
+        self.wake()
+
+    def call_later(self, delay: float, call: Callable[[], None]) -> None:
+        """Have `call` run on the session's thread after `delay` seconds."""
+        due = time.monotonic() + delay
+        self.post(lambda: heapq.heappush(self._timers, (due, next(self._timer_numbers), call)))
+
+    def wake(self) -> None:
+        """Have the thread look for work. Costs a system call only if it waits."""
+        if self._waiting:
+            self._wakeup.wake()
+
+    def wait_open(self, timeout: float | None) -> None:
+        """Wait until the connection is open and set up.
+
+        Raises:
+            BrokerUnavailableError: not within `timeout` seconds; None waits for as long as it takes.
+            TaskrouteError: what the role said is wrong and will not mend itself (a mismatch, say).
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self.is_open or self._finished, timeout)
+            if self.is_open:
+                return
+        if isinstance(self._error, TaskrouteError):
+            raise self._error
+        raise self.unavailable()
+
+    def unavailable(self) -> BrokerUnavailableError:
+        """Return an error that says which nodes were tried and what the last one said."""
+        nodes = ", ".join(str(url) for url in self._urls)
+        return BrokerUnavailableError(f"no connection to {nodes}: {describe_error(self._error)}")
+
+    def stop(self) -> None:
+        """Have the thread flush, close the connection and end. Does not wait for it; see `join`."""
+        self._stopping = True
+        self._wakeup.wake()
+
+    def join(self, timeout: float) -> bool:
+        """Wait until the thread has ended; whether it has."""
+        if self._thread.ident is not None:
+            self._thread.join(max(timeout, 0))
+        return not self._thread.is_alive()
+
+    def sever(self) -> None:
+        """Shut the socket down under a thread that does not end: its next read or write fails."""
+        connection = self._connection
+        sock = getattr(connection, "sock", None)
+        if isinstance(sock, socket.socket):
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return
+
+    # The session's thread runs everything below.
+
+    def _run(self) -> None:
+        delay = 0.0
+        try:
+            while not self._stopping:
+                generation = self._generation
+                try:
+                    self._pause(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                    self._open()
+                    self._serve()
+                except Exception as error:  # noqa: BLE001 - whatever happened, the connection cannot be trusted
+                    if not self._lose(error):
+                        return
+                failed_again = delay and self._generation == generation
+                delay = min(delay * 2, LONGEST_DELAY) if failed_again else FIRST_DELAY
+        finally:
+            self._finish()
+
+    def _open(self) -> None:
+        url = next(self._nodes)
+        self._blocked = False
+        log.debug("connecting session=%s url=%s", self._name, url)
+        connection = connect(
+            url,
+            name=self._name,
+            heartbeat=self._heartbeat,
+            on_blocked=self._on_blocked,
+            on_unblocked=self._on_unblocked,
+        )
+        try:
+            self._role.opened(connection, self._generation + 1)
+        except BaseException:
+            connection.collect()
+            raise
+        with self._changed:
+            self._connection = connection
+            self._generation += 1
+            self._changed.notify_all()
+        log.info("connected session=%s url=%s generation=%d", self._name, url, self._generation)
+
+    def _serve(self) -> None:
+        connection = self._connection
+        with selectors.DefaultSelector() as selector:
+            selector.register(connection.sock, selectors.EVENT_READ)
+            selector.register(self._wakeup.fileno(), selectors.EVENT_READ)
+            interval = (connection.heartbeat or 0) / _HEARTBEAT_CHECKS
+            heartbeat_at = time.monotonic() + interval if interval else None
+            more = True
+            while True:
+                self._work()
+                if self._stopping:
+                    return
+                if not more:
+                    self._wait(selector, heartbeat_at)
+                more = self._drain(connection)
+                self._role.received()
+                if heartbeat_at is not None and time.monotonic() >= heartbeat_at:
+                    connection.heartbeat_tick()
+                    heartbeat_at = time.monotonic() + interval
+
+    def _work(self) -> None:
+        """Run what was posted and what is due, then let the role write."""
+        while self._posted:
+            self._posted.popleft()()
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
+        deadline = self._role.next_deadline()
+        if deadline is not None and deadline <= now:
+            self._role.expire(now)
+        if self._connection is not None:
+            self._role.flush()
+
+    def _wait(self, selector: selectors.BaseSelector, until: float | None) -> None:
+        moments = [moment for moment in (until, self._role.next_deadline(), self._next_timer()) if moment is not None]
+        self._waiting = True
+        # Looked at again after `_waiting` is set: a thread that left work before saw nobody to wake.
+        if self._posted or self._stopping or (self._connection is not None and self._role.has_work()):
+            timeout: float | None = 0.0
+        else:
+            timeout = max(0.0, min(moments) - time.monotonic()) if moments else None
+        selector.select(timeout)
+        self._waiting = False
+        self._wakeup.clear()
+
+    def _next_timer(self) -> float | None:
+        return self._timers[0][0] if self._timers else None
+
+    def _drain(self, connection: Any) -> bool:
+        """Read what is there, `EVENTS_PER_PASS` at most; whether there may be more."""
+        drain = connection.drain_events
+        try:
+            for _ in range(EVENTS_PER_PASS):
+                drain(timeout=0)
+        except TimeoutError:
+            return False
+        return True
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt, still doing what is posted and due."""
+        until = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wakeup.fileno(), selectors.EVENT_READ)
+            while not self._stopping and time.monotonic() < until:
+                self._work()
+                self._wait(selector, until)
+
+    def _lose(self, error: BaseException) -> bool:
+        """Discard the connection; whether to go on."""
+        was_open = self._connection is not None
+        self._error = error
+        self._discard()
+        if self._generation == 0 and not isinstance(error, OSError | amqp.AMQPError):
+            return False  # reconnecting does not mend it, and nobody relies on us yet
+        if not self._stopping:
+            event = "connection_lost" if was_open else "connect_failed"
+            log.warning("%s session=%s error=%s", event, self._name, describe_error(error))
+        return True
+
+    def _discard(self) -> None:
+        connection = self._connection
+        with self._changed:
+            self._connection = None
+            self._changed.notify_all()
+        if connection is not None:
+            collect(connection)
+            self._role.lost()
+
+    def _finish(self) -> None:
+        """Close in good order: the broker has taken every acknowledgement once it has agreed to the close."""
+        connection = self._connection
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception as error:  # noqa: BLE001 - it is being left anyway
+                log.debug("close_failed session=%s error=%s", self._name, describe_error(error))
+            self._discard()
+        with self._changed:
+            self._finished = True
+            self._changed.notify_all()
+        while self._posted:
+            self._posted.popleft()()
+        self._role.expire(float("inf"))
+        self._wakeup.close()
+        log.info("session_closed session=%s", self._name)
+        self._on_end()
+
+    def _on_blocked(self, reason: str) -> None:
+        self._blocked = True
+        log.warning("broker_blocked session=%s reason=%s", self._name, reason)
+
+    def _on_unblocked(self) -> None:
+        self._blocked = False
+        log.info("broker_unblocked session=%s", self._name)
+
+
+def collect(connection: Any) -> None:
+    """Drop a connection without a word to the broker, who may not be there to answer."""
+    try:
+        connection.collect()
+    except Exception as error:  # noqa: BLE001 - nothing more can be done for it
+        log.debug("collect_failed error=%s", describe_error(error))
+
+
+def describe_error(error: BaseException | None) -> str:
+    """Type and first line of an error, on one line."""
+    if error is None:
+        return "nothing was tried yet"
+    text = str(error).splitlines()[0][:200] if str(error) else ""
+    return f"{type(error).__name__}({text!r})" if text else type(error).__name__
+
+
+def closed(what: str) -> ClosedError:
+    """Return the error of a use after closing."""
+    return ClosedError(f"the {what} is closed: make a new one")

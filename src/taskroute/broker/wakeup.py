@@ -1,0 +1,38 @@
+"""Wakeup: a file descriptor by which any thread wakes the one that waits in a selector."""
+
+from __future__ import annotations
+
+import socket
+
+
+class Wakeup:
+    """`wake` from any thread makes `fileno` readable until `clear`. Close it from the waiting thread."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def fileno(self) -> int:
+        """The descriptor to wait for."""
+        return self._reader.fileno()
+
+    def wake(self) -> None:
+        """Make the descriptor readable. Never blocks."""
+        try:
+            self._writer.send(b"\0")
+        except (BlockingIOError, OSError):
+            return  # full: it is readable anyway; closed: nobody waits any more
+
+    def clear(self) -> None:
+        """Take every wake-up so far."""
+        try:
+            while self._reader.recv(4096):
+                pass
+        except (BlockingIOError, OSError):
+            return
+
+    def close(self) -> None:
+        """Release both ends."""
+        self._reader.close()
+        self._writer.close()

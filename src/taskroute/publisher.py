@@ -1,0 +1,348 @@
+"""Publisher: messages out, each one routed and confirmed or an error that says what became of it."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Final, Required, Self, TypedDict, Unpack
+
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, to_json
+
+from taskroute.broker.confirms import Confirms, Receipt, Submission
+from taskroute.broker.declare import DeclareMode, declare
+from taskroute.broker.properties import encode_properties
+from taskroute.broker.session import Session, closed
+from taskroute.broker.url import parse_urls
+from taskroute.errors import (
+    BrokerUnavailableError,
+    ConfigurationError,
+    MessageInvalidError,
+    MessageTooLargeError,
+    PublishError,
+    PublishTimeoutError,
+    UnknownExchangeError,
+)
+from taskroute.patterns import key_problem, shorten
+from taskroute.topology import ExchangeSpec, Topology
+
+log = logging.getLogger(__name__)
+
+DEFAULT_MAX_BODY_SIZE: Final = 16 * 1024 * 1024
+"""Bytes; what RabbitMQ 4 takes by default. Earlier versions take 128 MiB."""
+
+_GRACE: Final = 1.0
+"""Seconds that a waiting caller gives the session's thread to report a deadline."""
+
+
+class PublishOptions(TypedDict, total=False):
+    """Keyword arguments of `Publisher.publish`, `submit` and `publish_many`."""
+
+    exchange: Required[ExchangeSpec | str]
+    """Of the topology, or "" for the default exchange."""
+    headers: Mapping[str, object] | None
+    """str, int, bool, bytes, datetime, None, and lists and dicts of them."""
+    message_id: str | None
+    """Left out, a new one."""
+    correlation_id: str | None
+    type: str | None
+    reply_to: str | None
+    content_type: str | None
+    """Left out, by the kind of the body."""
+    timestamp: datetime | None
+    expiration: float | timedelta | None
+    """Seconds until the message expires in its queue."""
+    priority: int | None
+    """0 to 255."""
+    persistent: bool
+    """Survives a restart of the broker, in durable queues. Left out, True."""
+    mandatory: bool
+    """False lets the broker drop a message that no queue takes. Left out, True."""
+    timeout: float | None
+    """Seconds until the message is given up. Left out, the publisher's."""
+
+
+class _Window:
+    """Counts messages that are not settled yet. Any thread."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._count = 0
+        self._changed = threading.Condition()
+
+    def enter(self, timeout: float) -> bool:
+        """Wait for room; whether there was."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._count < self._size, timeout):
+                return False
+            self._count += 1
+            return True
+
+    def leave(self, _: object = None) -> None:
+        """One is settled."""
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def wait_empty(self, timeout: float) -> bool:
+        """Wait until all are settled; whether they are."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._count == 0, timeout)
+
+
+class Publisher:
+    """Publishes from any thread over one connection of its own.
+
+    A message is confirmed by itself; many may be on their way at once. What is unconfirmed when the connection
+    breaks is sent again, with the same `message_id`, until its deadline.
+
+    Args:
+        url: ``memory://NAME``, ``amqp://user:password@host/vhost`` or several nodes of one cluster.
+        topology: the exchanges that can be published to; declared on the broker as `declare` says.
+        max_in_flight: messages that are not confirmed yet, at most.
+        timeout: seconds from the call until a message is given up.
+        declare: ``create``, ``verify`` existence only, or ``skip``.
+        name: of the thread and of the connection on the broker.
+        tls: for ``amqps``.
+        heartbeat: seconds.
+        max_body_size: bytes.
+
+    Raises:
+        BrokerUrlError: the URL.
+        ConfigurationError: another argument.
+
+    Example:
+        >>> from taskroute import Publisher, QueueSpec, Topology
+        >>> topology = Topology(queues=[QueueSpec(name="jobs", retry=False, dead_letter=False)])
+        >>> with Publisher("memory://example", topology) as publisher:
+        ...     publisher.publish({"id": 1}, "jobs", exchange="").routing_key
+        'jobs'
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str],
+        topology: Topology,
+        *,
+        max_in_flight: int = 1000,
+        timeout: float = 30,
+        declare: DeclareMode = "create",
+        name: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        heartbeat: float = 30,
+        max_body_size: int = DEFAULT_MAX_BODY_SIZE,
+    ) -> None:
+        if max_in_flight < 1:
+            raise ConfigurationError(f"max_in_flight={max_in_flight} has to be at least 1")
+        if not timeout > 0:
+            raise ConfigurationError(f"timeout={timeout!r} has to be more than 0 seconds")
+        self._topology = topology
+        self._timeout = timeout
+        self._declare: DeclareMode = declare
+        self._max_body_size = max_body_size
+        self._window = _Window(max_in_flight)
+        self._open = threading.Lock()  # held while a message is handed in, and to close
+        self._closed = False
+        self._confirms = Confirms(
+            prepare=self._prepare,
+            unavailable=self._unavailable,
+            is_blocked=self._is_blocked,
+        )
+        self._session = Session(
+            parse_urls(url, tls), self._confirms, name=name or "taskroute-publisher", heartbeat=heartbeat
+        )
+        self._started = False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self, timeout: float | None = None) -> None:
+        """Connect and declare. Publishing starts by itself; starting first shows a mistake early.
+
+        Raises:
+            BrokerUnavailableError: not connected within `timeout` seconds (left out: the publisher's).
+            TopologyMismatchError: the broker has something else.
+        """
+        self._ensure_started()
+        self._session.wait_open(self._timeout if timeout is None else timeout)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Wait until what was submitted is confirmed, `timeout` seconds at most, and disconnect.
+
+        Every future is resolved when it returns: with an error, if its outcome is unknown.
+        """
+        with self._open:
+            already, self._closed = self._closed, True
+        if already or not self._started:
+            return
+        self._window.wait_empty(self._timeout if timeout is None else timeout)
+        self._session.stop()
+        if not self._session.join(_GRACE):
+            self._session.sever()
+            self._session.join(_GRACE)
+
+    def publish(self, body: object, routing_key: str, **options: Unpack[PublishOptions]) -> Receipt:
+        """Publish one message and wait until the broker has routed and confirmed it.
+
+        Takes the arguments and raises the errors of `submit`, and those of the future at once.
+        """
+        limit = self._limit(options)
+        future = self.submit(body, routing_key, **options)
+        try:
+            return future.result(limit + _GRACE)
+        except FutureTimeoutError:
+            raise PublishTimeoutError(f"message with key {shorten(routing_key)}: no answer within {limit} s") from None
+
+    def submit(self, body: object, routing_key: str, **options: Unpack[PublishOptions]) -> Future[Receipt]:
+        """Hand a message in and return at once; the future has its receipt or its error.
+
+        Blocks, `timeout` seconds at most, while `max_in_flight` messages are unconfirmed.
+
+        Args:
+            body: bytes are sent as they are, str as UTF-8 text, anything else as JSON by pydantic.
+            routing_key: at most 255 bytes.
+            **options: see `PublishOptions`.
+
+        Raises:
+            UnknownExchangeError: the topology has no such exchange, or it is internal.
+            MessageInvalidError: the body or a property cannot be encoded.
+            MessageTooLargeError: more than `max_body_size` bytes.
+            BrokerUnavailableError: no room in time; never written.
+            ClosedError: the publisher is closed.
+
+        The future raises:
+            UnroutableError: no queue takes it.
+            PublishRejectedError: the broker refused it.
+            PublishTimeoutError: written, and not confirmed in time: outcome unknown.
+            BrokerUnavailableError: never written.
+        """
+        limit = self._limit(options)
+        submission = self._submission(body, routing_key, limit, **options)
+        if not self._window.enter(limit):
+            raise BrokerUnavailableError(f"{submission}: no room within {limit} s, so it was never written")
+        submission.future.add_done_callback(self._window.leave)
+        with self._open:
+            if self._closed:
+                submission.future.cancel()
+                raise closed("publisher")
+            self._start_thread()
+            self._confirms.submit(submission)
+        self._session.wake()
+        return submission.future
+
+    def publish_many(
+        self, messages: Iterable[tuple[object, str]], **options: Unpack[PublishOptions]
+    ) -> Iterator[Receipt | PublishError]:
+        """Publish (body, routing key) pairs, many on their way at once, and yield what became of each, in order.
+
+        A receipt, or the error that `publish` would raise. Takes the options of `submit`.
+        """
+        pending: deque[Future[Receipt]] = deque()
+        for body, routing_key in messages:
+            pending.append(self.submit(body, routing_key, **options))
+            while pending and pending[0].done():
+                yield _outcome(pending.popleft())
+        while pending:
+            yield _outcome(pending.popleft())
+
+    def _submission(
+        self,
+        body: object,
+        routing_key: str,
+        limit: float,
+        *,
+        exchange: ExchangeSpec | str,
+        message_id: str | None = None,
+        content_type: str | None = None,
+        mandatory: bool = True,
+        timeout: float | None = None,  # noqa: ARG002 - is `limit`
+        **properties: Any,
+    ) -> Submission:
+        encoded, kind = _encode(body)
+        identity = message_id if message_id is not None else uuid.uuid4().hex
+        return Submission(
+            exchange=self._checked_exchange(exchange),
+            routing_key=_checked_key(routing_key),
+            body=self._checked_size(encoded),
+            properties=encode_properties(message_id=identity, content_type=content_type or kind, **properties),
+            message_id=identity,
+            mandatory=mandatory,
+            deadline=time.monotonic() + limit,
+        )
+
+    def _limit(self, options: PublishOptions) -> float:
+        timeout = options.get("timeout")
+        return self._timeout if timeout is None else timeout
+
+    def _unavailable(self) -> PublishError:
+        return self._session.unavailable()
+
+    def _is_blocked(self) -> bool:
+        return self._session.is_blocked
+
+    def _ensure_started(self) -> None:
+        with self._open:
+            if self._closed:
+                raise closed("publisher")
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        if not self._started:
+            self._started = True
+            self._session.start()
+
+    def _prepare(self, channel: Any) -> None:
+        declare(channel, self._topology, self._declare)
+
+    def _checked_exchange(self, exchange: ExchangeSpec | str) -> str:
+        name = str(exchange)
+        if name and self._topology.exchange(name).internal:
+            raise UnknownExchangeError(f"exchange {name!r} is internal: nobody can publish to it")
+        return name
+
+    def _checked_size(self, body: bytes) -> bytes:
+        if len(body) > self._max_body_size:
+            raise MessageTooLargeError(f"the body has {len(body)} bytes, the limit is {self._max_body_size}")
+        return body
+
+
+def _checked_key(routing_key: str) -> str:
+    if problem := key_problem(routing_key, "routing key"):
+        raise MessageInvalidError(problem)
+    return routing_key
+
+
+def _outcome(future: Future[Receipt]) -> Receipt | PublishError:
+    try:
+        return future.result()
+    except PublishError as error:
+        return error
+
+
+def _encode(body: object) -> tuple[bytes, str]:
+    """Bytes and content type of a body."""
+    if isinstance(body, bytes):
+        return body, "application/octet-stream"
+    try:
+        if isinstance(body, str):
+            return body.encode(), "text/plain"
+        if isinstance(body, BaseModel):
+            return body.__pydantic_serializer__.to_json(body), "application/json"
+        return to_json(body, inf_nan_mode="constants"), "application/json"
+    except (PydanticSerializationError, UnicodeEncodeError, ValueError) as error:
+        raise MessageInvalidError(f"the body, {type(body).__name__}, cannot be encoded: {error}") from None

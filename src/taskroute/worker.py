@@ -1,0 +1,473 @@
+"""Worker: consumes queues, has handlers run in threads, and settles every message."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import ssl
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from types import FrameType, TracebackType
+from typing import Any, Final, Self
+
+from taskroute.broker.confirms import Confirms, Receipt, Submission
+from taskroute.broker.consumer import Consumer
+from taskroute.broker.declare import DeclareMode, declare
+from taskroute.broker.session import Session
+from taskroute.broker.url import parse_urls
+from taskroute.dispatch import DEFAULT_MAX_BODY_SIZE, Dispatcher
+from taskroute.errors import (
+    ClosedError,
+    ConfigurationError,
+    ShutdownTimeoutError,
+    TopologyError,
+)
+from taskroute.message import Delivery
+from taskroute.outcome import Failed, Handled
+from taskroute.patterns import shorten
+from taskroute.ready import Ready
+from taskroute.registry import HandlerRegistry
+from taskroute.routes import Routes
+from taskroute.settle import Ack, HandOver, settle
+from taskroute.tally import Stats, Tally
+from taskroute.topology import QueueSpec, Topology
+
+log = logging.getLogger(__name__)
+
+MAX_PREFETCH: Final = 65_535
+DEFAULT_MAX_PREFETCH: Final = 256
+PREFETCH_PER_THREAD: Final = 16
+
+HAND_OVER_TIMEOUT: Final = 30.0
+HAND_OVER_PAUSE: Final = 1.0
+"""Seconds until a hand-over is given up, and until it is tried again. The message stays unacknowledged."""
+
+_GRACE: Final = 1.0
+_DEPTH_INTERVAL: Final = 0.05
+"""Seconds between questions for the depth of queues: a broker does not tell by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`live`: the worker can still do its work. `ready`: it is doing it now. `reasons`: why not."""
+
+    live: bool
+    ready: bool
+    reasons: tuple[str, ...]
+
+
+class Worker:
+    """Consumes the queues of a topology and calls the handlers of a registry.
+
+    One thread owns the consuming connection, another one (from the first failure on) the connection that hands
+    failed messages over; handlers run in `threads` threads of their own and touch neither. Each message is
+    acknowledged after its handler has returned, or after its hand-over to a wait or dead-letter queue has been
+    confirmed.
+
+    Args:
+        url: ``memory://NAME``, ``amqp://user:password@host/vhost`` or several nodes of one cluster.
+        topology: declared on the broker as `declare` says.
+        registry: as it is now; later registrations do not count.
+        queues: to consume; left out, those that a handler or fallback names.
+        threads: for handlers; 0 runs them on the session's thread, for tiny handlers.
+        prefetch: unacknowledged messages per queue; left out, 16 a thread and 256 at most.
+        heartbeat: seconds.
+        shutdown_timeout: seconds that `stop` gives running handlers.
+        declare: ``create``, ``verify`` existence only, or ``skip``.
+        name: of the threads and of the connections on the broker.
+        tls: for ``amqps``.
+        max_body_size: bytes; longer messages are dead-lettered unread.
+
+    Raises:
+        UnknownQueueError: a handler or `queues` names a queue that the topology does not have.
+        AmbiguousHandlerError: two handlers share a key, and neither is more specific.
+        TopologyError: a queue to consume has no handler, is a stream, or its dead-letter queue is missing.
+        ConfigurationError, BrokerUrlError: another argument.
+
+    Example:
+        >>> from taskroute import HandlerRegistry, QueueSpec, Topology, Worker
+        >>> registry = HandlerRegistry()
+        >>> @registry.handler("#", queue="jobs")
+        ... def handle(job: dict) -> None: ...
+        >>> with Worker("memory://", Topology(queues=[QueueSpec(name="jobs")]), registry) as worker:
+        ...     worker.health().ready
+        True
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str],
+        topology: Topology,
+        registry: HandlerRegistry,
+        *,
+        queues: Iterable[QueueSpec | str] | None = None,
+        threads: int = 8,
+        prefetch: int | None = None,
+        heartbeat: float = 30,
+        shutdown_timeout: float = 30,
+        declare: DeclareMode = "create",
+        name: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        max_body_size: int = DEFAULT_MAX_BODY_SIZE,
+    ) -> None:
+        urls = parse_urls(url, tls)
+        self.routes = Routes(topology, registry)
+        self._queues = _queues_to_consume(self.routes, queues)
+        self._shutdown_timeout = _checked("shutdown_timeout", shutdown_timeout, 0)
+        self._declare: DeclareMode = declare
+        self._name = name or "taskroute-worker"
+        self._dispatcher = Dispatcher(self.routes.resolve, max_body_size)
+        self._ready = Ready()
+        self._tally = Tally()
+        self._ended = threading.Event()
+        self._state = threading.Lock()  # held to start and to stop
+        self._started = self._stopped = False
+        self._consumer = Consumer(
+            list(self._queues.values()),
+            prefetch=_checked_prefetch(prefetch, threads),
+            prepare=self._prepare,
+            deliver=self._deliver if threads else self._handle_here,
+            on_lost=self._ready.forget_waiting,
+        )
+        self._session = Session(urls, self._consumer, name=self._name, heartbeat=heartbeat, on_end=self._ended.set)
+        self._confirms = Confirms(
+            prepare=lambda channel: None,  # noqa: ARG005 - the consuming session has declared everything
+            unavailable=lambda: self._hand_over_session.unavailable(),
+            is_blocked=lambda: self._hand_over_session.is_blocked,
+        )
+        self._hand_over_session = Session(urls, self._confirms, name=f"{self._name}-hand-over", heartbeat=heartbeat)
+        self._hand_over_started = False
+        self._threads = [
+            _HandlerThread(self._ready, self._handle, f"{self._name}-handler-{number}")
+            for number in range(_checked("threads", threads, 0))
+        ]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, timeout: float | None = 30) -> None:
+        """Connect, declare, and return once consuming.
+
+        Args:
+            timeout: seconds; None keeps trying.
+
+        Raises:
+            BrokerUnavailableError: not connected in time; the worker is stopped then.
+            TopologyMismatchError: the broker has something else, lacks it, or does not let us declare it.
+            UnsupportedFeatureError: the broker cannot do what a spec asks for.
+            ClosedError: started before.
+        """
+        with self._state:
+            if self._started:
+                raise ClosedError("a worker is started once: make a new one")
+            self._started = True
+        for thread in self._threads:
+            thread.start()
+        self._session.start()
+        try:
+            self._session.wait_open(timeout)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop consuming, let running handlers finish, acknowledge, and disconnect.
+
+        Messages that were delivered and not begun go back to their queues. Takes at most `shutdown_timeout`
+        plus 2 seconds.
+
+        Raises:
+            ShutdownTimeoutError: a handler or the broker did not come to an end; names it. The messages return
+                to their queues.
+        """
+        with self._state:
+            if not self._started or self._stopped:
+                return
+            self._stopped = True
+        deadline = time.monotonic() + self._shutdown_timeout
+        self._session.post(self._consumer.cancel)
+        self._ready.close()
+        finished = self._ready.wait_idle(self._shutdown_timeout)
+        hung = [] if finished else [thread.describe() for thread in self._threads if thread.current is not None]
+        self._hand_over_session.stop()
+        self._session.stop()
+        hung += [name for session, name in self._sessions() if not _end(session, deadline)]
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()) if thread.current is None else 0)
+        self._ended.set()
+        if hung or not finished:
+            what = "; ".join(hung) or f"{self._ready.open_count} messages on their way to another queue"
+            raise ShutdownTimeoutError(
+                f"not finished within {self._shutdown_timeout} s: {what}; the messages return to their queues"
+            )
+
+    def run(self) -> None:
+        """Start, block until SIGTERM or SIGINT, and stop; keeps trying while the broker is away.
+
+        In the main thread the first signal drains and a second one ends the process at once. In another thread
+        no signals are touched; call `stop` from elsewhere.
+
+        Raises:
+            TopologyMismatchError, UnsupportedFeatureError: as `start`.
+            ShutdownTimeoutError: as `stop`.
+            BrokerUnavailableError: the session ended by itself, which is a defect.
+        """
+        with self._signals():
+            if not self._ended.is_set():
+                self.start(timeout=None)
+                self._ended.wait()
+            if not self._stopped and not self._session.is_alive:
+                self.stop()
+                raise self._session.unavailable()
+            self.stop()
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until nothing is ready, waiting for a retry, or in flight in the queues of this worker.
+
+        Args:
+            timeout: seconds.
+
+        Returns:
+            Whether that came to pass in time.
+        """
+        deadline = time.monotonic() + timeout
+        names = [name for queue in self._queues.values() for name in _with_wait_queues(queue)]
+        while (remaining := deadline - time.monotonic()) > 0:
+            if self._ready.wait_idle(remaining) and self._count_ready(names, remaining) == 0:
+                if self._ready.open_count == 0:
+                    return True
+                continue
+            self._ended.wait(min(_DEPTH_INTERVAL, max(0.0, deadline - time.monotonic())))
+        return False
+
+    def stats(self) -> Stats:
+        """Counts of what became of the messages so far."""
+        return self._tally.stats()
+
+    def health(self) -> Health:
+        """Whether the worker is alive and consuming, and why not. Cheap; asks nothing of the broker."""
+        reasons = []
+        live = self._started and not self._stopped and self._session.is_alive
+        if not live:
+            reasons.append("stopped" if self._stopped else "its session has ended" if self._started else "not started")
+        elif not self._session.is_open:
+            reasons.append(str(self._session.unavailable()))
+        missing = sorted(self._queues.keys() - self._consumer.consuming)
+        if live and self._session.is_open and missing:
+            reasons.append(f"not consuming {', '.join(missing)}")
+        return Health(live=live, ready=not reasons, reasons=tuple(reasons))
+
+    # On the consuming session's thread:
+
+    def _prepare(self, channel: Any) -> None:
+        exclusive = [queue.name for queue in self._queues.values() if queue.exclusive]
+        declare(channel, self.routes.topology, self._declare, exclusive=exclusive)
+
+    def _deliver(self, deliveries: Sequence[Delivery]) -> None:
+        self._ready.put(deliveries)
+
+    def _handle_here(self, deliveries: Sequence[Delivery]) -> None:
+        self._ready.put(deliveries)
+        while (delivery := self._ready.take_now()) is not None:
+            self._handle(delivery)
+
+    # On a handler's thread:
+
+    def _handle(self, delivery: Delivery) -> None:
+        outcome = self._dispatcher.dispatch(delivery)
+        if isinstance(outcome, Handled):
+            self._tally.handled(delivery.queue, outcome.handler)
+            self._acknowledge(delivery)
+            return
+        action = settle(delivery, outcome, self._queues[delivery.queue], datetime.now(UTC))
+        _log_failure(delivery, outcome, action)
+        if isinstance(action, Ack):
+            self._tally.failed(delivery.queue, "dropped")
+            self._acknowledge(delivery)
+        else:
+            self._hand_over(delivery, action)
+
+    def _acknowledge(self, delivery: Delivery) -> None:
+        self._consumer.settle(delivery)
+        self._session.wake()
+        self._ready.done()
+
+    # On a handler's thread, and again on the hand-over session's:
+
+    def _hand_over(self, delivery: Delivery, action: HandOver) -> None:
+        if delivery.generation != self._session.generation:
+            self._ready.done()  # it is delivered again, and handled again
+            return
+        properties = action.properties
+        if not delivery.message_id:
+            properties = {**properties, "message_id": uuid.uuid4().hex}  # by which a return is told apart
+        submission = Submission(
+            exchange="",
+            routing_key=action.queue,
+            body=action.body,
+            properties=properties,
+            message_id=str(properties["message_id"]),
+            mandatory=True,
+            deadline=time.monotonic() + HAND_OVER_TIMEOUT,
+        )
+        submission.future.add_done_callback(partial(self._handed_over, delivery, action))
+        self._start_hand_over_session()
+        self._confirms.submit(submission)
+        self._hand_over_session.wake()
+
+    def _handed_over(self, delivery: Delivery, action: HandOver, future: Future[Receipt]) -> None:
+        error = future.exception()
+        if error is None:
+            self._tally.failed(delivery.queue, action.kind)
+            self._acknowledge(delivery)
+            return
+        log.warning(
+            "hand_over_failed queue=%s to=%s message_id=%s error=%s",
+            delivery.queue,
+            action.queue,
+            shorten(str(delivery.message_id)),
+            type(error).__name__,
+        )
+        self._hand_over_session.call_later(HAND_OVER_PAUSE, partial(self._hand_over, delivery, action))
+
+    def _start_hand_over_session(self) -> None:
+        with self._state:
+            if not self._hand_over_started:
+                self._hand_over_started = True
+                self._hand_over_session.start()
+
+    # On a caller's thread:
+
+    def _count_ready(self, names: Sequence[str], timeout: float) -> int | None:
+        answer: Future[int] = Future()
+        self._session.post(partial(self._consumer.count_ready, names, answer))
+        try:
+            return answer.result(timeout)
+        except (FutureTimeoutError, OSError):
+            return None
+        except Exception as error:  # noqa: BLE001 - the session sees it as well, and reconnects
+            log.debug("count_failed error=%s", type(error).__name__)
+            return None
+
+    def _sessions(self) -> Iterator[tuple[Session, str]]:
+        yield self._session, "the consuming connection does not close"
+        if self._hand_over_started:
+            yield self._hand_over_session, "the hand-over connection does not close"
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def drain(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
+            if self._ended.is_set():
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            self._ended.set()
+
+        previous = {number: signal.signal(number, drain) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+class _HandlerThread(threading.Thread):
+    """Runs handlers, one delivery at a time. A daemon, so that a hung handler cannot keep the process alive."""
+
+    def __init__(self, ready: Ready, handle: Any, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._ready = ready
+        self._handle = handle
+        self.current: Delivery | None = None
+
+    def run(self) -> None:
+        while (delivery := self._ready.take()) is not None:
+            self.current = delivery
+            self._handle(delivery)
+            self.current = None
+
+    def describe(self) -> str:
+        """What it is doing, for people."""
+        delivery = self.current
+        if delivery is None:
+            return f"{self.name} is idle"
+        return f"{self.name} is handling {shorten(delivery.routing_key)} of queue {delivery.queue!r}"
+
+
+def _end(session: Session, deadline: float) -> bool:
+    """Wait for a session, past the deadline without mercy; whether it closed in good order."""
+    if session.join(deadline - time.monotonic() + _GRACE / 2):
+        return True
+    session.sever()
+    session.join(_GRACE / 2)
+    return False
+
+
+def _with_wait_queues(queue: QueueSpec) -> Iterator[str]:
+    yield queue.name
+    policy = queue.retry_policy
+    for delay in policy.delays if policy else ():
+        yield queue.wait_queue(delay)
+
+
+def _queues_to_consume(routes: Routes, queues: Iterable[QueueSpec | str] | None) -> dict[str, QueueSpec]:
+    topology = routes.topology
+    names = routes.handled_queues if queues is None else tuple(dict.fromkeys(str(queue) for queue in queues))
+    if not names:
+        raise TopologyError("no queue to consume: name a queue in a handler, or pass queues=")
+    handled = {handler.queue for handler in routes.handlers}
+    for name in names:
+        queue = topology.queue(name)
+        if not handled & {None, name}:
+            raise TopologyError(f"queue {name!r} has no handler: every message of it would be a dead letter; add one")
+        if queue.queue_type == "stream":
+            raise TopologyError(f"queue {name!r} is a stream, which a worker does not consume yet")
+        target = queue.dead_letter_queue
+        if target is not None and target not in {known.name for known in topology.all_queues}:
+            raise TopologyError(f"queue {name!r}: dead_letter: the topology has no queue {target!r}; add its spec")
+    return {name: topology.queue(name) for name in names}
+
+
+def _checked(name: str, value: Any, least: float) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
+        raise ConfigurationError(f"{name}={value!r} has to be a number, {least} or more")
+    return value
+
+
+def _checked_prefetch(prefetch: int | None, threads: int) -> int:
+    if prefetch is None:
+        return min(DEFAULT_MAX_PREFETCH, PREFETCH_PER_THREAD * threads) if threads else DEFAULT_MAX_PREFETCH
+    if isinstance(prefetch, bool) or not isinstance(prefetch, int) or not 1 <= prefetch <= MAX_PREFETCH:
+        raise ConfigurationError(f"prefetch={prefetch!r} has to be between 1 and {MAX_PREFETCH}; 0 would be unlimited")
+    return prefetch
+
+
+def _log_failure(delivery: Delivery, failed: Failed, action: Ack | HandOver) -> None:
+    log.warning(
+        "message_failed queue=%s key=%s message_id=%s attempt=%d reason=%s error=%s to=%s",
+        delivery.queue,
+        shorten(delivery.routing_key),
+        shorten(str(delivery.message_id)),
+        delivery.attempt,
+        failed.reason,
+        failed.error,
+        action.queue if isinstance(action, HandOver) else "nowhere",
+    )
