@@ -527,7 +527,8 @@ class QueueSpec(_Spec):
         for helper in [*helpers, self.dead_letter_queue or ""]:
             if len(helper.encode()) > MAX_KEY_BYTES:
                 yield (
-                    f"name: too long for the name of its helper queue {shorten(helper)} ({MAX_KEY_BYTES} bytes); "
+                    f"name: with {helper.removeprefix(self.name)!r} for a helper queue it is longer than "
+                    f"{MAX_KEY_BYTES} bytes; "
                     f"shorten it, or set retry=False and dead_letter=False"
                 )
 

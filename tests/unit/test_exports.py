@@ -1,0 +1,74 @@
+"""The public API, pinned: adding to it or taking from it is a decision, not an accident."""
+
+from __future__ import annotations
+
+import re
+
+import taskroute
+
+PUBLIC = (
+    "AmbiguousHandlerError",
+    "BindingSpec",
+    "BrokerError",
+    "BrokerUnavailableError",
+    "BrokerUrlError",
+    "ClosedError",
+    "ConfigurationError",
+    "DefinitionError",
+    "DuplicateHandlerError",
+    "ExchangeSpec",
+    "Explanation",
+    "Finding",
+    "Handler",
+    "HandlerMatch",
+    "HandlerRegistry",
+    "HandlerSignatureError",
+    "Header",
+    "Message",
+    "MessageInvalidError",
+    "MessageTooLargeError",
+    "PatternError",
+    "PublishError",
+    "PublishRejectedError",
+    "PublishTimeoutError",
+    "Publisher",
+    "QueueSpec",
+    "Receipt",
+    "Reject",
+    "Retry",
+    "RetryPolicy",
+    "Routes",
+    "RoutingPattern",
+    "ShutdownTimeoutError",
+    "TaskrouteError",
+    "Topology",
+    "TopologyError",
+    "TopologyMismatchError",
+    "UnknownExchangeError",
+    "UnknownQueueError",
+    "UnroutableError",
+    "UnsupportedFeatureError",
+    "Worker",
+    "__version__",
+)
+
+
+def test_these_names_are_public_and_no_others() -> None:
+    assert sorted(taskroute.__all__) == sorted(PUBLIC)
+
+
+def test_every_public_name_is_there_and_every_error_is_public() -> None:
+    assert [name for name in PUBLIC if not hasattr(taskroute, name)] == []
+    from taskroute import errors
+
+    ours = {name for name in vars(errors) if name.endswith("Error")}
+    assert ours - set(PUBLIC) == set()
+
+
+def test_every_public_class_is_documented() -> None:
+    classes = {name: getattr(taskroute, name) for name in PUBLIC if name != "__version__"}
+    assert [name for name, thing in classes.items() if not thing.__doc__] == []
+
+
+def test_the_version_is_one() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", taskroute.__version__)

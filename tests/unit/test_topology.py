@@ -1,0 +1,670 @@
+"""Specs: what they refuse and why, what the broker is told, and where a message goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from taskroute.errors import TopologyError, UnknownExchangeError, UnknownQueueError
+from taskroute.patterns import RoutingPattern
+from taskroute.topology import BindingSpec, ExchangeSpec, QueueSpec, RetryPolicy, Topology
+
+TOPIC = ExchangeSpec(name="topic")
+DIRECT = ExchangeSpec(name="direct", type="direct")
+FANOUT = ExchangeSpec(name="fanout", type="fanout")
+HEADERS = ExchangeSpec(name="headers", type="headers")
+SECOND = timedelta(seconds=1)
+PLAIN: dict[str, Any] = {"retry": False, "dead_letter": False}
+
+
+def refusal(build: Callable[[], object]) -> str:
+    with pytest.raises(TopologyError) as caught:
+        build()
+    return str(caught.value)
+
+
+# --- queues ---
+
+REFUSED_QUEUES: list[tuple[dict[str, Any], list[str]]] = [
+    # what the broker would refuse
+    ({"max_priority": 5}, ["max_priority", "quorum", "type='classic'"]),
+    ({"max_priority": 5, "type": "quorum"}, ["max_priority", "type='classic'"]),
+    ({"type": "quorum", "exclusive": True}, ["exclusive", "quorum", "type='classic'"]),
+    ({"type": "quorum", "auto_delete": True}, ["auto_delete", "quorum", "type='classic'"]),
+    ({"type": "quorum", "durable": False}, ["durable", "quorum", "type='classic'"]),
+    ({"type": "stream", "exclusive": True}, ["exclusive", "stream"]),
+    ({"type": "stream", "durable": False}, ["durable", "stream"]),
+    ({"type": "stream", "auto_delete": True}, ["auto_delete", "stream"]),
+    ({"type": "classic", "delivery_limit": 3}, ["delivery_limit", "classic", "type='quorum'"]),
+    ({"exclusive": True, "delivery_limit": 3}, ["delivery_limit", "classic"]),
+    ({"type": "stream", "message_ttl": 1}, ["message_ttl", "stream", "leave it out"]),
+    ({"type": "stream", "expires": 1}, ["expires", "stream"]),
+    ({"type": "stream", "max_length": 1}, ["max_length", "stream"]),
+    ({"type": "stream", "max_length_bytes": 1, "overflow": "drop-head"}, ["overflow", "stream"]),
+    ({"type": "stream", "max_priority": 1}, ["max_priority", "stream"]),
+    ({"type": "stream", "single_active_consumer": True}, ["single_active_consumer", "stream"]),
+    ({"type": "stream", "delivery_limit": 1}, ["delivery_limit", "stream"]),
+    ({"type": "stream", "retry": RetryPolicy()}, ["retry", "stream"]),
+    ({"type": "stream", "dead_letter": "other"}, ["dead_letter", "stream"]),
+    ({"name": "amq.mine"}, ["name", "amq.", "passive=True"]),
+    # what it would take and ignore
+    ({"max_length": 5, "overflow": "reject-publish-dlx"}, ["overflow", "quorum", "'reject-publish'"]),
+    ({"overflow": "drop-head"}, ["overflow", "max_length or max_length_bytes"]),
+    ({"type": "classic", "overflow": "reject-publish"}, ["overflow", "max_length"]),
+    (
+        {"type": "classic", "max_length": 5, "overflow": "reject-publish-dlx", "dead_letter": False},
+        ["overflow", "dead_letter", "'reject-publish'"],
+    ),
+    # names
+    ({"name": ""}, ["name", "needs one"]),
+    ({"name": "a\n"}, ["name", "control character"]),
+    ({"name": "\ud800"}, ["name", "UTF-8"]),
+    ({"name": "q" * 256}, ["name", "256 bytes", "255"]),
+    ({"name": "q" * 251}, ["name", ".retry.1000", "255", "retry=False and dead_letter=False"]),
+    ({"name": "é" * 126, "retry": False}, ["name", ".dead"]),
+    ({"name": 5}, ["name", "string"]),
+    ({"dead_letter": "q"}, ["dead_letter", "its own"]),
+    ({"dead_letter": ""}, ["dead_letter", "dead_letter=False"]),
+    ({"dead_letter": "a\n"}, ["dead_letter", "control character"]),
+    ({"dead_letter": "\ud800"}, ["dead_letter", "UTF-8"]),
+    ({"dead_letter": "d" * 256}, ["dead_letter", "255"]),
+    ({"dead_letter": True}, ["dead_letter"]),
+    # values
+    ({"message_ttl": -1}, ["message_ttl", "milliseconds"]),
+    ({"message_ttl": 0.0005}, ["message_ttl", "whole number of milliseconds"]),
+    ({"message_ttl": timedelta(microseconds=1)}, ["message_ttl", "whole number of milliseconds"]),
+    ({"message_ttl": timedelta(milliseconds=2**32)}, ["message_ttl", "2**32 - 1"]),
+    ({"message_ttl": float("nan")}, ["message_ttl"]),
+    ({"message_ttl": float("inf")}, ["message_ttl"]),
+    ({"message_ttl": "soon"}, ["message_ttl"]),
+    ({"expires": 0}, ["expires", "longer than 0"]),
+    ({"max_length": -1}, ["max_length", "greater than or equal to 0"]),
+    ({"max_length": 1.5}, ["max_length"]),
+    ({"max_length_bytes": -1}, ["max_length_bytes"]),
+    ({"max_length_bytes": 2**63}, ["max_length_bytes"]),
+    ({"type": "classic", "max_priority": 0}, ["max_priority"]),
+    ({"type": "classic", "max_priority": 256}, ["max_priority", "255"]),
+    ({"delivery_limit": 0}, ["delivery_limit"]),
+    ({"type": "mirrored"}, ["type", "'quorum'", "'classic'", "'stream'"]),
+    ({"max_length": 1, "overflow": "drop-tail"}, ["overflow", "'drop-head'"]),
+    ({"retry": True}, ["RetryPolicy"]),
+    ({"retry": (1, 5)}, ["RetryPolicy"]),
+    ({"bindings": ["video.#"]}, ["BindingSpec"]),
+    ({"ttl": 5}, ["ttl", "Extra inputs"]),
+    # arguments
+    ({"arguments": {"x-max-length": 5}}, ["arguments", "x-max-length is the field max_length"]),
+    ({"arguments": {"x-queue-type": "quorum"}}, ["arguments", "the field type"]),
+    ({"arguments": {"x-dead-letter-exchange": "dlx"}}, ["arguments", "the field dead_letter"]),
+    ({"arguments": {"x": 1.5}}, ["arguments.x"]),
+    ({"arguments": {"x": None}}, ["arguments.x"]),
+    ({"arguments": {"x": 2**63}}, ["arguments", "64 bits"]),
+    ({"arguments": {"x": "\ud800"}}, ["arguments", "surrogates"]),
+    ({"arguments": {"x\n": "v"}}, ["arguments", "control character"]),
+    ({"arguments": {"x" * 256: "v"}}, ["arguments", "256 bytes"]),
+]
+
+
+@pytest.mark.parametrize(("fields", "words"), REFUSED_QUEUES)
+def test_a_queue_that_the_broker_refuses_or_misreads_is_refused_here(fields: dict[str, Any], words: list[str]) -> None:
+    text = refusal(lambda: QueueSpec(**{"name": "q", **fields}))
+    assert text.startswith("QueueSpec")
+    assert [word for word in words if word not in text] == []
+
+
+def test_a_refusal_names_the_queue() -> None:
+    assert refusal(lambda: QueueSpec(name="jobs", max_priority=1)).startswith("QueueSpec 'jobs': max_priority: ")
+    assert refusal(lambda: QueueSpec(name="jobs", nam="x")).startswith("QueueSpec 'jobs': nam: ")  # type: ignore[call-arg]
+    assert len(refusal(lambda: QueueSpec(name="q" * 10_000))) < 400
+
+
+ACCEPTED_QUEUES: list[dict[str, Any]] = [
+    {},
+    {"type": "classic", "max_priority": 255},
+    {"exclusive": True, "max_priority": 1},
+    {"durable": False},
+    {"auto_delete": True, "durable": True},
+    {"exclusive": True, "retry": RetryPolicy(delays=[1]), "dead_letter": "dead"},
+    {"type": "stream", "max_length_bytes": 10, "arguments": {"x-max-age": "1h"}},
+    {"type": "stream", "retry": False, "dead_letter": False},
+    {"max_length": 0, "overflow": "drop-head"},
+    {"max_length": 5, "overflow": "reject-publish", "max_length_bytes": 10},
+    {"type": "classic", "max_length": 5, "overflow": "reject-publish-dlx"},
+    {"message_ttl": 0, "expires": 0.001, "single_active_consumer": True, "delivery_limit": 1},
+    {"message_ttl": timedelta(milliseconds=2**32 - 1)},
+    {"name": "é" * 127, **PLAIN},
+    {"name": "q" * 243},
+    {"name": "é" * 125, "retry": False},
+    {"name": "amq.gen-1", "passive": True, **PLAIN},
+    {"dead_letter": "d" * 255},
+    {"arguments": {"x-anything": True, "n": -(2**63), "s": ""}},
+]
+
+
+@pytest.mark.parametrize("fields", ACCEPTED_QUEUES)
+def test_these_are_queues(fields: dict[str, Any]) -> None:
+    queue = QueueSpec(**{"name": "q", **fields})
+    assert str(queue) == queue.name
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "retries", "dead_letter"),
+    [
+        ({}, "quorum", True, "q.dead"),
+        ({"type": "classic"}, "classic", True, "q.dead"),
+        ({"type": "stream"}, "stream", False, None),
+        ({"exclusive": True}, "classic", False, None),
+        ({"auto_delete": True}, "classic", False, None),
+        ({"durable": False}, "classic", False, None),
+        ({"passive": True}, "quorum", True, "q.dead"),
+        (PLAIN, "quorum", False, None),
+        ({"retry": False}, "quorum", False, "q.dead"),
+        ({"dead_letter": "other"}, "quorum", True, "other"),
+        ({"durable": False, "retry": RetryPolicy(), "dead_letter": "other"}, "classic", True, "other"),
+    ],
+)
+def test_what_is_left_out_follows_from_the_kind_of_queue(
+    fields: dict[str, Any], kind: str, retries: bool, dead_letter: str | None
+) -> None:
+    queue = QueueSpec(**{"name": "q", **fields})
+    assert queue.queue_type == kind
+    assert queue.retry_policy == (RetryPolicy(delays=(1, 5, 25)) if retries else None)
+    assert queue.dead_letter_queue == dead_letter
+
+
+SAFE = {
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": "q.dead",
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+}
+QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 20}
+CLASSIC = {"x-queue-type": "classic"}
+DEAD = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "q.dead"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "arguments"),
+    [
+        ({}, {**QUORUM, **SAFE}),
+        (PLAIN, QUORUM),
+        ({"delivery_limit": 3}, {**QUORUM, **SAFE, "x-delivery-limit": 3}),
+        ({"dead_letter": "other"}, {**QUORUM, **SAFE, "x-dead-letter-routing-key": "other"}),
+        ({"max_length": 9, "overflow": "reject-publish"}, {**QUORUM, **SAFE, "x-max-length": 9}),
+        (
+            {"max_length": 9, "overflow": "drop-head"},
+            {**QUORUM, **DEAD, "x-max-length": 9, "x-overflow": "drop-head", "x-dead-letter-strategy": "at-most-once"},
+        ),
+        ({"type": "classic"}, CLASSIC),
+        ({"type": "classic", "message_ttl": 1.5}, {**CLASSIC, **DEAD, "x-message-ttl": 1500}),
+        ({"type": "classic", "message_ttl": 0}, {**CLASSIC, **DEAD, "x-message-ttl": 0}),
+        ({"type": "classic", "max_length": 9}, {**CLASSIC, **DEAD, "x-max-length": 9}),
+        ({"type": "classic", "max_length_bytes": 9}, {**CLASSIC, **DEAD, "x-max-length-bytes": 9}),
+        (
+            {"type": "classic", "max_length": 9, "overflow": "reject-publish"},
+            {**CLASSIC, "x-max-length": 9, "x-overflow": "reject-publish"},
+        ),
+        (
+            {"type": "classic", "max_length": 9, "overflow": "reject-publish-dlx"},
+            {**CLASSIC, **DEAD, "x-max-length": 9, "x-overflow": "reject-publish-dlx"},
+        ),
+        ({"type": "classic", "max_priority": 7, "expires": 60}, {**CLASSIC, "x-max-priority": 7, "x-expires": 60_000}),
+        ({"type": "classic", "single_active_consumer": True}, {**CLASSIC, "x-single-active-consumer": True}),
+        ({"exclusive": True}, CLASSIC),
+        ({"type": "stream", "arguments": {"x-max-age": "1h"}}, {"x-queue-type": "stream", "x-max-age": "1h"}),
+    ],
+)
+def test_the_broker_is_told_every_argument_that_matters_and_no_other(
+    fields: dict[str, Any], arguments: dict[str, object]
+) -> None:
+    assert dict(QueueSpec(**{"name": "q", **fields}).broker_arguments) == arguments
+
+
+def test_wait_and_dead_letter_queues_of_a_quorum_queue_are_as_safe_as_it_is() -> None:
+    queue = QueueSpec(name="q", retry=RetryPolicy(delays=[25, 0.5, 25]))
+    half, long, dead = queue.helper_queues()
+    assert [half.name, long.name, dead.name] == ["q.retry.500", "q.retry.25000", "q.dead"]
+    assert queue.wait_queue(timedelta(seconds=25)) == "q.retry.25000"
+    assert dict(half.broker_arguments) == {
+        **QUORUM,
+        **SAFE,
+        "x-message-ttl": 500,
+        "x-dead-letter-routing-key": "q",
+    }
+    assert dict(dead.broker_arguments) == QUORUM
+    assert all(helper.durable and helper.retry_policy is None for helper in (half, long, dead))
+
+
+def test_wait_and_dead_letter_queues_of_a_classic_queue_are_classic() -> None:
+    wait, dead = QueueSpec(name="q", type="classic", retry=RetryPolicy(delays=[1])).helper_queues()
+    assert dict(wait.broker_arguments) == {**CLASSIC, **DEAD, "x-message-ttl": 1000, "x-dead-letter-routing-key": "q"}
+    assert dict(dead.broker_arguments) == CLASSIC
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        (PLAIN, []),
+        ({"retry": False}, ["q.dead"]),
+        ({"retry": False, "dead_letter": "other"}, []),
+        ({"retry": RetryPolicy(delays=[1]), "dead_letter": False}, ["q.retry.1000"]),
+        ({"exclusive": True}, []),
+        ({"type": "stream"}, []),
+        ({"passive": True}, ["q.retry.1000", "q.retry.5000", "q.retry.25000", "q.dead"]),
+    ],
+)
+def test_helper_queues_are_declared_only_where_they_are_used(fields: dict[str, Any], names: list[str]) -> None:
+    assert [helper.name for helper in QueueSpec(**{"name": "q", **fields}).helper_queues()] == names
+
+
+# --- retry policies and durations ---
+
+
+@pytest.mark.parametrize("delays", [(), (0,), (-1,), (0.0001,), ("soon",), 5, None, (timedelta(0),), (1, float("inf"))])
+def test_a_policy_without_usable_delays_is_refused(delays: Any) -> None:
+    assert refusal(lambda: RetryPolicy(delays=delays)).startswith("RetryPolicy: delays")
+
+
+def test_a_policy_counts_its_attempts_and_takes_seconds_or_timedeltas() -> None:
+    policy = RetryPolicy(delays=[1, 0.25, timedelta(minutes=1)])
+    assert policy.delays == (SECOND, timedelta(milliseconds=250), timedelta(seconds=60))
+    assert policy.attempts == 4
+    assert RetryPolicy().attempts == 4
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_seconds_and_timedeltas_of_whole_milliseconds_are_the_same_duration(milliseconds: int) -> None:
+    exact = timedelta(milliseconds=milliseconds)
+    assert QueueSpec(name="q", message_ttl=milliseconds / 1000).message_ttl == exact
+    assert QueueSpec(name="q", message_ttl=exact).broker_arguments["x-message-ttl"] == milliseconds
+
+
+# --- exchanges and bindings ---
+
+REFUSED_EXCHANGES: list[tuple[dict[str, Any], list[str]]] = [
+    ({"name": ""}, ["name", "default exchange", "exchange=''"]),
+    ({"name": "a\n"}, ["name", "control character"]),
+    ({"name": "\ud800"}, ["name", "UTF-8"]),
+    ({"name": "e" * 256}, ["name", "256 bytes"]),
+    ({"type": "x-delayed-message"}, ["type", "'topic'", "'headers'"]),
+    ({"name": "amq.topic", "type": "direct"}, ["type", "amq.topic is topic, not direct"]),
+    ({"alternate_exchange": ""}, ["alternate_exchange", "name an exchange"]),
+    ({"alternate_exchange": 5}, ["alternate_exchange"]),
+    ({"arguments": {"alternate-exchange": "x"}}, ["arguments", "the field alternate_exchange"]),
+    ({"bindings": ["x"]}, ["BindingSpec"]),
+    ({"exclusive": True}, ["exclusive", "Extra inputs"]),
+]
+
+
+@pytest.mark.parametrize(("fields", "words"), REFUSED_EXCHANGES)
+def test_an_exchange_that_cannot_be_is_refused(fields: dict[str, Any], words: list[str]) -> None:
+    text = refusal(lambda: ExchangeSpec(**{"name": "e", **fields}))
+    assert text.startswith("ExchangeSpec")
+    assert [word for word in words if word not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("amq.direct", "direct"),
+        ("amq.topic", "topic"),
+        ("amq.fanout", "fanout"),
+        ("amq.headers", "headers"),
+        ("amq.match", "headers"),
+        ("amq.rabbitmq.event", "topic"),
+    ],
+)
+def test_the_brokers_own_exchanges_are_passive_and_of_their_type(name: str, kind: str) -> None:
+    assert ExchangeSpec(name=name).type == kind
+    assert ExchangeSpec(name=name).passive
+    assert ExchangeSpec(name=name, passive=False).passive
+
+
+def test_an_exchange_of_a_plugin_may_be_of_any_type() -> None:
+    assert ExchangeSpec(name="amq.other", type="fanout").passive
+
+
+def test_an_alternate_exchange_is_an_argument_of_the_declaration() -> None:
+    assert dict(ExchangeSpec(name="e", arguments={"x": 1}).broker_arguments) == {"x": 1}
+    assert dict(ExchangeSpec(name="e", alternate_exchange="other").broker_arguments) == {"alternate-exchange": "other"}
+
+
+def test_where_a_name_is_asked_for_a_spec_will_do() -> None:
+    other = QueueSpec(name="other")
+    assert ExchangeSpec(name="e", alternate_exchange=TOPIC).alternate_exchange == "topic"
+    assert QueueSpec(name="q", dead_letter=other).dead_letter == "other"
+
+
+REFUSED_BINDINGS: list[tuple[ExchangeSpec, dict[str, Any], list[str]]] = [
+    (TOPIC, {"binding_key": "a.b*"}, ["binding_key", "glued"]),
+    (TOPIC, {"binding_key": "a.{x}"}, ["binding_key", "no captures", "'a.*'", "RoutingPattern('a.{x}')"]),
+    (TOPIC, {"headers": {"h": 1}}, ["headers", "only a headers exchange"]),
+    (DIRECT, {"binding_key": "a", "headers": {"h": 1}}, ["headers", "only a headers exchange"]),
+    (FANOUT, {"binding_key": "a"}, ["binding_key", "fanout exchange ignores it", "leave it out"]),
+    (HEADERS, {"binding_key": "a"}, ["binding_key", "headers exchange ignores it"]),
+    (HEADERS, {"headers": {"x-tenant": "a"}}, ["headers", "x-tenant", "match='all-with-x'"]),
+    (HEADERS, {"headers": {"x-tenant": "a"}, "match": "any"}, ["headers", "x-tenant", "match='any-with-x'"]),
+    (HEADERS, {"headers": {"x-match": "any"}}, ["headers", "match="]),
+    (HEADERS, {"match": "any"}, ["match", "no message at all", "'all'"]),
+    (HEADERS, {"match": "any-with-x"}, ["match", "no message at all"]),
+    (HEADERS, {"match": "some"}, ["match", "'all'"]),
+    (HEADERS, {"headers": {"h": 1.5}}, ["headers.h"]),
+    (HEADERS, {"headers": {"h": None}}, ["headers.h"]),
+    (HEADERS, {"headers": {"h": 2**63}}, ["headers", "64 bits"]),
+    (HEADERS, {"headers": {"h": "\ud800"}}, ["headers", "surrogates"]),
+    (DIRECT, {"binding_key": "a\n"}, ["binding_key", "control character"]),
+    (DIRECT, {"binding_key": "a" * 256}, ["binding_key", "256 bytes"]),
+    (DIRECT, {"binding_key": 5}, ["binding_key", "string"]),
+]
+
+
+@pytest.mark.parametrize(("exchange", "fields", "words"), REFUSED_BINDINGS)
+def test_a_binding_that_the_exchange_would_read_otherwise_is_refused(
+    exchange: ExchangeSpec, fields: dict[str, Any], words: list[str]
+) -> None:
+    text = refusal(lambda: exchange.bind(**fields))
+    assert [word for word in words if word not in text] == []
+
+
+def test_a_binding_made_by_hand_is_checked_by_the_topology() -> None:
+    queue = QueueSpec(name="q", bindings=[BindingSpec(exchange="fanout", binding_key="a")])
+    assert "fanout exchange ignores it" in refusal(lambda: Topology(exchanges=[FANOUT], queues=[queue]))
+
+
+def test_a_pattern_binds_with_its_binding_key_and_a_direct_key_is_taken_as_it_is() -> None:
+    assert TOPIC.bind(RoutingPattern("a.{x}.{y:#}")).binding_key == "a.*.#"
+    assert DIRECT.bind("a.b*").binding_key == "a.b*"
+    assert FANOUT.bind() == BindingSpec(exchange="fanout")
+
+
+@pytest.mark.parametrize(
+    ("binding", "arguments"),
+    [
+        (TOPIC.bind("a"), {}),
+        (HEADERS.bind(), {}),
+        (HEADERS.bind(headers={"h": True}), {"h": True, "x-match": "all"}),
+        (HEADERS.bind(headers={"x-t": "a"}, match="any-with-x"), {"x-t": "a", "x-match": "any-with-x"}),
+    ],
+)
+def test_the_broker_is_told_how_headers_have_to_match(binding: BindingSpec, arguments: dict[str, object]) -> None:
+    assert dict(binding.arguments) == arguments
+
+
+# --- frozen ---
+
+
+def test_nothing_of_a_spec_can_be_changed_not_even_its_tables() -> None:
+    table: dict[str, Any] = {"x": 1}
+    exchange = ExchangeSpec(name="e", type="headers", arguments=table)
+    queue = QueueSpec(name="q", arguments=table, bindings=[exchange.bind(headers={"h": 1})])
+    table["x"] = 2
+    assert queue.arguments["x"] == exchange.arguments["x"] == 1
+    for arguments in (queue.arguments, exchange.arguments, queue.bindings[0].headers, QueueSpec(name="p").arguments):
+        with pytest.raises(TypeError):
+            arguments["x"] = 3  # type: ignore[index]
+    with pytest.raises(ValidationError):
+        queue.name = "other"  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        Topology().queues = (queue,)  # type: ignore[misc]
+    assert isinstance(queue.bindings, tuple)
+    assert isinstance(Topology(queues=[queue], exchanges=[exchange]).queues, tuple)
+
+
+# --- round trip ---
+
+words = st.sampled_from(["a", "b.c", "é", "x-y", "z" * 20])
+tables = st.dictionaries(
+    words, st.one_of(words, st.integers(-(2**63), 2**63 - 1), st.booleans()), max_size=2
+)
+durations = st.integers(1, 2**32 - 1).map(lambda number: timedelta(milliseconds=number))
+retries = st.one_of(st.none(), st.just(False), st.lists(durations, min_size=1, max_size=3).map(lambda d: RetryPolicy(delays=d)))
+
+
+@st.composite
+def queue_specs(draw: st.DrawFn, name: str) -> QueueSpec:
+    kind = draw(st.sampled_from(["quorum", "classic", None]))
+    shared = kind != "classic" or draw(st.booleans())
+    limit = draw(st.none() | st.integers(0, 2**31 - 1))
+    fields: dict[str, Any] = {
+        "name": name,
+        "type": kind,
+        "durable": shared or draw(st.booleans()),
+        "auto_delete": not shared and draw(st.booleans()),
+        "exclusive": not shared and draw(st.booleans()),
+        "message_ttl": draw(st.none() | durations),
+        "expires": draw(st.none() | durations),
+        "max_length": limit,
+        "overflow": None if limit is None else draw(st.sampled_from([None, "drop-head", "reject-publish"])),
+        "max_priority": draw(st.integers(1, 255)) if kind == "classic" else None,
+        "delivery_limit": draw(st.none() | st.integers(1, 99)) if kind == "quorum" else None,
+        "single_active_consumer": draw(st.booleans()),
+        "retry": draw(retries),
+        "dead_letter": draw(st.sampled_from([None, False, "q0" if name == "q1" else "q1"])),
+        "passive": draw(st.booleans()),
+        "arguments": draw(tables),
+        "bindings": draw(st.lists(st.sampled_from(BINDINGS), max_size=3)),
+    }
+    return QueueSpec(**fields)
+
+
+BINDINGS = [TOPIC.bind("a.#"), DIRECT.bind("a"), FANOUT.bind(), HEADERS.bind(headers={"h": True, "n": 1}, match="any")]
+topologies = st.builds(
+    lambda queues, bound, alternate, table: Topology(
+        exchanges=[TOPIC, DIRECT, HEADERS, FANOUT, ExchangeSpec(name="e", bindings=bound, alternate_exchange=alternate, arguments=table)],
+        queues=queues,
+    ),
+    st.tuples(queue_specs("q0"), queue_specs("q1")),
+    st.lists(st.sampled_from(BINDINGS), max_size=2),
+    st.sampled_from([None, "topic", "e"]),
+    tables,
+)
+
+
+@settings(max_examples=60)
+@given(topologies)
+def test_a_topology_survives_json_and_python_dumps(topology: Topology) -> None:
+    _ = topology.all_queues  # what was computed from it does not count
+    for copy in (
+        Topology.model_validate_json(topology.model_dump_json()),
+        Topology.model_validate(topology.model_dump()),
+        Topology.model_validate_json(topology.model_dump_json(exclude_defaults=True)),
+    ):
+        assert copy == topology
+        assert hash(copy) == hash(topology)
+        assert [queue.broker_arguments for queue in copy.all_queues] == [
+            queue.broker_arguments for queue in topology.all_queues
+        ]
+
+
+def test_every_kind_of_spec_survives_json() -> None:
+    for spec in (
+        RetryPolicy(delays=[0.001, 4294967.295]),
+        HEADERS.bind(headers={"h": 1}),
+        ExchangeSpec(name="amq.topic"),
+        QueueSpec(name="s", type="stream"),
+    ):
+        copy = type(spec).model_validate_json(spec.model_dump_json())
+        assert copy == spec
+        assert hash(copy) == hash(spec)
+
+
+def test_a_wrong_field_in_json_is_refused_by_name() -> None:
+    text = '{"queues": [{"name": "jobs", "max_priority": 3}]}'
+    assert refusal(lambda: Topology.model_validate_json(text)).startswith("Topology: QueueSpec 'jobs': max_priority")
+
+
+# --- topologies ---
+
+
+def test_names_are_looked_up_by_spec_or_name_and_unknown_ones_are_named() -> None:
+    queue = QueueSpec(name="q")
+    topology = Topology(exchanges=[TOPIC], queues=[queue])
+    assert topology.exchange("topic") is topology.exchange(TOPIC)
+    assert topology.queue("q") is topology.queue(queue)
+    assert topology.queue("q.retry.1000").message_ttl == SECOND
+    assert topology.queue("q.dead").retry is False
+    with pytest.raises(UnknownQueueError, match=r"no queue 'p' \(it has 'q', 'q.dead', .*queues="):
+        topology.queue("p")
+    with pytest.raises(UnknownExchangeError, match=r"no exchange 'x' \(it has 'topic'\).*exchanges="):
+        topology.exchange("x")
+    with pytest.raises(UnknownExchangeError, match="it has none"):
+        Topology().route("a", exchange="x")
+
+
+def test_an_enumeration_of_names_stays_short() -> None:
+    topology = Topology(queues=[QueueSpec(name=f"q{number}", **PLAIN) for number in range(500)])
+    with pytest.raises(UnknownQueueError) as caught:
+        topology.queue("p")
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("exchanges", "queues", "words"),
+    [
+        ([], [QueueSpec(name="q", bindings=[TOPIC.bind("a")])], ["QueueSpec 'q'", "bindings", "no exchange 'topic'"]),
+        (
+            [ExchangeSpec(name="e", bindings=[TOPIC.bind("a")])],
+            [],
+            ["ExchangeSpec 'e'", "bindings", "no exchange 'topic'"],
+        ),
+        (
+            [ExchangeSpec(name="e", alternate_exchange="gone")],
+            [],
+            ["exchange 'e'", "alternate_exchange", "no exchange 'gone'"],
+        ),
+        ([TOPIC, ExchangeSpec(name="topic", type="direct")], [], ["exchange 'topic'", "twice", "type"]),
+        ([], [QueueSpec(name="q"), QueueSpec(name="q", max_length=1)], ["queue 'q'", "twice", "max_length"]),
+        ([], [QueueSpec(name="q"), QueueSpec(name="q.retry.1000")], ["queue 'q.retry.1000'", "wait queue of 'q'"]),
+        ([], [QueueSpec(name="amq.gen-1", passive=True)], ["amq."]),
+        ([], [TOPIC], ["QueueSpec"]),
+        ("topic", [], ["exchanges"]),
+    ],
+)
+def test_specs_that_do_not_fit_together_are_refused(exchanges: Any, queues: Any, words: list[str]) -> None:
+    text = refusal(lambda: Topology(exchanges=exchanges, queues=queues))
+    assert [word for word in words if word not in text] == []
+
+
+def test_a_binding_is_checked_against_the_exchange_of_the_topology() -> None:
+    queue = QueueSpec(name="q", bindings=[DIRECT.bind("a.b*")])
+    other = ExchangeSpec(name="direct", type="topic")
+    assert "glued" in refusal(lambda: Topology(exchanges=[other], queues=[queue]))
+
+
+def test_a_topology_may_spell_out_a_dead_letter_queue() -> None:
+    dead = QueueSpec(name="q.dead", type="classic", max_length=5, **PLAIN)
+    topology = Topology(queues=[QueueSpec(name="q"), dead])
+    assert topology.queue("q.dead") == dead
+
+
+def test_declaring_the_same_thing_twice_is_declaring_it_once() -> None:
+    queue = QueueSpec(name="q")
+    merged = Topology(exchanges=[TOPIC], queues=[queue]) | Topology(exchanges=[TOPIC, DIRECT], queues=[queue])
+    assert merged == Topology(exchanges=[TOPIC, DIRECT], queues=[queue])
+
+
+def test_merging_keeps_everything_and_refuses_a_conflict() -> None:
+    one = Topology(exchanges=[TOPIC], queues=[QueueSpec(name="q", bindings=[TOPIC.bind("a")])])
+    two = Topology(exchanges=[TOPIC], queues=[QueueSpec(name="p", bindings=[TOPIC.bind("a")])])
+    assert (one | two).route("a", exchange=TOPIC) == {"p", "q"}
+    assert (one | Topology()) == one
+    text = refusal(lambda: one | Topology(queues=[QueueSpec(name="q", type="classic")]))
+    assert "queue 'q' is declared twice, and differs in bindings, type" in text
+
+
+def test_an_empty_topology_is_one() -> None:
+    assert Topology() == Topology(exchanges=[], queues=[])
+    assert Topology().route("a", exchange="") == frozenset()
+
+
+# --- routing ---
+
+
+def queue(name: str, *bindings: BindingSpec, **fields: Any) -> QueueSpec:
+    return QueueSpec(name=name, bindings=bindings, **{**PLAIN, **fields})
+
+
+GRAPH = Topology(
+    exchanges=[
+        TOPIC,
+        DIRECT,
+        FANOUT,
+        HEADERS,
+        ExchangeSpec(name="inner", internal=True, bindings=[TOPIC.bind("in.#"), FANOUT.bind()]),
+        ExchangeSpec(name="back", type="fanout", bindings=[ExchangeSpec(name="inner").bind("#")]),
+        ExchangeSpec(name="strict", type="direct", alternate_exchange="lost"),
+        ExchangeSpec(name="lost", type="fanout"),
+    ],
+    queues=[
+        queue("video", TOPIC.bind("video.#")),
+        queue("audit", TOPIC.bind("#")),
+        queue("one", DIRECT.bind("a.*")),
+        queue("all", FANOUT.bind()),
+        queue("pdf", HEADERS.bind(headers={"f": "pdf", "n": 1})),
+        queue("any", HEADERS.bind(headers={"f": "pdf", "n": 1}, match="any")),
+        queue("bool", HEADERS.bind(headers={"n": True})),
+        queue("every", HEADERS.bind()),
+        queue("inside", ExchangeSpec(name="inner").bind("#.x")),
+        queue("strictly", ExchangeSpec(name="strict", type="direct").bind("k")),
+        queue("rest", ExchangeSpec(name="lost", type="fanout").bind()),
+        QueueSpec(name="work", retry=RetryPolicy(delays=[1])),
+    ],
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "exchange", "headers", "queues"),
+    [
+        ("video.upload", "topic", {}, {"video", "audit"}),
+        ("video", "topic", {}, {"video", "audit"}),
+        ("", "topic", {}, {"audit"}),
+        ("in.x", "topic", {}, {"audit", "inside"}),
+        ("a.*", "direct", {}, {"one"}),
+        ("a.b", "direct", {}, set()),
+        ("y.x", "fanout", {}, {"all", "inside"}),
+        ("k", "headers", {"f": "pdf", "n": 1}, {"pdf", "any", "every"}),
+        ("k", "headers", {"f": "pdf"}, {"any", "every"}),
+        ("k", "headers", {"n": True}, {"bool", "every"}),
+        ("k", "headers", {}, {"every"}),
+        ("k", "strict", {}, {"strictly"}),
+        ("nobody", "strict", {}, {"rest"}),
+        ("work", "", {}, {"work"}),
+        ("work.dead", "", {}, {"work.dead"}),
+        ("work.retry.1000", "", {}, {"work.retry.1000"}),
+        ("nobody", "", {}, set()),
+        ("user.x", "topic", {"CC": ["video.y"]}, {"audit", "video"}),
+        ("user.x", "direct", {"BCC": ["a.*"]}, {"one"}),
+        ("nobody", "", {"CC": ["one"], "BCC": ["all"]}, {"one", "all"}),
+        ("nobody", "strict", {"CC": ["k"]}, {"strictly"}),
+    ],
+)
+def test_a_message_reaches_these_queues(
+    key: str, exchange: str, headers: Mapping[str, object], queues: set[str]
+) -> None:
+    assert GRAPH.route(key, exchange=exchange, headers=headers) == queues
+
+
+def test_an_exchange_may_be_named_by_its_spec() -> None:
+    assert GRAPH.route("video.a", exchange=TOPIC) == GRAPH.route("video.a", exchange="topic")
+
+
+def test_nobody_can_publish_to_an_internal_exchange() -> None:
+    assert "exchange 'inner' is internal" in refusal(lambda: GRAPH.route("a", exchange="inner"))
+
+
+@pytest.mark.parametrize("value", ["video.a", [1], None, 5])
+def test_a_cc_that_the_broker_refuses_is_refused(value: object) -> None:
+    text = refusal(lambda: GRAPH.route("a", exchange="topic", headers={"CC": value}))
+    assert "CC is a list of routing keys" in text
+
+
+def test_one_queue_may_be_bound_with_a_bool_and_with_the_number_that_equals_it() -> None:
+    both = queue("q", HEADERS.bind(headers={"h": 1}), HEADERS.bind(headers={"h": True}))
+    topology = Topology(exchanges=[HEADERS], queues=[both])
+    assert topology.route("", exchange=HEADERS, headers={"h": 1}) == {"q"}
+    assert topology.route("", exchange=HEADERS, headers={"h": True}) == {"q"}
