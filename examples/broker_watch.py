@@ -31,7 +31,9 @@ def watching(seen: threading.Semaphore) -> HandlerRegistry:
         say("queue", event, f"{name} {kind}".strip())
 
     @registry.handler("connection.{event}", queue=watch)
-    def connection(event: str, name: Annotated[str, Header("name")] = "", user: Annotated[str, Header("user")] = "") -> None:
+    def connection(
+        event: str, name: Annotated[str, Header("name")] = "", user: Annotated[str, Header("user")] = ""
+    ) -> None:
         say("connection", event, f"{name} {user}".strip())
 
     @registry.handler("binding.{event}", queue=watch)
@@ -54,7 +56,9 @@ def watching(seen: threading.Semaphore) -> HandlerRegistry:
 def main() -> None:
     """Parse the command line and watch."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", required=True, help="amqp://user:password@host/vhost (the plugin's vhost, / by default)")
+    parser.add_argument(
+        "--url", required=True, help="amqp://user:password@host/vhost (the plugin's vhost, / by default)"
+    )
     parser.add_argument("--events", type=int, default=0, help="end after so many events (left out: never)")
     parser.add_argument("--timeout", type=float, default=None, help="seconds to wait for the next event at most")
     arguments = parser.parse_args()

@@ -119,7 +119,9 @@ def print_table(confirmed: Counter[str], stats: Stats) -> bool:
         agrees = routed == sum(handled.values()) + dead
         balanced = balanced and agrees
         retried = stats.retried.get(queue.name, 0)
-        print(f"{queue.name:<14}{'sum of ' + str(routed) + ' routed':<22}{'agrees' if agrees else 'DIFFERS':>9}", end="")
+        print(
+            f"{queue.name:<14}{'sum of ' + str(routed) + ' routed':<22}{'agrees' if agrees else 'DIFFERS':>9}", end=""
+        )
         print(f"   ({retried} attempts were retried)\n")
     return balanced
 

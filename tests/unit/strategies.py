@@ -41,9 +41,7 @@ def accepts(tokens: Words, words: Words) -> bool:
 def all_keys(longest: int) -> tuple[Words, ...]:
     """Every key of up to `longest` words of the alphabet and a fresh one."""
     alphabet = (*WORDS, FRESH)
-    return tuple(
-        words for length in range(longest + 1) for words in product(alphabet, repeat=length) if is_key(words)
-    )
+    return tuple(words for length in range(longest + 1) for words in product(alphabet, repeat=length) if is_key(words))
 
 
 def token_lists(longest: int = 4) -> st.SearchStrategy[Words]:

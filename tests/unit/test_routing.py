@@ -67,7 +67,11 @@ def reference(
     exchange = exchanges[name]
     bound = [binding for binding in exchange.bindings if takes(exchange.type, binding, routing_keys, headers)]
     if not bound:
-        return set() if exchange.alternate is None else reference(exchange.alternate, routing_keys, headers, exchanges, seen)
+        return (
+            set()
+            if exchange.alternate is None
+            else reference(exchange.alternate, routing_keys, headers, exchanges, seen)
+        )
     queues = {binding.destination.name for binding in bound if binding.destination.kind == "queue"}
     for binding in bound:
         if binding.destination.kind == "exchange":

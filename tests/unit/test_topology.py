@@ -418,11 +418,11 @@ def test_nothing_of_a_spec_can_be_changed_not_even_its_tables() -> None:
 # --- round trip ---
 
 words = st.sampled_from(["a", "b.c", "é", "x-y", "z" * 20])
-tables = st.dictionaries(
-    words, st.one_of(words, st.integers(-(2**63), 2**63 - 1), st.booleans()), max_size=2
-)
+tables = st.dictionaries(words, st.one_of(words, st.integers(-(2**63), 2**63 - 1), st.booleans()), max_size=2)
 durations = st.integers(1, 2**32 - 1).map(lambda number: timedelta(milliseconds=number))
-retries = st.one_of(st.none(), st.just(False), st.lists(durations, min_size=1, max_size=3).map(lambda d: RetryPolicy(delays=d)))
+retries = st.one_of(
+    st.none(), st.just(False), st.lists(durations, min_size=1, max_size=3).map(lambda d: RetryPolicy(delays=d))
+)
 
 
 @st.composite
@@ -455,7 +455,13 @@ def queue_specs(draw: st.DrawFn, name: str) -> QueueSpec:
 BINDINGS = [TOPIC.bind("a.#"), DIRECT.bind("a"), FANOUT.bind(), HEADERS.bind(headers={"h": True, "n": 1}, match="any")]
 topologies = st.builds(
     lambda queues, bound, alternate, table: Topology(
-        exchanges=[TOPIC, DIRECT, HEADERS, FANOUT, ExchangeSpec(name="e", bindings=bound, alternate_exchange=alternate, arguments=table)],
+        exchanges=[
+            TOPIC,
+            DIRECT,
+            HEADERS,
+            FANOUT,
+            ExchangeSpec(name="e", bindings=bound, alternate_exchange=alternate, arguments=table),
+        ],
         queues=queues,
     ),
     st.tuples(queue_specs("q0"), queue_specs("q1")),

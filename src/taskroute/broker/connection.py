@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 import amqp
 import amqp.transport
+from amqp import spec
 from kombu.connection import Connection
 from kombu.transport import pyamqp
 
@@ -73,7 +74,28 @@ class _TlsTransport(amqp.transport.SSLTransport):  # type: ignore[misc]
         return cast("ssl.SSLContext", context).wrap_socket(sock, **options)
 
 
+class _Channel(pyamqp.Channel):
+    def exchange_declare(  # type: ignore[no-untyped-def]
+        self,
+        exchange,
+        type,
+        *,
+        passive,
+        durable,
+        auto_delete,
+        arguments,
+        internal,  # noqa: A002, ANN001
+    ) -> None:
+        """Like py-amqp's, which has no `internal`: the fields of exchange.declare in their order."""
+        flags = (passive, durable, auto_delete, internal, False)
+        self.send_method(
+            spec.Exchange.Declare, "BssbbbbbF", (0, exchange, type, *flags, arguments), wait=spec.Exchange.DeclareOk
+        )
+
+
 class _Connection(pyamqp.Connection):
+    Channel = _Channel
+
     def Transport(  # noqa: N802 - py-amqp's name
         self,
         host: str,

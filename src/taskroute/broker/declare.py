@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import amqp.exceptions
-from amqp import spec
 
 from taskroute.errors import TopologyMismatchError, UnsupportedFeatureError
 from taskroute.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology
@@ -58,24 +57,14 @@ def count_messages(channel: Any, queue: str) -> int:
 
 
 def _declare_exchange(channel: Any, exchange: ExchangeSpec, *, passive: bool) -> None:
-    arguments = dict(exchange.broker_arguments)
-    if exchange.internal:
-        # py-amqp's own method has no `internal`; these are the fields of exchange.declare in their order.
-        flags = (passive, exchange.durable, exchange.auto_delete, exchange.internal, False)
-        channel.send_method(
-            spec.Exchange.Declare,
-            "BssbbbbbF",
-            (0, exchange.name, exchange.type, *flags, arguments),
-            wait=spec.Exchange.DeclareOk,
-        )
-        return
     channel.exchange_declare(
         exchange.name,
         exchange.type,
         passive=passive,
         durable=exchange.durable,
         auto_delete=exchange.auto_delete,
-        arguments=arguments,
+        arguments=dict(exchange.broker_arguments),
+        internal=exchange.internal,
     )
 
 

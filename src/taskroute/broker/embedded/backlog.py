@@ -1,0 +1,108 @@
+"""Backlog: the messages that are ready in a queue, in the order in which they leave it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message as it was published; queues share it. `routing_keys`: its own, then those of ``CC`` and ``BCC``."""
+
+    exchange: str
+    routing_keys: tuple[str, ...]
+    body: bytes
+    properties: Mapping[str, object]
+
+    @property
+    def headers(self) -> Mapping[str, object]:
+        """Its headers; empty when it has none."""
+        headers = self.properties.get("application_headers")
+        return headers if isinstance(headers, Mapping) else {}
+
+
+class Entry:
+    """One message in one queue. `position` is its place of arrival there."""
+
+    __slots__ = ("expires_at", "failed_deliveries", "message", "position", "priority", "redelivered")
+
+    def __init__(self, message: StoredMessage, position: int, priority: int, expires_at: float | None) -> None:
+        self.message = message
+        self.position = position
+        self.priority = priority
+        self.expires_at = expires_at
+        self.redelivered = False
+        self.failed_deliveries = 0
+
+
+class Backlog:
+    """Ready entries: higher priority first, within one priority by position. Not synchronized.
+
+    Args:
+        max_priority: the highest priority; 0 for a queue without priorities.
+    """
+
+    def __init__(self, max_priority: int) -> None:
+        self._levels: tuple[deque[Entry], ...] = tuple(deque() for _ in range(max_priority + 1))
+        self._count = 0
+        self.body_bytes = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, entry: Entry) -> None:
+        """Take an entry that is the last to have arrived."""
+        self._levels[entry.priority].append(entry)
+        self._add(entry)
+
+    def restore(self, entry: Entry) -> None:
+        """Put an entry back to where it was. Cheap when little that arrived before it is still here."""
+        level = self._levels[entry.priority]
+        before = []
+        while level and level[0].position < entry.position:
+            before.append(level.popleft())
+        level.appendleft(entry)
+        level.extendleft(reversed(before))
+        self._add(entry)
+
+    def pop(self) -> Entry:
+        """Take the entry that is first.
+
+        Raises:
+            IndexError: there is none.
+        """
+        for level in reversed(self._levels):
+            if level:
+                return self._take_first(level)
+        raise IndexError("the backlog is empty")
+
+    def pop_expired(self, now: float) -> Iterator[Entry]:
+        """Take what has expired, as far as it is first in its priority: like RabbitMQ, nothing looks further."""
+        for level in reversed(self._levels):
+            while level and (due := level[0].expires_at) is not None and due <= now:
+                yield self._take_first(level)
+
+    def next_expiry(self) -> float | None:
+        """When `pop_expired` has something next."""
+        moments = [level[0].expires_at for level in self._levels if level]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def clear(self) -> int:
+        """Forget every entry; return how many they were."""
+        count = self._count
+        for level in self._levels:
+            level.clear()
+        self._count = self.body_bytes = 0
+        return count
+
+    def _add(self, entry: Entry) -> None:
+        self._count += 1
+        self.body_bytes += len(entry.message.body)
+
+    def _take_first(self, level: deque[Entry]) -> Entry:
+        entry = level.popleft()
+        self._count -= 1
+        self.body_bytes -= len(entry.message.body)
+        return entry

@@ -1,0 +1,208 @@
+"""Bindings: the exchanges of a broker and what is bound to what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, get_args
+
+from taskroute.broker.embedded.refusal import (
+    ACCESS_REFUSED,
+    COMMAND_INVALID,
+    NOT_FOUND,
+    NOT_IMPLEMENTED,
+    PRECONDITION_FAILED,
+    Refusal,
+)
+from taskroute.routing import BindingTable, Destination, ExchangeType, binding_table, reachable_queues
+
+PREDECLARED: Final[Mapping[str, ExchangeType]] = {
+    "amq.direct": "direct",
+    "amq.topic": "topic",
+    "amq.fanout": "fanout",
+    "amq.headers": "headers",
+    "amq.match": "headers",
+    "amq.rabbitmq.trace": "topic",
+}
+_INTERNAL: Final = "amq.rabbitmq.trace"
+_DEFAULT: Final = ""
+_MATCHES: Final = ("all", "any", "all-with-x", "any-with-x")
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A binding. Two that differ in anything are two bindings; RabbitMQ tells True from 1 in the arguments."""
+
+    source: str
+    destination: Destination
+    key: str
+    identity: str
+    arguments: Mapping[str, object] = field(compare=False)
+
+    @classmethod
+    def of(cls, source: str, destination: Destination, key: str, arguments: Mapping[str, object]) -> Binding:
+        """Make a binding whose arguments count in comparisons."""
+        return cls(source, destination, key, repr(sorted(arguments.items())), arguments)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """An exchange with its bindings."""
+
+    name: str
+    type: ExchangeType
+    durable: bool
+    auto_delete: bool
+    internal: bool
+    arguments: Mapping[str, object]
+    table: BindingTable
+    bindings: set[Binding] = field(default_factory=set)
+
+    @property
+    def alternate(self) -> str | None:
+        """The exchange that takes what no binding does."""
+        name = self.arguments.get("alternate-exchange")
+        return name if isinstance(name, str) else None
+
+
+class Bindings:
+    """Exchanges by name, and the bindings from them. Not synchronized."""
+
+    def __init__(self) -> None:
+        self._exchanges: dict[str, Exchange] = {}
+        self._to: dict[Destination, set[Binding]] = {}
+        for name, exchange_type in PREDECLARED.items():
+            self._exchanges[name] = Exchange(
+                name, exchange_type, True, False, name == _INTERNAL, {}, binding_table(exchange_type)
+            )
+
+    def declare(
+        self,
+        name: str,
+        exchange_type: str,
+        *,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: Mapping[str, object],
+    ) -> None:
+        """Create an exchange, or check that it is there as asked.
+
+        Raises:
+            Refusal: 503 or 540, a type that is unknown; 403, a reserved name; 406, it is there and differs.
+        """
+        if name == _DEFAULT:
+            raise Refusal(ACCESS_REFUSED, "operation not permitted on the default exchange")
+        _check_type(name, exchange_type)
+        alternate = arguments.get("alternate-exchange")
+        if alternate is not None and not isinstance(alternate, str):
+            raise Refusal(PRECONDITION_FAILED, f"invalid arg 'alternate-exchange' for exchange '{name}': not a string")
+        asked = Exchange(name, exchange_type, durable, auto_delete, internal, arguments, binding_table(exchange_type))
+        existing = self._exchanges.get(name)
+        if existing is not None:
+            _check_same(existing, asked)
+        elif name.startswith("amq."):
+            raise Refusal(ACCESS_REFUSED, f"exchange name '{name}' contains reserved prefix 'amq.*'")
+        else:
+            self._exchanges[name] = asked
+
+    def exchange(self, name: str) -> Exchange:
+        """Return an exchange.
+
+        Raises:
+            Refusal: 404.
+        """
+        found = self._exchanges.get(name)
+        if found is None:
+            raise Refusal(NOT_FOUND, f"no exchange '{name}' in vhost '/'")
+        return found
+
+    def delete(self, name: str, *, if_unused: bool) -> None:
+        """Delete an exchange and every binding from and to it. One that is not there is no error.
+
+        Raises:
+            Refusal: 403, the broker's own; 406, in use.
+        """
+        if name == _DEFAULT or name.startswith("amq."):
+            raise Refusal(ACCESS_REFUSED, f"operation not permitted on exchange '{name}'")
+        exchange = self._exchanges.get(name)
+        if exchange is None:
+            return
+        if if_unused and exchange.bindings:
+            raise Refusal(PRECONDITION_FAILED, f"exchange '{name}' in use")
+        for binding in tuple(exchange.bindings):
+            self._remove(binding)
+        self._exchanges.pop(name, None)
+        self.forget(Destination("exchange", name))
+
+    def bind(self, binding: Binding) -> None:
+        """Add a binding; adding it again changes nothing.
+
+        Raises:
+            Refusal: 404, an exchange is missing; 403, the default exchange; 406, a wrong ``x-match``.
+        """
+        source = self._source(binding)
+        match = binding.arguments.get("x-match", "all")
+        if source.type == "headers" and match not in _MATCHES:
+            raise Refusal(PRECONDITION_FAILED, f"invalid x-match field value {match!r}; expected {', '.join(_MATCHES)}")
+        source.table.add(binding.destination, binding.key, binding.arguments)
+        source.bindings.add(binding)
+        self._to.setdefault(binding.destination, set()).add(binding)
+
+    def unbind(self, binding: Binding) -> None:
+        """Remove a binding. One that is not there is no error.
+
+        Raises:
+            Refusal: 404, an exchange is missing; 403, the default exchange.
+        """
+        if binding in self._source(binding).bindings:
+            self._remove(binding)
+
+    def forget(self, destination: Destination) -> None:
+        """Remove every binding to a destination that is gone."""
+        for binding in self._to.pop(destination, ()):
+            self._remove(binding)
+
+    def queues(self, exchange: str, keys: Iterable[str], headers: Mapping[str, object]) -> set[str]:
+        """Names of the queues that a message to an exchange, not the default one, reaches."""
+        return reachable_queues(exchange, keys, headers, self._exchanges)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._exchanges
+
+    def _source(self, binding: Binding) -> Exchange:
+        kind, name = binding.destination
+        if _DEFAULT in (binding.source, name):
+            raise Refusal(ACCESS_REFUSED, "operation not permitted on the default exchange")
+        if kind == "exchange":
+            self.exchange(name)
+        return self.exchange(binding.source)
+
+    def _remove(self, binding: Binding) -> None:
+        source = self._exchanges[binding.source]
+        source.table.discard(binding.destination, binding.key, binding.arguments)
+        source.bindings.discard(binding)
+        self._to.get(binding.destination, set()).discard(binding)
+        if source.auto_delete and not source.bindings:
+            del self._exchanges[binding.source]
+            self.forget(Destination("exchange", binding.source))
+
+
+def _check_type(name: str, exchange_type: str) -> None:
+    if exchange_type in get_args(ExchangeType):
+        return
+    if exchange_type.startswith("x-"):
+        raise Refusal(NOT_IMPLEMENTED, f"the embedded broker has no exchanges of type '{exchange_type}' ('{name}')")
+    raise Refusal(COMMAND_INVALID, f"unknown exchange type '{exchange_type}'")
+
+
+def _check_same(existing: Exchange, asked: Exchange) -> None:
+    for name in ("type", "durable", "auto_delete", "internal", "alternate"):
+        has, wants = getattr(existing, name), getattr(asked, name)
+        if has != wants:
+            shown = "alternate-exchange" if name == "alternate" else name
+            raise Refusal(
+                PRECONDITION_FAILED,
+                f"inequivalent arg '{shown}' for exchange '{existing.name}' in vhost '/': "
+                f"received '{wants}' but current is '{has}'",
+            )

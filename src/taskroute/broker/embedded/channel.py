@@ -1,0 +1,431 @@
+"""Channel: an embedded broker's channel, with the methods and manners of py-amqp's."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import amqp
+from amqp import spec
+from amqp.exceptions import ChannelError, ConsumerCancelled, error_for_code
+from kombu.transport import base, pyamqp
+from kombu.transport.base import to_rabbitmq_queue_arguments
+
+from taskroute.broker.embedded import engine
+from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, Refusal
+from taskroute.broker.embedded.wire import carried_properties, carried_table, short_text
+
+if TYPE_CHECKING:
+    from taskroute.broker.embedded.transport import EmbeddedConnection
+
+T = TypeVar("T")
+
+
+class QueueDeclared(NamedTuple):
+    """The answer to a queue declaration."""
+
+    queue: str
+    message_count: int
+    consumer_count: int
+
+
+class Channel(base.StdChannel):
+    """A channel. Used by the thread that owns its connection.
+
+    As with py-amqp, callbacks are called by the connection's `drain_events`, a refusal of what has no answer
+    (publish, ack, reject) is raised there too, and a channel that the broker has closed is opened again under the
+    same object, without its consumers.
+    """
+
+    Message = pyamqp.Message
+
+    def __init__(self, connection: EmbeddedConnection, channel_id: int) -> None:
+        self.connection: EmbeddedConnection | None = connection
+        self.channel_id = channel_id
+        self.auto_decode = True
+        self.callbacks: dict[str, Callable[[Any], Any]] = {}
+        self.cancel_callbacks: dict[str, Callable[[str], Any]] = {}
+        self.no_ack_consumers: set[str] = set()
+        self.events: dict[str, set[Callable[..., Any]]] = defaultdict(set)
+        self._broker = connection.broker
+        self._state = self._open(connection)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used."""
+        return self.connection is not None
+
+    def close(self, *_: object, **__: object) -> None:
+        """End the consumers; unsettled messages go back to their queues."""
+        if self.connection is not None:
+            self.connection.forget(self)
+            self.connection = None
+            self._broker.close_channel(self._state)
+
+    # Exchanges
+
+    def exchange_declare(
+        self,
+        exchange: str,
+        type: str,  # noqa: A002 - py-amqp's name
+        passive: bool = False,
+        durable: bool = False,
+        auto_delete: bool = True,
+        nowait: bool = False,  # noqa: ARG002 - the answer is at hand
+        arguments: Mapping[str, object] | None = None,
+        internal: bool = False,
+    ) -> None:
+        """Declare an exchange."""
+        self._ask(
+            spec.Exchange.Declare,
+            lambda: self._broker.declare_exchange(
+                short_text(exchange, "exchange"),
+                type,
+                passive=bool(passive),
+                durable=bool(durable),
+                auto_delete=bool(auto_delete),
+                internal=bool(internal),
+                arguments=carried_table(arguments or {}),
+            ),
+        )
+
+    def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:  # noqa: ARG002
+        """Delete an exchange."""
+        self._ask(spec.Exchange.Delete, lambda: self._broker.delete_exchange(exchange, if_unused=if_unused))
+
+    def exchange_bind(
+        self,
+        destination: str,
+        source: str = "",
+        routing_key: str = "",
+        nowait: bool = False,  # noqa: ARG002
+        arguments: Mapping[str, object] | None = None,
+    ) -> None:
+        """Bind an exchange to an exchange."""
+        table = carried_table(arguments or {})
+        key = short_text(routing_key, "routing_key")
+        self._ask(spec.Exchange.Bind, lambda: self._broker.bind_exchange(destination, source, key, table))
+
+    def exchange_unbind(
+        self,
+        destination: str,
+        source: str = "",
+        routing_key: str = "",
+        nowait: bool = False,  # noqa: ARG002
+        arguments: Mapping[str, object] | None = None,
+    ) -> None:
+        """Undo `exchange_bind`."""
+        table = carried_table(arguments or {})
+        self._ask(spec.Exchange.Unbind, lambda: self._broker.unbind_exchange(destination, source, routing_key, table))
+
+    # Queues
+
+    def queue_declare(
+        self,
+        queue: str = "",
+        passive: bool = False,
+        durable: bool = False,
+        exclusive: bool = False,
+        auto_delete: bool = True,
+        nowait: bool = False,  # noqa: ARG002
+        arguments: Mapping[str, object] | None = None,
+    ) -> QueueDeclared:
+        """Declare a queue; without a name the broker makes one up."""
+        counts = self._ask(
+            spec.Queue.Declare,
+            lambda: self._broker.declare_queue(
+                self._state,
+                short_text(queue, "queue"),
+                passive=bool(passive),
+                durable=bool(durable),
+                exclusive=bool(exclusive),
+                auto_delete=bool(auto_delete),
+                arguments=carried_table(arguments or {}),
+            ),
+        )
+        return QueueDeclared(counts.name, counts.messages, counts.consumers)
+
+    def queue_bind(
+        self,
+        queue: str,
+        exchange: str = "",
+        routing_key: str = "",
+        nowait: bool = False,  # noqa: ARG002
+        arguments: Mapping[str, object] | None = None,
+    ) -> None:
+        """Bind a queue to an exchange."""
+        table = carried_table(arguments or {})
+        key = short_text(routing_key, "routing_key")
+        self._ask(spec.Queue.Bind, lambda: self._broker.bind_queue(self._state, queue, exchange, key, table))
+
+    def queue_unbind(
+        self,
+        queue: str,
+        exchange: str,
+        routing_key: str = "",
+        nowait: bool = False,  # noqa: ARG002
+        arguments: Mapping[str, object] | None = None,
+    ) -> None:
+        """Undo `queue_bind`."""
+        table = carried_table(arguments or {})
+        self._ask(
+            spec.Queue.Unbind, lambda: self._broker.unbind_queue(self._state, queue, exchange, routing_key, table)
+        )
+
+    def queue_purge(self, queue: str = "", nowait: bool = False) -> int:  # noqa: ARG002
+        """Forget what is ready in a queue; return how many messages that was."""
+        return self._ask(spec.Queue.Purge, lambda: self._broker.purge_queue(self._state, queue))
+
+    def queue_delete(
+        self,
+        queue: str = "",
+        if_unused: bool = False,
+        if_empty: bool = False,
+        nowait: bool = False,  # noqa: ARG002
+    ) -> int:
+        """Delete a queue; return how many messages were lost with it."""
+        return self._ask(
+            spec.Queue.Delete,
+            lambda: self._broker.delete_queue(self._state, queue, if_unused=if_unused, if_empty=if_empty),
+        )
+
+    # Publishing
+
+    def basic_publish(
+        self,
+        msg: Any,
+        exchange: str = "",
+        routing_key: str = "",
+        mandatory: bool = False,
+        immediate: bool = False,
+        **_: object,
+    ) -> None:
+        """Publish a message. What the broker makes of it comes with `drain_events`."""
+        if immediate:
+            self._refuse(Refusal(NOT_IMPLEMENTED, "immediate=true"), spec.Basic.Publish)
+        properties = carried_properties(msg.properties)
+        body = msg.body
+        if isinstance(body, str):
+            encoding = properties.setdefault("content_encoding", "utf-8")
+            body = body.encode(str(encoding))
+        self._tell(
+            lambda: self._broker.publish(
+                self._state,
+                exchange=exchange,
+                routing_key=short_text(routing_key, "routing_key"),
+                body=bytes(body or b""),
+                properties=properties,
+                mandatory=mandatory,
+            )
+        )
+
+    def confirm_select(self, nowait: bool = False) -> None:  # noqa: ARG002
+        """Have every later publish confirmed."""
+        self._ask(spec.Confirm.Select, lambda: self._broker.select_confirms(self._state))
+
+    # Consuming
+
+    def basic_qos(self, prefetch_size: int, prefetch_count: int, a_global: bool = False, **options: object) -> None:
+        """Limit the unacknowledged deliveries of each consumer to come."""
+        if prefetch_size or a_global or options.get("apply_global"):
+            problem = "prefetch_size" if prefetch_size else "a prefetch for a whole channel (global)"
+            self._refuse(Refusal(NOT_IMPLEMENTED, f"the embedded broker has no {problem}"), spec.Basic.Qos)
+        self._ask(spec.Basic.Qos, lambda: self._broker.limit_prefetch(self._state, prefetch_count))
+
+    def basic_consume(
+        self,
+        queue: str = "",
+        consumer_tag: str = "",
+        no_local: bool = False,  # noqa: ARG002 - RabbitMQ ignores it too
+        no_ack: bool = False,
+        exclusive: bool = False,
+        nowait: bool = False,  # noqa: ARG002
+        callback: Callable[[Any], Any] | None = None,
+        arguments: Mapping[str, object] | None = None,
+        on_cancel: Callable[[str], Any] | None = None,
+    ) -> str:
+        """Start a consumer; return its tag. `callback` gets an `amqp.Message`."""
+        tag = self._ask(
+            spec.Basic.Consume,
+            lambda: self._broker.consume(
+                self._state,
+                queue,
+                short_text(consumer_tag, "consumer_tag"),
+                no_ack=bool(no_ack),
+                exclusive=bool(exclusive),
+                arguments=carried_table(arguments or {}),
+            ),
+        )
+        self.callbacks[tag] = callback or (lambda _: None)
+        if on_cancel is not None:
+            self.cancel_callbacks[tag] = on_cancel
+        if no_ack:
+            self.no_ack_consumers.add(tag)
+        return tag
+
+    def basic_cancel(self, consumer_tag: str, nowait: bool = False) -> None:  # noqa: ARG002
+        """End a consumer. What was delivered to it can still be settled."""
+        self._forget_consumer(consumer_tag)
+        self._ask(spec.Basic.Cancel, lambda: self._broker.cancel(self._state, consumer_tag))
+
+    def basic_get(self, queue: str = "", no_ack: bool = False) -> Any:
+        """Return one message, None when nothing is ready."""
+        delivered = self._ask(spec.Basic.Get, lambda: self._broker.get(self._state, queue, no_ack=no_ack))
+        if delivered is None:
+            return None
+        message = self._message(delivered)
+        message.delivery_info["message_count"] = delivered.remaining
+        return message
+
+    def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
+        """Acknowledge a delivery, or with `multiple` all up to it."""
+        self._tell(lambda: self._broker.acknowledge(self._state, delivery_tag, multiple=multiple))
+
+    def basic_reject(self, delivery_tag: int, requeue: bool) -> None:
+        """Put a delivery back, or have it dead-lettered."""
+        self._tell(lambda: self._broker.reject(self._state, delivery_tag, requeue=requeue))
+
+    def basic_recover(self, requeue: bool = False) -> None:
+        """Put back everything that is unsettled."""
+        if not requeue:
+            self._refuse(Refusal(NOT_IMPLEMENTED, "basic.recover without requeue"), spec.Basic.Recover)
+        self._tell(lambda: self._broker.recover(self._state))
+
+    # kombu's part of the surface
+
+    def prepare_message(
+        self,
+        body: str | bytes,
+        priority: int | None = None,
+        content_type: str | None = None,
+        content_encoding: str | None = None,
+        headers: Mapping[str, object] | None = None,
+        properties: Mapping[str, object] | None = None,
+    ) -> Any:
+        """Return the message for `basic_publish`."""
+        return amqp.Message(
+            body,
+            priority=priority,
+            content_type=content_type,
+            content_encoding=content_encoding,
+            application_headers=headers,
+            **(properties or {}),
+        )
+
+    def message_to_python(self, raw_message: Any) -> pyamqp.Message:
+        """Return kombu's view of a delivery."""
+        return self.Message(raw_message, channel=self)  # type: ignore[no-untyped-call]
+
+    def prepare_queue_arguments(self, arguments: Mapping[str, object], **options: object) -> Mapping[str, object]:
+        """Return queue arguments by the names that RabbitMQ has for them."""
+        prepared: Mapping[str, object] = to_rabbitmq_queue_arguments(arguments, **options)
+        return prepared
+
+    # What the broker has to say
+
+    def dispatch(self, state: engine.Channel, event: engine.Event) -> None:
+        """Act on an event, on the thread that drains. Events of a channel that was closed since are void."""
+        if isinstance(event, engine.Closed):
+            raise error_for_code(event.refusal.code, str(event.refusal), (0, 0), ChannelError)
+        if state is not self._state or self.connection is None:
+            return
+        match event:
+            case engine.Delivered():
+                self._deliver(event)
+            case engine.Confirmed():
+                self._confirm(event)
+            case engine.Returned():
+                self._return(event)
+            case engine.Cancelled():
+                on_cancel = self._forget_consumer(event.consumer_tag)
+                if on_cancel is None:
+                    raise ConsumerCancelled(event.consumer_tag, spec.Basic.Cancel)
+                on_cancel(event.consumer_tag)
+
+    def _deliver(self, event: engine.Delivered) -> None:
+        receive = self.callbacks.get(event.consumer_tag)
+        if receive is None:  # cancelled while it was on its way
+            self.basic_reject(event.delivery_tag, requeue=True)
+        else:
+            receive(self._message(event))
+
+    def _confirm(self, event: engine.Confirmed) -> None:
+        for callback in tuple(self.events["basic_ack" if event.accepted else "basic_nack"]):
+            callback(event.delivery_tag, False)
+
+    def _return(self, event: engine.Returned) -> None:
+        error = error_for_code(event.code, event.text, spec.Basic.Return, ChannelError)
+        handlers = self.events["basic_return"]
+        if not handlers:
+            raise error
+        stored = event.message
+        message = amqp.Message(stored.body, **carried_properties(stored.properties))
+        for handler in tuple(handlers):
+            handler(error, stored.exchange, stored.routing_keys[0], message)
+
+    def _message(self, event: engine.Delivered) -> Any:
+        stored = event.message
+        properties = carried_properties(stored.properties)
+        if event.delivery_count is not None:
+            headers = properties.setdefault("application_headers", {})
+            assert isinstance(headers, dict)  # noqa: S101 - carried_properties made it
+            headers["x-delivery-count"] = event.delivery_count
+        message = amqp.Message(stored.body, channel=self, **properties)
+        message.delivery_info = {
+            "consumer_tag": event.consumer_tag,
+            "delivery_tag": event.delivery_tag,
+            "redelivered": event.redelivered,
+            "exchange": stored.exchange,
+            "routing_key": stored.routing_keys[0],
+        }
+        encoding = properties.get("content_encoding")
+        if self.auto_decode and isinstance(encoding, str):
+            try:
+                message.body = stored.body.decode(encoding)
+            except (LookupError, ValueError):
+                pass  # as py-amqp does: what is no text stays bytes
+        return message
+
+    def _forget_consumer(self, consumer_tag: str) -> Callable[[str], Any] | None:
+        self.no_ack_consumers.discard(consumer_tag)
+        self.callbacks.pop(consumer_tag, None)
+        return self.cancel_callbacks.pop(consumer_tag, None)
+
+    def _open(self, connection: EmbeddedConnection) -> engine.Channel:
+        return engine.Channel(connection, lambda state, event: connection.post(self, state, event))
+
+    def _ask(self, method: tuple[int, int], call: Callable[[], T]) -> T:
+        """Make a call that the broker answers: a refusal is raised here."""
+        self._check_open()
+        try:
+            return call()
+        except Refusal as refusal:
+            self._refuse(refusal, method)
+            raise
+
+    def _tell(self, call: Callable[[], None]) -> None:
+        """Make a call without an answer: a refusal comes with the events."""
+        self._check_open()
+        try:
+            call()
+        except Refusal as refusal:
+            self._state.post(engine.Closed(refusal))
+            self._reopen(refusal)
+
+    def _refuse(self, refusal: Refusal, method: tuple[int, int]) -> None:
+        self._reopen(refusal)
+        raise error_for_code(refusal.code, str(refusal), method, ChannelError) from None
+
+    def _reopen(self, refusal: Refusal) -> None:
+        connection = self.connection
+        assert connection is not None  # noqa: S101 - checked before the call
+        self._broker.close_channel(self._state)
+        self._state = self._open(connection)
+        if refusal.closes_connection:
+            connection.closed_by_broker()
+
+    def _check_open(self) -> None:
+        if self.connection is None:
+            raise amqp.RecoverableConnectionError("channel closed")
+        self.connection.check_open()

@@ -1,0 +1,86 @@
+"""Dead letters: what becomes of a message's headers and keys on its way to a dead-letter exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, Literal
+
+from taskroute.broker.embedded.backlog import StoredMessage
+from taskroute.routing import all_routing_keys
+
+Reason = Literal["rejected", "expired", "maxlen", "delivery_limit"]
+
+_DEATHS: Final = "x-death"
+
+
+def dead_letter(
+    message: StoredMessage, *, queue: str, reason: Reason, at: datetime, exchange: str, routing_key: str | None
+) -> StoredMessage:
+    """Return the message that goes to the dead-letter exchange, by RabbitMQ's rules.
+
+    With a routing key of the queue's own, ``CC`` is dropped; without one the message keeps every key that it had,
+    ``BCC`` included. Its expiration is dropped, so that it does not expire again.
+    """
+    headers = dict(message.headers)
+    death = _death(message, queue, reason, at)
+    _add_death(headers, death)
+    keys = message.routing_keys
+    if routing_key is not None:
+        headers.pop("CC", None)
+        keys = (routing_key,)
+    properties = {name: value for name, value in message.properties.items() if name != "expiration"}
+    properties["application_headers"] = headers
+    return StoredMessage(exchange, keys, message.body, properties)
+
+
+def is_cycle(message: StoredMessage, queue: str, reason: Reason) -> bool:
+    """Whether a dead letter would come back to `queue` with nobody having rejected it on the way.
+
+    RabbitMQ drops it then.
+    """
+    if reason == "rejected":
+        return False
+    deaths = [death for death in _deaths(message.headers) if isinstance(death, Mapping)]
+    for at, death in enumerate(deaths):
+        if death.get("queue") == queue:
+            return all(earlier.get("reason") != "rejected" for earlier in deaths[: at + 1])
+    return False
+
+
+def _death(message: StoredMessage, queue: str, reason: Reason, at: datetime) -> dict[str, object]:
+    keys = all_routing_keys(message.routing_keys[0], message.headers)
+    death: dict[str, object] = {
+        "count": 1,
+        "reason": reason,
+        "queue": queue,
+        "time": at.replace(microsecond=0, tzinfo=None),
+        "exchange": message.exchange,
+        "routing-keys": list(keys),
+    }
+    if "expiration" in message.properties:
+        death["original-expiration"] = message.properties["expiration"]
+    return death
+
+
+def _add_death(headers: dict[str, object], death: dict[str, object]) -> None:
+    """Put the newest death first; one more in the same queue for the same reason only counts up."""
+    if _DEATHS not in headers:
+        for name in ("reason", "queue", "exchange"):
+            headers[f"x-first-death-{name}"] = death[name]
+    deaths = _deaths(headers)
+    again = [known for known in deaths if _is_same(known, death)]
+    if again and isinstance(again[0], Mapping):
+        count = again[0].get("count")
+        death = {**again[0], "count": count + 1 if isinstance(count, int) else 1}
+    headers[_DEATHS] = [death, *(known for known in deaths if not _is_same(known, death))]
+
+
+def _is_same(known: object, death: Mapping[str, object]) -> bool:
+    return isinstance(known, Mapping) and all(known.get(name) == death[name] for name in ("queue", "reason"))
+
+
+def _deaths(headers: Mapping[str, object]) -> list[object]:
+    """The list of deaths. A sender may have written anything there."""
+    deaths = headers.get(_DEATHS)
+    return list(deaths) if isinstance(deaths, list) else []

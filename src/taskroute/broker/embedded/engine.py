@@ -1,0 +1,661 @@
+"""Broker: an AMQP 0-9-1 broker as RabbitMQ behaves, in plain Python, with no network and no client library.
+
+One lock guards it all. What it has to tell a connection goes to that connection's `post` while the lock is held, so
+that the order of events is the order of what happened; nothing a user wrote ever runs under the lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from taskroute.broker.embedded.backlog import Entry, StoredMessage
+from taskroute.broker.embedded.bindings import Binding, Bindings
+from taskroute.broker.embedded.clock import Clock, SystemClock
+from taskroute.broker.embedded.dead_letter import Reason, dead_letter, is_cycle
+from taskroute.broker.embedded.queue import Queue
+from taskroute.broker.embedded.refusal import (
+    ACCESS_REFUSED,
+    CONNECTION_FORCED,
+    NOT_ALLOWED,
+    NOT_FOUND,
+    NOT_IMPLEMENTED,
+    PRECONDITION_FAILED,
+    RESOURCE_LOCKED,
+    Refusal,
+)
+from taskroute.broker.embedded.settings import QueueSettings
+from taskroute.routing import Destination, all_routing_keys
+
+USER: Final = "guest"
+"""Whom connections are; a message that says another `user_id` is refused."""
+
+PARKED_RETRY: Final = 1.0
+"""Seconds between attempts to place an at-least-once dead letter whose target is full or missing."""
+
+_NO_ROUTE: Final = 312
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A message for a consumer, or the answer to a get (no consumer tag; `remaining` are ready behind it)."""
+
+    consumer_tag: str
+    delivery_tag: int
+    redelivered: bool
+    message: StoredMessage
+    delivery_count: int | None = None
+    remaining: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A mandatory message that no queue takes."""
+
+    code: int
+    text: str
+    message: StoredMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The outcome of a publish on a channel with confirms."""
+
+    delivery_tag: int
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The broker has ended a consumer: its queue is gone."""
+
+    consumer_tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The broker has closed the channel, or the whole connection."""
+
+    refusal: Refusal
+
+
+Event = Delivered | Returned | Confirmed | Cancelled | Closed
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """The answer to a queue declaration."""
+
+    name: str
+    messages: int
+    consumers: int
+
+
+class Channel:
+    """What the broker keeps of one channel. Its fields are guarded by the broker's lock.
+
+    Args:
+        owner: the connection it belongs to; any object.
+        listener: takes this channel and an event, under the lock; must not block, nor call the broker.
+    """
+
+    def __init__(self, owner: object, listener: Callable[[Channel, Event], None]) -> None:
+        self.owner = owner
+        self._listener = listener
+        self.prefetch = 0
+        self.confirms = False
+        self.published = 0
+        self.last_queue = ""
+        self.consumers: dict[str, ChannelConsumer] = {}
+        self.unsettled: dict[int, tuple[Entry, Queue, ChannelConsumer | None]] = {}
+        self._last_delivery = 0
+
+    def post(self, event: Event) -> None:
+        """Tell the connection's side of it."""
+        self._listener(self, event)
+
+    def deliver(
+        self, entry: Entry, queue: Queue, consumer: ChannelConsumer | None, *, no_ack: bool, remaining: int = 0
+    ) -> Delivered:
+        """Number a delivery and, if it has to be acknowledged, remember it."""
+        self._last_delivery += 1
+        tag = self._last_delivery
+        if not no_ack:
+            self.unsettled[tag] = (entry, queue, consumer)
+        count = entry.failed_deliveries if queue.settings.is_quorum and entry.failed_deliveries else None
+        name = consumer.tag if consumer is not None else ""
+        return Delivered(name, tag, entry.redelivered, entry.message, count, remaining)
+
+
+class ChannelConsumer:
+    """A consumer on a channel."""
+
+    __slots__ = ("channel", "exclusive", "no_ack", "prefetch", "queue", "tag", "unsettled")
+
+    def __init__(self, tag: str, queue: Queue, channel: Channel, *, no_ack: bool, exclusive: bool) -> None:
+        self.tag = tag
+        self.queue = queue
+        self.channel = channel
+        self.no_ack = no_ack
+        self.exclusive = exclusive
+        self.prefetch = channel.prefetch
+        self.unsettled = 0
+
+    @property
+    def can_take(self) -> bool:
+        """Whether its prefetch has room; it counts unsettled messages, so none without acknowledgement."""
+        return self.no_ack or not self.prefetch or self.unsettled < self.prefetch
+
+    def take(self, entry: Entry) -> None:
+        """Deliver an entry."""
+        if not self.no_ack:
+            self.unsettled += 1
+        self.channel.post(self.channel.deliver(entry, self.queue, self, no_ack=self.no_ack))
+
+
+class Broker:
+    """An embedded broker. Every public method is safe from any thread.
+
+    Methods raise `Refusal` where RabbitMQ would close the channel or the connection; the caller closes it.
+
+    Args:
+        name: for people.
+        clock: time, for expiry; left out, the machine's.
+    """
+
+    def __init__(self, name: str, clock: Clock | None = None) -> None:
+        self.name = name
+        self._clock: Clock = clock or SystemClock(f"taskroute-broker-{name}")
+        self._lock = threading.Lock()
+        self._operation = _Operation(self._lock, self.bury_dead)
+        self._bindings = Bindings()
+        self._queues: dict[str, Queue] = {}
+        self._connections: dict[object, Callable[[Event], None]] = {}
+        self._dead: deque[tuple[Queue, StoredMessage, Reason]] = deque()
+        self._parked: list[_Parked] = []
+        self._numbers = itertools.count(1)
+        self._idle_since: dict[str, float] = {}
+        self._closed = False
+
+    # Connections and channels
+
+    def connect(self, owner: object, post: Callable[[Event], None]) -> None:
+        """Take a connection; `post` gets what concerns it as a whole.
+
+        Raises:
+            Refusal: 320, the broker has been closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise Refusal(CONNECTION_FORCED, f"the embedded broker '{self.name}' is gone")
+            self._connections[owner] = post
+
+    def disconnect(self, owner: object) -> None:
+        """Forget a connection, whose channels are closed, and delete its exclusive queues."""
+        with self._operation:
+            self._connections.pop(owner, None)
+            for queue in [queue for queue in self._queues.values() if queue.owner is owner]:
+                self._delete_queue(queue)
+
+    def close_channel(self, channel: Channel) -> None:
+        """End its consumers and put back, in their places, the messages it has not settled."""
+        with self._operation:
+            for consumer in tuple(channel.consumers.values()):
+                self._remove_consumer(consumer, deal=False)
+            self._requeue(channel, sorted(channel.unsettled))
+
+    def close_connections(self) -> None:
+        """Have every connection told that it is closed, as an operator would."""
+        with self._lock:
+            for post in self._connections.values():
+                post(Closed(Refusal(CONNECTION_FORCED, "closed by the broker")))
+
+    def close(self) -> None:
+        """End: close every connection, forget every message, accept nothing more."""
+        self.close_connections()
+        with self._lock:
+            self._closed = True
+            self._queues.clear()
+            self._parked.clear()
+            self._bindings = Bindings()
+        self._clock.close()
+
+    # Exchanges and bindings
+
+    def declare_exchange(
+        self,
+        name: str,
+        exchange_type: str,
+        *,
+        passive: bool,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: Mapping[str, object],
+    ) -> None:
+        """Create an exchange, or check it; `passive`: only that it exists."""
+        with self._operation:
+            if passive:
+                self._bindings.exchange(name)
+                return
+            self._bindings.declare(
+                name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments
+            )
+
+    def delete_exchange(self, name: str, *, if_unused: bool) -> None:
+        """Delete an exchange; one that is not there is no error."""
+        with self._operation:
+            self._bindings.delete(name, if_unused=if_unused)
+
+    def bind_exchange(self, destination: str, source: str, key: str, arguments: Mapping[str, object]) -> None:
+        """Bind an exchange to an exchange."""
+        with self._operation:
+            self._bindings.bind(Binding.of(source, Destination("exchange", destination), key, arguments))
+
+    def unbind_exchange(self, destination: str, source: str, key: str, arguments: Mapping[str, object]) -> None:
+        """Undo `bind_exchange`."""
+        with self._operation:
+            self._bindings.unbind(Binding.of(source, Destination("exchange", destination), key, arguments))
+
+    def bind_queue(self, channel: Channel, queue: str, source: str, key: str, arguments: Mapping[str, object]) -> None:
+        """Bind a queue to an exchange."""
+        with self._operation:
+            name = self._accessible(channel, queue).name
+            self._bindings.bind(Binding.of(source, Destination("queue", name), key, arguments))
+
+    def unbind_queue(
+        self, channel: Channel, queue: str, source: str, key: str, arguments: Mapping[str, object]
+    ) -> None:
+        """Undo `bind_queue`."""
+        with self._operation:
+            name = self._accessible(channel, queue).name
+            self._bindings.unbind(Binding.of(source, Destination("queue", name), key, arguments))
+
+    # Queues
+
+    def declare_queue(
+        self,
+        channel: Channel,
+        name: str,
+        *,
+        passive: bool,
+        durable: bool,
+        exclusive: bool,
+        auto_delete: bool,
+        arguments: Mapping[str, object],
+    ) -> QueueCounts:
+        """Create a queue, or check it; `passive`: only that it exists. No name: the broker makes one up."""
+        with self._operation:
+            if passive:
+                queue = self._accessible(channel, name)
+            else:
+                settings = QueueSettings.of(
+                    name, durable=durable, exclusive=exclusive, auto_delete=auto_delete, arguments=arguments
+                )
+                queue = self._declare_queue(channel, name, settings)
+            channel.last_queue = queue.name
+            self._touch(queue)
+            return QueueCounts(queue.name, queue.ready, len(queue.consumers))
+
+    def delete_queue(self, channel: Channel, name: str, *, if_unused: bool, if_empty: bool) -> int:
+        """Delete a queue; return how many messages were lost with it. One that is not there is no error."""
+        with self._operation:
+            queue = self._queues.get(name or channel.last_queue)
+            if queue is None:
+                return 0
+            self._check_owner(channel, queue)
+            if if_unused and queue.consumers:
+                raise Refusal(PRECONDITION_FAILED, f"queue '{name}' in vhost '/' in use")
+            if if_empty and queue.ready:
+                raise Refusal(PRECONDITION_FAILED, f"queue '{name}' in vhost '/' not empty")
+            return self._delete_queue(queue)
+
+    def purge_queue(self, channel: Channel, name: str) -> int:
+        """Forget what is ready in a queue; return how many messages that was."""
+        with self._operation:
+            return self._accessible(channel, name).purge()
+
+    # Publishing
+
+    def select_confirms(self, channel: Channel) -> None:
+        """Have every later publish on this channel confirmed."""
+        with self._lock:
+            channel.confirms = True
+
+    def publish(
+        self,
+        channel: Channel,
+        *,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        properties: Mapping[str, object],
+        mandatory: bool,
+    ) -> None:
+        """Route a message and hand it to its queues. A return comes before the confirm."""
+        with self._operation:
+            if channel.confirms:
+                channel.published += 1
+            message = self._accepted(exchange, routing_key, body, properties)
+            queues = self._route(message)
+            if mandatory and not queues:
+                channel.post(Returned(_NO_ROUTE, "NO_ROUTE", message))
+            accepted = True
+            for queue in queues:
+                accepted = queue.enqueue(message) and accepted
+            if channel.confirms:
+                channel.post(Confirmed(channel.published, accepted))
+
+    # Consuming
+
+    def limit_prefetch(self, channel: Channel, count: int) -> None:
+        """Set the prefetch of consumers to come on this channel; 0: unlimited."""
+        with self._lock:
+            channel.prefetch = count
+
+    def consume(
+        self, channel: Channel, queue: str, tag: str, *, no_ack: bool, exclusive: bool, arguments: Mapping[str, object]
+    ) -> str:
+        """Start a consumer; return its tag."""
+        with self._operation:
+            if "x-priority" in arguments:
+                raise Refusal(NOT_IMPLEMENTED, "the embedded broker has no consumer priorities (x-priority)")
+            tag = tag or f"amq.ctag-{next(self._numbers)}"
+            if tag in channel.consumers:
+                raise Refusal(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
+            found = self._accessible(channel, queue)
+            others = [other for other in found.consumers if isinstance(other, ChannelConsumer)]
+            if (exclusive and others) or any(other.exclusive for other in others):
+                raise Refusal(ACCESS_REFUSED, f"queue '{found.name}' in vhost '/' in exclusive use")
+            consumer = ChannelConsumer(tag, found, channel, no_ack=no_ack, exclusive=exclusive)
+            channel.consumers[tag] = consumer
+            found.consumers.append(consumer)
+            self._idle_since.pop(found.name, None)
+            found.deal()
+            return tag
+
+    def cancel(self, channel: Channel, tag: str) -> None:
+        """End a consumer. What it was given can still be settled."""
+        with self._operation:
+            consumer = channel.consumers.get(tag)
+            if consumer is not None:
+                self._remove_consumer(consumer)
+
+    def get(self, channel: Channel, queue: str, *, no_ack: bool) -> Delivered | None:
+        """Take one message, None when nothing is ready."""
+        with self._operation:
+            found = self._accessible(channel, queue)
+            self._touch(found)
+            entry = found.pop()
+            if entry is None:
+                return None
+            return channel.deliver(entry, found, None, no_ack=no_ack, remaining=found.ready)
+
+    def acknowledge(self, channel: Channel, delivery_tag: int, *, multiple: bool) -> None:
+        """Forget a delivery, or with `multiple` all up to it (0: all)."""
+        with self._operation:
+            self._settle(channel, self._tags(channel, delivery_tag, multiple=multiple))
+
+    def reject(self, channel: Channel, delivery_tag: int, *, requeue: bool) -> None:
+        """Put a delivery back to its place, or have it dead-lettered."""
+        with self._operation:
+            tags = self._tags(channel, delivery_tag, multiple=False)
+            if requeue:
+                self._requeue(channel, tags)
+            else:
+                for tag in tags:
+                    entry, queue, _ = channel.unsettled[tag]
+                    queue.reject(entry)
+                self._settle(channel, tags)
+
+    def recover(self, channel: Channel) -> None:
+        """Put back every delivery that the channel has not settled."""
+        with self._operation:
+            self._requeue(channel, sorted(channel.unsettled))
+
+    # What follows runs under the lock.
+
+    def now(self) -> float:
+        """For queues: seconds, monotonic."""
+        return self._clock.now()
+
+    def call_at(self, moment: float, call: Callable[[], None]) -> None:
+        """For queues: have `call` run at `moment` as an operation of its own."""
+
+        def operate() -> None:
+            with self._operation:
+                call()
+
+        self._clock.call_at(moment, operate)
+
+    def bury(self, queue: Queue, message: StoredMessage, reason: Reason) -> None:
+        """For queues: note a message that leaves `queue` dead."""
+        self._dead.append((queue, message, reason))
+
+    def bury_dead(self) -> None:
+        """For operations: place every message that was buried."""
+        while self._dead:
+            self._dead_letter(*self._dead.popleft())
+
+    def _accepted(
+        self, exchange: str, routing_key: str, body: bytes, properties: Mapping[str, object]
+    ) -> StoredMessage:
+        if exchange and self._bindings.exchange(exchange).internal:
+            raise Refusal(ACCESS_REFUSED, f"cannot publish to internal exchange '{exchange}' in vhost '/'")
+        user, expiration = properties.get("user_id", USER), properties.get("expiration")
+        if user != USER:
+            raise Refusal(PRECONDITION_FAILED, f"user_id property set to '{user}' but authenticated user was '{USER}'")
+        if expiration is not None and not (str(expiration).isascii() and str(expiration).isdigit()):
+            raise Refusal(PRECONDITION_FAILED, f"invalid expiration '{expiration}'")
+        headers = properties.get("application_headers")
+        keys: tuple[str, ...] = (routing_key,)
+        if isinstance(headers, Mapping):
+            try:
+                keys = all_routing_keys(routing_key, headers)
+            except ValueError as error:
+                raise Refusal(PRECONDITION_FAILED, str(error)) from None
+            if "BCC" in headers:
+                visible = {name: value for name, value in headers.items() if name != "BCC"}
+                properties = {**properties, "application_headers": visible}
+        return StoredMessage(exchange, keys, body, properties)
+
+    def _route(self, message: StoredMessage) -> list[Queue]:
+        if message.exchange:
+            names = self._bindings.queues(message.exchange, message.routing_keys, message.headers)
+        else:
+            names = set(message.routing_keys)
+        return [self._queues[name] for name in names if name in self._queues]
+
+    def _accessible(self, channel: Channel, name: str) -> Queue:
+        name = name or channel.last_queue
+        queue = self._queues.get(name)
+        if queue is None:
+            raise Refusal(NOT_FOUND, f"no queue '{name}' in vhost '/'")
+        self._check_owner(channel, queue)
+        return queue
+
+    def _check_owner(self, channel: Channel, queue: Queue) -> None:
+        if queue.owner is not None and queue.owner is not channel.owner:
+            raise Refusal(
+                RESOURCE_LOCKED,
+                f"cannot obtain exclusive access to locked queue '{queue.name}' in vhost '/': "
+                f"it belongs to another connection",
+            )
+
+    def _declare_queue(self, channel: Channel, name: str, settings: QueueSettings) -> Queue:
+        if name.startswith("amq."):
+            raise Refusal(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'")
+        name = name or f"amq.gen-{next(self._numbers)}"
+        queue = self._queues.get(name)
+        if queue is None:
+            owner = channel.owner if settings.exclusive else None
+            queue = self._queues[name] = Queue(name, settings, owner, self)
+            return queue
+        self._check_owner(channel, queue)
+        if difference := queue.settings.difference(settings):
+            field, current, received = difference
+            raise Refusal(
+                PRECONDITION_FAILED,
+                f"inequivalent arg '{field}' for queue '{name}' in vhost '/': "
+                f"received '{received}' but current is '{current}'",
+            )
+        return queue
+
+    def _delete_queue(self, queue: Queue) -> int:
+        del self._queues[queue.name]
+        self._idle_since.pop(queue.name, None)
+        self._bindings.forget(Destination("queue", queue.name))
+        self._parked = [parked for parked in self._parked if parked.queue is not queue]
+        for consumer in queue.consumers:
+            if isinstance(consumer, ChannelConsumer):
+                consumer.channel.consumers.pop(consumer.tag, None)
+                consumer.channel.post(Cancelled(consumer.tag))
+        queue.consumers.clear()
+        return queue.purge()
+
+    def _remove_consumer(self, consumer: ChannelConsumer, *, deal: bool = True) -> None:
+        consumer.channel.consumers.pop(consumer.tag, None)
+        queue = consumer.queue
+        queue.consumers.remove(consumer)
+        if queue.consumers:
+            if deal:
+                queue.deal()
+        elif queue.settings.auto_delete:
+            self._delete_queue(queue)
+        else:
+            self._touch(queue)
+
+    def _tags(self, channel: Channel, delivery_tag: int, *, multiple: bool) -> list[int]:
+        if delivery_tag == 0 and multiple:
+            return list(channel.unsettled)
+        if delivery_tag not in channel.unsettled:
+            raise Refusal(PRECONDITION_FAILED, f"unknown delivery tag {delivery_tag}")
+        if not multiple:
+            return [delivery_tag]
+        return list(itertools.takewhile(lambda tag: tag <= delivery_tag, channel.unsettled))
+
+    def _settle(self, channel: Channel, tags: list[int]) -> None:
+        for queue in self._release(channel, tags):
+            queue.deal()
+
+    def _requeue(self, channel: Channel, tags: list[int]) -> None:
+        returning = [channel.unsettled[tag][:2] for tag in tags]
+        queues = self._release(channel, tags)
+        for entry, queue in sorted(returning, key=lambda pair: pair[0].position, reverse=True):
+            if self._queues.get(queue.name) is queue:
+                queue.requeue(entry)
+        for queue in queues:
+            queue.deal()
+
+    def _release(self, channel: Channel, tags: list[int]) -> list[Queue]:
+        """Make room in the prefetch of those who had them; return the queues concerned that still exist."""
+        queues: dict[str, Queue] = {}
+        for tag in tags:
+            _, queue, consumer = channel.unsettled.pop(tag)
+            if consumer is not None:
+                consumer.unsettled -= 1
+            if self._queues.get(queue.name) is queue:
+                queues[queue.name] = queue
+        return list(queues.values())
+
+    def _dead_letter(self, queue: Queue, message: StoredMessage, reason: Reason) -> None:
+        settings = queue.settings
+        if settings.dead_letter_exchange is None or self._queues.get(queue.name) is not queue:
+            return
+        letter = dead_letter(
+            message,
+            queue=queue.name,
+            reason=reason,
+            at=self._clock.wall(),
+            exchange=settings.dead_letter_exchange,
+            routing_key=settings.dead_letter_routing_key,
+        )
+        parked = _Parked(queue, letter, reason)
+        if not self._place(parked) and settings.is_at_least_once:
+            queue.parked += 1
+            queue.parked_bytes += len(letter.body)
+            self._parked.append(parked)
+            if len(self._parked) == 1:
+                self.call_at(self.now() + PARKED_RETRY, self._retry_parked)
+
+    def _place(self, parked: _Parked) -> bool:
+        """Hand a dead letter to the queues it goes to; False while one of them rejects it, or there is none."""
+        letter = parked.letter
+        reachable = self._route(letter) if not letter.exchange or letter.exchange in self._bindings else []
+        targets = [
+            target
+            for target in reachable
+            if target.name not in parked.taken_by and not is_cycle(letter, target.name, parked.reason)
+        ]
+        rejecting = False
+        for target in targets:
+            if target.enqueue(letter):
+                parked.taken_by.add(target.name)
+            else:
+                rejecting = True
+        return bool(parked.taken_by or len(targets) < len(reachable)) and not rejecting
+
+    def _retry_parked(self) -> None:
+        waiting, self._parked = self._parked, []
+        for parked in waiting:
+            if self._place(parked):
+                parked.queue.parked -= 1
+                parked.queue.parked_bytes -= len(parked.letter.body)
+            else:
+                self._parked.append(parked)
+        if self._parked and not self._closed:
+            self.call_at(self.now() + PARKED_RETRY, self._retry_parked)
+
+    def _touch(self, queue: Queue) -> None:
+        """Start, or start again, the time after which an unused queue is deleted."""
+        if queue.settings.expires is None or queue.consumers:
+            return
+        is_armed = queue.name in self._idle_since
+        self._idle_since[queue.name] = self.now()
+        if not is_armed:
+            self.call_at(self.now() + queue.settings.expires, lambda: self._delete_unused(queue))
+
+    def _delete_unused(self, queue: Queue) -> None:
+        idle_since = self._idle_since.get(queue.name)
+        if idle_since is None or self._queues.get(queue.name) is not queue or queue.settings.expires is None:
+            return
+        due = idle_since + queue.settings.expires
+        if self.now() >= due:
+            self._delete_queue(queue)
+        else:
+            self.call_at(due, lambda: self._delete_unused(queue))
+
+
+class _Operation:
+    """Holds the lock; what died meanwhile is placed before it is released."""
+
+    __slots__ = ("_bury_dead", "_lock")
+
+    def __init__(self, lock: threading.Lock, bury_dead: Callable[[], None]) -> None:
+        self._lock = lock
+        self._bury_dead = bury_dead
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._bury_dead()
+        finally:
+            self._lock.release()
+
+
+class _Parked:
+    """An at-least-once dead letter that could not be placed everywhere yet."""
+
+    __slots__ = ("letter", "queue", "reason", "taken_by")
+
+    def __init__(self, queue: Queue, letter: StoredMessage, reason: Reason) -> None:
+        self.queue = queue
+        self.letter = letter
+        self.reason = reason
+        self.taken_by: set[str] = set()

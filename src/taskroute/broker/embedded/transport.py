@@ -1,0 +1,195 @@
+"""Transport: embedded brokers by name, for kombu: ``Connection(hostname="NAME", transport=Transport)``."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import Any, Final
+
+import amqp
+from amqp.exceptions import ConnectionError as AmqpConnectionError
+from amqp.exceptions import error_for_code
+from kombu.transport import base
+
+from taskroute.broker.embedded import engine
+from taskroute.broker.embedded.channel import Channel
+from taskroute.broker.embedded.clock import Clock
+from taskroute.broker.embedded.mailbox import Mailbox
+from taskroute.broker.embedded.refusal import Refusal
+
+_DEFAULT_NAME: Final = "default"
+
+
+class _Brokers:
+    """The process's embedded brokers, by name: what the network is to other brokers."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._brokers: dict[str, engine.Broker] = {}
+
+    def get(self, name: str) -> engine.Broker:
+        with self._lock:
+            broker = self._brokers.get(name)
+            if broker is None:
+                broker = self._brokers[name] = engine.Broker(name)
+            return broker
+
+    def create(self, name: str, clock: Clock) -> engine.Broker:
+        with self._lock:
+            if name in self._brokers:
+                raise ValueError(f"the embedded broker {name!r} exists already; drop it first")
+            broker = self._brokers[name] = engine.Broker(name, clock)
+            return broker
+
+    def drop(self, name: str) -> None:
+        with self._lock:
+            broker = self._brokers.pop(name, None)
+        if broker is not None:
+            broker.close()
+
+
+_BROKERS: Final = _Brokers()
+
+
+def broker(name: str = _DEFAULT_NAME) -> engine.Broker:
+    """Return the process's embedded broker of that name; it comes into being with its first use."""
+    return _BROKERS.get(name)
+
+
+def create(name: str, clock: Clock) -> engine.Broker:
+    """Make an embedded broker with a clock of its own.
+
+    Raises:
+        ValueError: there is one of that name.
+    """
+    return _BROKERS.create(name, clock)
+
+
+def drop(name: str = _DEFAULT_NAME) -> None:
+    """Forget an embedded broker with all it holds; whoever is connected is told that the connection is closed."""
+    _BROKERS.drop(name)
+
+
+class EmbeddedConnection:
+    """A connection to an embedded broker, with the surface of py-amqp's. One thread uses it."""
+
+    heartbeat = 0
+
+    def __init__(self, embedded_broker: engine.Broker) -> None:
+        self.broker = embedded_broker
+        self.client: Any = None
+        self._mailbox: Mailbox[tuple[Channel | None, engine.Channel | None, engine.Event]] = Mailbox()
+        self._channels: dict[int, Channel] = {}
+        self._channel_ids = itertools.count(1)
+        self._open = True
+        try:
+            embedded_broker.connect(self, lambda event: self.post(None, None, event))
+        except Refusal as refusal:
+            self._mailbox.close()
+            raise _error(refusal) from None
+
+    @property
+    def connected(self) -> bool:
+        """Whether it can be used."""
+        return self._open
+
+    @property
+    def sock(self) -> Any:
+        """Something with a `fileno` that is readable while there are events."""
+        return self._mailbox
+
+    def channel(self, channel_id: int | None = None) -> Channel:
+        """Open a channel."""
+        self.check_open()
+        number = channel_id or next(self._channel_ids)
+        channel = self._channels[number] = Channel(self, number)
+        return channel
+
+    def drain_events(self, timeout: float | None = None) -> None:
+        """Handle one event; wait for it up to `timeout` seconds, None for as long as it takes.
+
+        Raises:
+            TimeoutError: there was none.
+            amqp.AMQPError: the broker has closed the channel, a consumer or the connection.
+        """
+        self.check_open()
+        channel, state, event = self._mailbox.take(timeout)
+        if channel is None or state is None:
+            assert isinstance(event, engine.Closed)  # noqa: S101 - all that concerns a whole connection
+            self.closed_by_broker()
+            raise _error(event.refusal)
+        channel.dispatch(state, event)
+
+    def post(self, channel: Channel | None, state: engine.Channel | None, event: engine.Event) -> None:
+        """Take an event; called by the broker, from any thread."""
+        self._mailbox.put((channel, state, event))
+
+    def heartbeat_tick(self, rate: int = 2) -> None:
+        """Nothing: there is no network that could fail."""
+
+    def close(self, *_: object, **__: object) -> None:
+        """Close every channel; unsettled messages go back, exclusive queues are deleted."""
+        if self._open:
+            self.closed_by_broker()
+        self._mailbox.close()
+
+    collect = close
+
+    def closed_by_broker(self) -> None:
+        """Take note that the broker has closed the connection; its file descriptor stays until `close`."""
+        for channel in tuple(self._channels.values()):
+            channel.close()
+        self._open = False
+        self.broker.disconnect(self)
+
+    def forget(self, channel: Channel) -> None:
+        """Take note that a channel is closed."""
+        self._channels.pop(channel.channel_id, None)
+
+    def check_open(self) -> None:
+        """Raise what py-amqp raises once the connection is closed."""
+        if not self._open:
+            raise amqp.RecoverableConnectionError("connection already closed")
+
+
+def _error(refusal: Refusal) -> Exception:
+    error: Exception = error_for_code(refusal.code, str(refusal), (0, 0), AmqpConnectionError)
+    return error
+
+
+class Transport(base.Transport):
+    """kombu's transport over embedded brokers. The host name names the broker."""
+
+    Connection = EmbeddedConnection
+
+    connection_errors = amqp.Connection.connection_errors
+    channel_errors = amqp.Connection.channel_errors
+    recoverable_connection_errors = amqp.Connection.recoverable_connection_errors
+    recoverable_channel_errors = amqp.Connection.recoverable_channel_errors
+
+    driver_name = "taskroute"
+    driver_type = "memory"
+
+    def establish_connection(self) -> EmbeddedConnection:
+        """Connect to the broker that the host name names."""
+        client: Any = self.client
+        connection = EmbeddedConnection(broker(client.hostname or _DEFAULT_NAME))
+        connection.client = client
+        return connection
+
+    def create_channel(self, connection: EmbeddedConnection) -> Channel:
+        """Open a channel."""
+        return connection.channel()
+
+    def drain_events(self, connection: EmbeddedConnection, **options: Any) -> None:
+        """Handle one event of a connection."""
+        connection.drain_events(**options)
+
+    def close_connection(self, connection: EmbeddedConnection) -> None:
+        """Close a connection."""
+        connection.client = None
+        connection.close()
+
+    def verify_connection(self, connection: EmbeddedConnection) -> bool:
+        """Whether a connection can be used."""
+        return connection.connected
