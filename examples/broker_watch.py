@@ -11,7 +11,7 @@ import argparse
 import threading
 from typing import Annotated
 
-from taskroute import ExchangeSpec, Header, HandlerRegistry, Message, QueueSpec, Topology, Worker
+from taskroute import ExchangeSpec, HandlerRegistry, Header, Message, QueueSpec, Topology, Worker
 
 events = ExchangeSpec(name="amq.rabbitmq.event", type="topic")
 watch = QueueSpec(name="broker_watch", exclusive=True, auto_delete=True, bindings=[events.bind("#")])

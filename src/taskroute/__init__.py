@@ -1,3 +1,97 @@
-"""taskroute: topic-exchange topologies, handlers by routing-key pattern, confirmed publishing."""
+"""taskroute: declare a topic-exchange topology, register handlers by routing-key pattern, publish with confirms.
+
+The names here are the public API; every other module is an implementation detail.
+"""
+
+import logging as _logging
+
+from taskroute.arguments import Header
+from taskroute.broker.confirms import Receipt
+from taskroute.check import Finding
+from taskroute.errors import (
+    AmbiguousHandlerError,
+    BrokerError,
+    BrokerUnavailableError,
+    BrokerUrlError,
+    ClosedError,
+    ConfigurationError,
+    DefinitionError,
+    DuplicateHandlerError,
+    HandlerSignatureError,
+    MessageInvalidError,
+    MessageTooLargeError,
+    PatternError,
+    PublishError,
+    PublishRejectedError,
+    PublishTimeoutError,
+    ShutdownTimeoutError,
+    TaskrouteError,
+    TopologyError,
+    TopologyMismatchError,
+    UnknownExchangeError,
+    UnknownQueueError,
+    UnroutableError,
+    UnsupportedFeatureError,
+)
+from taskroute.explain import Explanation
+from taskroute.message import Message
+from taskroute.outcome import Reject, Retry
+from taskroute.patterns import RoutingPattern
+from taskroute.publisher import Publisher
+from taskroute.registry import Handler, HandlerMatch, HandlerRegistry
+from taskroute.routes import Routes
+from taskroute.tally import Stats
+from taskroute.topology import BindingSpec, ExchangeSpec, QueueSpec, RetryPolicy, Topology
+from taskroute.worker import Health, Worker
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AmbiguousHandlerError",
+    "BindingSpec",
+    "BrokerError",
+    "BrokerUnavailableError",
+    "BrokerUrlError",
+    "ClosedError",
+    "ConfigurationError",
+    "DefinitionError",
+    "DuplicateHandlerError",
+    "ExchangeSpec",
+    "Explanation",
+    "Finding",
+    "Handler",
+    "HandlerMatch",
+    "HandlerRegistry",
+    "HandlerSignatureError",
+    "Header",
+    "Health",
+    "Message",
+    "MessageInvalidError",
+    "MessageTooLargeError",
+    "PatternError",
+    "PublishError",
+    "PublishRejectedError",
+    "PublishTimeoutError",
+    "Publisher",
+    "QueueSpec",
+    "Receipt",
+    "Reject",
+    "Retry",
+    "RetryPolicy",
+    "Routes",
+    "RoutingPattern",
+    "ShutdownTimeoutError",
+    "Stats",
+    "TaskrouteError",
+    "Topology",
+    "TopologyError",
+    "TopologyMismatchError",
+    "UnknownExchangeError",
+    "UnknownQueueError",
+    "UnroutableError",
+    "UnsupportedFeatureError",
+    "Worker",
+    "__version__",
+]
+
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())

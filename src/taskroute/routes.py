@@ -33,7 +33,9 @@ class Routes:
         for handler in self.handlers:
             _check_queue(handler, topology)
         for ambiguity in find_ambiguities(self.handlers):
-            raise AmbiguousHandlerError(f"{ambiguity}: add a handler for what they share, or make one more specific")
+            if ambiguity.witness is not None:  # what could not be decided is a finding of `check`
+                advice = "add a handler for what they share, or make one more specific"
+                raise AmbiguousHandlerError(f"{ambiguity}: {advice}")
         self._resolver = Resolver(self.handlers)
 
     @property
@@ -56,7 +58,14 @@ class Routes:
         self, routing_key: str, *, exchange: ExchangeSpec | str, headers: Mapping[str, object] | None = None
     ) -> Explanation:
         """Say why a key goes where it goes; `str` of the answer is readable."""
-        return explain(self.topology, self._resolver, routing_key, str(exchange), headers or {})
+        return explain(
+            self.topology,
+            self.handlers,
+            self._resolver,
+            routing_key=routing_key,
+            exchange=str(exchange),
+            headers=headers or {},
+        )
 
     def check(self) -> tuple[Finding, ...]:
         """Find the holes in the graph, each with a key that shows it."""

@@ -141,7 +141,7 @@ class Worker:
         self._session = Session(urls, self._consumer, name=self._name, heartbeat=heartbeat, on_end=self._ended.set)
         self._confirms = Confirms(
             prepare=lambda channel: None,  # noqa: ARG005 - the consuming session has declared everything
-            unavailable=lambda: self._hand_over_session.unavailable(),
+            unavailable=lambda: self._hand_over_session.unavailable(),  # noqa: PLW0108 - made below
             is_blocked=lambda: self._hand_over_session.is_blocked,
         )
         self._hand_over_session = Session(urls, self._confirms, name=f"{self._name}-hand-over", heartbeat=heartbeat)

@@ -8,6 +8,7 @@ from typing import NamedTuple, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.strategies import accepts, keys, token_lists, words_of
 
 from taskroute.routing import (
     BindingTable,
@@ -18,7 +19,6 @@ from taskroute.routing import (
     headers_match,
     reachable_queues,
 )
-from tests.unit.strategies import accepts, keys, token_lists, words_of
 
 TYPES: tuple[ExchangeType, ...] = get_args(ExchangeType)
 Arguments = Mapping[str, object]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskroute.message import Delivery
-from taskroute.outcome import HANDLED, Failed, Retry
+from taskroute.outcome import Failed, Handled, Retry
 from taskroute.settle import ACK, Ack, HandOver, settle
 from taskroute.topology import QueueSpec, RetryPolicy
 
@@ -71,7 +71,7 @@ def queues_visited(outcome: Failed, queue: QueueSpec = QUEUE) -> list[str]:
 
 
 def test_what_was_handled_is_acknowledged() -> None:
-    assert settle(first(), HANDLED, QUEUE, NOW) == ACK
+    assert settle(first(), Handled("app.handle"), QUEUE, NOW) == ACK
 
 
 def test_a_failure_is_tried_again_after_each_delay_and_then_dead_lettered() -> None:

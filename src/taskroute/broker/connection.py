@@ -75,22 +75,13 @@ class _TlsTransport(amqp.transport.SSLTransport):  # type: ignore[misc]
 
 
 class _Channel(pyamqp.Channel):
-    def exchange_declare(  # type: ignore[no-untyped-def]
-        self,
-        exchange,
-        type,
-        *,
-        passive,
-        durable,
-        auto_delete,
-        arguments,
-        internal,  # noqa: A002, ANN001
-    ) -> None:
+    def exchange_declare(self, exchange: str, type: str, *, internal: bool = False, **options: Any) -> Any:  # noqa: A002
         """Like py-amqp's, which has no `internal`: the fields of exchange.declare in their order."""
-        flags = (passive, durable, auto_delete, internal, False)
-        self.send_method(
-            spec.Exchange.Declare, "BssbbbbbF", (0, exchange, type, *flags, arguments), wait=spec.Exchange.DeclareOk
-        )
+        if not internal:
+            return super().exchange_declare(exchange, type, **options)
+        flags = (options["passive"], options["durable"], options["auto_delete"], internal, False)
+        arguments = (0, exchange, type, *flags, options["arguments"])
+        return self.send_method(spec.Exchange.Declare, "BssbbbbbF", arguments, wait=spec.Exchange.DeclareOk)
 
 
 class _Connection(pyamqp.Connection):

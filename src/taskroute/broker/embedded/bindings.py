@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, get_args
+from typing import Final
 
 from taskroute.broker.embedded.refusal import (
     ACCESS_REFUSED,
@@ -93,11 +93,11 @@ class Bindings:
         """
         if name == _DEFAULT:
             raise Refusal(ACCESS_REFUSED, "operation not permitted on the default exchange")
-        _check_type(name, exchange_type)
+        kind = _known_type(name, exchange_type)
         alternate = arguments.get("alternate-exchange")
         if alternate is not None and not isinstance(alternate, str):
             raise Refusal(PRECONDITION_FAILED, f"invalid arg 'alternate-exchange' for exchange '{name}': not a string")
-        asked = Exchange(name, exchange_type, durable, auto_delete, internal, arguments, binding_table(exchange_type))
+        asked = Exchange(name, kind, durable, auto_delete, internal, arguments, binding_table(kind))
         existing = self._exchanges.get(name)
         if existing is not None:
             _check_same(existing, asked)
@@ -188,9 +188,10 @@ class Bindings:
             self.forget(Destination("exchange", binding.source))
 
 
-def _check_type(name: str, exchange_type: str) -> None:
-    if exchange_type in get_args(ExchangeType):
-        return
+def _known_type(name: str, exchange_type: str) -> ExchangeType:
+    for known in PREDECLARED.values():
+        if exchange_type == known:
+            return known
     if exchange_type.startswith("x-"):
         raise Refusal(NOT_IMPLEMENTED, f"the embedded broker has no exchanges of type '{exchange_type}' ('{name}')")
     raise Refusal(COMMAND_INVALID, f"unknown exchange type '{exchange_type}'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import amqp
@@ -46,7 +47,7 @@ class Channel(base.StdChannel):
         self.auto_decode = True
         self.callbacks: dict[str, Callable[[Any], Any]] = {}
         self.cancel_callbacks: dict[str, Callable[[str], Any]] = {}
-        self.no_ack_consumers: set[str] = set()
+        self.no_ack_consumers: set[str] = set()  # type: ignore[assignment]
         self.events: dict[str, set[Callable[..., Any]]] = defaultdict(set)
         self._broker = connection.broker
         self._state = self._open(connection)
@@ -381,10 +382,8 @@ class Channel(base.StdChannel):
         }
         encoding = properties.get("content_encoding")
         if self.auto_decode and isinstance(encoding, str):
-            try:
+            with suppress(LookupError, ValueError):  # as py-amqp does: what is no text stays bytes
                 message.body = stored.body.decode(encoding)
-            except (LookupError, ValueError):
-                pass  # as py-amqp does: what is no text stays bytes
         return message
 
     def _forget_consumer(self, consumer_tag: str) -> Callable[[str], Any] | None:
