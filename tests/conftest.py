@@ -1,0 +1,54 @@
+"""What tests share: a RabbitMQ of their own for the whole run, and for each test a broker URL that is its alone."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+from tests import rabbitmq as server
+
+from taskroute.broker.embedded import transport
+
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[server.Node]:
+    """A running node. Without one to be had the test is skipped; in CI that is a failure."""
+    reason = server.missing()
+    if reason is not None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    node = server.Node()
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+
+
+@pytest.fixture
+def memory_url() -> Iterator[str]:
+    """An embedded broker that nothing else uses."""
+    name = f"test-{uuid.uuid4().hex}"
+    yield f"memory://{name}"
+    transport.drop(name)
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq: server.Node) -> Iterator[str]:
+    """A virtual host that nothing else uses."""
+    with rabbitmq.vhost() as url:
+        yield url
+
+
+@pytest.fixture(params=["memory", "rabbitmq"])
+def broker_url(request: pytest.FixtureRequest) -> str:
+    """Each broker in turn."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
