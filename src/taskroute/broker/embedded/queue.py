@@ -87,7 +87,11 @@ class Queue:
         entry.redelivered = True
         entry.failed_deliveries += 1
         limit = self.settings.delivery_limit
-        if self.settings.is_quorum and limit is not None and entry.failed_deliveries > limit:
+        if self.settings.is_quorum and limit is None:
+            self._arrived += 1
+            entry.position = self._arrived
+            self._backlog.append(entry)  # what nothing counts must not hold up the others
+        elif self.settings.is_quorum and limit is not None and entry.failed_deliveries > limit:
             self._host.bury(self, entry.message, "delivery_limit")
         else:
             self._backlog.restore(entry)
@@ -109,7 +113,9 @@ class Queue:
     def pop(self) -> Entry | None:
         """Take the first entry for a get, None when nothing is ready."""
         self.expire()
-        return self._backlog.pop() if self._backlog else None
+        entry = self._backlog.pop() if self._backlog else None
+        self.expire()  # what stood behind it may have been due for long
+        return entry
 
     def purge(self) -> int:
         """Forget what is ready; return how many messages that was."""

@@ -1,0 +1,249 @@
+"""Declaring, checking and deleting: what is refused, and with which code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import amqp.exceptions
+import pytest
+from tests.conformance.conftest import Peer
+
+NOT_FOUND = amqp.exceptions.NotFound
+LOCKED = amqp.exceptions.ResourceLocked
+FAILED = amqp.exceptions.PreconditionFailed
+REFUSED = amqp.exceptions.AccessRefused
+
+
+def test_passive_declares_ask_for_existence_only(peer: Peer) -> None:
+    with pytest.raises(NOT_FOUND, match="nothing"):
+        peer.queue("nothing", passive=True)
+    with pytest.raises(NOT_FOUND, match="nothing"):
+        peer.exchange("nothing", passive=True)
+    peer.queue("q", x_max_length=5)
+    peer.exchange("e", "fanout")
+    peer.queue("q", passive=True, durable=False, x_message_ttl=1)
+    peer.exchange("e", "topic", passive=True)
+
+
+def test_declaring_again_is_fine_when_it_is_the_same(peer: Peer) -> None:
+    for _ in range(2):
+        peer.queue("q", x_max_length=5, x_queue_type="classic")
+        peer.exchange("e", "fanout", arguments={"alternate-exchange": "other"})
+    peer.queue("plain")
+    peer.queue("plain", x_queue_type="classic")
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("durable", {"durable": False}),
+        ("auto_delete", {"auto_delete": True}),
+        ("x-message-ttl", {"x_message_ttl": 5}),
+        ("x-max-length", {"x_max_length": 6}),
+        ("x-overflow", {"x_overflow": "reject-publish"}),
+        ("x-dead-letter-exchange", {"x_dead_letter_exchange": ""}),
+        ("x-queue-type", {"x_queue_type": "quorum"}),
+        ("x-max-priority", {"x_max_priority": 5}),
+    ],
+)
+def test_a_queue_that_differs_is_refused_by_the_field(peer: Peer, field: str, change: dict[str, Any]) -> None:
+    peer.queue("q", x_max_length=5)
+    with pytest.raises(FAILED, match=f"inequivalent arg '{field}'"):
+        peer.queue("q", **{"x_max_length": 5} | change)
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("type", {"kind": "fanout"}),
+        ("durable", {"durable": False}),
+        ("auto_delete", {"auto_delete": True}),
+        ("internal", {"internal": True}),
+        ("alternate-exchange", {"arguments": {"alternate-exchange": "x"}}),
+    ],
+)
+def test_an_exchange_that_differs_is_refused_by_the_field(peer: Peer, field: str, change: dict[str, Any]) -> None:
+    peer.exchange("e", "topic")
+    with pytest.raises(FAILED, match=f"inequivalent arg '{field}'"):
+        peer.exchange("e", **{"kind": "topic"} | change)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"x_message_ttl": -1},
+        {"x_message_ttl": "soon"},
+        {"x_expires": 0},
+        {"x_max_length": -1},
+        {"x_max_priority": 256},
+        {"x_overflow": "burst"},
+        {"x_queue_type": "heap"},
+        {"x_dead_letter_routing_key": "only"},
+        {"x_delivery_limit": 3},
+        {"x_queue_type": "quorum", "x_max_priority": 3},
+        {"x_queue_type": "quorum", "durable": False},
+        {"x_queue_type": "quorum", "exclusive": True},
+        {"x_queue_type": "quorum", "auto_delete": True},
+    ],
+    ids=str,
+)
+def test_arguments_that_make_no_sense_are_refused(peer: Peer, options: dict[str, Any]) -> None:
+    with pytest.raises(FAILED):
+        peer.queue("q", **options)
+
+
+def test_a_refusal_leaves_the_connection_usable(peer: Peer) -> None:
+    with pytest.raises(FAILED):
+        peer.queue("q", x_message_ttl=-1)
+    peer.queue("q")
+    assert peer.ready("q") == 0
+
+
+def test_an_exchange_type_that_nobody_knows_is_refused(peer: Peer) -> None:
+    with pytest.raises(amqp.exceptions.AMQPError, match="magic"):
+        peer.exchange("e", "magic")
+
+
+@pytest.mark.parametrize("name", ["amq.mine", "amq.topic.mine"])
+def test_the_brokers_names_are_reserved(peer: Peer, name: str) -> None:
+    with pytest.raises(REFUSED, match="amq"):
+        peer.exchange(name)
+    with pytest.raises(REFUSED, match="amq"):
+        peer.queue(name)
+
+
+def test_the_default_exchange_is_left_alone(peer: Peer) -> None:
+    peer.queue("q")
+    with pytest.raises(REFUSED):
+        peer.exchange("", "direct")
+    with pytest.raises(REFUSED):
+        peer.bind("q", "", "key")
+    with pytest.raises(REFUSED):
+        peer.channel.exchange_delete("")
+
+
+def test_binding_needs_both_ends(peer: Peer) -> None:
+    peer.queue("q")
+    peer.exchange("e")
+    with pytest.raises(NOT_FOUND, match="nothing"):
+        peer.bind("q", "nothing", "key")
+    with pytest.raises(NOT_FOUND, match="nothing"):
+        peer.bind("nothing", "e", "key")
+    with pytest.raises(NOT_FOUND, match="nothing"):
+        peer.channel.exchange_bind("nothing", "e", "key")
+
+
+def test_consuming_needs_the_queue(peer: Peer) -> None:
+    with pytest.raises(NOT_FOUND, match="nothing"):
+        peer.consume("nothing")
+    with pytest.raises(NOT_FOUND, match="nothing"):
+        peer.channel.basic_get("nothing")
+
+
+def test_deleting_what_is_not_there_is_no_error(peer: Peer) -> None:
+    assert peer.channel.queue_delete("nothing") == 0
+    peer.channel.exchange_delete("nothing")
+
+
+def test_deleting_can_be_conditional(peer: Peer) -> None:
+    peer.queue("q")
+    peer.exchange("e")
+    peer.bind("q", "e", "#")
+    peer.publish(b"x", "q")
+    with pytest.raises(FAILED, match="not empty"):
+        peer.channel.queue_delete("q", if_empty=True)
+    peer.channel.confirm_select()
+    with pytest.raises(FAILED, match="in use"):
+        peer.channel.exchange_delete("e", if_unused=True)
+    peer.consume("q")
+    with pytest.raises(FAILED, match="in use"):
+        peer.channel.queue_delete("q", if_unused=True)
+    assert peer.channel.queue_delete("q") == 1
+    peer.channel.exchange_delete("e", if_unused=True)
+    with pytest.raises(NOT_FOUND):
+        peer.exchange("e", passive=True)
+
+
+def test_an_exclusive_queue_is_one_connections_own(peer: Peer) -> None:
+    peer.queue("own", exclusive=True)
+    other = peer.another()
+    for attempt in (
+        lambda: other.queue("own", passive=True),
+        lambda: other.queue("own", exclusive=True),
+        lambda: other.consume("own"),
+        lambda: other.channel.queue_delete("own"),
+    ):
+        with pytest.raises(LOCKED):
+            attempt()
+    other = peer.another()
+    assert other.publish(b"anybody may send", "own") == "ack"
+    assert peer.get_all("own").bodies == [b"anybody may send"]
+
+
+def test_an_exclusive_queue_goes_with_its_connection(peer: Peer) -> None:
+    other = peer.another()
+    other.queue("own", exclusive=True)
+    other.connection.close()
+    with pytest.raises(NOT_FOUND):
+        peer.queue("own", passive=True)
+
+
+def test_an_auto_delete_queue_goes_with_its_last_consumer(peer: Peer) -> None:
+    peer.queue("q", auto_delete=True)
+    for tag in ("one", "two"):
+        peer.consume("q", consumer_tag=tag)
+    peer.channel.basic_cancel("one")
+    peer.queue("q", passive=True)
+    peer.channel.basic_cancel("two")
+    with pytest.raises(NOT_FOUND):
+        peer.queue("q", passive=True)
+
+
+def test_an_auto_delete_exchange_goes_with_its_last_binding(peer: Peer) -> None:
+    peer.exchange("e", auto_delete=True)
+    peer.queue("q")
+    peer.bind("q", "e", "a")
+    peer.bind("q", "e", "b")
+    peer.channel.queue_unbind("q", "e", "a", arguments={})
+    peer.exchange("e", passive=True)
+    peer.channel.queue_delete("q")
+    with pytest.raises(NOT_FOUND):
+        peer.exchange("e", passive=True)
+
+
+def test_the_broker_can_name_a_queue(peer: Peer) -> None:
+    names = {peer.channel.queue_declare("", exclusive=True, durable=False, auto_delete=False).queue for _ in range(2)}
+    assert len(names) == 2
+    assert all(name.startswith("amq.gen") for name in names)
+    last = peer.channel.queue_declare("", exclusive=True, durable=False, auto_delete=False).queue
+    peer.exchange("e", "fanout")
+    peer.bind("", "e")  # the queue that was declared last on this channel
+    peer.publish(b"x", "", "e")
+    assert peer.get_all(last).bodies == [b"x"]
+
+
+def test_a_declare_counts_messages_and_consumers(peer: Peer) -> None:
+    peer.queue("q")
+    peer.publish(b"x", "q")
+    answer = peer.channel.queue_declare("q", passive=True)
+    assert (answer.queue, answer.message_count, answer.consumer_count) == ("q", 1, 0)
+    peer.consume("q")
+    assert peer.channel.queue_declare("q", passive=True).consumer_count == 1
+
+
+def test_a_global_prefetch_is_not_for_quorum_queues(peer: Peer) -> None:
+    peer.queue("q", x_queue_type="quorum")
+
+    def consume() -> None:
+        peer.channel.basic_qos(0, 5, True)
+        peer.channel.basic_consume("q", callback=print)
+
+    with pytest.raises(amqp.exceptions.AMQPNotImplementedError):
+        consume()
+
+
+def test_a_consumer_tag_is_used_once(peer: Peer) -> None:
+    peer.queue("q")
+    peer.consume("q", consumer_tag="mine")
+    with pytest.raises(amqp.exceptions.NotAllowed, match="mine"):
+        peer.consume("q", consumer_tag="mine")
