@@ -543,12 +543,12 @@ class Broker:
             queue.deal()
 
     def _requeue(self, channel: Channel, tags: list[int]) -> None:
-        returning = [channel.unsettled[tag][:2] for tag in tags]
-        queues = self._release(channel, tags)
-        for entry, queue in sorted(returning, key=lambda pair: pair[0].position, reverse=True):
-            if self._queues.get(queue.name) is queue:
-                queue.requeue(entry)
-        for queue in queues:
+        returning: dict[Queue, list[Entry]] = {}
+        for tag in tags:
+            entry, queue, _ = channel.unsettled[tag]
+            returning.setdefault(queue, []).append(entry)
+        for queue in self._release(channel, tags):
+            queue.requeue(returning[queue])
             queue.deal()
 
     def _release(self, channel: Channel, tags: list[int]) -> list[Queue]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from taskroute.broker.embedded.backlog import Backlog, Entry, StoredMessage
@@ -82,19 +82,23 @@ class Queue:
             self.expire()
         return True
 
-    def requeue(self, entry: Entry) -> None:
-        """Put a delivered entry back to its place, or bury it when it has come back too often. See `deal`."""
-        entry.redelivered = True
-        entry.failed_deliveries += 1
-        limit = self.settings.delivery_limit
-        if self.settings.is_quorum and limit is None:
-            self._arrived += 1
-            entry.position = self._arrived
-            self._backlog.append(entry)  # what nothing counts must not hold up the others
-        elif self.settings.is_quorum and limit is not None and entry.failed_deliveries > limit:
-            self._host.bury(self, entry.message, "delivery_limit")
-        else:
-            self._backlog.restore(entry)
+    def requeue(self, entries: Iterable[Entry]) -> None:
+        """Put delivered entries back to their places, or bury those that have come back too often. See `deal`."""
+        in_order = sorted(entries, key=lambda entry: entry.position)
+        for entry in in_order:
+            entry.redelivered = True
+            entry.failed_deliveries += 1
+        if self.settings.is_quorum and self.settings.delivery_limit is None:
+            for entry in in_order:  # behind the others: what nothing counts must not hold them up
+                self._arrived += 1
+                entry.position = self._arrived
+                self._backlog.append(entry)
+            return
+        for entry in reversed(in_order):  # the last one first: then each goes straight to the head
+            if self.settings.is_quorum and entry.failed_deliveries > (self.settings.delivery_limit or 0):
+                self._host.bury(self, entry.message, "delivery_limit")
+            else:
+                self._backlog.restore(entry)
 
     def reject(self, entry: Entry) -> None:
         """Bury a delivered entry."""
