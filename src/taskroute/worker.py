@@ -40,6 +40,7 @@ from taskroute.routes import Routes
 from taskroute.settle import Ack, HandOver, settle
 from taskroute.tally import Stats, Tally
 from taskroute.topology import QueueSpec, Topology
+from taskroute.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,7 @@ class Worker:
         self._dispatcher = Dispatcher(self.routes.resolve, max_body_size)
         self._ready = Ready()
         self._tally = Tally()
+        self._waiting = Waiting()
         self._ended = threading.Event()
         self._state = threading.Lock()  # held to start and to stop
         self._started = self._stopped = False
@@ -248,8 +250,8 @@ class Worker:
         deadline = time.monotonic() + timeout
         names = [name for queue in self._queues.values() for name in _with_wait_queues(queue)]
         while (remaining := deadline - time.monotonic()) > 0:
-            if self._ready.wait_idle(remaining) and self._count_ready(names, remaining) == 0:
-                if self._ready.open_count == 0:
+            if self._ready.wait_idle(remaining) and not self._waiting and self._count_ready(names, remaining) == 0:
+                if self._ready.open_count == 0 and not self._waiting:
                     return True
                 continue
             self._ended.wait(min(_DEPTH_INTERVAL, max(0.0, deadline - time.monotonic())))
@@ -280,9 +282,12 @@ class Worker:
 
     def _deliver(self, deliveries: Sequence[Delivery]) -> None:
         self._ready.put(deliveries)
+        for delivery in deliveries:
+            if delivery.is_retry and delivery.message_id is not None:
+                self._waiting.discard((delivery.queue, delivery.message_id))
 
     def _handle_here(self, deliveries: Sequence[Delivery]) -> None:
-        self._ready.put(deliveries)
+        self._deliver(deliveries)
         while (delivery := self._ready.take_now()) is not None:
             self._handle(delivery)
 
@@ -334,6 +339,8 @@ class Worker:
         error = future.exception()
         if error is None:
             self._tally.failed(delivery.queue, action.kind)
+            if action.kind == "retry":
+                self._waiting.add((delivery.queue, future.result().message_id), self._delay_of(action.queue))
             self._acknowledge(delivery)
             return
         log.warning(
@@ -344,6 +351,10 @@ class Worker:
             type(error).__name__,
         )
         self._hand_over_session.call_later(HAND_OVER_PAUSE, partial(self._hand_over, delivery, action))
+
+    def _delay_of(self, wait_queue: str) -> float:
+        delay = self.routes.topology.queue(wait_queue).message_ttl
+        return 0.0 if delay is None else delay.total_seconds()
 
     def _start_hand_over_session(self) -> None:
         with self._state:

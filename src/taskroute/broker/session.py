@@ -92,7 +92,7 @@ class Session:
         self._on_end = on_end
         self._nodes: Iterator[BrokerUrl] = itertools.cycle(self._urls)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._wakeup = Wakeup()
+        self._wakeup: Wakeup  # made with the thread that waits for it, so that a session never started holds nothing
         self._posted: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_numbers = itertools.count()
@@ -132,6 +132,7 @@ class Session:
 
     def start(self) -> None:
         """Start the thread, which connects at once."""
+        self._wakeup = Wakeup()
         self._thread.start()
 
     def post(self, call: Callable[[], None]) -> None:
@@ -172,7 +173,8 @@ class Session:
     def stop(self) -> None:
         """Have the thread flush, close the connection and end. Does not wait for it; see `join`."""
         self._stopping = True
-        self._wakeup.wake()
+        if self._thread.ident is not None:
+            self._wakeup.wake()
 
     def join(self, timeout: float) -> bool:
         """Wait until the thread has ended; whether it has."""

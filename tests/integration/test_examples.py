@@ -1,0 +1,132 @@
+"""The examples, run as a user runs them, and the example of the contract as it is printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from tests import rabbitmq as server
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+DEADLINE = 60.0
+
+CONTRACT = """
+from pydantic import BaseModel
+from taskroute import ExchangeSpec, HandlerRegistry, Message, Publisher, QueueSpec, Topology, Worker
+
+class Video(BaseModel):
+    id: str
+    file: str
+
+media = ExchangeSpec(name="media_exchange", type="topic")
+video = QueueSpec(name="video_queue", bindings=[media.bind("video.#")])
+audit = QueueSpec(name="audit_queue", bindings=[media.bind("#")])
+topology = Topology(exchanges=[media], queues=[video, audit])
+
+registry = HandlerRegistry()
+
+@registry.handler("video.{action}", queue=video)
+def transcode(task: Video, action: str) -> None: ...
+
+@registry.handler("#", queue=audit)
+def log(message: Message) -> None: ...
+
+with Worker("memory://", topology, registry, threads=4) as worker, Publisher("memory://", topology) as publisher:
+    publisher.publish(Video(id="1", file="movie.mp4"), "video.upload", exchange=media)
+    worker.wait_idle(timeout=10)
+"""
+
+
+def run(*arguments: str, timeout: float = DEADLINE) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *arguments], capture_output=True, text=True, timeout=timeout, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_the_contract_runs_as_printed() -> None:
+    out = run("-c", CONTRACT + "print(sorted(worker.stats().handled.items()))")
+    assert out == "[(('audit_queue', '__main__.log'), 1), (('video_queue', '__main__.transcode'), 1)]\n"
+
+
+def test_the_media_pipeline_adds_up(broker_url: str) -> None:
+    out = run(str(EXAMPLES / "media_pipeline.py"), "--url", broker_url)
+    assert "queue 'video_queue'\n    handled by __main__.transcode" in out
+    assert "published and confirmed: 200 messages with 5 routing keys" in out
+    assert len(re.findall(r"sum of \d+ routed +agrees", out)) == 2
+    assert "DIFFERS" not in out
+
+
+def test_broker_watch_prints_what_happens_in_the_broker(rabbitmq: server.Node) -> None:
+    watching = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "broker_watch.py"), "--url", rabbitmq.url(), "--timeout", "30"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert watching.stdout is not None
+    lines: list[str] = []
+    found = threading.Event()
+
+    def read() -> None:
+        assert watching.stdout is not None
+        for line in watching.stdout:
+            lines.append(line)
+            if line.startswith("watching"):
+                with rabbitmq.vhost():
+                    pass
+                rabbitmq.ctl("eval", 'rabbit_event:notify(queue_created, [{name, <<"seen">>}, {type, classic}]).')
+            if "seen" in line:
+                found.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        assert found.wait(DEADLINE), lines
+    finally:
+        watching.send_signal(signal.SIGINT)
+        reader.join(DEADLINE)
+        watching.wait(DEADLINE)
+        watching.stdout.close()
+    assert any(re.match(r"queue +created +seen classic", line) for line in lines), lines
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_a_running_worker(number: signal.Signals, broker_url: str) -> None:
+    program = f"""
+import threading
+from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, Worker
+jobs = QueueSpec(name="jobs")
+topology = Topology(queues=[jobs])
+registry = HandlerRegistry()
+release = threading.Event()
+@registry.handler("jobs", queue=jobs)
+def handle(body: dict) -> None:
+    print("begun", flush=True)
+    assert release.wait(30)
+    print("finished", flush=True)
+with Publisher({broker_url!r}, topology) as publisher:
+    publisher.publish({{}}, "jobs", exchange="")
+worker = Worker({broker_url!r}, topology, registry)
+threading.Thread(target=lambda: (input(), release.set()), daemon=True).start()
+worker.run()
+print("stopped", dict(worker.stats().handled), flush=True)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(number)
+    rest, _ = process.communicate("go on\n", timeout=DEADLINE)
+    assert rest == "finished\nstopped {('jobs', '__main__.handle'): 1}\n"
+    assert process.returncode == 0

@@ -1,0 +1,180 @@
+"""A receipt means routed and confirmed; everything else is an error that says which."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import BaseModel
+from tests.conformance.conftest import Peer
+
+from taskroute import (
+    BrokerUnavailableError,
+    ClosedError,
+    ExchangeSpec,
+    MessageInvalidError,
+    MessageTooLargeError,
+    Publisher,
+    PublishError,
+    PublishRejectedError,
+    QueueSpec,
+    Receipt,
+    Topology,
+    UnknownExchangeError,
+    UnroutableError,
+)
+
+DEADLINE = 30.0
+
+media = ExchangeSpec(name="media")
+inbox = QueueSpec(name="inbox", bindings=[media.bind("in.#")])
+full = QueueSpec(name="full", bindings=[media.bind("full")], type="classic", max_length=0, overflow="reject-publish")
+topology = Topology(exchanges=[media], queues=[inbox, full])
+
+
+class Event(BaseModel):
+    name: str
+    at: datetime
+
+
+def test_a_receipt_names_what_was_confirmed_and_the_message_is_there(broker_url: str) -> None:
+    with Publisher(broker_url, topology) as publisher:
+        receipt = publisher.publish(
+            Event(name="ü", at=datetime(2024, 1, 2, tzinfo=UTC)),
+            "in.a",
+            exchange=media,
+            headers={"n": 1},
+            message_id="m",
+            correlation_id="c",
+            type="t",
+            reply_to="r",
+            timestamp=datetime(2024, 1, 2, tzinfo=UTC),
+            priority=3,
+            persistent=True,
+        )
+    assert receipt == Receipt("media", "in.a", "m")
+    peer = Peer(broker_url)
+    (message,) = peer.receive("inbox", 1)
+    peer.close()
+    assert bytes(message.body) == '{"name":"ü","at":"2024-01-02T00:00:00Z"}'.encode()
+    assert message.properties == {
+        "content_type": "application/json",
+        "application_headers": {"n": 1},
+        "message_id": "m",
+        "correlation_id": "c",
+        "type": "t",
+        "reply_to": "r",
+        "timestamp": 1_704_153_600,
+        "priority": 3,
+        "delivery_mode": 2,
+    }
+
+
+def test_an_unroutable_message_raises_unless_it_is_not_mandatory(broker_url: str) -> None:
+    with Publisher(broker_url, topology) as publisher:
+        with pytest.raises(UnroutableError, match=r"nobody\.home"):
+            publisher.publish({}, "nobody.home", exchange=media)
+        publisher.publish({}, "nobody.home", exchange=media, mandatory=False)
+        publisher.publish({}, "in.a", exchange=media)
+
+
+def test_a_message_that_a_full_queue_rejects_raises(broker_url: str) -> None:
+    with Publisher(broker_url, topology) as publisher:
+        with pytest.raises(PublishRejectedError, match="full"):
+            publisher.publish({}, "full", exchange=media)
+        publisher.publish({}, "in.a", exchange=media)
+
+
+def test_every_message_of_many_gets_its_own_outcome_in_order(broker_url: str) -> None:
+    keys = ["in.a", "nowhere", "full", "in.b"] * 100
+    with Publisher(broker_url, topology) as publisher:
+        outcomes = list(publisher.publish_many([({"n": n}, key) for n, key in enumerate(keys)], exchange=media))
+    expected = {"in.a": Receipt, "in.b": Receipt, "nowhere": UnroutableError, "full": PublishRejectedError}
+    assert [type(outcome) for outcome in outcomes] == [expected[key] for key in keys]
+    peer = Peer(broker_url)
+    assert len(peer.receive("inbox", 200)) == 200
+    peer.close()
+
+
+def test_many_threads_share_one_publisher(broker_url: str) -> None:
+    with Publisher(broker_url, topology, max_in_flight=10) as publisher, ThreadPoolExecutor(8) as pool:
+        receipts = list(
+            pool.map(lambda n: publisher.publish({"n": n}, "in.a", exchange=media, message_id=str(n)), range(400))
+        )
+    assert [receipt.message_id for receipt in receipts] == [str(n) for n in range(400)]
+    peer = Peer(broker_url)
+    found = {message.properties["message_id"] for message in peer.receive("inbox", 400)}
+    peer.close()
+    assert found == {str(n) for n in range(400)}
+
+
+def test_messages_with_the_same_id_keep_their_own_outcomes(broker_url: str) -> None:
+    with Publisher(broker_url, topology) as publisher:
+        futures = [
+            publisher.submit({}, key, exchange=media, message_id="same") for key in ("nowhere", "in.a", "nowhere") * 20
+        ]
+        outcomes = [type(future.exception(DEADLINE)) for future in futures]
+    assert outcomes == [UnroutableError, type(None), UnroutableError] * 20
+
+
+def test_what_cannot_be_sent_is_refused_before_it_is_sent(memory_url: str) -> None:
+    with Publisher(memory_url, topology) as publisher:
+        with pytest.raises(UnknownExchangeError, match="elsewhere"):
+            publisher.publish({}, "in.a", exchange="elsewhere")
+        with pytest.raises(MessageInvalidError):
+            publisher.publish(object(), "in.a", exchange=media)
+        with pytest.raises(MessageInvalidError):
+            publisher.publish({}, "in." + "a" * 300, exchange=media)
+        with pytest.raises(MessageInvalidError):
+            publisher.publish({}, "in.a", exchange=media, headers={"bad": object()})
+        with pytest.raises(MessageTooLargeError):
+            publisher.publish(b"x" * (200 * 1024 * 1024), "in.a", exchange=media)
+        publisher.publish({}, "in.a", exchange=media)
+
+
+def test_closing_confirms_what_was_submitted(broker_url: str) -> None:
+    publisher = Publisher(broker_url, topology)
+    publisher.start()
+    futures = [publisher.submit({}, "in.a", exchange=media) for _ in range(500)]
+    publisher.close()
+    assert all(isinstance(future.result(0), Receipt) for future in futures)
+    with pytest.raises(ClosedError):
+        publisher.publish({}, "in.a", exchange=media)
+
+
+def test_a_broker_that_is_not_there_is_an_error_by_the_deadline() -> None:
+    publisher = Publisher("amqp://guest:s3cret@127.0.0.1:1/", topology, timeout=0.5)
+    with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1") as caught:
+        publisher.publish({}, "in.a", exchange=media)
+    future = publisher.submit({}, "in.a", exchange=media)
+    assert isinstance(future.exception(DEADLINE), BrokerUnavailableError)
+    publisher.close()
+    assert isinstance(caught.value, PublishError)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_it_is_safe_to_submit_from_many_threads_while_closing(memory_url: str) -> None:
+    publisher = Publisher(memory_url, topology)
+    publisher.start()
+    started = threading.Barrier(5)
+    outcomes: list[object] = []
+
+    def submit() -> None:
+        started.wait(DEADLINE)
+        for _ in range(200):
+            try:
+                outcomes.append(publisher.submit({}, "in.a", exchange=media).exception(DEADLINE))
+            except ClosedError as error:
+                outcomes.append(error)
+
+    threads = [threading.Thread(target=submit) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    started.wait(DEADLINE)
+    publisher.close()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert len(outcomes) == 800
+    assert {type(outcome) for outcome in outcomes} <= {type(None), ClosedError, BrokerUnavailableError}

@@ -1,0 +1,442 @@
+"""From publish to the right handler and to the acknowledgement, on both brokers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import amqp
+import pytest
+from pydantic import BaseModel
+from tests.conformance.conftest import Peer
+
+from taskroute import (
+    BrokerUnavailableError,
+    ClosedError,
+    ExchangeSpec,
+    HandlerRegistry,
+    Header,
+    Message,
+    Publisher,
+    QueueSpec,
+    Reject,
+    Retry,
+    RetryPolicy,
+    ShutdownTimeoutError,
+    Topology,
+    TopologyError,
+    TopologyMismatchError,
+    UnsupportedFeatureError,
+    Worker,
+)
+
+DEADLINE = 30.0
+
+media = ExchangeSpec(name="media")
+video = QueueSpec(name="video", bindings=[media.bind("video.#")], retry=RetryPolicy(delays=(0.05,)))
+audit = QueueSpec(name="audit", bindings=[media.bind("#")])
+topology = Topology(exchanges=[media], queues=[video, audit])
+
+
+class Video(BaseModel):
+    id: int
+
+
+class Seen:
+    """What handlers were called with; wait for a number of calls."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.calls: list[Any] = []
+
+    def __call__(self, *call: Any) -> None:
+        with self._changed:
+            self.calls.append(call if len(call) > 1 else call[0])
+            self._changed.notify_all()
+
+    def wait(self, count: int) -> list[Any]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.calls) >= count, DEADLINE), self.calls
+            return list(self.calls)
+
+
+@contextmanager
+def running(
+    url: str, registry: HandlerRegistry, over: Topology = topology, **options: Any
+) -> Iterator[tuple[Worker, Publisher]]:
+    with Worker(url, over, registry, **{"threads": 2} | options) as worker, Publisher(url, over) as publisher:
+        yield worker, publisher
+
+
+@contextmanager
+def looking(url: str) -> Iterator[Peer]:
+    peer = Peer(url)
+    try:
+        yield peer
+    finally:
+        peer.close()
+
+
+def registry_of(function: Callable[..., object], pattern: str = "video.{action}") -> HandlerRegistry:
+    registry = HandlerRegistry()
+    registry.add(pattern, function, queue=video)
+    return registry
+
+
+def test_each_key_goes_to_its_handler_with_its_body_and_captures(broker_url: str) -> None:
+    registry, seen = HandlerRegistry(), Seen()
+
+    @registry.handler("video.{action}", queue=video)
+    def by_action(task: Video, action: str, tenant: Annotated[str, Header("x-tenant")] = "none") -> None:
+        seen("action", task.id, action, tenant)
+
+    @registry.handler("video.upload", queue=video)
+    def upload(task: Video) -> None:
+        seen("upload", task.id)
+
+    @registry.handler("#", queue=audit)
+    def log(message: Message) -> None:
+        seen("audit", message.routing_key, message.exchange, message.queue, message.attempt)
+
+    with running(broker_url, registry) as (worker, publisher):
+        publisher.publish(Video(id=1), "video.upload", exchange=media)
+        publisher.publish({"id": 2}, "video.delete", exchange=media, headers={"x-tenant": "acme"})
+        publisher.publish(b"not even json", "image.upload", exchange="media")
+        assert worker.wait_idle(DEADLINE)
+        stats = worker.stats()
+    assert sorted(map(str, seen.calls)) == sorted(
+        map(
+            str,
+            [
+                ("upload", 1),
+                ("action", 2, "delete", "acme"),
+                ("audit", "video.upload", "media", "audit", 1),
+                ("audit", "video.delete", "media", "audit", 1),
+                ("audit", "image.upload", "media", "audit", 1),
+            ],
+        )
+    )
+    assert sum(stats.handled.values()) == 5
+    with looking(broker_url) as peer:
+        assert [peer.ready(queue) for queue in ("video", "audit", "video.dead", "audit.dead")] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("body", "key", "reason", "error"),
+    [
+        (b'{"id": "seven"}', "video.upload", "invalid_body", "id"),
+        (b"\xff{", "video.upload", "invalid_body", ""),
+        (b'{"id": 1}', "video.a.b", "no_handler", "video"),
+    ],
+)
+def test_what_cannot_be_handled_ends_in_the_dead_letter_queue_with_its_reason(
+    broker_url: str, body: bytes, key: str, reason: str, error: str
+) -> None:
+    seen = Seen()
+
+    def handle(task: Video, action: str) -> None:
+        seen(task.id)
+
+    with running(broker_url, registry_of(handle)) as (worker, publisher):
+        publisher.publish(body, key, exchange=media, content_type="application/json", headers={"own": "kept"})
+        publisher.publish(Video(id=7), "video.upload", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+        assert worker.health().ready
+        assert worker.stats().dead_lettered == {"video": 1}
+    assert seen.calls == [7]  # the bad one was never handled, and the worker lives
+    with looking(broker_url) as peer:
+        inbox = peer.receive("video.dead", 1)
+    assert inbox.bodies == [body]
+    headers = inbox.headers
+    assert headers["x-taskroute-reason"] == reason
+    assert error in headers["x-taskroute-error"]
+    assert "seven" not in headers["x-taskroute-error"]
+    assert (headers["x-taskroute-queue"], headers["x-taskroute-exchange"]) == ("video", "media")
+    assert (headers["x-taskroute-routing-key"], headers["x-taskroute-attempt"]) == (key, 1)
+    assert headers["own"] == "kept"
+    assert "x-taskroute-failed-at" in headers
+
+
+def test_a_failure_is_tried_again_with_the_same_key_and_captures_and_then_dead_lettered(broker_url: str) -> None:
+    seen = Seen()
+
+    def handle(message: Message, action: str) -> None:
+        seen(message.attempt, action, message.routing_key, message.exchange, message.body)
+        raise ValueError("secret value")
+
+    with running(broker_url, registry_of(handle)) as (worker, publisher):
+        publisher.publish(b"\x00 body", "video.upload", exchange=media, message_id="m1")
+        assert worker.wait_idle(DEADLINE)
+        assert (worker.stats().retried, worker.stats().dead_lettered) == ({"video": 1}, {"video": 1})
+    assert seen.calls == [(attempt, "upload", "video.upload", "media", b"\x00 body") for attempt in (1, 2)]
+    with looking(broker_url) as peer:
+        inbox = peer.receive("video.dead", 1)
+    assert inbox.bodies == [b"\x00 body"]
+    assert inbox[0].properties["message_id"] == "m1"
+    assert inbox.headers["x-taskroute-reason"] == "handler_error"
+    assert inbox.headers["x-taskroute-attempt"] == 2
+    assert "ValueError" in inbox.headers["x-taskroute-error"]
+    assert "secret" not in str(inbox.headers)
+
+
+def test_a_handler_can_reject_and_can_ask_for_another_attempt(broker_url: str) -> None:
+    attempts = Seen()
+
+    def handle(message: Message, action: str) -> None:
+        attempts(action, message.attempt)
+        if action == "reject":
+            raise Reject("no such customer")
+        if message.attempt == 1:
+            raise Retry(delay=0.01)
+
+    with running(broker_url, registry_of(handle)) as (worker, publisher):
+        for action in ("reject", "again"):
+            publisher.publish({}, f"video.{action}", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().dead_lettered == {"video": 1}
+    assert sorted(attempts.calls) == [("again", 1), ("again", 2), ("reject", 1)]
+    with looking(broker_url) as peer:
+        assert peer.receive("video.dead", 1).headers["x-taskroute-reason"] == "rejected"
+
+
+def test_an_exit_in_a_handler_ends_neither_the_thread_nor_the_message(broker_url: str) -> None:
+    def handle(action: str) -> None:
+        if action == "exit":
+            raise SystemExit(1)
+
+    with running(broker_url, registry_of(handle), threads=1) as (worker, publisher):
+        publisher.publish({}, "video.exit", exchange=media)
+        publisher.publish({}, "video.fine", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().dead_lettered == {"video": 1}
+        assert sum(worker.stats().handled.values()) == 1
+
+
+def test_many_messages_from_many_threads_are_each_handled_once(broker_url: str) -> None:
+    seen = Seen()
+    registry = registry_of(lambda task, action: seen(task["id"]))
+    with running(broker_url, registry, threads=4) as (worker, publisher):
+        futures = [publisher.submit({"id": number}, f"video.{number % 7}", exchange=media) for number in range(2_000)]
+        for future in futures:
+            future.result(DEADLINE)
+        assert worker.wait_idle(DEADLINE)
+    assert sorted(seen.calls) == list(range(2_000))
+
+
+def test_handlers_can_run_on_the_session_thread(broker_url: str) -> None:
+    threads = Seen()
+    registry = registry_of(lambda body, action: threads(threading.current_thread().name))
+    with running(broker_url, registry, threads=0, name="inline") as (worker, publisher):
+        for _ in range(5):
+            publisher.publish({}, "video.x", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+    assert threads.calls == ["inline"] * 5
+
+
+def test_handlers_never_run_on_the_threads_that_own_connections(broker_url: str) -> None:
+    names = Seen()
+    registry = registry_of(lambda body, action: names(threading.current_thread().name))
+    with running(broker_url, registry, name="mine") as (worker, publisher):
+        publisher.publish({}, "video.x", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+    assert all(name.startswith("mine-handler-") for name in names.calls)
+
+
+def test_what_waits_in_the_queue_before_the_worker_starts_is_handled(broker_url: str) -> None:
+    seen = Seen()
+    with Publisher(broker_url, topology) as publisher:
+        for number in range(300):
+            publisher.submit({"id": number}, "video.x", exchange=media)
+    with running(broker_url, registry_of(lambda body, action: seen(body["id"]))) as (worker, _):
+        assert worker.wait_idle(DEADLINE)
+    assert sorted(seen.calls) == list(range(300))
+
+
+def test_waiting_for_idle_gives_up_in_time_while_a_handler_runs(broker_url: str) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def handle(action: str) -> None:
+        entered.set()
+        assert release.wait(DEADLINE)
+
+    with running(broker_url, registry_of(handle)) as (worker, publisher):
+        publisher.publish({}, "video.x", exchange=media)
+        assert entered.wait(DEADLINE)
+        assert not worker.wait_idle(0.1)
+        release.set()
+        assert worker.wait_idle(DEADLINE)
+
+
+# --- stopping ---
+
+
+def test_stopping_finishes_what_runs_and_puts_back_what_has_not_begun(broker_url: str) -> None:
+    entered, release, seen = threading.Event(), threading.Event(), Seen()
+
+    def handle(body: dict[str, int], action: str) -> None:
+        entered.set()
+        assert release.wait(DEADLINE)
+        seen(body["id"])
+
+    worker = Worker(broker_url, topology, registry_of(handle), threads=1)
+    worker.start()
+    with Publisher(broker_url, topology) as publisher:
+        for number in range(10):
+            publisher.publish({"id": number}, "video.x", exchange=media)
+    assert entered.wait(DEADLINE)
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    assert not worker.wait_idle(0)  # nothing to wait for: it is being stopped
+    release.set()
+    stopping.join(DEADLINE)
+    assert not stopping.is_alive()
+    with looking(broker_url) as peer:
+        left = peer.receive("video", 10 - len(seen.calls))
+        assert peer.ready("video") == 0
+    assert len(seen.calls) >= 1
+    handled_and_left = sorted([*seen.calls, *(int(body.split(b":")[1].strip(b" }")) for body in left.bodies)])
+    assert handled_and_left == list(range(10))
+
+
+def test_a_hung_handler_is_named_at_the_deadline_and_its_message_is_kept(broker_url: str) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def hang(action: str) -> None:
+        entered.set()
+        release.wait(DEADLINE)
+
+    worker = Worker(broker_url, topology, registry_of(hang), threads=1, shutdown_timeout=0.3)
+    worker.start()
+    with Publisher(broker_url, topology) as publisher:
+        publisher.publish({"id": 1}, "video.x", exchange=media)
+    assert entered.wait(DEADLINE)
+    with pytest.raises(ShutdownTimeoutError, match="video"):
+        worker.stop()
+    with looking(broker_url) as peer:
+        inbox = peer.receive("video", 1)
+        assert inbox[0].delivery_info["redelivered"] is True
+    release.set()
+
+
+def test_stopping_twice_or_never_started_is_fine_and_starting_twice_is_not(broker_url: str) -> None:
+    worker = Worker(broker_url, topology, registry_of(lambda action: None))
+    worker.stop()
+    worker.start()
+    with pytest.raises(ClosedError):
+        worker.start()
+    worker.stop()
+    worker.stop()
+    assert not worker.health().live
+
+
+def test_no_thread_outlives_a_worker_and_a_publisher(broker_url: str) -> None:
+    with running(broker_url, registry_of(lambda action: None), name="gone") as (worker, publisher):
+        publisher.publish({}, "video.x", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith(("gone", "taskroute-publ"))] == []
+
+
+# --- starting ---
+
+
+def test_a_queue_without_a_handler_is_refused(memory_url: str) -> None:
+    with pytest.raises(TopologyError, match="audit"):
+        Worker(memory_url, topology, registry_of(lambda action: None), queues=[video, audit])
+
+
+def test_a_mismatch_names_the_queue_and_the_field(broker_url: str) -> None:
+    with looking(broker_url) as peer:
+        peer.queue("video", x_queue_type="quorum", x_max_length=3)
+    with pytest.raises(TopologyMismatchError, match=r"video.*x-"):
+        Worker(broker_url, topology, registry_of(lambda action: None)).start()
+
+
+def test_verifying_finds_what_is_missing(broker_url: str) -> None:
+    with pytest.raises(TopologyMismatchError, match="media"):
+        Worker(broker_url, topology, registry_of(lambda action: None), declare="verify").start()
+
+
+def test_streams_are_refused_by_the_embedded_broker_by_name(memory_url: str) -> None:
+    stream = QueueSpec(name="log", type="stream")
+    jobs = QueueSpec(name="jobs")
+    registry = HandlerRegistry()
+    registry.add("#", lambda body: None, queue=jobs)
+    with pytest.raises(UnsupportedFeatureError, match=r"(?s)log.*stream"):
+        Worker(memory_url, Topology(queues=[jobs, stream]), registry).start()
+
+
+def test_a_broker_that_is_not_there_is_an_error_without_the_password() -> None:
+    worker = Worker("amqp://guest:s3cret@127.0.0.1:1/", topology, registry_of(lambda action: None))
+    with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1") as caught:
+        worker.start(timeout=0.5)
+    assert "s3cret" not in str(caught.value)
+
+
+# --- broken connections ---
+
+
+def test_a_worker_consumes_again_after_its_embedded_broker_cut_it_off(memory_url: str) -> None:
+    from taskroute.broker.embedded import transport
+
+    seen = Seen()
+    with running(memory_url, registry_of(lambda body, action: seen(body["id"]))) as (worker, publisher):
+        publisher.publish({"id": 1}, "video.x", exchange=media)
+        seen.wait(1)
+        transport.broker(memory_url.removeprefix("memory://")).close_connections()
+        publisher.publish({"id": 2}, "video.x", exchange=media)
+        assert seen.wait(2) == [1, 2]
+        assert worker.wait_idle(DEADLINE)
+
+
+def test_a_worker_consumes_again_when_its_queue_was_deleted(broker_url: str) -> None:
+    seen = Seen()
+    with running(broker_url, registry_of(lambda body, action: seen(body["id"]))) as (worker, publisher):
+        publisher.publish({"id": 1}, "video.x", exchange=media)
+        seen.wait(1)
+        assert worker.wait_idle(DEADLINE)
+        with looking(broker_url) as peer:
+            peer.channel.queue_delete("video")
+        while True:
+            try:
+                publisher.publish({"id": 2}, "video.y", exchange=media)
+            except amqp.AMQPError:
+                continue
+            if len(seen.calls) >= 2 or worker.wait_idle(0.2):
+                break
+        seen.wait(2)
+
+
+# --- log lines ---
+
+
+def test_log_lines_say_what_happens_and_never_show_a_body_or_a_password(
+    broker_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handle(action: str, body: dict[str, str]) -> None:
+        raise ValueError(body["secret"])
+
+    with (
+        caplog.at_level(logging.DEBUG, logger="taskroute"),
+        running(broker_url, registry_of(handle)) as (worker, publisher),
+    ):
+        publisher.publish({"secret": "hunter2"}, "video.x\u2028forged", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("taskroute.")]
+    for event in ("connected", "consuming"):
+        assert any(line.startswith(event) for line in lines), lines
+    assert any("dead_letter" in line and "handler_error" in line for line in lines), lines
+    assert not any("hunter2" in line or "guest:guest" in line for line in lines)
+    assert not any("\n" in line or "\u2028" in line for line in lines)
+
+
+def test_nothing_is_printed_by_default(memory_url: str, capfd: pytest.CaptureFixture[str]) -> None:
+    def fail(action: str) -> None:
+        raise ValueError
+
+    with running(memory_url, registry_of(fail)) as (worker, publisher):
+        publisher.publish({}, "video.x", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+    assert capfd.readouterr() == ("", "")
