@@ -1,0 +1,56 @@
+"""The wheel: builds, installs into an empty environment, needs nothing but what it says, and works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from email import message_from_bytes
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+PROGRAM = """
+import sys, threading
+before = threading.active_count()
+import taskroute
+assert threading.active_count() == before
+from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, Worker
+jobs = QueueSpec(name="jobs")
+topology = Topology(queues=[jobs])
+registry = HandlerRegistry()
+done = threading.Event()
+@registry.handler("jobs", queue=jobs)
+def handle(body: dict) -> None:
+    done.set()
+with Worker("memory://", topology, registry, threads=1), Publisher("memory://", topology) as publisher:
+    publisher.publish({"n": 1}, "jobs", exchange="")
+    assert done.wait(10)
+print(taskroute.__version__)
+"""
+
+
+def run(*command: str | Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_wheel_installs_into_an_empty_environment_and_works(tmp_path: Path) -> None:
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path / "dist", ROOT)
+    (wheel,) = (tmp_path / "dist").glob("taskroute-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata_name,) = (name for name in names if name.endswith("METADATA"))
+        metadata = message_from_bytes(archive.read(metadata_name))
+    assert "taskroute/py.typed" in names
+    assert not [name for name in names if not name.startswith("taskroute")]
+    assert sorted(metadata.get_all("Requires-Dist")) == ["amqp>=5.4.2", "kombu<6,>=5.7", "pydantic>=2"]
+    assert metadata["Requires-Python"] == ">=3.11"
+    venv.create(tmp_path / "empty", with_pip=True)
+    python = tmp_path / "empty" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+    assert run(python, "-W", "error", "-c", PROGRAM).strip() == metadata["Version"]
