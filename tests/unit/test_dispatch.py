@@ -1,0 +1,251 @@
+"""Dispatch: what a handler is called with, and the outcome of each message, good or bad."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel
+
+from taskroute import HandlerRegistry, HandlerSignatureError, Header, Message, Reject, Retry, RetryPolicy
+from taskroute.dispatch import Dispatcher
+from taskroute.message import Delivery
+from taskroute.outcome import Failed, Handled, Outcome
+
+UNSET: Any = object()
+
+
+class Video(BaseModel):
+    id: int
+    file: str = "f"
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def __call__(self, *call: Any) -> None:
+        self.calls.append(call)
+
+
+def dispatch(
+    function: Callable[..., object],
+    pattern: str = "video.{action}",
+    *,
+    key: str = "video.upload",
+    body: bytes = b'{"id": 1}',
+    headers: dict[str, object] | None = None,
+    limit: int = 1000,
+    **properties: object,
+) -> Outcome:
+    registry = HandlerRegistry()
+    registry.add(pattern, function, queue="q", retry=properties.pop("retry", None))  # type: ignore[arg-type]
+    if headers is not None:
+        properties["application_headers"] = headers
+    delivery = Delivery(queue="q", exchange="media", routing_key=key, body=body, properties=properties)
+    return Dispatcher(registry.resolve, limit).dispatch(delivery)
+
+
+def failure(function: Callable[..., object], pattern: str = "video.{action}", **options: Any) -> Failed:
+    outcome = dispatch(function, pattern, **options)
+    assert isinstance(outcome, Failed)
+    return outcome
+
+
+# --- what a handler is called with ---
+
+
+def test_captures_body_headers_and_the_envelope() -> None:
+    seen = Recorder()
+
+    def handle(
+        task: Video, action: str, tenant: Annotated[int, Header("x-tenant")], message: Message, extra: str = "kept"
+    ) -> None:
+        seen(task, action, tenant, message.routing_key, message.exchange, message.attempt, extra)
+
+    outcome = dispatch(handle, headers={"x-tenant": "7"})
+    assert isinstance(outcome, Handled)
+    assert seen.calls == [(Video(id=1), "upload", 7, "video.upload", "media", 1, "kept")]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "body", "expected"),
+    [
+        (bytes, b"\xff\x00", b"\xff\x00"),
+        (str, "ü".encode(), "ü"),
+        (dict, b'{"a": 1}', {"a": 1}),
+        (list[int], b"[1, 2]", [1, 2]),
+        (Any, b"null", None),
+        (Video | None, b"null", None),
+        (UNSET, b'"x"', "x"),
+    ],
+)
+def test_the_body_is_what_its_annotation_says(annotation: Any, body: bytes, expected: object) -> None:
+    seen = Recorder()
+
+    def handle(body: object) -> None:
+        seen(body)
+
+    if annotation is UNSET:
+        del handle.__annotations__["body"]
+    else:
+        handle.__annotations__["body"] = annotation
+    assert isinstance(dispatch(handle, "#", body=body), Handled)
+    assert seen.calls == [(expected,)]
+
+
+def test_captures_are_validated_and_many_words_are_a_tuple_or_joined() -> None:
+    seen = Recorder()
+
+    def handle(number: int, rest: tuple[str, ...], body: bytes) -> None:
+        seen(number, rest)
+
+    def joined(number: int, rest: str) -> None:
+        seen(number, rest)
+
+    dispatch(handle, "order.{number}.{rest:#}", key="order.7.a.b")
+    dispatch(joined, "order.{number}.{rest:#}", key="order.7.a.b")
+    assert seen.calls == [(7, ("a", "b")), (7, "a.b")]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        None,
+        "",
+        "application/json",
+        "application/octet-stream",
+        "text/json",
+        "application/x+json",
+        "application/json; charset=utf-8",
+    ],
+)
+def test_what_counts_as_json(kind: str | None) -> None:
+    assert isinstance(dispatch(lambda task: None, "#", body=b"{}", content_type=kind), Handled)
+
+
+# --- what does not fit ---
+
+
+@pytest.mark.parametrize(
+    ("options", "reason", "error"),
+    [
+        ({"body": b'{"id": "secret"}'}, "invalid_body", "id: int_parsing"),
+        ({"body": b"{}"}, "invalid_body", "id: missing"),
+        ({"body": b"not json"}, "invalid_body", "body: json_invalid"),
+        ({"body": b""}, "invalid_body", "body: json_invalid"),
+        ({"body": b"[" * 900}, "invalid_body", "body: json_invalid"),
+        ({"content_type": "application/x-python-serialize"}, "unsupported_content", "content_type"),
+        ({"content_encoding": "utf-7"}, "unsupported_content", "content_encoding"),
+        ({"headers": {"x-tenant": "7", "compression": "application/x-gzip"}}, "unsupported_content", "compression"),
+        ({"headers": {}}, "invalid_header", "x-tenant: missing"),
+        ({"headers": {"x-tenant": "secret"}}, "invalid_header", "x-tenant: int_parsing"),
+        ({"key": "video.secret"}, "invalid_key", "number: int_parsing"),
+        ({"key": "audio.7"}, "no_handler", "'q'"),
+        ({"body": b" " * 1001}, "too_large", "1001 bytes, the limit is 1000"),
+    ],
+)
+def test_a_message_that_does_not_fit_is_never_handled(options: dict[str, Any], reason: str, error: str) -> None:
+    seen = Recorder()
+
+    def handle(number: int, task: Video, tenant: Annotated[int, Header("x-tenant")]) -> None:
+        seen()
+
+    failed = failure(handle, "video.{number}", **{"key": "video.7", "headers": {"x-tenant": 7}} | options)
+    assert failed.reason == reason
+    assert error in failed.error
+    assert "secret" not in failed.error
+    assert not failed.retryable
+    assert seen.calls == []
+
+
+# --- what a handler does ---
+
+
+def test_an_exception_can_be_tried_again_and_shows_no_text() -> None:
+    def handle(action: str) -> None:
+        raise ValueError("secret")
+
+    failed = failure(handle)
+    assert (failed.reason, failed.retryable, failed.asked_for_retry) == ("handler_error", True, False)
+    assert failed.error.startswith("ValueError at test_dispatch.py:")
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), RecursionError()])
+def test_whatever_a_handler_raises_becomes_an_outcome(error: BaseException) -> None:
+    def handle(action: str) -> None:
+        raise error
+
+    assert failure(handle).reason == "handler_error"
+
+
+def test_reject_and_retry_say_what_they_mean() -> None:
+    def reject(action: str) -> None:
+        raise Reject("no such customer")
+
+    def retry(action: str) -> None:
+        raise Retry(delay=3)
+
+    rejected, asked = failure(reject), failure(retry)
+    assert (rejected.reason, rejected.retryable) == ("rejected", False)
+    assert "no such customer" in rejected.error
+    assert (asked.reason, asked.retryable, asked.asked_for_retry) == ("handler_error", True, True)
+    assert asked.delay == timedelta(seconds=3)
+
+
+@pytest.mark.parametrize(
+    ("retry", "delays"),
+    [(None, None), (False, ()), (RetryPolicy(delays=(1, 2)), (timedelta(seconds=1), timedelta(seconds=2)))],
+)
+def test_a_handlers_own_retry_comes_along(retry: Any, delays: Any) -> None:
+    def handle(action: str) -> None:
+        raise ValueError
+
+    assert failure(handle, retry=retry).delays == delays
+
+
+def test_an_ambiguous_key_is_not_guessed() -> None:
+    registry = HandlerRegistry()
+    for pattern in ("a.*", "*.b"):
+        registry.add(pattern, lambda body: None, queue="q")
+    delivery = Delivery(queue="q", exchange="", routing_key="a.b", body=b"", properties={})
+    outcome = Dispatcher(registry.resolve).dispatch(delivery)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "no_handler"
+
+
+# --- signatures that cannot be ---
+
+
+def two_bodies(one: dict, other: dict) -> None: ...  # type: ignore[type-arg]
+def positional(body: bytes, /) -> None: ...
+def variable(*bodies: bytes) -> None: ...
+def keywords(**options: bytes) -> None: ...
+def unknown(body: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+def unvalidatable(body: Recorder) -> None: ...
+async def later(body: bytes) -> None: ...
+def generator(body: bytes) -> Any:
+    yield body
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        (two_bodies, "one, other"),
+        (positional, "body"),
+        (variable, "bodies"),
+        (keywords, "options"),
+        (unknown, "Nowhere"),
+        (unvalidatable, "body"),
+        (later, "coroutine"),
+        (generator, "generator"),
+        ("no function", "str"),
+    ],
+)
+def test_a_signature_that_nothing_can_feed_is_refused_when_registered(function: Any, problem: str) -> None:
+    registry = HandlerRegistry()
+    with pytest.raises(HandlerSignatureError, match=problem):
+        registry.add("a.{x}", function)
+    assert registry.handlers == ()

@@ -1,0 +1,202 @@
+"""Registry: who takes a key does not depend on who came first."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.strategies import all_keys, keys, token_lists
+
+from taskroute import (
+    AmbiguousHandlerError,
+    ConfigurationError,
+    DuplicateHandlerError,
+    HandlerRegistry,
+    PatternError,
+    QueueSpec,
+    RetryPolicy,
+    Routes,
+    RoutingPattern,
+    Topology,
+    UnknownQueueError,
+)
+from taskroute.registry import RESOLVED_KEYS, Resolver
+
+Entry = tuple[str, str | None]  # pattern, queue
+
+
+def named(name: str) -> Callable[..., None]:
+    def function(body: bytes) -> None: ...
+
+    function.__qualname__ = name
+    return function
+
+
+def registry_of(entries: list[Entry]) -> HandlerRegistry:
+    registry = HandlerRegistry()
+    for pattern, queue in entries:
+        registry.add(pattern, named(f"{pattern} {queue}"), queue=queue)
+    return registry
+
+
+def winner(registry: HandlerRegistry, queue: str, key: str) -> str | None:
+    try:
+        match = registry.resolve(queue, key)
+    except AmbiguousHandlerError:
+        return "ambiguous"
+    return None if match is None else match.handler.function.__qualname__
+
+
+def same_keys(one: str, other: str) -> bool:
+    return all(RoutingPattern(one).matches(key) == RoutingPattern(other).matches(key) for key in KEYS)
+
+
+KEYS = [".".join(words) for words in all_keys(4)]
+patterns = token_lists(3).map(".".join)
+entries = st.lists(st.tuples(patterns, st.sampled_from(["q", None])), min_size=1, max_size=4)
+
+
+@settings(max_examples=60)
+@given(entries, st.data())
+def test_any_order_of_registration_gives_the_same_answers(found: list[Entry], data: st.DataObject) -> None:
+    distinct = [
+        entry
+        for at, entry in enumerate(found)
+        if not any(entry[1] == other[1] and same_keys(entry[0], other[0]) for other in found[:at])
+    ]
+    shuffled = data.draw(st.permutations(distinct))
+    first, second = registry_of(distinct), registry_of(shuffled)
+    for key in KEYS[::3]:
+        assert winner(first, "q", key) == winner(second, "q", key)
+
+
+@settings(max_examples=100)
+@given(st.lists(patterns, min_size=1, max_size=4), keys(4))
+def test_the_winner_is_the_one_whose_keys_are_inside_all_others(found: list[str], key: str) -> None:
+    distinct = [one for at, one in enumerate(found) if not any(same_keys(one, other) for other in found[:at])]
+    matching = [one for one in distinct if RoutingPattern(one).matches(key)]
+    inside = {one: {other for other in KEYS if RoutingPattern(one).matches(other)} for one in matching}
+    best = [one for one in matching if all(inside[one] <= inside[other] for other in matching)]
+    expected = f"{best[0]} None" if best else "ambiguous" if matching else None
+    registry = HandlerRegistry()
+    names = {one: str(number) for number, one in enumerate(distinct)}
+    for one in distinct:
+        registry.add(one, named(names[one]))
+    found_winner = winner(registry, "any", key)
+    if expected in (None, "ambiguous"):
+        assert found_winner == expected
+    else:
+        assert found_winner == names[best[0]]
+
+
+def test_tiers_come_before_specificity() -> None:
+    registry = HandlerRegistry()
+    for function, options in (("own", {"queue": "q"}), ("any", {})):
+        registry.add("#" if function == "own" else "a.b", named(function), **options)
+    registry.fallback(queue="q")(named("own fallback"))
+    registry.fallback()(named("any fallback"))
+    assert winner(registry, "q", "a.b") == "own"
+    assert winner(registry, "other", "a.b") == "any"
+    assert winner(registry, "other", "c") == "any fallback"
+    narrow = HandlerRegistry()
+    narrow.add("a", named("own"), queue="q")
+    narrow.fallback(queue="q")(named("own fallback"))
+    narrow.fallback()(named("any fallback"))
+    assert winner(narrow, "q", "b") == "own fallback"
+    assert HandlerRegistry().resolve("q", "a") is None
+
+
+def test_a_resolved_key_brings_its_captures() -> None:
+    registry = HandlerRegistry()
+    registry.add("log.{path:#}.{level}", named("log"))
+    match = registry.resolve("q", "log.eu.web.error")
+    assert match is not None
+    assert match.captures == {"path": ("eu", "web"), "level": "error"}
+    assert match.handler.function.__qualname__ == "log"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["video.*", "*.upload", "video.upload"])))
+def test_a_handler_for_what_they_share_settles_an_ambiguity(order: tuple[str, ...]) -> None:
+    topology = Topology(queues=[QueueSpec(name="q")])
+    Routes(topology, registry_of([(pattern, "q") for pattern in order]))
+    with pytest.raises(AmbiguousHandlerError, match=r"video\.\*.*\*\.upload|\*\.upload.*video\.\*") as caught:
+        Routes(topology, registry_of([(pattern, "q") for pattern in order if pattern != "video.upload"]))
+    assert "'video.upload'" in str(caught.value)
+
+
+def test_handlers_of_different_queues_are_never_ambiguous() -> None:
+    topology = Topology(queues=[QueueSpec(name="q"), QueueSpec(name="r")])
+    Routes(topology, registry_of([("video.*", "q"), ("*.upload", "r"), ("*.*", None)]))
+
+
+@pytest.mark.parametrize(("one", "other"), [("a.*", "a.{x}"), ("#.*", "*.#"), ("#.#", "#")])
+def test_two_handlers_for_the_same_keys_are_refused_and_nothing_is_half_done(one: str, other: str) -> None:
+    registry = HandlerRegistry()
+    registry.add(one, named("first"), queue="q")
+    with pytest.raises(DuplicateHandlerError, match=r"second.*first"):
+        registry.add(other, named("second"), queue="q")
+    assert len(registry.handlers) == 1
+    registry.add(other, named("elsewhere"), queue="r")
+
+
+def test_including_is_all_or_nothing_and_twice_is_once() -> None:
+    one, other = registry_of([("a", "q")]), registry_of([("b", "q"), ("a", "q")])
+    with pytest.raises(DuplicateHandlerError):
+        one.include(other)
+    assert len(one.handlers) == 1
+    more = registry_of([("c", "q")])
+    one.include(more)
+    one.include(more)
+    assert winner(one, "q", "c") == "c q"
+    assert len(one.handlers) == 2
+
+
+def test_a_decorated_function_stays_what_it_is_and_may_be_stacked() -> None:
+    registry = HandlerRegistry()
+
+    @registry.handler("a.{x}", queue="q")
+    @registry.handler("b.{x}", queue=QueueSpec(name="q"))
+    def handle(x: str) -> str:
+        return x
+
+    assert handle("1") == "1"
+    assert winner(registry, "q", "a.1") == winner(registry, "q", "b.1") is not None
+
+
+def test_outsiders_cannot_fill_the_memory_with_keys() -> None:
+    resolver = Resolver(registry_of([("#", "q")]).handlers)
+    for number in range(RESOLVED_KEYS + 100):
+        resolver.resolve("q", str(number))
+    assert resolver.resolve.cache_info().currsize == RESOLVED_KEYS
+
+
+def test_routes_do_not_change_with_later_registrations() -> None:
+    registry = registry_of([("a", "q")])
+    routes = Routes(Topology(queues=[QueueSpec(name="q")]), registry)
+    registry.add("b", named("b"), queue="q")
+    assert routes.resolve("q", "b") is None
+    assert registry.resolve("q", "b") is not None
+
+
+def test_bad_input_is_refused_where_it_is_given() -> None:
+    registry = HandlerRegistry()
+    with pytest.raises(PatternError, match=r"a\.b\*"):
+        registry.add("a.b*", named("x"))
+    with pytest.raises(ConfigurationError, match="timeout"):
+        registry.add("a", named("x"), timeout=0)
+    with pytest.raises(ConfigurationError, match="retry"):
+        registry.add("a", named("x"), retry=True)  # type: ignore[arg-type]
+    assert registry.handlers == ()
+    with pytest.raises(UnknownQueueError, match="'r'"):
+        Routes(Topology(queues=[QueueSpec(name="q")]), registry_of([("a", "r")]))
+
+
+def test_a_retry_may_use_only_delays_that_its_queue_has() -> None:
+    registry = HandlerRegistry()
+    registry.add("a", named("x"), queue="q", retry=RetryPolicy(delays=(7,)))
+    with pytest.raises(ConfigurationError, match="7000 ms"):
+        Routes(Topology(queues=[QueueSpec(name="q", retry=RetryPolicy(delays=(1, 2)))]), registry)
+    Routes(Topology(queues=[QueueSpec(name="q", retry=RetryPolicy(delays=(1, 7)))]), registry)
