@@ -26,17 +26,20 @@ class Dispatcher:
     Args:
         resolve: the handler of a queue and routing key.
         max_body_size: bytes; a longer body is not even parsed.
+        watch: told when a handler with a timeout is about to be called.
     """
 
-    __slots__ = ("_max_body_size", "_resolve")
+    __slots__ = ("_max_body_size", "_resolve", "_watch")
 
     def __init__(
         self,
         resolve: Callable[[str, str], HandlerMatch | None],
         max_body_size: int = DEFAULT_MAX_BODY_SIZE,
+        watch: Callable[[Delivery, Handler, float], None] = lambda delivery, handler, timeout: None,
     ) -> None:
         self._resolve = resolve
         self._max_body_size = max_body_size
+        self._watch = watch
 
     def dispatch(self, delivery: Delivery) -> Outcome:
         """Call the handler. Whatever it raises becomes an outcome, `SystemExit` and its like included."""
@@ -51,6 +54,8 @@ class Dispatcher:
         handler = match.handler
         try:
             arguments = handler.plan.bind(delivery, match.captures)  # runs the validators of the user's models
+            if handler.timeout is not None:
+                self._watch(delivery, handler, handler.timeout)
             handler.function(**arguments)
         except InvalidArgumentError as error:
             return Failed(error.reason, error.error)

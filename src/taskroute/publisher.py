@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
 from taskroute.broker.confirms import Confirms, Receipt, Submission
-from taskroute.broker.declare import DeclareMode, declare
+from taskroute.broker.declare import DeclareMode, checked_mode, declare
 from taskroute.broker.properties import encode_properties
 from taskroute.broker.session import Session, closed
 from taskroute.broker.url import parse_urls
@@ -147,7 +147,7 @@ class Publisher:
             raise ConfigurationError(f"timeout={timeout!r} has to be more than 0 seconds")
         self._topology = topology
         self._timeout = timeout
-        self._declare: DeclareMode = declare
+        self._declare = checked_mode(declare)
         self._max_body_size = max_body_size
         self._window = _Window(max_in_flight)
         self._open = threading.Lock()  # held while a message is handed in, and to close

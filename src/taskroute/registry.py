@@ -119,7 +119,9 @@ class HandlerRegistry:
             function: called with keyword arguments, from a worker thread.
             queue: a spec or a name; None for any queue that the worker consumes.
             retry: instead of the queue's policy; may use only delays that the queue's policy names.
-            timeout: seconds after which the handler is reported as stuck.
+            timeout: seconds after which a handler that still runs is reported: a log line ``handler_overdue``, and
+                `Worker.health` is not ready until it returns. It is not interrupted: no thread can be. Without
+                effect where a worker has no handler threads.
 
         Raises:
             PatternError: the pattern is not valid.

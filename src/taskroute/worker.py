@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 
 from taskroute.broker.confirms import Confirms, Receipt, Submission
 from taskroute.broker.consumer import Consumer
-from taskroute.broker.declare import DeclareMode, declare
+from taskroute.broker.declare import DeclareMode, checked_mode, declare
 from taskroute.broker.session import Session
 from taskroute.broker.url import parse_urls
 from taskroute.dispatch import DEFAULT_MAX_BODY_SIZE, Dispatcher
@@ -35,7 +35,7 @@ from taskroute.message import Delivery
 from taskroute.outcome import Failed, Handled
 from taskroute.patterns import shorten
 from taskroute.ready import Ready
-from taskroute.registry import HandlerRegistry
+from taskroute.registry import Handler, HandlerRegistry
 from taskroute.routes import Routes
 from taskroute.settle import Ack, HandOver, settle
 from taskroute.tally import Stats, Tally
@@ -124,9 +124,10 @@ class Worker:
         self.routes = Routes(topology, registry)
         self._queues = _queues_to_consume(self.routes, queues)
         self._shutdown_timeout = _checked("shutdown_timeout", shutdown_timeout, 0)
-        self._declare: DeclareMode = declare
+        self._declare = checked_mode(declare)
+        heartbeat = _checked("heartbeat", heartbeat, 0)
         self._name = name or "taskroute-worker"
-        self._dispatcher = Dispatcher(self.routes.resolve, max_body_size)
+        self._dispatcher = Dispatcher(self.routes.resolve, _checked("max_body_size", max_body_size, 0), self._watch)
         self._ready = Ready()
         self._tally = Tally()
         self._waiting = Waiting()
@@ -272,6 +273,7 @@ class Worker:
         missing = sorted(self._queues.keys() - self._consumer.consuming)
         if live and self._session.is_open and missing:
             reasons.append(f"not consuming {', '.join(missing)}")
+        reasons += [f"{thread.describe()} for longer than its timeout" for thread in self._threads if thread.is_overdue]
         return Health(live=live, ready=not reasons, reasons=tuple(reasons))
 
     # On the consuming session's thread:
@@ -291,7 +293,23 @@ class Worker:
         while (delivery := self._ready.take_now()) is not None:
             self._handle(delivery)
 
+    def _report_overdue(self, delivery: Delivery, handler: Handler, timeout: float) -> None:
+        for thread in self._threads:
+            if thread.current is delivery:
+                thread.overdue = delivery
+                log.warning(
+                    "handler_overdue queue=%s key=%s message_id=%s handler=%s timeout=%s",
+                    delivery.queue,
+                    shorten(delivery.routing_key),
+                    shorten(str(delivery.message_id)),
+                    handler.name,
+                    timeout,
+                )
+
     # On a handler's thread:
+
+    def _watch(self, delivery: Delivery, handler: Handler, timeout: float) -> None:
+        self._session.call_later(timeout, partial(self._report_overdue, delivery, handler, timeout))
 
     def _handle(self, delivery: Delivery) -> None:
         outcome = self._dispatcher.dispatch(delivery)
@@ -408,6 +426,13 @@ class _HandlerThread(threading.Thread):
         self._ready = ready
         self._handle = handle
         self.current: Delivery | None = None
+        self.overdue: Delivery | None = None  # the last one that took longer than its handler's timeout
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether what it handles now takes longer than the handler's timeout."""
+        current = self.current
+        return current is not None and current is self.overdue
 
     def run(self) -> None:
         while (delivery := self._ready.take()) is not None:

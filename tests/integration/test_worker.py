@@ -274,6 +274,39 @@ def test_waiting_for_idle_gives_up_in_time_while_a_handler_runs(broker_url: str)
         assert worker.wait_idle(DEADLINE)
 
 
+def test_a_handler_that_outlives_its_timeout_is_reported_and_then_finishes(broker_url: str) -> None:
+    reported, release, seen = threading.Event(), threading.Event(), Seen()
+
+    class Reporter(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage().startswith("handler_overdue queue=video key='video.slow'"):
+                reported.set()
+
+    def handle(action: str) -> None:
+        if action == "slow":
+            assert release.wait(DEADLINE)
+        seen(action)
+
+    registry = HandlerRegistry()
+    registry.add("video.{action}", handle, queue=video, timeout=0.05)
+    reporter = Reporter()
+    logging.getLogger("taskroute").addHandler(reporter)
+    try:
+        with running(broker_url, registry) as (worker, publisher):
+            publisher.publish({}, "video.slow", exchange=media)
+            publisher.publish({}, "video.quick", exchange=media)
+            assert reported.wait(DEADLINE)
+            (reason,) = worker.health().reasons
+            assert "'video.slow'" in reason
+            assert not worker.health().ready
+            release.set()
+            assert worker.wait_idle(DEADLINE)
+            assert worker.health().ready
+    finally:
+        logging.getLogger("taskroute").removeHandler(reporter)
+    assert sorted(seen.calls) == ["quick", "slow"]
+
+
 # --- stopping ---
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import amqp.exceptions
 
-from taskroute.errors import TopologyMismatchError, UnsupportedFeatureError
+from taskroute.errors import ConfigurationError, TopologyMismatchError, UnsupportedFeatureError
 from taskroute.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology
 
 DeclareMode = Literal["create", "verify", "skip"]
@@ -20,6 +20,17 @@ _EXPLANATIONS = {
     404: "the broker does not have it; create it first, or use declare='create'",
     405: "another connection holds it exclusively",
 }
+
+
+def checked_mode(mode: DeclareMode) -> DeclareMode:
+    """Return `mode`, if it is one.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if mode not in get_args(DeclareMode):
+        raise ConfigurationError(f"declare={mode!r} is not one of {', '.join(get_args(DeclareMode))}")
+    return mode
 
 
 def declare(channel: Any, topology: Topology, mode: DeclareMode, *, exclusive: Iterable[str] = ()) -> None:

@@ -1,0 +1,357 @@
+"""The embedded broker beyond what RabbitMQ can be compared with: its clock, its names, its threads."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import amqp
+import kombu
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from taskroute.broker.embedded import engine, transport
+from taskroute.broker.embedded.backlog import Backlog, Entry, StoredMessage
+from taskroute.broker.embedded.clock import ManualClock, SystemClock
+from taskroute.broker.embedded.mailbox import Mailbox
+
+DEADLINE = 30.0
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    name = f"test-{uuid.uuid4().hex}"
+    yield name
+    transport.drop(name)
+
+
+def connect(name: str) -> transport.EmbeddedConnection:
+    return transport.EmbeddedConnection(transport.broker(name))
+
+
+class Setup:
+    """A broker whose time is moved by hand."""
+
+    def __init__(self, name: str) -> None:
+        self.clock = ManualClock()
+        transport.create(name, self.clock)
+        self.connection = connect(name)
+        self.channel = self.connection.channel()
+
+    def queue(self, name: str, **arguments: object) -> None:
+        options = {key.replace("_", "-"): value for key, value in arguments.items()}
+        self.channel.queue_declare(name, durable=True, auto_delete=False, arguments=options)
+
+    def publish(self, body: bytes, queue: str, **properties: object) -> None:
+        self.channel.basic_publish(amqp.Message(body, **properties), "", queue)
+
+    def ready(self, queue: str) -> int:
+        return self.channel.queue_declare(queue, passive=True).message_count
+
+
+@pytest.fixture
+def setup(name: str) -> Iterator[Setup]:
+    setup = Setup(name)
+    yield setup
+    setup.connection.close()
+
+
+# --- time ---
+
+
+def test_messages_expire_when_time_is_moved_and_not_before(setup: Setup) -> None:
+    setup.queue("dead")
+    setup.queue("q", x_message_ttl=60_000, x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
+    setup.publish(b"1", "q")
+    setup.clock.advance(30)
+    setup.publish(b"2", "q")
+    setup.clock.advance(29)
+    assert (setup.ready("q"), setup.ready("dead")) == (2, 0)
+    setup.clock.advance(1)
+    assert (setup.ready("q"), setup.ready("dead")) == (1, 1)
+    setup.clock.advance(30)
+    assert (setup.ready("q"), setup.ready("dead")) == (0, 2)
+
+
+def test_an_unused_queue_goes_after_its_time_and_use_starts_it_again(setup: Setup) -> None:
+    setup.queue("q", x_expires=60_000)
+    setup.clock.advance(59)
+    setup.queue("q", x_expires=60_000)
+    setup.clock.advance(59)
+    tag = setup.channel.basic_consume("q", callback=print)
+    setup.clock.advance(1000)
+    setup.channel.basic_cancel(tag)
+    setup.clock.advance(59)
+    assert setup.ready("q") == 0  # this is a use as well
+    setup.clock.advance(60)
+    with pytest.raises(amqp.NotFound):
+        setup.ready("q")
+
+
+def test_an_at_least_once_dead_letter_waits_for_its_target(setup: Setup) -> None:
+    setup.queue(
+        "q",
+        x_queue_type="quorum",
+        x_message_ttl=1000,
+        x_max_length=2,
+        x_overflow="reject-publish",
+        x_dead_letter_exchange="",
+        x_dead_letter_routing_key="later",
+        x_dead_letter_strategy="at-least-once",
+    )
+    setup.publish(b"1", "q")
+    setup.publish(b"2", "q")
+    setup.clock.advance(1)
+    assert setup.ready("q") == 0
+    outcomes: list[str] = []
+    setup.channel.confirm_select()
+    setup.channel.events["basic_ack"].add(lambda *_: outcomes.append("ack"))
+    setup.channel.events["basic_nack"].add(lambda *_: outcomes.append("nack"))
+    setup.publish(b"3", "q")
+    setup.connection.drain_events(timeout=0)
+    assert outcomes == ["nack"]  # what waits for its target still counts
+    setup.queue("later")
+    setup.clock.advance(engine.PARKED_RETRY)
+    assert setup.ready("later") == 2
+    setup.publish(b"4", "q")
+    setup.connection.drain_events(timeout=0)
+    assert outcomes == ["nack", "ack"]
+
+
+def test_the_system_clock_calls_in_the_order_of_the_moments() -> None:
+    clock = SystemClock("test-clock")
+    called: list[str] = []
+    done = threading.Event()
+    now = clock.now()
+    clock.call_at(now + 0.02, lambda: (called.append("second"), done.set()))  # type: ignore[func-returns-value]
+    clock.call_at(now + 0.01, lambda: called.append("first"))
+    assert done.wait(DEADLINE)
+    assert called == ["first", "second"]
+    clock.close()
+    clock.call_at(clock.now(), lambda: called.append("never"))
+    for thread in threading.enumerate():
+        if thread.name == "test-clock":
+            thread.join(DEADLINE)
+            assert not thread.is_alive()
+    assert "never" not in called
+
+
+# --- names ---
+
+
+def test_brokers_of_different_names_share_nothing(name: str) -> None:
+    one, other = connect(name), connect(f"{name}-other")
+    one.channel().queue_declare("q", auto_delete=False)
+    with pytest.raises(amqp.NotFound):
+        other.channel().queue_declare("q", passive=True)
+    one.close()
+    other.close()
+    transport.drop(f"{name}-other")
+
+
+def test_dropping_a_broker_tells_who_is_connected_and_forgets_everything(name: str) -> None:
+    connection = connect(name)
+    channel = connection.channel()
+    channel.queue_declare("q", auto_delete=False)
+    old = transport.broker(name)
+    transport.drop(name)
+    with pytest.raises(amqp.ConnectionForced):
+        connection.drain_events(timeout=DEADLINE)
+    with pytest.raises(amqp.RecoverableConnectionError):
+        channel.queue_declare("q", passive=True)
+    assert not connection.connected
+    connection.close()
+    with pytest.raises(amqp.ConnectionForced):
+        transport.EmbeddedConnection(old)
+    again = connect(name)
+    with pytest.raises(amqp.NotFound):
+        again.channel().queue_declare("q", passive=True)
+    again.close()
+
+
+def test_a_broker_with_a_clock_of_its_own_is_made_once(name: str) -> None:
+    transport.create(name, ManualClock())
+    with pytest.raises(ValueError, match=name):
+        transport.create(name, ManualClock())
+
+
+# --- waiting ---
+
+
+def readable(connection: transport.EmbeddedConnection) -> bool:
+    return bool(select.select([connection.sock], [], [], 0)[0])
+
+
+def test_the_descriptor_is_readable_while_there_are_events(name: str) -> None:
+    connection = connect(name)
+    channel = connection.channel()
+    channel.queue_declare("q", auto_delete=False)
+    got: list[Any] = []
+    channel.basic_consume("q", callback=got.append)
+    assert not readable(connection)
+    for _ in range(3):
+        channel.basic_publish(amqp.Message(b"x"), "", "q")
+    for count in (1, 2, 3):
+        assert readable(connection)
+        connection.drain_events(timeout=0)
+        assert len(got) == count
+    with pytest.raises(socket.timeout):
+        connection.drain_events(timeout=0)
+    assert not readable(connection)
+    connection.close()
+
+
+def test_one_who_waits_is_woken(name: str) -> None:
+    consumer, publisher = connect(name), connect(name)
+    channel = consumer.channel()
+    channel.queue_declare("q", auto_delete=False)
+    got: list[Any] = []
+    channel.basic_consume("q", callback=got.append)
+    waiting = threading.Thread(target=consumer.drain_events)
+    waiting.start()
+    publisher.channel().basic_publish(amqp.Message(b"x"), "", "q")
+    waiting.join(DEADLINE)
+    assert len(got) == 1
+    consumer.close()
+    publisher.close()
+
+
+def test_a_mailbox_loses_nothing_between_many_threads() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    threads = [
+        threading.Thread(target=lambda base=base: [mailbox.put(base + n) for n in range(500)])  # type: ignore[misc]
+        for base in (0, 500, 1000, 1500)
+    ]
+    for thread in threads:
+        thread.start()
+    taken = [mailbox.take(DEADLINE) for _ in range(2000)]
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert sorted(taken) == list(range(2000))
+    with pytest.raises(TimeoutError):
+        mailbox.take(0)
+    mailbox.close()
+
+
+def test_many_threads_publish_and_consume_and_each_message_is_handled_once(name: str) -> None:
+    first = connect(name)
+    first.channel().queue_declare("q", auto_delete=False)
+    total, seen, lock = 1200, [], threading.Lock()
+    done = threading.Event()
+
+    def publish(base: int) -> None:
+        connection = connect(name)
+        channel = connection.channel()
+        for number in range(base, base + 300):
+            channel.basic_publish(amqp.Message(str(number).encode()), "", "q")
+        connection.close()
+
+    def consume() -> None:
+        connection = connect(name)
+        channel = connection.channel()
+        channel.basic_qos(0, 7, False)
+
+        def take(message: Any) -> None:
+            with lock:
+                seen.append(int(message.body))
+                if len(seen) == total:
+                    done.set()
+            channel.basic_ack(message.delivery_tag)
+
+        channel.basic_consume("q", callback=take)
+        while not done.is_set():
+            try:
+                connection.drain_events(timeout=0.05)
+            except TimeoutError:
+                continue
+        connection.close()
+
+    threads = [threading.Thread(target=publish, args=(base,)) for base in range(0, total, 300)]
+    threads += [threading.Thread(target=consume) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert done.wait(DEADLINE)
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert sorted(seen) == list(range(total))
+    first.close()
+
+
+# --- refusals by name ---
+
+
+@pytest.mark.parametrize(
+    ("ask", "what"),
+    [
+        (
+            lambda ch: ch.queue_declare("q", durable=True, auto_delete=False, arguments={"x-queue-type": "stream"}),
+            "stream",
+        ),
+        (lambda ch: ch.exchange_declare("e", "x-delayed-message"), "x-delayed-message"),
+        (lambda ch: ch.basic_qos(0, 5, True), "global"),
+        (lambda ch: ch.basic_qos(5, 0, False), "prefetch_size"),
+        (lambda ch: ch.basic_publish(amqp.Message(b""), "", "q", immediate=True), "immediate"),
+        (lambda ch: ch.basic_recover(requeue=False), "recover"),
+        (lambda ch: (ch.queue_declare("q"), ch.basic_consume("q", arguments={"x-priority": 1})), "x-priority"),
+    ],
+)
+def test_what_it_does_not_do_it_refuses_by_name(name: str, ask: Any, what: str) -> None:
+    connection = connect(name)
+    with pytest.raises(amqp.AMQPNotImplementedError, match=what):
+        ask(connection.channel())
+    connection.close()
+
+
+def test_headers_that_amqp_cannot_carry_are_refused(name: str) -> None:
+    connection = connect(name)
+    channel = connection.channel()
+    with pytest.raises(amqp.exceptions.FrameSyntaxError):
+        channel.basic_publish(amqp.Message(b"", application_headers={"a": object()}), "", "q")
+    with pytest.raises(amqp.exceptions.FrameSyntaxError):
+        channel.basic_publish(amqp.Message(b""), "", "k" * 256)
+    connection.close()
+
+
+def test_kombu_itself_works_with_it(name: str) -> None:
+    got: list[Any] = []
+    with kombu.Connection(hostname=name, transport=transport.Transport) as connection:
+        queue = kombu.Queue("q", kombu.Exchange("e", "topic"), routing_key="a.#", message_ttl=60)
+
+        def take(body: Any, message: Any) -> None:
+            got.append((body, message.headers, message.delivery_info["routing_key"]))
+            message.ack()
+
+        with connection.Consumer(queue, callbacks=[take]), connection.Producer() as producer:
+            producer.publish({"n": 1}, exchange="e", routing_key="a.b", headers={"h": [1]})
+            connection.drain_events(timeout=DEADLINE)
+        assert connection.default_channel.queue_declare("q", passive=True).message_count == 0
+    assert got == [({"n": 1}, {"h": [1]}, "a.b")]
+
+
+# --- the backlog ---
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=30), st.randoms(use_true_random=False))
+def test_what_is_restored_comes_out_as_if_it_had_never_left(arrivals: list[tuple[int, bool]], chance: Any) -> None:
+    backlog = Backlog(2)
+    entries = [
+        Entry(StoredMessage("", ("k",), b"x" * at, {}), at, priority, None) for at, (priority, _) in enumerate(arrivals)
+    ]
+    for entry in entries:
+        backlog.append(entry)
+    taken = [backlog.pop() for (_, is_taken) in arrivals if is_taken]
+    chance.shuffle(taken)
+    for entry in taken:
+        backlog.restore(entry)
+    assert len(backlog) == len(entries)
+    assert backlog.body_bytes == sum(range(len(entries)))
+    order = [backlog.pop() for _ in range(len(backlog))]
+    assert order == sorted(entries, key=lambda entry: (-entry.priority, entry.position))
+    with pytest.raises(IndexError):
+        backlog.pop()

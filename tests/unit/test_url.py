@@ -1,0 +1,109 @@
+"""Broker URLs: what they name, what is refused, and that a password shows nowhere."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from taskroute import BrokerUrlError, ConfigurationError, HandlerRegistry, Publisher, QueueSpec, Topology, Worker
+from taskroute.broker.url import parse_urls
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("memory://", "memory://default"),
+        ("memory://name", "memory://name"),
+        ("amqp://u:p@h/", "amqp://u@h:5672/"),
+        ("amqp://u:p@h", "amqp://u@h:5672/"),
+        ("amqp://u:p%40ss@h:1/v%2Fhost", "amqp://u@h:1/v/host"),
+        ("amqps://u:p@h/v", "amqps://u@h:5671/v"),
+        ("amqp://u:p@[::1]:7/v", "amqp://u@[::1]:7/v"),
+    ],
+)
+def test_what_a_url_names(url: str, shown: str) -> None:
+    (parsed,) = parse_urls(url)
+    assert str(parsed) == shown
+    assert (parsed.tls is not None) == url.startswith("amqps")
+
+
+def test_user_password_and_vhost_are_decoded() -> None:
+    (parsed,) = parse_urls("amqp://u%3A:p%40ss@h/a%2Fb")
+    assert (parsed.user, parsed.password, parsed.virtual_host) == ("u:", "p@ss", "a/b")
+
+
+def test_several_nodes_are_several_urls() -> None:
+    assert [str(url) for url in parse_urls(["amqp://u:p@a/", "amqp://u:p@b/"])] == [
+        "amqp://u@a:5672/",
+        "amqp://u@b:5672/",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("redis://host", "redis"),
+        ("http://host", "http"),
+        ("", "amqp://"),
+        ("host", "amqp://"),
+        ([], "no broker URL"),
+        ("amqp://h/", "user and password"),
+        ("amqp://u@h/", "user and password"),
+        ("amqp://u:s3cret@/", "host"),
+        ("amqp://u:s3cret@h/?heartbeat=1", "query"),
+        ("amqp://u:s3/cret@h/", "percent-encode"),
+        ("memory://u:s3cret@name", "name"),
+        ("memory://name/path", "name"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_without_the_password(url: str, problem: str) -> None:
+    with pytest.raises(BrokerUrlError, match=problem) as caught:
+        parse_urls(url)
+    assert "s3" not in str(caught.value)
+
+
+def test_tls_is_verified_and_only_for_amqps() -> None:
+    (parsed,) = parse_urls("amqps://u:p@h/")
+    assert parsed.tls is not None
+    assert parsed.tls.check_hostname
+    assert parsed.tls.verify_mode is ssl.CERT_REQUIRED
+    with pytest.raises(BrokerUrlError, match="amqps"):
+        parse_urls("amqp://u:p@h/", ssl.create_default_context())
+
+
+def test_no_repr_shows_a_password() -> None:
+    (parsed,) = parse_urls("amqp://u:s3cret@h/")
+    assert "s3cret" not in repr(parsed) + str(parsed)
+
+
+jobs = QueueSpec(name="jobs")
+topology = Topology(queues=[jobs])
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"threads": -1}, "threads"),
+        ({"prefetch": 0}, "prefetch"),
+        ({"prefetch": 70_000}, "prefetch"),
+        ({"shutdown_timeout": -1}, "shutdown_timeout"),
+        ({"heartbeat": "often"}, "heartbeat"),
+        ({"declare": "maybe"}, "declare"),
+        ({"max_body_size": -1}, "max_body_size"),
+    ],
+)
+def test_a_workers_arguments_are_checked_where_they_are_given(options: dict[str, object], problem: str) -> None:
+    registry = HandlerRegistry()
+    registry.add("#", lambda body: None, queue=jobs)
+    with pytest.raises(ConfigurationError, match=problem):
+        Worker("memory://", topology, registry, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [({"max_in_flight": 0}, "max_in_flight"), ({"timeout": 0}, "timeout"), ({"declare": "maybe"}, "declare")],
+)
+def test_a_publishers_arguments_are_checked_where_they_are_given(options: dict[str, object], problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        Publisher("memory://", topology, **options)  # type: ignore[arg-type]
