@@ -35,7 +35,7 @@ class Dispatcher:
         self,
         resolve: Callable[[str, str], HandlerMatch | None],
         max_body_size: int = DEFAULT_MAX_BODY_SIZE,
-        watch: Callable[[Delivery, Handler, float], None] = lambda delivery, handler, timeout: None,
+        watch: Callable[[Delivery, Handler, float], None] = lambda *_: None,
     ) -> None:
         self._resolve = resolve
         self._max_body_size = max_body_size
