@@ -32,6 +32,7 @@ from taskroute import (
     UnsupportedFeatureError,
     Worker,
 )
+from taskroute.broker.embedded import transport
 
 DEADLINE = 30.0
 
@@ -416,8 +417,6 @@ def test_a_broker_that_is_not_there_is_an_error_without_the_password() -> None:
 
 
 def test_a_worker_consumes_again_after_its_embedded_broker_cut_it_off(memory_url: str) -> None:
-    from taskroute.broker.embedded import transport
-
     seen = Seen()
     with running(memory_url, registry_of(lambda body, action: seen(body["id"]))) as (worker, publisher):
         publisher.publish({"id": 1}, "video.x", exchange=media)
@@ -425,6 +424,33 @@ def test_a_worker_consumes_again_after_its_embedded_broker_cut_it_off(memory_url
         transport.broker(memory_url.removeprefix("memory://")).close_connections()
         publisher.publish({"id": 2}, "video.x", exchange=media)
         seen.wait_for(2)  # 1 may have come again: its acknowledgement may have been cut off
+        assert worker.wait_idle(DEADLINE)
+
+
+def test_what_was_settled_too_late_settles_nothing_on_the_next_connection(memory_url: str) -> None:
+    """Its delivery tag means another delivery there."""
+    broker = transport.broker(memory_url.removeprefix("memory://"))
+    calls = Seen()
+    releases = [threading.Event() for _ in range(3)]
+
+    def handle(message: Message, action: str) -> None:
+        number = len(calls.calls)
+        calls(message.redelivered)
+        assert releases[number].wait(DEADLINE)
+
+    with running(memory_url, registry_of(handle), threads=4) as (worker, publisher):
+        publisher.publish({}, "video.x", exchange=media)
+        calls.wait(1)
+        broker.close_connections()
+        calls.wait(2)
+        releases[0].set()  # the first one returns: its tag is 1, and so is that of the second
+        while sum(worker.stats().handled.values()) < 1:
+            worker.wait_idle(0.01)
+        publisher.publish({}, "other", exchange=media)  # a round trip, so that an acknowledgement would be through
+        broker.close_connections()
+        assert calls.wait(3) == [False, True, True]
+        for release in releases:
+            release.set()
         assert worker.wait_idle(DEADLINE)
 
 

@@ -85,6 +85,11 @@ def test_an_any_queue_handler_that_one_message_runs_twice() -> None:
     assert "handled_twice" not in found(of(video, audit), own)
 
 
+def test_two_ways_into_one_queue_bring_one_message() -> None:
+    twice = QueueSpec(name="q", bindings=[media.bind("video.#"), media.bind("*.upload")])
+    assert "handled_twice" not in found(of(twice), handlers(("video.upload", None)))
+
+
 def test_an_any_queue_handler_is_not_run_twice_through_different_exchanges() -> None:
     other = ExchangeSpec(name="other")
     topology = of(video, QueueSpec(name="q", bindings=[other.bind("video.*")]), exchanges=(media, other))

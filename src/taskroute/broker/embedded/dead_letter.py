@@ -34,13 +34,11 @@ def dead_letter(
     return StoredMessage(exchange, keys, message.body, properties)
 
 
-def is_cycle(message: StoredMessage, queue: str, reason: Reason) -> bool:
+def is_cycle(message: StoredMessage, queue: str) -> bool:
     """Whether a dead letter would come back to `queue` with nobody having rejected it on the way.
 
     RabbitMQ drops it then.
     """
-    if reason == "rejected":
-        return False
     deaths = [death for death in _deaths(message.headers) if isinstance(death, Mapping)]
     for at, death in enumerate(deaths):
         if death.get("queue") == queue:

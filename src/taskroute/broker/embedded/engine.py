@@ -574,7 +574,7 @@ class Broker:
             exchange=settings.dead_letter_exchange,
             routing_key=settings.dead_letter_routing_key,
         )
-        parked = _Parked(queue, letter, reason)
+        parked = _Parked(queue, letter)
         if not self._place(parked) and settings.is_at_least_once:
             queue.parked += 1
             queue.parked_bytes += len(letter.body)
@@ -587,9 +587,7 @@ class Broker:
         letter = parked.letter
         reachable = self._route(letter) if not letter.exchange or letter.exchange in self._bindings else []
         targets = [
-            target
-            for target in reachable
-            if target.name not in parked.taken_by and not is_cycle(letter, target.name, parked.reason)
+            target for target in reachable if target.name not in parked.taken_by and not is_cycle(letter, target.name)
         ]
         rejecting = False
         for target in targets:
@@ -652,10 +650,9 @@ class _Operation:
 class _Parked:
     """An at-least-once dead letter that could not be placed everywhere yet."""
 
-    __slots__ = ("letter", "queue", "reason", "taken_by")
+    __slots__ = ("letter", "queue", "taken_by")
 
-    def __init__(self, queue: Queue, letter: StoredMessage, reason: Reason) -> None:
+    def __init__(self, queue: Queue, letter: StoredMessage) -> None:
         self.queue = queue
         self.letter = letter
-        self.reason = reason
         self.taken_by: set[str] = set()

@@ -1,0 +1,32 @@
+"""Waiting: a retry counts until it is back, or until it must be somebody else's."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskroute import waiting
+from taskroute.waiting import Waiting
+
+
+def test_a_retry_counts_until_it_is_back() -> None:
+    retries = Waiting()
+    assert not retries
+    retries.add(("q", "1"), 1)
+    retries.add(("q", "2"), 1)
+    retries.discard(("q", "1"))
+    assert retries
+    retries.discard(("other", "2"))
+    assert retries
+    retries.discard(("q", "2"))
+    assert not retries
+
+
+def test_one_that_does_not_come_back_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: now)
+    retries = Waiting()
+    retries.add(("q", "1"), 10)
+    now = 100 + 10 + waiting.GRACE - 1
+    assert retries
+    now += 1
+    assert not retries
