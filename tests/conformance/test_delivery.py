@@ -112,14 +112,15 @@ def test_acknowledging_tag_zero_takes_all(peer: Peer) -> None:
     assert peer.another().get_all("q").bodies == []
 
 
+@pytest.mark.parametrize("multiple", [False, True])
 @pytest.mark.parametrize("again", [False, True])
-def test_an_unknown_delivery_tag_closes_the_channel(peer: Peer, again: bool) -> None:
+def test_an_unknown_delivery_tag_closes_the_channel(peer: Peer, again: bool, multiple: bool) -> None:
     filled(peer, 1)
     inbox = peer.consume("q")
     peer.until(lambda: len(inbox) == 1)
     if again:
         peer.channel.basic_ack(inbox[0].delivery_tag)
-    peer.channel.basic_ack(inbox[0].delivery_tag if again else 99)
+    peer.channel.basic_ack(inbox[0].delivery_tag if again else 99, multiple=multiple)
     with pytest.raises(amqp.exceptions.PreconditionFailed, match="unknown delivery tag"):
         peer.until(lambda: False)
     assert peer.another().get_all("q").bodies == ([] if again else [b"1"])

@@ -204,8 +204,8 @@ class Consumer:
                 self._behind_gap.remove(prefix)
         self._acknowledged = prefix
         if last:
-            # A tag that was acknowledged before must not be named again: with `multiple`, RabbitMQ would look for
-            # it past every delivery that is still out, and take them all.
+            # The last one of this batch, not of the prefix: a tag that was acknowledged before is unknown to the
+            # broker, which closes the channel over it.
             self._channel.basic_ack(last, multiple=True)
         for tag in sorted(tag for tag in settled if tag > prefix):
             self._channel.basic_ack(tag)
