@@ -6,11 +6,21 @@ The one implementation of RabbitMQ's routing rules here: `Topology.route` and th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from taskroute.matcher import Matcher
 
 ExchangeType = Literal["topic", "direct", "fanout", "headers"]
+
+PREDECLARED: Final[Mapping[str, ExchangeType]] = {
+    "amq.direct": "direct",
+    "amq.topic": "topic",
+    "amq.fanout": "fanout",
+    "amq.headers": "headers",
+    "amq.match": "headers",
+    "amq.rabbitmq.trace": "topic",
+}
+"""The exchanges that every broker has. Plug-ins bring more."""
 
 
 class Destination(NamedTuple):
@@ -44,11 +54,11 @@ class TopicTable:
 
     def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
         """File the destination under its binding key."""
-        self._matcher.add(binding_key, (destination, _identity(arguments)))
+        self._matcher.add(binding_key, (destination, binding_identity(arguments)))
 
     def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
         """Remove it from there."""
-        self._matcher.discard(binding_key, (destination, _identity(arguments)))
+        self._matcher.discard(binding_key, (destination, binding_identity(arguments)))
 
     def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
         """Destinations of every binding key that matches one of the routing keys."""
@@ -63,12 +73,12 @@ class DirectTable:
 
     def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
         """File the destination under its binding key."""
-        self._bindings.setdefault(binding_key, set()).add((destination, _identity(arguments)))
+        self._bindings.setdefault(binding_key, set()).add((destination, binding_identity(arguments)))
 
     def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
         """Remove it from there."""
         bindings = self._bindings.get(binding_key, set())
-        bindings.discard((destination, _identity(arguments)))
+        bindings.discard((destination, binding_identity(arguments)))
         if not bindings:
             self._bindings.pop(binding_key, None)
 
@@ -83,11 +93,11 @@ class _ListTable:
 
     def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
         """Add the binding."""
-        self._bindings[destination, binding_key, _identity(arguments)] = arguments
+        self._bindings[destination, binding_key, binding_identity(arguments)] = arguments
 
     def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
         """Remove the binding."""
-        self._bindings.pop((destination, binding_key, _identity(arguments)), None)
+        self._bindings.pop((destination, binding_key, binding_identity(arguments)), None)
 
 
 class FanoutTable(_ListTable):
@@ -106,7 +116,7 @@ class HeadersTable(_ListTable):
         return {key[0] for key, arguments in self._bindings.items() if headers_match(arguments, headers)}
 
 
-def _identity(arguments: Mapping[str, object]) -> str:
+def binding_identity(arguments: Mapping[str, object]) -> str:
     """Hashable, and the same for the same arguments only: bindings that differ in them are different bindings.
 
     Not `==`, for which True is 1; a broker keeps the two apart.

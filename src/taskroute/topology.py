@@ -30,6 +30,7 @@ from pydantic import (
 from taskroute.errors import PatternError, TopologyError, UnknownExchangeError, UnknownQueueError
 from taskroute.patterns import MAX_KEY_BYTES, RoutingPattern, check_key, key_problem, shorten
 from taskroute.routing import (
+    PREDECLARED,
     BindingTable,
     Destination,
     ExchangeType,
@@ -48,12 +49,7 @@ _WAIT_SUFFIX: Final = ".retry."
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MAX_MILLISECONDS: Final = 2**32 - 1
 _PREDECLARED: Final[Mapping[str, ExchangeType]] = {
-    "amq.direct": "direct",
-    "amq.topic": "topic",
-    "amq.fanout": "fanout",
-    "amq.headers": "headers",
-    "amq.match": "headers",
-    "amq.rabbitmq.trace": "topic",
+    **PREDECLARED,
     "amq.rabbitmq.log": "topic",
     "amq.rabbitmq.event": "topic",
 }

@@ -14,16 +14,16 @@ from taskroute.broker.embedded.refusal import (
     PRECONDITION_FAILED,
     Refusal,
 )
-from taskroute.routing import BindingTable, Destination, ExchangeType, binding_table, reachable_queues
+from taskroute.routing import (
+    PREDECLARED,
+    BindingTable,
+    Destination,
+    ExchangeType,
+    binding_identity,
+    binding_table,
+    reachable_queues,
+)
 
-PREDECLARED: Final[Mapping[str, ExchangeType]] = {
-    "amq.direct": "direct",
-    "amq.topic": "topic",
-    "amq.fanout": "fanout",
-    "amq.headers": "headers",
-    "amq.match": "headers",
-    "amq.rabbitmq.trace": "topic",
-}
 _INTERNAL: Final = "amq.rabbitmq.trace"
 _DEFAULT: Final = ""
 _MATCHES: Final = ("all", "any", "all-with-x", "any-with-x")
@@ -42,7 +42,7 @@ class Binding:
     @classmethod
     def of(cls, source: str, destination: Destination, key: str, arguments: Mapping[str, object]) -> Binding:
         """Make a binding whose arguments count in comparisons."""
-        return cls(source, destination, key, repr(sorted(arguments.items())), arguments)
+        return cls(source, destination, key, binding_identity(arguments), arguments)
 
 
 @dataclass(slots=True)
