@@ -23,7 +23,7 @@ def watching(seen: threading.Semaphore) -> HandlerRegistry:
     registry = HandlerRegistry()
 
     def say(subject: str, event: str, detail: object = "") -> None:
-        print(f"{subject:<11}{event:<16}{detail}", flush=True)
+        print(f"{subject:<11}{event:<16}{detail}\n", end="", flush=True)  # in one piece: others print as well
         seen.release()
 
     @registry.handler("queue.{event}", queue=watch)
@@ -64,7 +64,7 @@ def main() -> None:
     arguments = parser.parse_args()
     seen = threading.Semaphore(0)
     with Worker(arguments.url, topology, watching(seen), threads=1):
-        print("watching", flush=True)
+        print("watching\n", end="", flush=True)
         count = 0
         while (not arguments.events or count < arguments.events) and seen.acquire(timeout=arguments.timeout):
             count += 1
