@@ -348,6 +348,8 @@ class Worker:
             mandatory=True,
             deadline=time.monotonic() + HAND_OVER_TIMEOUT,
         )
+        if action.kind == "retry":  # noted first: it may be back before its confirm is read
+            self._waiting.add((delivery.queue, submission.message_id), self._delay_of(action.queue))
         submission.future.add_done_callback(partial(self._handed_over, delivery, action))
         self._start_hand_over_session()
         self._confirms.submit(submission)
@@ -357,8 +359,6 @@ class Worker:
         error = future.exception()
         if error is None:
             self._tally.failed(delivery.queue, action.kind)
-            if action.kind == "retry":
-                self._waiting.add((delivery.queue, future.result().message_id), self._delay_of(action.queue))
             self._acknowledge(delivery)
             return
         log.warning(

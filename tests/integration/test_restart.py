@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -30,7 +29,6 @@ def own_node(rabbitmq: server.Node) -> Iterator[server.Node]:
 def test_a_worker_and_a_publisher_survive_a_kill_of_the_broker(own_node: server.Node) -> None:
     registry, seen = HandlerRegistry(), Seen()
     registry.add("#", lambda body: seen(body["n"]), queue=work)
-    restarted = threading.Event()
     with (
         Worker(own_node.url(), topology, registry, threads=2, heartbeat=5) as worker,
         Publisher(own_node.url(), topology, timeout=120) as publisher,
@@ -40,7 +38,6 @@ def test_a_worker_and_a_publisher_survive_a_kill_of_the_broker(own_node: server.
         seen.wait(50)
         own_node.kill()
         waiting = [publisher.submit({"n": n}, "a", exchange=jobs) for n in range(50, 100)]
-        assert not worker.health().ready or not restarted.is_set()
         own_node.start()
         for future in waiting:
             future.result(120)
