@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from taskroute.errors import HandlerSignatureError
 from taskroute.message import Delivery, Message
@@ -201,9 +202,13 @@ def _body_source(parameter: inspect.Parameter, name: str) -> Source:
     def validated(delivery: Delivery, _: Captures) -> object:
         check_content(delivery)
         try:
+            if b"NaN" in delivery.body or b"Infinity" in delivery.body:
+                from_json(delivery.body, allow_inf_nan=False)
             return validate_json(delivery.body)
         except ValidationError as error:
             raise InvalidArgumentError("invalid_body", describe_invalid(error, "body")) from None
+        except ValueError:
+            raise InvalidArgumentError("invalid_body", "body: NaN and Infinity are not JSON") from None
 
     return validated
 

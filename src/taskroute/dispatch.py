@@ -43,6 +43,8 @@ class Dispatcher:
 
     def dispatch(self, delivery: Delivery) -> Outcome:
         """Call the handler. Whatever it raises becomes an outcome, `SystemExit` and its like included."""
+        if delivery.malformed is not None:
+            return Failed(*delivery.malformed)
         if len(delivery.body) > self._max_body_size:
             return Failed("too_large", f"body: {len(delivery.body)} bytes, the limit is {self._max_body_size}")
         try:

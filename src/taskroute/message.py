@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 HEADER_PREFIX: Final = "x-taskroute-"
 ATTEMPT: Final = HEADER_PREFIX + "attempt"
@@ -16,10 +16,14 @@ QUEUE: Final = HEADER_PREFIX + "queue"
 REASON: Final = HEADER_PREFIX + "reason"
 ERROR: Final = HEADER_PREFIX + "error"
 FAILED_AT: Final = HEADER_PREFIX + "failed-at"
+HEADERS_DROPPED: Final = HEADER_PREFIX + "headers-dropped"
 ORIGINAL_PREFIX: Final = HEADER_PREFIX + "original-"
 
 MAX_ATTEMPT: Final = 1_000_000
 """A forged attempt header is clamped to this, so that arithmetic on it stays sane."""
+
+Flaw = tuple[Literal["invalid_header", "invalid_key", "too_large"], str]
+"""What is wrong with a message besides its body: the reason, and a text that quotes no value."""
 
 _NO_HEADERS: Final[Mapping[str, object]] = MappingProxyType({})
 
@@ -56,7 +60,8 @@ class Delivery:
     """One delivery as the broker made it: made on the session thread, handled and settled by its tag.
 
     Reserved headers are believed only where the broker itself proves them: a delivery through the default
-    exchange to the queue's own name, which is how wait queues give messages back.
+    exchange to the queue's own name, which is how wait queues give messages back. `malformed`: why it cannot be
+    handled, whatever its body.
     """
 
     __slots__ = (
@@ -65,6 +70,7 @@ class Delivery:
         "exchange",
         "generation",
         "is_retry",
+        "malformed",
         "properties",
         "queue",
         "redelivered",
@@ -83,6 +89,7 @@ class Delivery:
         redelivered: bool = False,
         tag: int = 0,
         generation: int = 0,
+        malformed: Flaw | None = None,
     ) -> None:
         self.queue = queue
         self.exchange = exchange
@@ -92,6 +99,7 @@ class Delivery:
         self.redelivered = redelivered
         self.tag = tag
         self.generation = generation
+        self.malformed = malformed
         self.attempt = 1
         self.is_retry = False
         if exchange == "" and routing_key == queue:

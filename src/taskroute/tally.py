@@ -7,22 +7,27 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
-Event = Literal["retry", "dead_letter", "dropped"]
+Event = Literal["retry", "dead_letter", "dropped", "overdue"]
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
     """Counts since the worker was made, each message once for each attempt.
 
-    `handled` by (queue, handler name); the others by queue. `dropped` counts failures in queues that keep none.
+    `handled` by (queue, handler name); the mappings that follow by queue. `dropped` counts failures in queues that
+    keep none, `overdue` handlers that outlived their timeout. `connections` is how many consuming connections there
+    have been, `missed_consumers` how often the broker had forgotten a consumer, which made one of them.
     """
 
     handled: Mapping[tuple[str, str], int]
     retried: Mapping[str, int]
     dead_lettered: Mapping[str, int]
     dropped: Mapping[str, int]
+    overdue: Mapping[str, int]
+    connections: int = 0
+    missed_consumers: int = 0
 
 
 class Tally:
@@ -31,15 +36,15 @@ class Tally:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._handled: Counter[tuple[str, str]] = Counter()
-        self._events: dict[Event, Counter[str]] = {"retry": Counter(), "dead_letter": Counter(), "dropped": Counter()}
+        self._events: dict[Event, Counter[str]] = {event: Counter() for event in get_args(Event)}
 
     def handled(self, queue: str, handler: str) -> None:
         """A handler returned."""
         with self._lock:
             self._handled[queue, handler] += 1
 
-    def failed(self, queue: str, event: Event) -> None:
-        """A message was put away instead."""
+    def happened(self, queue: str, event: Event) -> None:
+        """Something else became of a message."""
         with self._lock:
             self._events[event][queue] += 1
 
@@ -48,4 +53,10 @@ class Tally:
         with self._lock:
             events = {event: MappingProxyType(dict(counts)) for event, counts in self._events.items()}
             handled = MappingProxyType(dict(self._handled))
-        return Stats(handled, events["retry"], events["dead_letter"], events["dropped"])
+        return Stats(
+            handled,
+            retried=events["retry"],
+            dead_lettered=events["dead_letter"],
+            dropped=events["dropped"],
+            overdue=events["overdue"],
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from types import FrameType, TracebackType
@@ -22,6 +23,7 @@ from typing import Any, Final, Self
 from taskroute.broker.confirms import Confirms, Receipt, Submission
 from taskroute.broker.consumer import Consumer
 from taskroute.broker.declare import DeclareMode, checked_mode, declare
+from taskroute.broker.properties import passed_on
 from taskroute.broker.session import Session
 from taskroute.broker.url import parse_urls
 from taskroute.dispatch import DEFAULT_MAX_BODY_SIZE, Dispatcher
@@ -81,7 +83,7 @@ class Worker:
         queues: to consume; left out, those that a handler or fallback names.
         threads: for handlers; 0 runs them on the session's thread, for tiny handlers.
         prefetch: unacknowledged messages per queue; left out, 16 a thread and 256 at most.
-        heartbeat: seconds.
+        heartbeat: seconds, at least 1. A silent connection is given up after two of them.
         shutdown_timeout: seconds that `stop` gives running handlers.
         declare: ``create``, ``verify`` existence only, or ``skip``.
         name: of the threads and of the connections on the broker.
@@ -125,7 +127,6 @@ class Worker:
         self._queues = _queues_to_consume(self.routes, queues)
         self._shutdown_timeout = _checked("shutdown_timeout", shutdown_timeout, 0)
         self._declare = checked_mode(declare)
-        heartbeat = _checked("heartbeat", heartbeat, 0)
         self._name = name or "taskroute-worker"
         self._dispatcher = Dispatcher(self.routes.resolve, _checked("max_body_size", max_body_size, 0), self._watch)
         self._ready = Ready()
@@ -139,7 +140,7 @@ class Worker:
             prefetch=_checked_prefetch(prefetch, threads),
             prepare=self._prepare,
             deliver=self._deliver if threads else self._handle_here,
-            on_lost=self._ready.forget_waiting,
+            on_lost=self._on_lost,
         )
         self._session = Session(urls, self._consumer, name=self._name, heartbeat=heartbeat, on_end=self._ended.set)
         self._confirms = Confirms(
@@ -149,10 +150,9 @@ class Worker:
         )
         self._hand_over_session = Session(urls, self._confirms, name=f"{self._name}-hand-over", heartbeat=heartbeat)
         self._hand_over_started = False
-        self._threads = [
-            _HandlerThread(self._ready, self._handle, f"{self._name}-handler-{number}")
-            for number in range(_checked("threads", threads, 0))
-        ]
+        self._thread_count = _checked("threads", threads, 0)
+        self._thread_numbers = itertools.count()
+        self._threads = [self._new_thread() for _ in range(self._thread_count)]
 
     def __enter__(self) -> Self:
         self.start()
@@ -260,7 +260,8 @@ class Worker:
 
     def stats(self) -> Stats:
         """Counts of what became of the messages so far."""
-        return self._tally.stats()
+        generation = self._session.generation
+        return replace(self._tally.stats(), connections=generation, missed_consumers=self._consumer.missed)
 
     def health(self) -> Health:
         """Whether the worker is alive and consuming, and why not. Cheap; asks nothing of the broker."""
@@ -293,10 +294,25 @@ class Worker:
         while (delivery := self._ready.take_now()) is not None:
             self._handle(delivery)
 
+    def _on_lost(self) -> None:
+        self._ready.forget_waiting()
+        now = time.monotonic()
+        for thread in self._threads:
+            if (delivery := thread.current) is not None:
+                log.warning(
+                    "delivery_lost queue=%s key=%s message_id=%s elapsed=%.1f",
+                    delivery.queue,
+                    shorten(delivery.routing_key),
+                    shorten(str(delivery.message_id)),
+                    now - thread.since,
+                )
+
     def _report_overdue(self, delivery: Delivery, handler: Handler, timeout: float) -> None:
         for thread in self._threads:
             if thread.current is delivery:
                 thread.overdue = delivery
+                self._tally.happened(delivery.queue, "overdue")
+                self._replace(thread)
                 log.warning(
                     "handler_overdue queue=%s key=%s message_id=%s handler=%s timeout=%s",
                     delivery.queue,
@@ -305,6 +321,21 @@ class Worker:
                     handler.name,
                     timeout,
                 )
+
+    def _replace(self, hung: _HandlerThread) -> None:
+        """Start a thread in place of one that may never come back; at most as many as there are to begin with."""
+        with self._state:
+            if self._stopped or hung.is_replaced:
+                return
+            alive = [thread for thread in self._threads if thread.is_alive()]
+            if len(alive) < 2 * self._thread_count:
+                hung.is_replaced = True
+                thread = self._new_thread()
+                self._threads = [*alive, thread]
+                thread.start()
+
+    def _new_thread(self) -> _HandlerThread:
+        return _HandlerThread(self._ready, self._handle, f"{self._name}-handler-{next(self._thread_numbers)}")
 
     # On a handler's thread:
 
@@ -320,7 +351,7 @@ class Worker:
         action = settle(delivery, outcome, self._queues[delivery.queue], datetime.now(UTC))
         _log_failure(delivery, outcome, action)
         if isinstance(action, Ack):
-            self._tally.failed(delivery.queue, "dropped")
+            self._tally.happened(delivery.queue, "dropped")
             self._acknowledge(delivery)
         else:
             self._hand_over(delivery, action)
@@ -343,7 +374,7 @@ class Worker:
             exchange="",
             routing_key=action.queue,
             body=action.body,
-            properties=properties,
+            properties=passed_on(properties),
             message_id=str(properties["message_id"]),
             mandatory=True,
             deadline=time.monotonic() + HAND_OVER_TIMEOUT,
@@ -358,7 +389,7 @@ class Worker:
     def _handed_over(self, delivery: Delivery, action: HandOver, future: Future[Receipt]) -> None:
         error = future.exception()
         if error is None:
-            self._tally.failed(delivery.queue, action.kind)
+            self._tally.happened(delivery.queue, action.kind)
             self._acknowledge(delivery)
             return
         log.warning(
@@ -426,7 +457,9 @@ class _HandlerThread(threading.Thread):
         self._ready = ready
         self._handle = handle
         self.current: Delivery | None = None
+        self.since = 0.0
         self.overdue: Delivery | None = None  # the last one that took longer than its handler's timeout
+        self.is_replaced = False  # ends after what it is doing
 
     @property
     def is_overdue(self) -> bool:
@@ -435,9 +468,14 @@ class _HandlerThread(threading.Thread):
         return current is not None and current is self.overdue
 
     def run(self) -> None:
-        while (delivery := self._ready.take()) is not None:
+        while not self.is_replaced and (delivery := self._ready.take()) is not None:
+            self.since = time.monotonic()
             self.current = delivery
-            self._handle(delivery)
+            try:
+                self._handle(delivery)
+            except Exception:
+                # A defect of ours. The message stays unacknowledged and open, so that it is neither lost nor overlooked.
+                log.exception("settling_failed queue=%s", delivery.queue)
             self.current = None
 
     def describe(self) -> str:

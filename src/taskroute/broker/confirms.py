@@ -16,13 +16,22 @@ from typing import Any, Final
 
 import amqp
 
-from taskroute.errors import PublishError, PublishRejectedError, PublishTimeoutError, UnroutableError
+from taskroute.errors import (
+    MessageInvalidError,
+    PublishError,
+    PublishRejectedError,
+    PublishTimeoutError,
+    UnroutableError,
+)
 from taskroute.patterns import shorten
 
 log = logging.getLogger(__name__)
 
 PUBLISHES_PER_FLUSH: Final = 256
 """Messages written before what the broker has answered is read again."""
+
+_REFUSALS: Final = frozenset({311, 403, 404, 405, 406, 501, 502, 503, 505, 530, 540})
+"""Codes with which a broker closes a channel or connection over something that it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +118,7 @@ class Confirms:
         self._in_flight: dict[int, Submission] = {}
         self._returnable: dict[tuple[str, str, str], Submission] = {}
         self._twins: list[Submission] = []  # alike to one in flight: they wait their turn
+        self._suspects: set[Submission] = set()  # in flight when the broker took offence: sent again one by one
         self._next_deadline: float | None = None
 
     def submit(self, submission: Submission) -> None:
@@ -117,7 +127,7 @@ class Confirms:
 
     def has_work(self) -> bool:
         """Whether messages wait to be written, and the broker reads."""
-        return bool(self._inbox or self._waiting) and not self._is_blocked()
+        return bool(self._inbox or self._waiting) and not self._is_held_back()
 
     def opened(self, connection: Any, generation: int) -> None:  # noqa: ARG002 - part of a role
         """Declare and select confirms on a fresh connection."""
@@ -134,7 +144,7 @@ class Confirms:
         """Write what was submitted, some at a time."""
         self._empty_inbox()
         for _ in range(PUBLISHES_PER_FLUSH):
-            if not self._waiting or self._is_blocked():
+            if not self._waiting or self._is_held_back():
                 return
             self._write(self._waiting.popleft())
 
@@ -145,10 +155,15 @@ class Confirms:
             self._twins = [twin for twin in self._twins if twin.identity in self._returnable]
             self._waiting.extendleft(reversed(free))
 
-    def lost(self) -> None:
+    def probe(self) -> None:
+        """Nothing: a confirm that does not come is noticed by its message's deadline."""
+
+    def lost(self, error: BaseException | None) -> None:
         """Line up again, in their order, the messages that were written and not confirmed."""
         self._channel = None
         unconfirmed = [submission for submission in self._in_flight.values() if not submission.future.done()]
+        if getattr(error, "code", None) in _REFUSALS:
+            unconfirmed = self._without_offender(unconfirmed, error)
         for submission in unconfirmed:
             submission.returned = None
         self._waiting.extendleft(reversed([*unconfirmed, *self._twins]))
@@ -167,9 +182,33 @@ class Confirms:
         for submission in self._open():
             if submission.deadline <= now:
                 submission.future.set_exception(self._overdue(submission))
+                self._suspects.discard(submission)
         self._waiting = deque(waiting for waiting in self._waiting if not waiting.future.done())
         self._twins = [twin for twin in self._twins if not twin.future.done()]
         self._next_deadline = min((submission.deadline for submission in self._open()), default=None)
+
+    def _without_offender(self, unconfirmed: list[Submission], error: Any) -> list[Submission]:
+        """Find the message over which the broker closed the channel, so that it does not take the others along.
+
+        The broker does not say which one it was. Those in flight become suspects and are sent again one by one;
+        the one that is alone in flight when it happens again is it.
+        """
+        self._suspects = {submission for submission in self._suspects if not submission.future.done()}
+        if len(unconfirmed) == 1 and unconfirmed[0] in self._suspects:
+            (offender,) = unconfirmed
+            self._suspects.discard(offender)
+            text = shorten(str(getattr(error, "reply_text", error)), 200)
+            offender.future.set_exception(PublishRejectedError(f"{offender}: the broker refused it: {text}"))
+            return []
+        self._suspects.update(unconfirmed)
+        return unconfirmed
+
+    def _is_held_back(self) -> bool:
+        """Whether nothing may be written now: the broker does not read, or a suspect has to be alone in flight."""
+        if self._is_blocked():
+            return True
+        # While there are suspects, every message is sent alone: they are at the head of the line.
+        return bool(self._suspects) and any(not submission.future.done() for submission in self._in_flight.values())
 
     def _empty_inbox(self) -> None:
         while self._inbox:
@@ -204,9 +243,21 @@ class Confirms:
         if submission.mandatory:
             self._returnable[submission.identity] = submission
         submission.was_written = True
-        self._channel.basic_publish(
-            message, submission.exchange, submission.routing_key, mandatory=submission.mandatory
-        )
+        try:
+            self._channel.basic_publish(
+                message, submission.exchange, submission.routing_key, mandatory=submission.mandatory
+            )
+        except (OSError, amqp.AMQPError):
+            raise
+        except Exception as error:  # noqa: BLE001 - it could not be encoded, so that nothing was written
+            self._unwrite(submission, error)
+
+    def _unwrite(self, submission: Submission, error: Exception) -> None:
+        del self._in_flight[self._last_tag]
+        self._last_tag -= 1
+        self._returnable.pop(submission.identity, None)
+        problem = f"{submission}: AMQP cannot carry its properties: {type(error).__name__}"
+        submission.future.set_exception(MessageInvalidError(problem))
 
     def _on_return(self, error: Any, exchange: str, routing_key: str, message: Any) -> None:
         identity = (exchange, routing_key, message.properties.get("message_id"))
@@ -237,4 +288,5 @@ class Confirms:
         settled = [self._in_flight.pop(tag) for tag in tags if tag in self._in_flight]
         for submission in settled:
             self._returnable.pop(submission.identity, None)
+            self._suspects.discard(submission)
         return [submission for submission in settled if not submission.future.done()]

@@ -10,6 +10,7 @@ from typing import Any
 
 from taskroute.broker.declare import count_messages
 from taskroute.message import Delivery
+from taskroute.patterns import shorten
 from taskroute.topology import QueueSpec
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Consumer:
         self._behind_gap: set[int] = set()  # tags after that, acknowledged one by one
         self._to_widen: list[QueueSpec] = []
         self._cancelled = False
+        self._missed = 0
 
     def settle(self, delivery: Delivery) -> None:
         """Have a delivery acknowledged; wake the session afterwards."""
@@ -70,6 +72,11 @@ class Consumer:
     def consuming(self) -> frozenset[str]:
         """The queues that are being consumed now."""
         return frozenset(self._tags)
+
+    @property
+    def missed(self) -> int:
+        """How often the broker had no consumer where this one believed to consume."""
+        return self._missed
 
     def opened(self, connection: Any, generation: int) -> None:
         """Declare and consume on a fresh connection."""
@@ -97,10 +104,10 @@ class Consumer:
         settled: set[int] = set()
         while self._settled:
             delivery = self._settled.popleft()
-            if delivery.generation == self._generation:
+            if delivery.generation != self._generation:
+                log.info("stale_ack queue=%s message_id=%s", delivery.queue, shorten(str(delivery.message_id)))
+            elif delivery.tag > self._acknowledged and delivery.tag not in self._behind_gap:
                 settled.add(delivery.tag)
-            else:
-                log.debug("stale_settlement queue=%s generation=%d", delivery.queue, delivery.generation)
         if settled:
             self._acknowledge(settled)
 
@@ -112,7 +119,14 @@ class Consumer:
             batch, self._batch = self._batch, []
             self._deliver(batch)
 
-    def lost(self) -> None:
+    def probe(self) -> None:
+        """Ask the broker whether it has a consumer on each queue; it may have lost one without a word."""
+        for queue in tuple(self._tags):
+            if not self._channel.queue_declare(queue, passive=True).consumer_count:
+                self._missed += 1
+                raise ConnectionError(f"the broker has no consumer on queue {queue!r} any more")
+
+    def lost(self, error: BaseException | None) -> None:  # noqa: ARG002 - part of a role
         """Forget the channel: its tags mean nothing on another one."""
         self._channel = None
         self._tags.clear()
@@ -182,6 +196,7 @@ class Consumer:
                     redelivered=redelivered,
                     tag=info["delivery_tag"],
                     generation=generation,
+                    malformed=message.malformed,
                 )
             )
             if not redelivered and queue in self._cautious:

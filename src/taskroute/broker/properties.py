@@ -10,8 +10,15 @@ from typing import Final
 from amqp.exceptions import FrameSyntaxError
 from amqp.serialization import dumps
 
-from taskroute.errors import MessageInvalidError
+from taskroute.errors import MessageInvalidError, MessageTooLargeError
+from taskroute.message import HEADER_PREFIX, HEADERS_DROPPED, ORIGINAL_PREFIX
 from taskroute.patterns import key_problem
+
+MAX_HEADERS_SIZE: Final = 64 * 1024
+"""Bytes of a message's headers, encoded. They travel in one frame, which RabbitMQ limits to 128 KiB by default."""
+
+_MAX_PASSED_ON_SIZE: Final = 120 * 1024
+"""Bytes; room for the other properties is left in the frame."""
 
 _TRANSIENT: Final = 1
 _PERSISTENT: Final = 2
@@ -34,6 +41,7 @@ def encode_properties(
 
     Raises:
         MessageInvalidError: a value that AMQP cannot carry; names the property.
+        MessageTooLargeError: `headers` take more than `MAX_HEADERS_SIZE` bytes.
     """
     texts = {
         "message_id": message_id,
@@ -67,6 +75,28 @@ def _milliseconds(expiration: float | timedelta | None) -> str | None:
     return str(round(seconds * 1000))
 
 
+def passed_on(properties: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the properties of a message that is passed on, so that they can be sent.
+
+    Headers of another sender may be too many for a frame or, read back, not be encodable. The message counts for
+    more than they do: only those of this library are kept then, and a header says so.
+    """
+    headers = properties.get("application_headers")
+    assert isinstance(headers, Mapping)  # noqa: S101 - whoever passes a message on adds some
+    if _fits(headers):
+        return properties
+    own = {name: value for name, value in headers.items() if name.startswith(HEADER_PREFIX)}
+    kept = own if _fits(own) else {name: own[name] for name in own if not name.startswith(ORIGINAL_PREFIX)}
+    return {**properties, "application_headers": {**kept, HEADERS_DROPPED: len(headers) - len(kept)}}
+
+
+def _fits(headers: Mapping[str, object]) -> bool:
+    try:
+        return _encoded_size(headers) <= _MAX_PASSED_ON_SIZE
+    except MessageInvalidError:
+        return False
+
+
 def _checked_headers(headers: Mapping[str, object] | None) -> dict[str, object] | None:
     if not headers:
         return None
@@ -74,10 +104,20 @@ def _checked_headers(headers: Mapping[str, object] | None) -> dict[str, object] 
     for name in table:
         if problem := key_problem(name, "name of a header"):
             raise MessageInvalidError(problem)
+    for name in ("CC", "BCC"):  # the broker closes the channel over anything else
+        keys = table.get(name, [])
+        if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
+            raise MessageInvalidError(f"header {name!r} is a list of routing keys, not {type(keys).__name__}")
+    size = _encoded_size(table)
+    if size > MAX_HEADERS_SIZE:
+        raise MessageTooLargeError(f"the headers take {size} bytes, the limit is {MAX_HEADERS_SIZE}")
+    return table
+
+
+def _encoded_size(table: Mapping[str, object]) -> int:
     try:
-        dumps("F", [table])
+        return len(dumps("F", [table]))
     except (FrameSyntaxError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise MessageInvalidError(f"headers: AMQP cannot carry them: {error}") from None
     except Exception as error:
         raise MessageInvalidError(f"headers: AMQP cannot carry them: {type(error).__name__}") from error
-    return table

@@ -23,7 +23,7 @@ import amqp
 from taskroute.broker.connection import connect
 from taskroute.broker.url import BrokerUrl
 from taskroute.broker.wakeup import Wakeup
-from taskroute.errors import BrokerUnavailableError, ClosedError, TaskrouteError
+from taskroute.errors import BrokerUnavailableError, ClosedError, ConfigurationError, TaskrouteError
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,9 @@ FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 30.0
 """Seconds before the first and before a late attempt to reconnect; jittered."""
 
-_HEARTBEAT_CHECKS: Final = 4
+MAX_HEARTBEAT: Final = 65_535
+
+_HEARTBEAT_CHECKS: Final = 8
 """Checks in a heartbeat interval: missed heartbeats are noticed within two intervals and a bit."""
 
 
@@ -53,11 +55,14 @@ class Role(Protocol):
     def received(self) -> None:
         """Hand over what the last drain has read."""
 
-    def lost(self) -> None:
-        """The connection is gone: forget all that belonged to it."""
+    def probe(self) -> None:
+        """Look, once in a heartbeat interval, whether the connection is still of use. An error discards it."""
+
+    def lost(self, error: BaseException | None) -> None:
+        """The connection is gone, and why, None if it was closed: forget all that belonged to it."""
 
     def next_deadline(self) -> float | None:
-        """When `expire` has to be called, by `time.monotonic`."""
+        """When `expire` has to be called, by the session's clock."""
 
     def expire(self, now: float) -> None:
         """Give up what is due. Called connected or not."""
@@ -72,8 +77,12 @@ class Session:
         urls: nodes, tried in turn.
         role: what the connection is for.
         name: of the thread and, for people, of the connection on the broker.
-        heartbeat: seconds.
+        heartbeat: seconds, at least 1.
         on_end: called by the session's thread as its last act.
+        monotonic: the clock, in seconds. One that a test moves needs a `wake` after each move.
+
+    Raises:
+        ConfigurationError: `heartbeat`; without one, a peer that falls silent would not be noticed.
     """
 
     def __init__(
@@ -84,12 +93,16 @@ class Session:
         name: str,
         heartbeat: float,
         on_end: Callable[[], object] = lambda: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        if isinstance(heartbeat, bool) or not isinstance(heartbeat, int | float) or not 1 <= heartbeat <= MAX_HEARTBEAT:
+            raise ConfigurationError(f"heartbeat={heartbeat!r} has to be between 1 and {MAX_HEARTBEAT} seconds")
         self._urls = tuple(urls)
         self._role = role
         self._name = name
         self._heartbeat = heartbeat
         self._on_end = on_end
+        self._monotonic = monotonic
         self._nodes: Iterator[BrokerUrl] = itertools.cycle(self._urls)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._wakeup: Wakeup  # made with the thread that waits for it, so that a session never started holds nothing
@@ -102,8 +115,11 @@ class Session:
         self._finished = False
         self._blocked = False
         self._connection: Any = None
+        self._opening: Any = None  # connected, and not set up yet
         self._generation = 0
         self._error: BaseException | None = None
+        self._attempts = 0  # since it was last open
+        self._closed_since = monotonic()
 
     @property
     def generation(self) -> int:
@@ -142,7 +158,7 @@ class Session:
 
     def call_later(self, delay: float, call: Callable[[], None]) -> None:
         """Have `call` run on the session's thread after `delay` seconds."""
-        due = time.monotonic() + delay
+        due = self._monotonic() + delay
         self.post(lambda: heapq.heappush(self._timers, (due, next(self._timer_numbers), call)))
 
     def wake(self) -> None:
@@ -166,9 +182,14 @@ class Session:
         raise self.unavailable()
 
     def unavailable(self) -> BrokerUnavailableError:
-        """Return an error that says which nodes were tried and what the last one said."""
+        """Return an error that says which nodes were tried, how often, for how long, and what the last one said."""
         nodes = ", ".join(str(url) for url in self._urls)
-        return BrokerUnavailableError(f"no connection to {nodes}: {describe_error(self._error)}")
+        if self.is_open:
+            why = "the broker has blocked publishing" if self._blocked else "the broker does not keep up"
+            return BrokerUnavailableError(f"{nodes}: {why}; the message was never written")
+        elapsed = self._monotonic() - self._closed_since
+        tried = f"{self._attempts} attempts in {elapsed:.1f} s"
+        return BrokerUnavailableError(f"no connection to {nodes}: {tried}: {describe_error(self._error)}")
 
     def stop(self) -> None:
         """Have the thread flush, close the connection and end. Does not wait for it; see `join`."""
@@ -184,8 +205,7 @@ class Session:
 
     def sever(self) -> None:
         """Shut the socket down under a thread that does not end: its next read or write fails."""
-        connection = self._connection
-        sock = getattr(connection, "sock", None)
+        sock = getattr(self._connection or self._opening, "sock", None)
         if isinstance(sock, socket.socket):
             try:
                 sock.shutdown(socket.SHUT_RDWR)
@@ -214,6 +234,7 @@ class Session:
     def _open(self) -> None:
         url = next(self._nodes)
         self._blocked = False
+        self._attempts += 1
         log.debug("connecting session=%s url=%s", self._name, url)
         connection = connect(
             url,
@@ -222,14 +243,18 @@ class Session:
             on_blocked=self._on_blocked,
             on_unblocked=self._on_unblocked,
         )
+        self._opening = connection
         try:
             self._role.opened(connection, self._generation + 1)
         except BaseException:
-            connection.collect()
+            collect(connection)
             raise
+        finally:
+            self._opening = None
         with self._changed:
             self._connection = connection
             self._generation += 1
+            self._attempts = 0
             self._changed.notify_all()
         log.info("connected session=%s url=%s generation=%d", self._name, url, self._generation)
 
@@ -238,26 +263,32 @@ class Session:
         with selectors.DefaultSelector() as selector:
             selector.register(connection.sock, selectors.EVENT_READ)
             selector.register(self._wakeup.fileno(), selectors.EVENT_READ)
-            interval = (connection.heartbeat or 0) / _HEARTBEAT_CHECKS
-            heartbeat_at = time.monotonic() + interval if interval else None
-            more = True
+            interval = (connection.heartbeat or self._heartbeat) / _HEARTBEAT_CHECKS
+            check_at = self._monotonic() + interval
+            checks = 0
+            more, drained = True, -1
             while True:
                 self._work()
                 if self._stopping:
                     return
-                if not more:
-                    self._wait(selector, heartbeat_at)
+                # What waited for an answer may have read more than the answer: that is in no socket any more.
+                if not more and connection.bytes_recv == drained:
+                    self._wait(selector, check_at)
                 more = self._drain(connection)
+                drained = connection.bytes_recv
                 self._role.received()
-                if heartbeat_at is not None and time.monotonic() >= heartbeat_at:
+                if self._monotonic() >= check_at:
                     connection.heartbeat_tick()
-                    heartbeat_at = time.monotonic() + interval
+                    checks += 1
+                    if checks % _HEARTBEAT_CHECKS == 0:
+                        self._role.probe()
+                    check_at = self._monotonic() + interval
 
     def _work(self) -> None:
         """Run what was posted and what is due, then let the role write."""
         while self._posted:
             self._posted.popleft()()
-        now = time.monotonic()
+        now = self._monotonic()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
         deadline = self._role.next_deadline()
@@ -273,7 +304,7 @@ class Session:
         if self._posted or self._stopping or (self._connection is not None and self._role.has_work()):
             timeout: float | None = 0.0
         else:
-            timeout = max(0.0, min(moments) - time.monotonic()) if moments else None
+            timeout = max(0.0, min(moments) - self._monotonic()) if moments else None
         selector.select(timeout)
         self._waiting = False
         self._wakeup.clear()
@@ -293,10 +324,10 @@ class Session:
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next attempt, still doing what is posted and due."""
-        until = time.monotonic() + seconds
+        until = self._monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self._wakeup.fileno(), selectors.EVENT_READ)
-            while not self._stopping and time.monotonic() < until:
+            while not self._stopping and self._monotonic() < until:
                 self._work()
                 self._wait(selector, until)
 
@@ -304,22 +335,26 @@ class Session:
         """Discard the connection; whether to go on."""
         was_open = self._connection is not None
         self._error = error
-        self._discard()
-        if self._generation == 0 and not isinstance(error, OSError | amqp.AMQPError):
+        self._discard(error)
+        expected = isinstance(error, OSError | amqp.AMQPError | TaskrouteError)
+        if self._generation == 0 and (not expected or isinstance(error, TaskrouteError)):
             return False  # reconnecting does not mend it, and nobody relies on us yet
         if not self._stopping:
             event = "connection_lost" if was_open else "connect_failed"
-            log.warning("%s session=%s error=%s", event, self._name, describe_error(error))
+            # A defect shows where it is; what the network and the broker do is told in a line.
+            trace = None if expected else error
+            log.warning("%s session=%s error=%s", event, self._name, describe_error(error), exc_info=trace)
         return True
 
-    def _discard(self) -> None:
+    def _discard(self, error: BaseException | None = None) -> None:
         connection = self._connection
         with self._changed:
             self._connection = None
             self._changed.notify_all()
         if connection is not None:
+            self._closed_since = self._monotonic()
             collect(connection)
-            self._role.lost()
+            self._role.lost(error)
 
     def _finish(self) -> None:
         """Close in good order: the broker has taken every acknowledgement once it has agreed to the close."""

@@ -16,6 +16,7 @@ from kombu.transport.base import to_rabbitmq_queue_arguments
 from taskroute.broker.embedded import engine
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, Refusal
 from taskroute.broker.embedded.wire import carried_properties, carried_table, short_text
+from taskroute.broker.frames import Content
 
 if TYPE_CHECKING:
     from taskroute.broker.embedded.transport import EmbeddedConnection
@@ -372,7 +373,7 @@ class Channel(base.StdChannel):
             headers = properties.setdefault("application_headers", {})
             assert isinstance(headers, dict)  # noqa: S101 - carried_properties made it
             headers["x-delivery-count"] = event.delivery_count
-        message = amqp.Message(stored.body, channel=self, **properties)
+        message = Content(body=stored.body, channel=self, **properties)
         message.delivery_info = {
             "consumer_tag": event.consumer_tag,
             "delivery_tag": event.delivery_tag,

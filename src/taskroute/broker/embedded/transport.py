@@ -74,6 +74,8 @@ class EmbeddedConnection:
     """A connection to an embedded broker, with the surface of py-amqp's. One thread uses it."""
 
     heartbeat = 0
+    bytes_recv = 0
+    """Nothing is read ahead: whatever there is makes the descriptor readable."""
 
     def __init__(self, embedded_broker: engine.Broker) -> None:
         self.broker = embedded_broker

@@ -1,0 +1,170 @@
+"""Frames: reading AMQP frames ahead, resuming them, and bearing with what a sender may have put into a message.
+
+py-amqp reads a frame with three exact reads, and spins in the second one when the rest has not come yet: a stalled
+peer would hold the thread for ever, heartbeats included. And it lets a header that it cannot parse end the connection,
+after which the broker delivers the same message again. Both are replaced at the seams that it has for it: a transport
+class and a frame handler. Checked with py-amqp 5.4.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from struct import Struct
+from typing import Any, Final
+
+import amqp.transport
+from amqp import spec
+from amqp.basic_message import Message
+from amqp.exceptions import UnexpectedFrame
+
+from taskroute.message import Flaw
+
+MAX_HEADER_SIZE: Final = 68 * 1024
+"""Bytes of a message's properties and headers, encoded, that a handler is given at most: what a `Publisher` sends at
+most, and what a retry adds."""
+
+_READ_SIZE: Final = 64 * 1024
+_FRAME: Final = Struct(">BHI")  # type, channel, size of the payload
+_METHOD_ID: Final = Struct(">HH")
+_HEADER: Final = Struct(">HxxQ")  # class, size of the body
+_TAG: Final = Struct(">Q")
+_FRAME_END: Final = 0xCE
+_METHOD, _CONTENT_HEADER, _CONTENT_BODY, _HEARTBEAT = 1, 2, 3, 8
+_WITH_CONTENT: Final = frozenset({spec.Basic.Return, spec.Basic.Deliver, spec.Basic.GetOk})
+
+
+class _ReadAhead:
+    """Reads what there is and cuts it into frames. A frame that is not complete yet stays until the rest comes."""
+
+    sock: Any
+    bytes_read = 0
+    _ahead = b""
+    _at = 0
+
+    def read_frame(self) -> tuple[int, int, bytes]:
+        """Return type, channel and payload of the next frame.
+
+        Raises:
+            TimeoutError: it is not there, or not complete.
+            OSError: the connection is broken.
+        """
+        while True:
+            start = self._at + _FRAME.size
+            if len(self._ahead) >= start:
+                kind, channel, size = _FRAME.unpack_from(self._ahead, self._at)
+                end = start + size
+                if len(self._ahead) > end:
+                    if self._ahead[end] != _FRAME_END:
+                        raise UnexpectedFrame(f"a frame of type {kind} does not end where it says")
+                    self._at = end + 1
+                    return kind, channel, self._ahead[start:end]
+            self._fill()
+
+    def _fill(self) -> None:
+        try:
+            chunk = self.sock.recv(_READ_SIZE)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise TimeoutError from None
+        if not chunk:
+            raise ConnectionResetError("the broker closed the connection without a word")
+        self._ahead = self._ahead[self._at :] + chunk
+        self._at = 0
+        self.bytes_read += len(chunk)
+
+
+class PlainTransport(_ReadAhead, amqp.transport.TCPTransport):  # type: ignore[misc]
+    """TCP."""
+
+
+class TlsTransport(_ReadAhead, amqp.transport.SSLTransport):  # type: ignore[misc]
+    """TLS over TCP, with the given `ssl.SSLContext`, which py-amqp's own options cannot express."""
+
+    def _wrap_socket(self, sock: Any, context: ssl.SSLContext, **options: Any) -> ssl.SSLSocket:
+        return context.wrap_socket(sock, **options)
+
+
+class Content(Message):  # type: ignore[misc]
+    """A message as it comes in. `malformed` says what is wrong with it besides its body: a reason and a text."""
+
+    __slots__ = ("has_header", "malformed")
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.has_header = False
+        self.malformed: Flaw | None = None
+
+    def inbound_header(self, buf: bytes, offset: int = 0) -> int:
+        """Read the properties. What cannot be read is left out and noted, so that the message can be put away."""
+        self.has_header = True
+        class_id, self.body_size = _HEADER.unpack_from(buf, offset)
+        self.ready = not self.body_size
+        if len(buf) > MAX_HEADER_SIZE:
+            self.malformed = ("too_large", f"headers: {len(buf)} bytes, the limit is {MAX_HEADER_SIZE}")
+        try:
+            self._load_properties(class_id, buf, offset + _HEADER.size)
+        except Exception as error:  # noqa: BLE001 - whatever a sender wrote, from bad UTF-8 to a year 10,000
+            self.properties = {}
+            self.malformed = ("invalid_header", f"headers: {type(error).__name__}")
+            return offset + _HEADER.size
+        headers = self.properties.get("application_headers")
+        if headers and bytes in map(type, headers):  # what py-amqp makes of a name that is not UTF-8
+            self.properties["application_headers"] = {_as_text(name): value for name, value in headers.items()}
+            self.malformed = ("invalid_header", "headers: a name is not UTF-8")
+        return offset + _HEADER.size
+
+
+def frame_handler(connection: Any, callback: Callable[[int, Any, bytes, Content | None], None]) -> Callable[..., bool]:
+    """Return a function that takes frames and calls `callback` with each method, when its content is complete."""
+    contents: dict[int, Content] = {}
+
+    def on_frame(frame: tuple[int, int, bytes]) -> bool:
+        kind, channel, payload = frame
+        if kind == _HEARTBEAT:
+            return False
+        content = contents.get(channel)
+        expected = _METHOD if content is None else _CONTENT_BODY if content.has_header else _CONTENT_HEADER
+        if kind != expected:
+            raise UnexpectedFrame(f"a frame of type {kind} where type {expected} was due")
+        if content is None:
+            method = _METHOD_ID.unpack_from(payload)
+            if method in _WITH_CONTENT:
+                contents[channel] = Content(frame_method=method, frame_args=payload)
+                return False
+            callback(channel, method, payload, None)
+            return True
+        if kind == _CONTENT_HEADER:
+            content.inbound_header(payload)
+        else:
+            content.inbound_body(payload)
+        if not content.ready:
+            return False
+        del contents[channel]
+        callback(channel, content.frame_method, content.frame_args, content)
+        return True
+
+    return on_frame
+
+
+def read_deliver(payload: bytes, content: Content) -> tuple[str, int, bool, str, str]:
+    """Return the fields of basic.deliver. Names that are not UTF-8 are shown escaped, and the content is marked."""
+    consumer_tag, at = _short_string(payload, _METHOD_ID.size, content)
+    (delivery_tag,) = _TAG.unpack_from(payload, at)
+    at += _TAG.size
+    exchange, key_at = _short_string(payload, at + 1, content)
+    routing_key, _ = _short_string(payload, key_at, content)
+    return consumer_tag, delivery_tag, payload[at] & 1 == 1, exchange, routing_key
+
+
+def _as_text(name: str | bytes) -> str:
+    return name if isinstance(name, str) else name.decode(errors="backslashreplace")
+
+
+def _short_string(payload: bytes, at: int, content: Content) -> tuple[str, int]:
+    end = at + 1 + payload[at]
+    raw = payload[at + 1 : end]
+    try:
+        return raw.decode(), end
+    except UnicodeDecodeError:
+        content.malformed = ("invalid_key", "routing_key: not UTF-8")
+        return raw.decode(errors="backslashreplace"), end
