@@ -16,7 +16,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 BOOT_DEADLINE = 90.0
-SCRIPTS = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))
+ROOT = Path(os.environ.get("RABBITMQ_ROOT", "/"))
+"""A folder with another system in it, entered by chroot: for trying another version than the system's."""
+SCRIPTS = sorted((ROOT / "usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))
 PLUGINS = ("rabbitmq_event_exchange",)
 
 
@@ -24,14 +26,18 @@ def missing() -> str | None:
     """Why there can be no node here, None when there can."""
     if not SCRIPTS:
         return "rabbitmq-server is not installed"
-    return None if shutil.which("erl") else "Erlang is not installed"
+    return None if (ROOT / "usr/bin/erl").exists() else "Erlang is not installed"
 
 
 class Node:
-    """One broker process and its port mapper."""
+    """One broker process and its port mapper.
 
-    def __init__(self) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="taskroute-rabbitmq-"))
+    Args:
+        config: lines for its configuration file.
+    """
+
+    def __init__(self, config: str = "") -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="taskroute-rabbitmq-", dir=None if str(ROOT) == "/" else ROOT / "tmp"))
         self.port, self._dist_port, self._epmd_port = _free_ports(3)
         self._name = f"taskroute-{uuid.uuid4().hex[:8]}@localhost"
         self._sbin = SCRIPTS[-1]
@@ -40,7 +46,7 @@ class Node:
         (self.home / "enabled_plugins").write_text(f"[{','.join(PLUGINS)}].\n")
         (self.home / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\nloopback_users = none\nlog.file.level = warning\n"
-            "log.console = true\nlog.console.level = info\n"
+            f"log.console = true\nlog.console.level = info\n{config}"
         )
 
     def start(self) -> None:
@@ -48,11 +54,11 @@ class Node:
         environment = self._environment()
         if self._epmd is None:
             epmd = _erlang_program("epmd", environment)
-            self._epmd = subprocess.Popen([epmd, "-port", str(self._epmd_port), "-address", "127.0.0.1"])
+            command = [epmd, "-port", str(self._epmd_port), "-address", "127.0.0.1"]
+            self._epmd = subprocess.Popen(_inside(*command), env=environment)
         self._process = subprocess.Popen(
-            [str(self._sbin / "rabbitmq-server")],
+            _inside(str(_seen_inside(self._sbin / "rabbitmq-server"))),
             env=environment,
-            cwd=self.home,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -70,11 +76,37 @@ class Node:
         process, self._process = self._process, None
         if process is None:
             return
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(self._pid(), signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        with contextlib.suppress(OSError, ValueError):
-            os.kill(int((self.home / "pid").read_text()), signal.SIGKILL)
         process.wait(30)
+
+    def pause(self) -> None:
+        """Stop the process where it is. Its kernel goes on acknowledging what is sent to it."""
+        os.kill(self._pid(), signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        os.kill(self._pid(), signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Paused for as long as the block takes."""
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
+
+    @contextlib.contextmanager
+    def memory_alarm(self) -> Iterator[None]:
+        """Out of memory, as far as it knows, for as long as the block takes."""
+        self.ctl("set_vm_memory_high_watermark", "0")
+        try:
+            yield
+        finally:
+            self.ctl("set_vm_memory_high_watermark", "0.4")
 
     def stop(self) -> None:
         """End it and remove what it wrote."""
@@ -92,7 +124,7 @@ class Node:
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl against it; return what it prints."""
         done = subprocess.run(
-            [str(self._sbin / "rabbitmqctl"), "--quiet", *arguments],
+            _inside(str(_seen_inside(self._sbin / "rabbitmqctl")), "--quiet", *arguments),
             env=self._environment(),
             capture_output=True,
             text=True,
@@ -103,16 +135,16 @@ class Node:
             raise RuntimeError(f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def url(self, vhost: str = "/") -> str:
-        """How to reach a virtual host of it."""
-        return f"amqp://guest:guest@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
+    def url(self, vhost: str = "/", *, user: str = "guest:guest", port: int | None = None) -> str:
+        """How to reach a virtual host of it, by another port if there is a proxy."""
+        return f"amqp://{user}@127.0.0.1:{port or self.port}/{quote(vhost, safe='')}"
 
     @contextlib.contextmanager
     def vhost(self) -> Iterator[str]:
         """A virtual host for one test; gives its URL."""
         name = f"test-{uuid.uuid4().hex[:12]}"
         # One call for two steps: each rabbitmqctl starts a virtual machine of its own, which takes a second.
-        self._evaluate(
+        self.eval(
             f'rabbit_vhost:add(<<"{name}">>, <<"test">>), '
             f'rabbit_auth_backend_internal:set_permissions(<<"guest">>, <<"{name}">>, '
             f'<<".*">>, <<".*">>, <<".*">>, <<"test">>).'
@@ -121,27 +153,32 @@ class Node:
             yield self.url(name)
         finally:
             if self._process is not None:
-                self._evaluate(f'rabbit_vhost:delete(<<"{name}">>, <<"test">>).')
+                self.eval(f'rabbit_vhost:delete(<<"{name}">>, <<"test">>).')
 
     def close_all_connections(self) -> None:
         """Have the broker close every connection, as an operator would."""
         self.ctl("close_all_connections", "a test")
 
-    def _evaluate(self, expression: str) -> None:
-        self.ctl("eval", expression)
+    def eval(self, expression: str) -> str:
+        """Evaluate Erlang in it."""
+        return self.ctl("eval", expression)
+
+    def _pid(self) -> int:
+        return int((self.home / "pid").read_text())
 
     def _environment(self) -> dict[str, str]:
+        home = _seen_inside(self.home)
         own = {
-            "HOME": self.home,
+            "HOME": home,
             "RABBITMQ_NODENAME": self._name,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": self.port,
             "RABBITMQ_DIST_PORT": self._dist_port,
-            "RABBITMQ_MNESIA_BASE": self.home / "data",
-            "RABBITMQ_LOG_BASE": self.home / "log",
-            "RABBITMQ_CONFIG_FILE": self.home / "rabbitmq.conf",
-            "RABBITMQ_ENABLED_PLUGINS_FILE": self.home / "enabled_plugins",
-            "RABBITMQ_PID_FILE": self.home / "pid",
+            "RABBITMQ_MNESIA_BASE": home / "data",
+            "RABBITMQ_LOG_BASE": home / "log",
+            "RABBITMQ_CONFIG_FILE": home / "rabbitmq.conf",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": home / "enabled_plugins",
+            "RABBITMQ_PID_FILE": home / "pid",
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "ERL_EPMD_PORT": self._epmd_port,
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -174,14 +211,22 @@ class _Log:
 
 def _erlang_program(name: str, environment: dict[str, str]) -> str:
     root = subprocess.run(
-        ["erl", "-noshell", "-eval", 'io:format("~s", [code:root_dir()]), halt().'],
+        _inside("erl", "-noshell", "-eval", 'io:format("~s", [code:root_dir()]), halt().'),
         env=environment,
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     ).stdout
-    return str(max(Path(root).glob(f"erts-*/bin/{name}")))
+    return str(_seen_inside(max((ROOT / root[1:]).glob(f"erts-*/bin/{name}"))))
+
+
+def _inside(*command: str) -> list[str]:
+    return list(command) if str(ROOT) == "/" else ["chroot", str(ROOT), *command]
+
+
+def _seen_inside(path: Path) -> Path:
+    return Path("/") / path.relative_to(ROOT)
 
 
 def _free_ports(count: int) -> list[int]:

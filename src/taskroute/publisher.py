@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import ssl
 import threading
@@ -9,8 +10,9 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Required, Self, TypedDict, Unpack
@@ -25,6 +27,7 @@ from taskroute.broker.session import Session, closed
 from taskroute.broker.url import parse_urls
 from taskroute.errors import (
     BrokerUnavailableError,
+    ClosedError,
     ConfigurationError,
     MessageInvalidError,
     MessageTooLargeError,
@@ -39,6 +42,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_MAX_BODY_SIZE: Final = 16 * 1024 * 1024
 """Bytes; what RabbitMQ 4 takes by default. Earlier versions take 128 MiB."""
+
+_IDS_SHOWN: Final = 10
 
 _GRACE: Final = 1.0
 """Seconds that a waiting caller gives the session's thread to report a deadline."""
@@ -72,31 +77,32 @@ class PublishOptions(TypedDict, total=False):
 
 
 class _Window:
-    """Counts messages that are not settled yet. Any thread."""
+    """The messages that are not settled yet. Any thread."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._count = 0
+        self._open: dict[Future[Receipt], str] = {}
         self._changed = threading.Condition()
 
-    def enter(self, timeout: float) -> bool:
+    def enter(self, submission: Submission, timeout: float) -> bool:
         """Wait for room; whether there was."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._count < self._size, timeout):
+            if not self._changed.wait_for(lambda: len(self._open) < self._size, timeout):
                 return False
-            self._count += 1
-            return True
+            self._open[submission.future] = submission.message_id
+        submission.future.add_done_callback(self._leave)
+        return True
 
-    def leave(self, _: object = None) -> None:
-        """One is settled."""
+    def wait_empty(self, timeout: float) -> Mapping[Future[Receipt], str]:
+        """Wait until all are settled; return those that are not, and their message ids."""
         with self._changed:
-            self._count -= 1
+            self._changed.wait_for(lambda: not self._open, timeout)
+            return dict(self._open)
+
+    def _leave(self, future: Future[Receipt]) -> None:
+        with self._changed:
+            del self._open[future]
             self._changed.notify_all()
-
-    def wait_empty(self, timeout: float) -> bool:
-        """Wait until all are settled; whether they are."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._count == 0, timeout)
 
 
 class Publisher:
@@ -184,17 +190,27 @@ class Publisher:
     def close(self, timeout: float | None = None) -> None:
         """Wait until what was submitted is confirmed, `timeout` seconds at most, and disconnect.
 
-        Every future is resolved when it returns: with an error, if its outcome is unknown.
+        Every future is resolved when it returns: with an error, if its outcome is unknown. Called by itself when the
+        interpreter exits; does nothing in a fork of the process that made it.
+
+        Raises:
+            PublishTimeoutError: names the messages that were not confirmed in time. The publisher is closed.
         """
+        if self._session.is_of_another_process:
+            return
         with self._open:
             already, self._closed = self._closed, True
         if already or not self._started:
             return
-        self._window.wait_empty(self._timeout if timeout is None else timeout)
+        atexit.unregister(self.close)
+        unconfirmed = self._window.wait_empty(self._timeout if timeout is None else timeout)
         self._session.stop()
         if not self._session.join(_GRACE):
             self._session.sever()
             self._session.join(_GRACE)
+        if unconfirmed:
+            _give_up(unconfirmed)
+            raise PublishTimeoutError(_describe_unconfirmed(list(unconfirmed.values())))
 
     def publish(self, body: object, routing_key: str, **options: Unpack[PublishOptions]) -> Receipt:
         """Publish one message and wait until the broker has routed and confirmed it.
@@ -202,9 +218,10 @@ class Publisher:
         Takes the arguments and raises the errors of `submit`, and those of the future at once.
         """
         limit = self._limit(options)
+        until = time.monotonic() + limit
         future = self.submit(body, routing_key, **options)
         try:
-            return future.result(limit + _GRACE)
+            return future.result(max(0.0, until - time.monotonic()) + _GRACE)
         except FutureTimeoutError:
             raise PublishTimeoutError(f"message with key {shorten(routing_key)}: no answer within {limit} s") from None
 
@@ -233,9 +250,9 @@ class Publisher:
         """
         limit = self._limit(options)
         submission = self._submission(body, routing_key, limit, **options)
-        if not self._window.enter(limit):
+        self._check_process()
+        if not self._window.enter(submission, limit):
             raise BrokerUnavailableError(f"{submission}: no room within {limit} s, so it was never written")
-        submission.future.add_done_callback(self._window.leave)
         with self._open:
             if self._closed:
                 submission.future.cancel()
@@ -295,7 +312,12 @@ class Publisher:
     def _is_blocked(self) -> bool:
         return self._session.is_blocked
 
+    def _check_process(self) -> None:
+        if self._session.is_of_another_process:
+            raise ClosedError("this publisher belongs to the process that this one was forked from: make a new one")
+
     def _ensure_started(self) -> None:
+        self._check_process()
         with self._open:
             if self._closed:
                 raise closed("publisher")
@@ -304,6 +326,7 @@ class Publisher:
     def _start_thread(self) -> None:
         if not self._started:
             self._started = True
+            atexit.register(self.close)  # what was submitted and not waited for
             self._session.start()
 
     def _prepare(self, channel: Any) -> None:
@@ -319,6 +342,18 @@ class Publisher:
         if len(body) > self._max_body_size:
             raise MessageTooLargeError(f"the body has {len(body)} bytes, the limit is {self._max_body_size}")
         return body
+
+
+def _give_up(unconfirmed: Iterable[Future[Receipt]]) -> None:
+    for future in unconfirmed:
+        if not future.done():  # the session's thread did not end: it may hang in connecting
+            with suppress(InvalidStateError):
+                future.set_exception(PublishTimeoutError("the publisher was closed before the broker answered"))
+
+
+def _describe_unconfirmed(message_ids: Sequence[str]) -> str:
+    shown = ", ".join(map(shorten, message_ids[:_IDS_SHOWN])) + (", ..." if len(message_ids) > _IDS_SHOWN else "")
+    return f"closed with {len(message_ids)} messages unconfirmed, whose outcome is unknown; message_ids: {shown}"
 
 
 def _checked_key(routing_key: str) -> str:

@@ -54,6 +54,9 @@ HAND_OVER_TIMEOUT: Final = 30.0
 HAND_OVER_PAUSE: Final = 1.0
 """Seconds until a hand-over is given up, and until it is tried again. The message stays unacknowledged."""
 
+ACKNOWLEDGE_TIMEOUT: Final = 1800
+"""Seconds after which RabbitMQ, as it is delivered, closes the channel of a consumer that has not acknowledged."""
+
 _GRACE: Final = 1.0
 _DEPTH_INTERVAL: Final = 0.05
 """Seconds between questions for the depth of queues: a broker does not tell by itself."""
@@ -175,10 +178,13 @@ class Worker:
             UnsupportedFeatureError: the broker cannot do what a spec asks for.
             ClosedError: started before.
         """
+        if self._session.is_of_another_process:
+            raise ClosedError("this worker belongs to the process that this one was forked from: make a new one")
         with self._state:
             if self._started:
                 raise ClosedError("a worker is started once: make a new one")
             self._started = True
+        self._warn_of_long_timeouts()
         for thread in self._threads:
             thread.start()
         self._session.start()
@@ -192,12 +198,14 @@ class Worker:
         """Stop consuming, let running handlers finish, acknowledge, and disconnect.
 
         Messages that were delivered and not begun go back to their queues. Takes at most `shutdown_timeout`
-        plus 2 seconds.
+        plus 2 seconds. Does nothing in a fork of the process that made the worker.
 
         Raises:
             ShutdownTimeoutError: a handler or the broker did not come to an end; names it. The messages return
                 to their queues.
         """
+        if self._session.is_of_another_process:
+            return
         with self._state:
             if not self._started or self._stopped:
                 return
@@ -413,6 +421,16 @@ class Worker:
 
     # On a caller's thread:
 
+    def _warn_of_long_timeouts(self) -> None:
+        for handler in self.routes.handlers:
+            if handler.timeout is not None and handler.timeout >= ACKNOWLEDGE_TIMEOUT:
+                log.warning(
+                    "handler_timeout_long handler=%s timeout=%s: RabbitMQ takes a message back after %d s by default",
+                    handler.name,
+                    handler.timeout,
+                    ACKNOWLEDGE_TIMEOUT,
+                )
+
     def _count_ready(self, names: Sequence[str], timeout: float) -> int | None:
         answer: Future[int] = Future()
         self._session.post(partial(self._consumer.count_ready, names, answer))
@@ -474,7 +492,7 @@ class _HandlerThread(threading.Thread):
             try:
                 self._handle(delivery)
             except Exception:
-                # A defect of ours. The message stays unacknowledged and open, so that it is neither lost nor overlooked.
+                # A defect of ours. The message stays unacknowledged and open: neither lost nor overlooked.
                 log.exception("settling_failed queue=%s", delivery.queue)
             self.current = None
 

@@ -35,9 +35,7 @@ class Peer:
         self._url = url
         self._others: list[Peer] = []
         self.version = (0, 0)
-        self.connection = connect(
-            parse_urls(url)[0], name="conformance", heartbeat=0, on_blocked=print, on_unblocked=lambda: None
-        )
+        self.connection = connect(parse_urls(url)[0], name="conformance", heartbeat=0)
         properties = getattr(self.connection, "server_properties", {})
         if "version" in properties:
             major, minor, *_ = str(properties["version"]).split(".")

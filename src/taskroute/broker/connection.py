@@ -6,7 +6,7 @@ Both have the surface of py-amqp's `Connection`; nothing above this module asks 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from amqp import spec
@@ -24,22 +24,26 @@ _ACKNOWLEDGE_TIMEOUT_MS: Final = 60_000
 
 
 def connect(
-    url: BrokerUrl, *, name: str, heartbeat: float, on_blocked: Callable[[str], None], on_unblocked: Callable[[], None]
+    url: BrokerUrl,
+    *,
+    name: str,
+    heartbeat: float,
+    on_blocked: Callable[[str], object] = lambda _: None,
+    on_unblocked: Callable[[], object] = lambda: None,
+    on_created: Callable[[Any], object] = lambda _: None,
 ) -> Any:
-    """Open a connection; one attempt.
+    """Open a connection; one attempt. `on_created` is given it before it is connected, which may take a while.
 
     Raises:
         OSError: the node cannot be reached, or did not answer in time.
         amqp.AMQPError: it refused us.
         ssl.SSLError: its certificate is not trusted, or is for another host.
     """
-    client = _client(url, name, heartbeat, on_blocked, on_unblocked)
-    return client.transport.establish_connection()
+    callbacks = {"on_blocked": on_blocked, "on_unblocked": on_unblocked, "on_created": on_created}
+    return _client(url, name, heartbeat, callbacks).transport.establish_connection()
 
 
-def _client(
-    url: BrokerUrl, name: str, heartbeat: float, on_blocked: Callable[[str], None], on_unblocked: Callable[[], None]
-) -> Any:
+def _client(url: BrokerUrl, name: str, heartbeat: float, callbacks: Mapping[str, object]) -> Any:
     if url.scheme == "memory":
         return Connection(hostname=url.host, transport=EmbeddedTransport)  # type: ignore[no-untyped-call]
     return Connection(  # type: ignore[no-untyped-call]
@@ -54,8 +58,7 @@ def _client(
         connect_timeout=CONNECT_TIMEOUT,
         transport_options={
             "client_properties": {"connection_name": name, "product": "taskroute"},
-            "on_blocked": on_blocked,
-            "on_unblocked": on_unblocked,
+            **callbacks,
             # A blocking read or write ends by itself, also when nobody stops us: an answer that does not come.
             "read_timeout": max(heartbeat * 2, CONNECT_TIMEOUT),
             "write_timeout": max(heartbeat * 2, CONNECT_TIMEOUT),
@@ -85,8 +88,9 @@ class _Channel(pyamqp.Channel):
 class _Connection(pyamqp.Connection):
     Channel = _Channel
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, on_created: Callable[[Any], None], **options: Any) -> None:
         super().__init__(frame_handler=frame_handler, **options)
+        on_created(self)
 
     @property
     def bytes_recv(self) -> int:

@@ -27,7 +27,7 @@ most, and what a retry adds."""
 _READ_SIZE: Final = 64 * 1024
 _FRAME: Final = Struct(">BHI")  # type, channel, size of the payload
 _METHOD_ID: Final = Struct(">HH")
-_HEADER: Final = Struct(">HxxQ")  # class, size of the body
+_PROPERTIES_AT: Final = 12  # after class, weight and size of the body
 _TAG: Final = Struct(">Q")
 _FRAME_END: Final = 0xCE
 _METHOD, _CONTENT_HEADER, _CONTENT_BODY, _HEARTBEAT = 1, 2, 3, 8
@@ -97,24 +97,26 @@ class Content(Message):  # type: ignore[misc]
     def inbound_header(self, buf: bytes, offset: int = 0) -> int:
         """Read the properties. What cannot be read is left out and noted, so that the message can be put away."""
         self.has_header = True
-        class_id, self.body_size = _HEADER.unpack_from(buf, offset)
-        self.ready = not self.body_size
         if len(buf) > MAX_HEADER_SIZE:
             self.malformed = ("too_large", f"headers: {len(buf)} bytes, the limit is {MAX_HEADER_SIZE}")
         try:
-            self._load_properties(class_id, buf, offset + _HEADER.size)
+            end: int = super().inbound_header(buf, offset)
         except Exception as error:  # noqa: BLE001 - whatever a sender wrote, from bad UTF-8 to a year 10,000
-            self.properties = {}
             self.malformed = ("invalid_header", f"headers: {type(error).__name__}")
-            return offset + _HEADER.size
+            end = super().inbound_header(_without_properties(buf, offset))
         headers = self.properties.get("application_headers")
         if headers and bytes in map(type, headers):  # what py-amqp makes of a name that is not UTF-8
             self.properties["application_headers"] = {_as_text(name): value for name, value in headers.items()}
             self.malformed = ("invalid_header", "headers: a name is not UTF-8")
-        return offset + _HEADER.size
+        return end
 
 
-def frame_handler(connection: Any, callback: Callable[[int, Any, bytes, Content | None], None]) -> Callable[..., bool]:
+def _without_properties(header: bytes, offset: int) -> bytes:
+    """A content header's class and body size, with the flags of no property."""
+    return header[offset : offset + _PROPERTIES_AT] + b"\0\0"
+
+
+def frame_handler(_: object, callback: Callable[[int, Any, bytes, Content | None], None]) -> Callable[..., bool]:
     """Return a function that takes frames and calls `callback` with each method, when its content is complete."""
     contents: dict[int, Content] = {}
 

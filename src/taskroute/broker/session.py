@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import os
 import random
 import selectors
 import socket
@@ -118,6 +119,7 @@ class Session:
         self._opening: Any = None  # connected, and not set up yet
         self._generation = 0
         self._error: BaseException | None = None
+        self._process = os.getpid()
         self._attempts = 0  # since it was last open
         self._closed_since = monotonic()
 
@@ -142,12 +144,20 @@ class Session:
         return self._thread.is_alive()
 
     @property
+    def is_of_another_process(self) -> bool:
+        """Whether this process is a fork of the one that made the session: thread and connection are over there."""
+        return os.getpid() != self._process
+
+    @property
     def last_error(self) -> BaseException | None:
         """Why the last connection, or attempt to connect, ended."""
         return self._error
 
     def start(self) -> None:
         """Start the thread, which connects at once."""
+        for url in self._urls:
+            if warning := url.warning:
+                log.warning("insecure session=%s url=%s: %s", self._name, url, warning)
         self._wakeup = Wakeup()
         self._thread.start()
 
@@ -205,7 +215,8 @@ class Session:
 
     def sever(self) -> None:
         """Shut the socket down under a thread that does not end: its next read or write fails."""
-        sock = getattr(self._connection or self._opening, "sock", None)
+        # Not `connection.sock`: py-amqp connects anew when it is asked for one that it does not have.
+        sock = getattr(getattr(self._connection or self._opening, "_transport", None), "sock", None)
         if isinstance(sock, socket.socket):
             try:
                 sock.shutdown(socket.SHUT_RDWR)
@@ -242,8 +253,8 @@ class Session:
             heartbeat=self._heartbeat,
             on_blocked=self._on_blocked,
             on_unblocked=self._on_unblocked,
+            on_created=self._on_created,
         )
-        self._opening = connection
         try:
             self._role.opened(connection, self._generation + 1)
         except BaseException:
@@ -374,6 +385,9 @@ class Session:
         self._wakeup.close()
         log.info("session_closed session=%s", self._name)
         self._on_end()
+
+    def _on_created(self, connection: Any) -> None:
+        self._opening = connection
 
     def _on_blocked(self, reason: str) -> None:
         self._blocked = True

@@ -39,9 +39,13 @@ class BrokerUrl:
         return f"{self.scheme}://{self.user}@{host}:{self.port}/{self.virtual_host.lstrip('/')}"
 
     @property
-    def is_exposed(self) -> bool:
-        """Whether the password travels in the clear to another machine."""
-        return self.scheme == "amqp" and self.host not in _LOOPBACK
+    def warning(self) -> str | None:
+        """What an operator should know about the safety of the connection, None if there is nothing."""
+        if self.scheme == "amqp" and self.host not in _LOOPBACK:
+            return "the password and every message travel in the clear; use amqps://"
+        if self.tls is not None and (self.tls.verify_mode != ssl.CERT_REQUIRED or not self.tls.check_hostname):
+            return "tls= does not verify the broker's certificate and host name"
+        return None
 
 
 def parse_urls(urls: str | Sequence[str], tls: ssl.SSLContext | None = None) -> tuple[BrokerUrl, ...]:
