@@ -76,6 +76,14 @@ class _Channel(pyamqp.Channel):
         else:
             self._on_basic_deliver(*read_deliver(payload, content), content)
 
+    def ask_consumers(self, queue: str, answer: Callable[[str, int], object]) -> None:
+        """Ask how many consumers a queue has, and go on; `answer` gets its name and the number later.
+
+        On this channel nothing else may declare queues. It needs no right to configure.
+        """
+        self._callbacks[spec.Queue.DeclareOk] = lambda name, _, consumers: answer(name, consumers)
+        self.send_method(spec.Queue.Declare, "BsbbbbbF", (0, queue, True, False, False, False, False, {}))
+
     def exchange_declare(self, exchange: str, type: str, *, internal: bool = False, **options: Any) -> Any:  # noqa: A002
         """Like py-amqp's, which has no `internal`: the fields of exchange.declare in their order."""
         if not internal:

@@ -49,6 +49,7 @@ class Consumer:
         self._deliver = deliver
         self._on_lost = on_lost
         self._channel: Any = None
+        self._probe: Any = None
         self._generation = 0
         self._tags: dict[str, str] = {}
         self._cautious: dict[str, QueueSpec] = {}
@@ -84,6 +85,7 @@ class Consumer:
         channel.auto_decode = False  # the sender's content_encoding must not change a byte
         self._prepare(channel)
         self._channel = channel
+        self._probe = connection.channel()
         self._generation = generation
         self._acknowledged = 0
         self._behind_gap.clear()
@@ -120,15 +122,21 @@ class Consumer:
             self._deliver(batch)
 
     def probe(self) -> None:
-        """Ask the broker whether it has a consumer on each queue; it may have lost one without a word."""
-        for queue in tuple(self._tags):
-            if not self._channel.queue_declare(queue, passive=True).consumer_count:
-                self._missed += 1
-                raise ConnectionError(f"the broker has no consumer on queue {queue!r} any more")
+        """Ask the broker whether it has a consumer on each queue; it may have lost one without a word.
+
+        On a channel of its own, as answers carry nothing that tells one question from another, and without waiting.
+        """
+        for queue in self._tags:
+            self._probe.ask_consumers(queue, self._found_consumers)
+
+    def _found_consumers(self, queue: str, count: int) -> None:
+        if not count and queue in self._tags:
+            self._missed += 1
+            raise ConnectionError(f"the broker has no consumer on queue {queue!r} any more")
 
     def lost(self, error: BaseException | None) -> None:  # noqa: ARG002 - part of a role
         """Forget the channel: its tags mean nothing on another one."""
-        self._channel = None
+        self._channel = self._probe = None
         self._tags.clear()
         self._cautious.clear()
         self._to_widen.clear()

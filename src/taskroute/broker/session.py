@@ -32,7 +32,7 @@ EVENTS_PER_PASS: Final = 256
 """Frames' worth of events read before they are handed over. More would delay acknowledgements and heartbeats."""
 
 FIRST_DELAY: Final = 0.1
-LONGEST_DELAY: Final = 30.0
+LONGEST_DELAY: Final = 5.0
 """Seconds before the first and before a late attempt to reconnect; jittered."""
 
 MAX_HEARTBEAT: Final = 65_535

@@ -123,6 +123,10 @@ class Channel(base.StdChannel):
 
     # Queues
 
+    def ask_consumers(self, queue: str, answer: Callable[[str, int], object]) -> None:
+        """Tell `answer` how many consumers a queue has."""
+        answer(queue, self.queue_declare(queue, passive=True).consumer_count)
+
     def queue_declare(
         self,
         queue: str = "",

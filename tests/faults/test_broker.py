@@ -1,0 +1,171 @@
+"""The broker dies, stops, freezes, is not there, and throws everybody out."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+
+import psutil
+import pytest
+from tests.faults.conftest import Site, Stopwatch, Told
+from tests.faults.traffic import PREFETCH, WINDOW, Traffic, jobs, topology
+from tests.integration.test_worker import DEADLINE
+
+from taskroute import BrokerUnavailableError, Publisher, PublishTimeoutError
+from taskroute.broker import session as sessions
+from taskroute.broker.url import parse_urls
+
+
+def test_row_01_the_broker_is_killed_under_load_and_restarted(site: Site, stopwatch: Stopwatch) -> None:
+    traffic = Traffic()
+    with traffic.running(site.url) as worker:
+        with traffic.publishing(site.url):
+            assert traffic.done(50)(DEADLINE)
+            site.node.restart()
+            stopwatch.within(5, traffic.next_done(), "first message after the broker was up")
+            assert traffic.next_done(50)(DEADLINE)
+        assert traffic.all_done(DEADLINE)
+        assert worker.stats().connections >= 2
+    verdict = traffic.verdict(max_duplicates=PREFETCH + WINDOW, min_confirmed=100)
+    stopwatch.note(str(verdict))
+    assert verdict.problems == ()
+
+
+def test_row_02_the_broker_stops_its_application_and_starts_it(site: Site, stopwatch: Stopwatch) -> None:
+    traffic = Traffic()
+    with traffic.running(site.url) as worker:
+        with traffic.publishing(site.url):
+            assert traffic.done(50)(DEADLINE)
+            site.node.ctl("stop_app")
+            site.node.ctl("start_app")
+            stopwatch.within(5, traffic.next_done(), "first message after start_app")
+        assert traffic.all_done(DEADLINE)
+        assert worker.health().ready
+        assert site.table("list_consumers", "queue_name") == [["work"]]
+    assert traffic.verdict(max_duplicates=PREFETCH + WINDOW, min_confirmed=50).problems == ()
+
+
+def test_row_03_the_broker_freezes(site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]) -> None:
+    traffic, heartbeat = Traffic(), 5
+    with traffic.running(site.url, heartbeat=heartbeat) as worker:
+        with traffic.publishing(site.url, heartbeat=heartbeat) as publisher:
+            assert traffic.done(20)(DEADLINE)
+            lost = told("connection_lost session=taskroute-worker ")
+            with site.node.paused():
+                with stopwatch.timed(2, "publish with a timeout of 2 s raises"), pytest.raises(PublishTimeoutError):
+                    publisher.publish(b"{}", "a", exchange=jobs, timeout=2)
+                stopwatch.within(2 * heartbeat + 2, lost.wait, "a frozen broker is noticed")
+            stopwatch.within(15, traffic.next_done(), "first message after it goes on")
+        assert traffic.all_done(DEADLINE)
+        assert worker.stats().connections >= 2
+    assert traffic.verdict(max_duplicates=PREFETCH + WINDOW, min_confirmed=20).problems == ()
+
+
+class _Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class _Nothing:
+    """A role that needs nothing."""
+
+    def opened(self, connection: object, generation: int) -> None: ...
+    def flush(self) -> None: ...
+    def has_work(self) -> bool:
+        return False
+
+    def received(self) -> None: ...
+    def probe(self) -> None: ...
+    def lost(self, error: BaseException | None) -> None: ...
+    def next_deadline(self) -> float | None:
+        return None
+
+    def expire(self, now: float) -> None: ...
+
+
+def test_row_04_the_broker_is_absent_for_ten_minutes(
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+) -> None:
+    clock, failed = _Clock(), told("connect_failed session=absent ")
+    proxy = site.proxy()
+    url = site.url_by(proxy)
+    site.proxies.remove(proxy)
+    proxy.close()  # nobody listens there any more
+    session = sessions.Session(parse_urls(url), _Nothing(), name="absent", heartbeat=5, monotonic=clock)
+    session.start()
+    attempts = 0
+    try:
+        while clock.now < 600:
+            attempts += 1
+            while not failed.wait(0.02, attempts):  # it may begin to wait only after the clock was moved
+                clock.now += sessions.LONGEST_DELAY
+                session.wake()
+        error = session.unavailable()
+    finally:
+        session.stop()
+        assert session.join(DEADLINE)
+    assert attempts >= 600 / 30
+    assert len(failed.lines) - attempts <= 1  # one line for each attempt
+    assert isinstance(error, BrokerUnavailableError)
+    assert re.search(r"amqp://app@127.0.0.1:\d+/.*: \d+ attempts in \d+.\d s: ConnectionRefusedError", str(error))
+    stopwatch.note(f"{attempts} attempts in ten minutes; {error}")
+
+
+def test_row_04_start_gives_up_in_time_when_there_is_no_broker(site: Site, stopwatch: Stopwatch) -> None:
+    proxy = site.proxy()
+    url = site.url_by(proxy)
+    site.proxies.remove(proxy)
+    proxy.close()
+    traffic = Traffic()
+    with stopwatch.timed(1, "start(timeout=1) raises"), pytest.raises(BrokerUnavailableError, match="attempts in"):
+        traffic.worker(url).start(timeout=1)
+    publisher = Publisher(url, topology)
+    with pytest.raises(BrokerUnavailableError, match="attempts in"):
+        publisher.publish(b"{}", "a", exchange=jobs, timeout=1)
+    publisher.close()
+
+
+def test_row_05_two_hundred_times_every_connection_is_closed(site: Site, stopwatch: Stopwatch) -> None:
+    process, traffic = psutil.Process(os.getpid()), Traffic()
+    with traffic.running(site.url) as worker:
+        with traffic.publishing(site.url, pause=0.02) as publisher:
+            assert traffic.done(20)(DEADLINE)
+            _close_connections(site, 20)
+            assert traffic.next_done(5)(DEADLINE)
+            before = process.memory_info().rss, process.num_fds(), process.num_threads()
+            _close_connections(site, 200)
+            assert traffic.next_done(5)(DEADLINE)
+            after = process.memory_info().rss, process.num_fds(), process.num_threads()
+            assert publisher is not None
+        assert traffic.all_done(DEADLINE)
+        cuts = worker.stats().connections - 1
+        dead = worker.stats().dead_lettered
+    stopwatch.note(f"{cuts} reconnects, memory {(after[0] - before[0]) / 1e6:+.2f} MB (promise: 5 MB)")
+    assert cuts >= 200
+    assert after[0] - before[0] <= 5_000_000
+    assert after[1:] == before[1:]
+    assert not dead
+    assert traffic.verdict(max_duplicates=220 * (PREFETCH + WINDOW), min_confirmed=20).problems == ()
+    assert sorted(site.table("list_queues", "name", "messages")) == [
+        ["work", "0"],
+        ["work.dead", "0"],
+        ["work.retry.200", "0"],
+    ]
+
+
+def _close_connections(site: Site, times: int) -> None:
+    """As an operator does, each time as soon as the publisher is back and the worker consumes."""
+    site.node.eval(
+        f'IsBack = fun() -> length(rabbit_amqqueue:consumers_all(<<"{site.name}">>)) >= 1 '
+        "andalso length(rabbit_networking:connections()) >= 2 end, "
+        "Wait = fun W() -> case IsBack() of true -> ok; false -> timer:sleep(2), W() end end, "
+        '[begin Wait(), [catch rabbit_networking:close_connection(C, "a test") '
+        "|| C <- rabbit_networking:connections()] end "
+        f"|| _ <- lists:seq(1, {times})], Wait()."
+    )

@@ -1,0 +1,129 @@
+"""Numbered messages through a worker and a publisher of this process, with the books kept."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+from tests.faults.ledger import Entries, Verdict, body_of, check
+
+from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, RetryPolicy, Topology, Worker
+
+PREFETCH = 16
+WINDOW = 100
+
+jobs = ExchangeSpec(name="jobs")
+work = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.2,)))
+topology = Topology(exchanges=[jobs], queues=[work])
+
+
+class Traffic:
+    """One exchange, one queue, and for each message what was seen of it. Any thread.
+
+    Args:
+        handle: called with each message's id before it is noted as done.
+        queue: instead of the quorum queue `work`.
+    """
+
+    def __init__(self, handle: Callable[[str], object] = lambda _: None, queue: QueueSpec = work) -> None:
+        self._handle = handle
+        self._changed = threading.Condition()
+        self._counts = {event: Counter[str]() for event in ("attempted", "confirmed", "done")}
+        self._stop = threading.Event()
+        self._next = 0
+        self.queue = queue
+        self.topology = Topology(exchanges=[jobs], queues=[queue])
+        self.errors: list[BaseException] = []
+
+    def worker(self, url: str, **options: Any) -> Worker:
+        """A worker on the queue, not started."""
+        registry = HandlerRegistry()
+        registry.add("#", self._receive, queue=self.queue)
+        options = {"threads": 4, "prefetch": PREFETCH, "heartbeat": 5} | options
+        return Worker(url, self.topology, registry, **options)
+
+    @contextmanager
+    def running(self, url: str, **options: Any) -> Iterator[Worker]:
+        """A worker on the queue."""
+        with self.worker(url, **options) as worker:
+            yield worker
+
+    @contextmanager
+    def publishing(self, url: str, *, pause: float = 0.005, **options: Any) -> Iterator[Publisher]:
+        """A publisher, and a thread that publishes one message after the other until the block is left."""
+        options = {"max_in_flight": WINDOW, "timeout": 90, "heartbeat": 5} | options
+        with Publisher(url, self.topology, **options) as publisher:
+            thread = threading.Thread(target=self._publish, args=(publisher, pause), name="traffic")
+            thread.start()
+            try:
+                yield publisher
+            finally:
+                self._stop.set()
+                thread.join()
+
+    def submit(self, publisher: Publisher, count: int = 1) -> list[Future[Any]]:
+        """Publish so many messages; the futures."""
+        return [self._submit(publisher) for _ in range(count)]
+
+    def publish(self, publisher: Publisher, count: int = 1) -> None:
+        """Publish so many messages and wait until they are confirmed."""
+        for future in self.submit(publisher, count):
+            future.result(60)
+
+    def done(self, count: int) -> Callable[[float], bool]:
+        """An event: so many messages are done."""
+        return lambda timeout: self._wait(lambda: len(self._counts["done"]) >= count, timeout)
+
+    def next_done(self, count: int = 1) -> Callable[[float], bool]:
+        """An event: so many more messages are done than now."""
+        return self.done(len(self._counts["done"]) + count)
+
+    def all_done(self, timeout: float) -> bool:
+        """An event: everything that was confirmed is done."""
+        return self._wait(lambda: self._counts["confirmed"].keys() <= self._counts["done"].keys(), timeout)
+
+    def verdict(self, *, max_duplicates: int, min_confirmed: int, **options: Any) -> Verdict:
+        """Check the books."""
+        with self._changed:
+            entries = Entries({event: Counter(counts) for event, counts in self._counts.items()})
+        return check(entries, max_duplicates=max_duplicates, min_confirmed=min_confirmed, **options)
+
+    def _wait(self, condition: Callable[[], bool], timeout: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(condition, timeout)
+
+    def _note(self, event: str, number: str) -> None:
+        with self._changed:
+            self._counts[event][number] += 1
+            self._changed.notify_all()
+
+    def _receive(self, body: bytes) -> None:
+        number = json.loads(body)["id"]
+        assert body == body_of(number)
+        self._handle(number)
+        self._note("done", number)
+
+    def _publish(self, publisher: Publisher, pause: float) -> None:
+        while not self._stop.wait(pause):
+            self._submit(publisher)
+
+    def _submit(self, publisher: Publisher) -> Future[Any]:
+        with self._changed:
+            self._next += 1
+            number = str(self._next)
+        self._note("attempted", number)
+        future = publisher.submit(body_of(number), "a", exchange=jobs, message_id=number)
+        future.add_done_callback(lambda done: self._settled(done, number))
+        return future
+
+    def _settled(self, future: Future[Any], number: str) -> None:
+        error = future.exception()
+        if error is None:
+            self._note("confirmed", number)
+        else:
+            self.errors.append(error)
