@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
@@ -28,7 +28,8 @@ class Link:
         """End both sides with a reset, as a broken network does."""
         for writer in (self.client, self.broker):
             sock = writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with suppress(OSError):  # closed already
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
 
@@ -155,22 +156,25 @@ class Proxy:
         while True:
             # Stalled, it does not even read: the sender's buffers fill up, as they do when a network falls silent.
             await self._open[direction].wait()
-            size = 64 if self._rate and direction == "to_client" else CHUNK
+            size = CHUNK
             if limit is not None:
                 size = min(size, limit - link.passed[direction])
                 if size == 0:
                     raise ConnectionResetError
             data = await reader.read(size)
-            await self._open[direction].wait()
             if not data:
                 raise ConnectionResetError
-            if self._rate and direction == "to_client":
-                await asyncio.sleep(len(data) / self._rate)
-            writer.write(data)
-            await writer.drain()
-            with self._changed:
-                link.passed[direction] += len(data)
-                self._changed.notify_all()
+            while data:
+                rate = self._rate if direction == "to_client" else None
+                piece, data = (data[:64], data[64:]) if rate else (data, b"")
+                if rate:
+                    await asyncio.sleep(len(piece) / rate)
+                await self._open[direction].wait()
+                writer.write(piece)
+                await writer.drain()
+                with self._changed:
+                    link.passed[direction] += len(piece)
+                    self._changed.notify_all()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)

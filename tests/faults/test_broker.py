@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -131,16 +133,21 @@ def test_row_04_start_gives_up_in_time_when_there_is_no_broker(site: Site, stopw
     publisher.close()
 
 
-def test_row_05_two_hundred_times_every_connection_is_closed(site: Site, stopwatch: Stopwatch) -> None:
+def test_row_05_two_hundred_times_every_connection_is_closed(
+    site: Site, stopwatch: Stopwatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)  # the records that pytest keeps would be taken for a leak
     process, traffic = psutil.Process(os.getpid()), Traffic()
     with traffic.running(site.url) as worker:
-        with traffic.publishing(site.url, pause=0.02) as publisher:
+        with traffic.publishing(site.url, pause=0.05) as publisher:
             assert traffic.done(20)(DEADLINE)
-            _close_connections(site, 20)
+            _close_connections(site, 60)
             assert traffic.next_done(5)(DEADLINE)
+            gc.collect()  # py-amqp's objects are cycles, each with a buffer of 128 KiB
             before = process.memory_info().rss, process.num_fds(), process.num_threads()
             _close_connections(site, 200)
             assert traffic.next_done(5)(DEADLINE)
+            gc.collect()
             after = process.memory_info().rss, process.num_fds(), process.num_threads()
             assert publisher is not None
         assert traffic.all_done(DEADLINE)
@@ -151,7 +158,7 @@ def test_row_05_two_hundred_times_every_connection_is_closed(site: Site, stopwat
     assert after[0] - before[0] <= 5_000_000
     assert after[1:] == before[1:]
     assert not dead
-    assert traffic.verdict(max_duplicates=220 * (PREFETCH + WINDOW), min_confirmed=20).problems == ()
+    assert traffic.verdict(max_duplicates=260 * (PREFETCH + WINDOW), min_confirmed=20).problems == ()
     assert sorted(site.table("list_queues", "name", "messages")) == [
         ["work", "0"],
         ["work.dead", "0"],
@@ -162,10 +169,11 @@ def test_row_05_two_hundred_times_every_connection_is_closed(site: Site, stopwat
 def _close_connections(site: Site, times: int) -> None:
     """As an operator does, each time as soon as the publisher is back and the worker consumes."""
     site.node.eval(
-        f'IsBack = fun() -> length(rabbit_amqqueue:consumers_all(<<"{site.name}">>)) >= 1 '
-        "andalso length(rabbit_networking:connections()) >= 2 end, "
-        "Wait = fun W() -> case IsBack() of true -> ok; false -> timer:sleep(2), W() end end, "
-        '[begin Wait(), [catch rabbit_networking:close_connection(C, "a test") '
-        "|| C <- rabbit_networking:connections()] end "
-        f"|| _ <- lists:seq(1, {times})], Wait()."
+        f'Consumers = fun() -> length(rabbit_amqqueue:consumers_all(<<"{site.name}">>)) end, '
+        "Connections = fun() -> length(rabbit_networking:connections()) end, "
+        "Wait = fun W(Done) -> case Done() of true -> ok; false -> timer:sleep(2), W(Done) end end, "
+        "IsBack = fun() -> Consumers() >= 1 andalso Connections() >= 2 end, Pace = 20, "
+        '[begin Wait(IsBack), timer:sleep(Pace), [catch rabbit_networking:close_connection(C, "a test") '
+        "|| C <- rabbit_networking:connections()], Wait(fun() -> Consumers() == 0 end) end "
+        f"|| _ <- lists:seq(1, {times})], Wait(IsBack)."
     )

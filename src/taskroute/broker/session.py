@@ -355,6 +355,7 @@ class Session:
             # A defect shows where it is; what the network and the broker do is told in a line.
             trace = None if expected else error
             log.warning("%s session=%s error=%s", event, self._name, describe_error(error), exc_info=trace)
+        self._error = error.with_traceback(None)  # whose frames hold the connection
         return True
 
     def _discard(self, error: BaseException | None = None) -> None:

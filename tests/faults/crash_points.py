@@ -1,0 +1,64 @@
+"""Points at which a process can be made to die, each by its name: a table of seams, and nothing in the library itself."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Literal, NamedTuple
+
+from taskroute.broker.connection import _Channel
+from taskroute.dispatch import Dispatcher
+from taskroute.worker import Worker
+
+
+class Seam(NamedTuple):
+    """A method, whether death comes before or after it, and which of its calls count."""
+
+    owner: type
+    method: str
+    when: Literal["before", "after"]
+    counts: Callable[..., bool] = lambda *_, **__: True
+
+
+POINTS = {
+    "received": Seam(Worker, "_deliver", "before"),
+    "handler_done": Seam(Dispatcher, "dispatch", "after"),
+    "before_ack": Seam(_Channel, "basic_ack", "before"),
+    "after_ack": Seam(_Channel, "basic_ack", "after"),
+    "retry_confirmed": Seam(
+        Worker, "_handed_over", "before", lambda _, delivery, action, future: _confirmed(action, future, "retry")
+    ),
+    "dead_letter_confirmed": Seam(
+        Worker, "_handed_over", "before", lambda _, delivery, action, future: _confirmed(action, future, "dead_letter")
+    ),
+    "publish_sent": Seam(_Channel, "basic_publish", "after"),
+}
+
+
+def arm(point: str, nth: int) -> None:
+    """Have this process killed when it passes the point for the `nth` time."""
+    seam = POINTS[point]
+    original = getattr(seam.owner, seam.method)
+    passed = itertools.count(1)
+
+    def pass_by(*arguments: Any, **options: Any) -> None:
+        if seam.counts(*arguments, **options) and next(passed) == nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    @wraps(original)
+    def armed(*arguments: Any, **options: Any) -> Any:
+        if seam.when == "before":
+            pass_by(*arguments, **options)
+        result = original(*arguments, **options)
+        if seam.when == "after":
+            pass_by(*arguments, **options)
+        return result
+
+    setattr(seam.owner, seam.method, armed)
+
+
+def _confirmed(action: Any, future: Any, kind: str) -> bool:
+    return bool(action.kind == kind and future.exception() is None)

@@ -1,0 +1,116 @@
+"""A worker and a publisher as processes of their own, which keep a ledger. Run by the soak and by tests that kill them.
+
+python -m tests.faults.service worker --url URL --ledger FOLDER [--until-idle] [--crash POINT --nth N]
+python -m tests.faults.service publisher --url URL --ledger FOLDER [--count N | --rate N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from tests.faults import crash_points
+from tests.faults.ledger import Ledger, body_of
+
+from taskroute import ExchangeSpec, HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
+
+HEARTBEAT = 5
+PREFETCH = 32
+WINDOW = 50
+THREADS = 4
+
+jobs = ExchangeSpec(name="jobs")
+work = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.3,)))
+topology = Topology(exchanges=[jobs], queues=[work])
+
+
+def fails_once(number: str) -> bool:
+    """Whether the first attempt at a message fails."""
+    return int(number) % 10 == 3
+
+
+def fails_always(number: str) -> bool:
+    """Whether a message ends in the dead-letter queue."""
+    return int(number) % 20 == 7
+
+
+def run_worker(url: str, folder: Path, *, until_idle: bool = False, crash: str | None = None, nth: int = 1) -> None:
+    """Handle messages until a signal comes, until everything is done, or until a crash point is passed."""
+    ledger = Ledger(folder)
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=work)
+    def handle(message: Message) -> None:
+        number = str(json.loads(message.body)["id"])
+        ledger.write("started", number)
+        if message.body != body_of(number):
+            raise RuntimeError("not the body that was published")
+        if fails_always(number) or (fails_once(number) and message.attempt == 1):
+            raise RuntimeError("as planned")
+        ledger.write("done", number)  # before it is acknowledged
+
+    if crash is not None:
+        crash_points.arm(crash, nth)
+    worker = Worker(
+        url, topology, registry, threads=THREADS, prefetch=PREFETCH, heartbeat=HEARTBEAT, shutdown_timeout=20
+    )
+    if until_idle:
+        with worker:
+            if not worker.wait_idle(60):
+                raise SystemExit("not idle within 60 s")
+    else:
+        worker.run()
+
+
+def run_publisher(
+    url: str, folder: Path, *, count: int = 0, rate: float = 0, crash: str | None = None, nth: int = 1
+) -> None:
+    """Publish `count` messages, or `rate` a second until SIGTERM."""
+    ledger, stop = Ledger(folder), threading.Event()
+    if not count:
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    if crash is not None:
+        crash_points.arm(crash, nth)
+
+    def settled(future: Future[Any], number: str) -> None:
+        ledger.write("confirmed" if future.exception() is None else "failed", number)
+
+    with Publisher(url, topology, max_in_flight=WINDOW, timeout=120, heartbeat=HEARTBEAT) as publisher:
+        number = 0
+        while not stop.wait(1 / rate if rate else 0) and (not count or number < count):
+            number += 1
+            name = str(os.getpid() * 1_000_000 + number)
+            ledger.write("attempted", name)
+            future = publisher.submit(body_of(name), "a", exchange=jobs, message_id=name)
+            future.add_done_callback(lambda done, name=name: settled(done, name))  # type: ignore[misc]
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("role", choices=["worker", "publisher"])
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--ledger", type=Path, required=True)
+    parser.add_argument("--until-idle", action="store_true")
+    parser.add_argument("--count", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=0)
+    parser.add_argument("--crash", choices=crash_points.POINTS)
+    parser.add_argument("--nth", type=int, default=1)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    crash = {"crash": arguments.crash, "nth": arguments.nth}
+    if arguments.role == "worker":
+        run_worker(arguments.url, arguments.ledger, until_idle=arguments.until_idle, **crash)
+    else:
+        run_publisher(arguments.url, arguments.ledger, count=arguments.count, rate=arguments.rate, **crash)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""Deliveries and their settlements: stale, doubled, too late, for a queue that is gone, from many threads."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.faults.conftest import Site, Stopwatch, Told
+from tests.faults.traffic import Traffic, jobs, work
+from tests.integration.test_worker import DEADLINE
+
+from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, Worker
+from taskroute.broker.consumer import Consumer
+from taskroute.broker.frames import PlainTransport
+
+
+def test_row_10_a_handler_that_finishes_after_a_reconnect_acknowledges_nothing(
+    site: Site, told: Callable[[str], Told]
+) -> None:
+    proxy, go_on, calls = site.proxy(), threading.Event(), []
+
+    def handle(number: str) -> None:
+        calls.append(number)
+        if number == "1" and len(calls) == 1:
+            assert go_on.wait(DEADLINE)
+
+    traffic, stale, lost = (
+        Traffic(handle),
+        told("stale_ack queue=work message_id='1'"),
+        told("delivery_lost queue=work"),
+    )
+    consuming = told("consuming queue=work")
+    with traffic.running(site.url_by(proxy)) as worker, Publisher(site.url, traffic.topology) as publisher:
+        traffic.publish(publisher, 3)
+        assert traffic.done(2)(DEADLINE)
+        before = len(consuming.lines)
+        proxy.reset()
+        assert consuming.wait(DEADLINE, before + 1)
+        assert traffic.done(3)(DEADLINE)  # delivered again, while the first handling still waits
+        go_on.set()
+        assert stale.wait(DEADLINE)
+        traffic.publish(publisher, 20)  # on tags that the stale acknowledgement would have hit
+        assert traffic.all_done(DEADLINE)
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().connections == 2  # no 406 since
+    assert "elapsed=" in lost.lines[0]
+    assert "message_id='1'" in lost.lines[0]
+    assert traffic.verdict(max_duplicates=3, min_confirmed=23).problems == ()
+
+
+def test_row_11_a_settlement_that_comes_twice_is_sent_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle, traffic = Consumer.settle, Traffic()
+
+    def twice(consumer: Consumer, delivery: Any) -> None:
+        settle(consumer, delivery)
+        settle(consumer, delivery)
+
+    monkeypatch.setattr(Consumer, "settle", twice)
+    with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
+        for _ in range(20):
+            traffic.publish(publisher, 10)
+        assert traffic.all_done(DEADLINE)
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().connections == 1
+    assert traffic.verdict(max_duplicates=0, min_confirmed=200).problems == ()
+
+
+def test_row_11_after_a_406_the_worker_is_back_at_once(
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+) -> None:
+    traffic, lost = Traffic(), told("PRECONDITION_FAILED - unknown delivery tag")
+    with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
+        traffic.publish(publisher, 5)
+        assert traffic.all_done(DEADLINE)
+        consumer, session = worker._consumer, worker._session
+        session.post(lambda: consumer._channel.basic_ack(9999))
+        assert lost.wait(DEADLINE)
+        traffic.publish(publisher, 5)
+        stopwatch.within(1, traffic.done(10), "first message after a 406")
+        assert worker.stats().connections == 2
+
+
+def test_row_12_the_broker_takes_back_what_is_not_acknowledged_in_time(
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+) -> None:
+    go_on, calls = threading.Event(), []
+
+    def handle(number: str) -> None:
+        calls.append(number)
+        if len(calls) == 1:
+            assert go_on.wait(DEADLINE)
+
+    traffic, lost = Traffic(handle), told("delivery_lost queue=work key='a' message_id='1' elapsed=")
+    stale = told("stale_ack queue=work")
+    site.node.eval(
+        "application:set_env(rabbit,consumer_timeout,1500), application:set_env(rabbit,channel_tick_interval,500)."
+    )
+    try:
+        with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
+            traffic.publish(publisher)
+            stopwatch.within(4, lost.wait, "the broker's timeout of 1.5 s is noticed")
+            assert traffic.done(1)(DEADLINE)  # the second delivery
+            go_on.set()
+            assert stale.wait(DEADLINE)
+            assert worker.wait_idle(DEADLINE)
+    finally:
+        site.node.eval(
+            "application:set_env(rabbit,consumer_timeout,1800000), application:set_env(rabbit,channel_tick_interval,60000)."
+        )
+    assert traffic.verdict(max_duplicates=1, min_confirmed=1).problems == ()
+
+
+def test_row_12_a_handler_timeout_beyond_the_brokers_is_warned_of(memory_url: str, told: Callable[[str], Told]) -> None:
+    registry, warned = HandlerRegistry(), told("handler_timeout_long")
+    registry.add("#", lambda body: None, queue=work, timeout=1800)
+    with Worker(memory_url, Traffic().topology, registry):
+        assert len(warned.lines) == 1
+
+
+def test_row_13_a_queue_that_is_deleted_is_declared_and_consumed_again(site: Site, stopwatch: Stopwatch) -> None:
+    traffic = Traffic()
+    with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
+        traffic.publish(publisher, 5)
+        assert traffic.all_done(DEADLINE)
+        site.ctl("delete_queue", "work")
+        with stopwatch.timed(5, "a deleted queue takes messages again"):
+            while True:
+                try:
+                    publisher.publish(b"{}", "nobody", exchange="", mandatory=False)
+                    traffic.publish(publisher)
+                    break
+                except Exception as error:  # unroutable until the worker has declared it again
+                    assert "Unroutable" in type(error).__name__
+        stopwatch.within(5, traffic.done(6), "and delivers them")
+        assert worker.health().ready
+
+
+def test_row_13_with_declare_verify_a_deleted_queue_is_told(site: Site, told: Callable[[str], Told]) -> None:
+    traffic, failed = (
+        Traffic(),
+        told("connect_failed session=taskroute-worker error=TopologyMismatchError(\"queue 'work'"),
+    )
+    with Publisher(site.url, traffic.topology), traffic.running(site.limited_url, declare="verify") as worker:
+        site.ctl("delete_queue", "work")
+        assert failed.wait(DEADLINE)
+        health = worker.health()
+        assert not health.ready
+        assert "queue 'work'" in health.reasons[0]
+
+
+def test_row_14_sixteen_threads_and_a_hundred_thousand_acknowledgements(
+    site: Site, stopwatch: Stopwatch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING")
+    users: defaultdict[int, set[str]] = defaultdict(set)
+
+    class Guarded(PlainTransport):
+        def read_frame(self) -> Any:
+            users[id(self)].add(threading.current_thread().name)
+            return super().read_frame()
+
+        def write(self, data: Any) -> None:
+            users[id(self)].add(threading.current_thread().name)
+            super().write(data)
+
+    monkeypatch.setattr("taskroute.broker.connection.PlainTransport", Guarded)
+    count = 100_000
+    queue = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")])
+    topology, registry = Topology(exchanges=[jobs], queues=[queue]), HandlerRegistry()
+    seen, everything, lock = bytearray(count), threading.Event(), threading.Lock()
+    left = [count]
+
+    @registry.handler("#", queue=queue)
+    def handle(body: bytes) -> None:
+        number = int(body)
+        with lock:
+            assert not seen[number]
+            seen[number] = 1
+            left[0] -= 1
+            if not left[0]:
+                everything.set()
+
+    with Worker(site.url, topology, registry, threads=16) as worker, Publisher(site.url, topology) as publisher:
+        messages = ((b"%d" % number, "a") for number in range(count))
+        for receipt in publisher.publish_many(messages, exchange=jobs):
+            assert not isinstance(receipt, Exception)
+        stopwatch.within(60, everything.wait, "the rest of 100,000 messages after the last confirm")
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().connections == 1
+        assert sum(worker.stats().handled.values()) == count
+    assert len(users) == 2  # connections
+    assert all(len(threads) == 1 for threads in users.values()), users
+
+
+def test_one_unfinished_delivery_holds_back_no_other(site: Site) -> None:
+    other = QueueSpec(name="other", bindings=[jobs.bind("other")])
+    topology, registry = Topology(exchanges=[jobs], queues=[work, other]), HandlerRegistry()
+    go_on, seen, changed = threading.Event(), [], threading.Condition()
+
+    @registry.handler("#", queue=work)
+    def slow(body: bytes) -> None:
+        if body == b"slow":
+            assert go_on.wait(DEADLINE)
+        note(body)
+
+    @registry.handler("#", queue=other)
+    def note(body: bytes) -> None:
+        with changed:
+            seen.append(body)
+            changed.notify_all()
+
+    with (
+        Worker(site.url, topology, registry, threads=2, prefetch=5) as worker,
+        Publisher(site.url, topology) as publisher,
+    ):
+        publisher.publish(b"slow", "a", exchange=jobs)
+        for number in range(30):  # six times the prefetch: they come only if the broker was told of the others
+            publisher.publish(b"%d" % number, "other" if number % 2 else "a", exchange=jobs)
+        with changed:
+            assert changed.wait_for(lambda: len(seen) == 30 + 15, DEADLINE)
+        unacknowledged = {
+            name: int(count) for name, count in site.table("list_queues", "name", "messages_unacknowledged")
+        }
+        go_on.set()
+        assert worker.wait_idle(DEADLINE)
+    assert b"slow" not in seen[:45]
+    assert unacknowledged["work"] >= 1

@@ -1,0 +1,191 @@
+"""The network resets, falls silent, trickles and cuts; and a broker that has forgotten a consumer."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+
+import amqp
+import pytest
+from tests.faults.conftest import SECRET, Site, Stopwatch, Told
+from tests.faults.traffic import PREFETCH, WINDOW, Traffic, jobs
+from tests.integration.test_worker import DEADLINE
+
+from taskroute import ConfigurationError, HandlerRegistry, Publisher, QueueSpec, Topology, Worker
+from taskroute.broker import session as sessions
+from taskroute.broker.connection import connect
+from taskroute.broker.url import parse_urls
+
+
+def test_row_06_connections_are_reset(site: Site, stopwatch: Stopwatch) -> None:
+    proxy, traffic = site.proxy(), Traffic()
+    url = site.url_by(proxy)
+    with traffic.running(url) as worker:
+        with traffic.publishing(url):
+            for _ in range(3):
+                assert traffic.next_done(20)(DEADLINE)
+                proxy.reset()
+                stopwatch.within(5, traffic.next_done(), "first message after a reset")
+        assert traffic.all_done(DEADLINE)
+        assert worker.stats().connections >= 4
+    assert traffic.verdict(max_duplicates=3 * (PREFETCH + WINDOW), min_confirmed=60).problems == ()
+
+
+def test_row_06_an_operator_closes_the_connections(
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+) -> None:
+    traffic, lost = Traffic(), told("connection_lost session=taskroute-worker ")
+    with traffic.running(site.url) as worker:
+        with traffic.publishing(site.url):
+            assert traffic.done(20)(DEADLINE)
+            site.node.close_all_connections()
+            assert lost.wait(DEADLINE)
+            stopwatch.within(5, traffic.next_done(), "first message after close_all_connections")
+        assert traffic.all_done(DEADLINE)
+        assert worker.stats().connections >= 2
+    assert traffic.verdict(max_duplicates=PREFETCH + WINDOW, min_confirmed=20).problems == ()
+
+
+def test_row_07_the_network_falls_silent(site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]) -> None:
+    proxy, traffic, heartbeat = site.proxy(), Traffic(), 5
+    lost = told("connection_lost session=taskroute-")
+    url = site.url_by(proxy)
+    with traffic.running(url, heartbeat=heartbeat) as worker:
+        with traffic.publishing(url, heartbeat=heartbeat):
+            assert traffic.done(20)(DEADLINE)
+            with proxy.stalled():
+                stopwatch.within(2 * heartbeat + 2, lambda timeout: lost.wait(timeout, 2), "both sides notice silence")
+            proxy.reset()
+            stopwatch.within(15, traffic.next_done(), "first message after it")
+        assert traffic.all_done(DEADLINE)
+        assert worker.stats().connections >= 2
+    assert traffic.verdict(max_duplicates=PREFETCH + WINDOW, min_confirmed=20).problems == ()
+
+
+@pytest.mark.parametrize("heartbeat", [0, 0.5, True, None, 100_000])
+def test_row_07_there_is_no_connection_without_heartbeats(heartbeat: object) -> None:
+    with pytest.raises(ConfigurationError, match="heartbeat="):
+        Publisher("memory://", Topology(), heartbeat=heartbeat)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="heartbeat="):
+        Traffic().worker("memory://", heartbeat=heartbeat)
+
+
+def test_row_07_a_broker_without_heartbeats_gets_ours(site: Site) -> None:
+    site.node.eval("application:set_env(rabbit, heartbeat, 0).")
+    try:
+        connection = connect(parse_urls(site.url)[0], name="beats", heartbeat=7)
+        try:
+            assert connection.heartbeat == 7
+        finally:
+            connection.collect()
+    finally:
+        site.node.eval("application:set_env(rabbit, heartbeat, 60).")
+
+
+def test_row_08_cut_at_every_byte_from_the_first_to_a_delivery(
+    site: Site, stopwatch: Stopwatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(sessions, "LONGEST_DELAY", 0.0)
+    queue = QueueSpec(name="work", type="classic", retry=False, dead_letter=False)
+    proxy, topology = site.proxy(), Topology(queues=[queue])
+    bodies: list[bytes] = []
+    handled = threading.Event()
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=queue)
+    def handle(body: bytes) -> None:
+        bodies.append(body)
+        handled.set()
+
+    body = bytes(range(256))
+    with Publisher(site.url, topology) as publisher:
+        publisher.publish(body, "work", exchange="")
+        counts = itertools.count(1)
+        proxy.cut_after(iter(lambda: 100_000 if handled.is_set() else next(counts), None))
+        worker = Worker(site.url_by(proxy), topology, registry, threads=1, declare="skip", heartbeat=5)
+        worker.start(timeout=None)
+        try:
+            assert handled.wait(3 * DEADLINE)
+            assert worker.wait_idle(DEADLINE)
+        finally:
+            worker.stop()
+    cuts = next(counts)
+    assert cuts > 500  # start, tune, open, channel and delivery take more
+    assert set(bodies) == {body}
+    stopwatch.note(f"{cuts} cuts, {len(bodies)} deliveries complete enough to be handled")
+
+
+def test_row_08_bytes_that_trickle_are_no_silence(site: Site, stopwatch: Stopwatch) -> None:
+    queue, proxy, heartbeat = QueueSpec(name="work"), site.proxy(), 1
+    topology, registry = Topology(queues=[queue]), HandlerRegistry()
+    got: list[bytes] = []
+    handled = threading.Event()
+
+    @registry.handler("#", queue=queue)
+    def handle(body: bytes) -> None:
+        got.append(body)
+        handled.set()
+
+    body = b"x" * 4096  # in one frame: as long as two timeouts
+    with Worker(site.url_by(proxy), topology, registry, heartbeat=heartbeat) as worker:
+        proxy.trickle(1024)
+        with Publisher(site.url, topology) as publisher:
+            publisher.publish(body, "work", exchange="")
+        stopwatch.within(5, handled.wait, "4 KiB at 1 KiB/s")
+        proxy.trickle(None)
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().connections == 1
+    assert got == [body]
+
+
+def test_row_08_a_frame_that_stalls_half_way_does_not_hold_the_thread(
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+) -> None:
+    queue, proxy, heartbeat = QueueSpec(name="work"), site.proxy(), 1
+    topology, registry, handled = Topology(queues=[queue]), HandlerRegistry(), threading.Event()
+    registry.add("#", lambda body: handled.set(), queue=queue)
+    lost = told("connection_lost session=taskroute-worker ")
+    with Worker(site.url_by(proxy), topology, registry, heartbeat=heartbeat):
+        proxy.trickle(2048)
+        with Publisher(site.url, topology) as publisher:
+            publisher.publish(b'"' + b"x" * 60_000 + b'"', "work", exchange="")
+        assert proxy.wait_passed(4096, DEADLINE)
+        proxy.stall()
+        stopwatch.within(2 * heartbeat + 2, lost.wait, "silence in the middle of a frame is noticed")
+        proxy.trickle(None)
+        proxy.reset()
+        proxy.resume()
+        assert handled.wait(DEADLINE)
+
+
+def test_row_09_a_consumer_that_the_broker_has_forgotten_is_missed(site: Site, stopwatch: Stopwatch) -> None:
+    queue = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")])
+    traffic = Traffic(queue=queue)
+    with traffic.running(site.url, heartbeat=1) as worker, Publisher(site.url, traffic.topology) as publisher:
+        traffic.publish(publisher, 5)
+        assert traffic.all_done(DEADLINE)
+        assert worker.stats().missed_consumers == 0
+        site.node.eval(
+            f"{site.queue_pid('work')}, Pid = amqqueue:get_pid(Q), "
+            "[gen_server2:call(Pid, {basic_cancel, element(1, C), element(2, C), undefined, <<>>}) "
+            "|| C <- rabbit_amqqueue:consumers(Q)]."
+        )
+        assert site.table("list_consumers", "queue_name") == []
+        traffic.publish(publisher, 5)
+        stopwatch.within(1 + 5, traffic.next_done(5), "consuming again after a silent loss (H = 1 s)")
+        assert worker.stats().missed_consumers == 1
+        assert worker.stats().connections == 2
+        assert worker.health().ready
+
+
+def test_an_unknown_vhost_or_a_wrong_password_is_told_without_the_password(site: Site) -> None:
+    for url in (site.node.url("nowhere", user=f"app:{SECRET}"), site.node.url(site.name, user=f"app:{SECRET}x")):
+        worker = Traffic().worker(url)
+        with pytest.raises(Exception, match="no connection to") as caught:
+            worker.start(timeout=2)
+        assert SECRET not in str(caught.value)
+        with pytest.raises((amqp.AMQPError, OSError)) as refused:
+            connect(parse_urls(url)[0], name="refused", heartbeat=5)
+        assert SECRET not in str(refused.value)

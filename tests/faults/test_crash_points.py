@@ -1,0 +1,77 @@
+"""A worker and a publisher are killed at every named point; the ledger says whether anything is lost."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.faults import ledger, service
+from tests.faults.conftest import Site, Stopwatch
+from tests.faults.crash_points import POINTS
+
+COUNT = 60
+DEADLINE = 60.0
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["tests.faults.service"])
+
+
+def run(target: Callable[..., object], *arguments: Any, **options: Any) -> int | None:
+    """Run in a process of its own, to its end; the exit code."""
+    process = processes.Process(target=target, args=arguments, kwargs=options)
+    process.start()
+    process.join(DEADLINE)
+    assert process.exitcode is not None, "it does not end"
+    return process.exitcode
+
+
+def verdict_of(site: Site, folder: Path, **options: Any) -> ledger.Verdict:
+    dead = ledger.drain(site.url, ["work.dead"])
+    left = ledger.drain(site.url, ["work", "work.retry.300"])
+    return ledger.check(ledger.read(folder), dead=dead, left=left, **options)
+
+
+@pytest.mark.parametrize("point", [point for point in POINTS if point != "publish_sent"])
+def test_a_worker_that_dies_at(point: str, site: Site, tmp_path: Path, stopwatch: Stopwatch) -> None:
+    assert run(service.run_publisher, site.url, tmp_path, count=COUNT) == 0
+    assert run(service.run_worker, site.url, tmp_path, crash=point, nth=2) == -signal.SIGKILL
+    assert run(service.run_worker, site.url, tmp_path, until_idle=True) == 0
+    verdict = verdict_of(site, tmp_path, max_duplicates=service.PREFETCH, min_confirmed=COUNT, max_done_and_dead=0)
+    stopwatch.note(str(verdict))
+    assert verdict.problems == ()
+    expected = sum(not service.fails_always(str(number)) for number in range(1, COUNT + 1))
+    assert verdict.done == expected
+    assert COUNT - expected <= verdict.dead <= COUNT - expected + service.PREFETCH
+    assert verdict.left == 0
+
+
+def test_a_worker_that_dies_before_its_acknowledgement_handles_again(site: Site, tmp_path: Path) -> None:
+    assert run(service.run_publisher, site.url, tmp_path, count=COUNT) == 0
+    assert run(service.run_worker, site.url, tmp_path, crash="before_ack") == -signal.SIGKILL
+    assert run(service.run_worker, site.url, tmp_path, until_idle=True) == 0
+    assert verdict_of(site, tmp_path, max_duplicates=service.PREFETCH, min_confirmed=COUNT).duplicates >= 1
+
+
+@pytest.mark.parametrize("nth", [1, 30])
+def test_a_publisher_that_dies_after_it_has_written(nth: int, site: Site, tmp_path: Path, stopwatch: Stopwatch) -> None:
+    code = run(service.run_publisher, site.url, tmp_path, count=COUNT, crash="publish_sent", nth=nth)
+    assert code == -signal.SIGKILL
+    assert run(service.run_worker, site.url, tmp_path, until_idle=True) == 0
+    verdict = verdict_of(site, tmp_path, max_duplicates=0, min_confirmed=0)
+    stopwatch.note(str(verdict))
+    assert verdict.problems == ()
+
+
+def test_row_39_a_crash_between_a_retry_and_its_acknowledgement_repeats_and_loses_nothing(
+    site: Site, tmp_path: Path
+) -> None:
+    publish = partial(run, service.run_publisher, site.url, tmp_path, count=COUNT)
+    assert publish() == 0
+    for _ in range(3):
+        assert run(service.run_worker, site.url, tmp_path, crash="retry_confirmed") == -signal.SIGKILL
+    assert run(service.run_worker, site.url, tmp_path, until_idle=True) == 0
+    assert verdict_of(site, tmp_path, max_duplicates=3 * service.PREFETCH, min_confirmed=COUNT).problems == ()
