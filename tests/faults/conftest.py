@@ -61,6 +61,13 @@ class Site:
         """What a `list_...` command prints, as rows of words."""
         return [line.split("\t") for line in self.ctl(*arguments, "--no-table-headers").splitlines()]
 
+    def wait_unconsumed(self) -> None:
+        """Wait until the broker has noticed that every consumer is gone, and so has requeued what they had."""
+        self.node.eval(
+            f'Wait = fun W() -> case rabbit_amqqueue:consumers_all(<<"{self.name}">>) of '
+            "[] -> ok; _ -> timer:sleep(5), W() end end, Wait()."
+        )
+
     def queue_pid(self, queue: str) -> str:
         """Erlang for a queue of this virtual host, bound to Q."""
         return f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{self.name}">>, queue, <<"{queue}">>))'

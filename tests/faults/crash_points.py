@@ -1,4 +1,4 @@
-"""Points at which a process can be made to die, each by its name: a table of seams, and nothing in the library itself."""
+"""Points at which a process can be made to die, by name: a table of seams, and nothing in the library itself."""
 
 from __future__ import annotations
 

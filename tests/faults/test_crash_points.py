@@ -20,12 +20,13 @@ processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["tests.faults.service"])
 
 
-def run(target: Callable[..., object], *arguments: Any, **options: Any) -> int | None:
-    """Run in a process of its own, to its end; the exit code."""
-    process = processes.Process(target=target, args=arguments, kwargs=options)
+def run(target: Callable[..., object], site: Site, *arguments: Any, **options: Any) -> int | None:
+    """Run in a process of its own until it has ended and the broker knows it; the exit code."""
+    process = processes.Process(target=target, args=(site.url, *arguments), kwargs=options)
     process.start()
     process.join(DEADLINE)
     assert process.exitcode is not None, "it does not end"
+    site.wait_unconsumed()
     return process.exitcode
 
 
@@ -37,9 +38,9 @@ def verdict_of(site: Site, folder: Path, **options: Any) -> ledger.Verdict:
 
 @pytest.mark.parametrize("point", [point for point in POINTS if point != "publish_sent"])
 def test_a_worker_that_dies_at(point: str, site: Site, tmp_path: Path, stopwatch: Stopwatch) -> None:
-    assert run(service.run_publisher, site.url, tmp_path, count=COUNT) == 0
-    assert run(service.run_worker, site.url, tmp_path, crash=point, nth=2) == -signal.SIGKILL
-    assert run(service.run_worker, site.url, tmp_path, until_idle=True) == 0
+    assert run(service.run_publisher, site, tmp_path, count=COUNT) == 0
+    assert run(service.run_worker, site, tmp_path, crash=point, nth=2) == -signal.SIGKILL
+    assert run(service.run_worker, site, tmp_path, until_idle=True) == 0
     verdict = verdict_of(site, tmp_path, max_duplicates=service.PREFETCH, min_confirmed=COUNT, max_done_and_dead=0)
     stopwatch.note(str(verdict))
     assert verdict.problems == ()
@@ -50,17 +51,17 @@ def test_a_worker_that_dies_at(point: str, site: Site, tmp_path: Path, stopwatch
 
 
 def test_a_worker_that_dies_before_its_acknowledgement_handles_again(site: Site, tmp_path: Path) -> None:
-    assert run(service.run_publisher, site.url, tmp_path, count=COUNT) == 0
-    assert run(service.run_worker, site.url, tmp_path, crash="before_ack") == -signal.SIGKILL
-    assert run(service.run_worker, site.url, tmp_path, until_idle=True) == 0
+    assert run(service.run_publisher, site, tmp_path, count=COUNT) == 0
+    assert run(service.run_worker, site, tmp_path, crash="before_ack") == -signal.SIGKILL
+    assert run(service.run_worker, site, tmp_path, until_idle=True) == 0
     assert verdict_of(site, tmp_path, max_duplicates=service.PREFETCH, min_confirmed=COUNT).duplicates >= 1
 
 
 @pytest.mark.parametrize("nth", [1, 30])
 def test_a_publisher_that_dies_after_it_has_written(nth: int, site: Site, tmp_path: Path, stopwatch: Stopwatch) -> None:
-    code = run(service.run_publisher, site.url, tmp_path, count=COUNT, crash="publish_sent", nth=nth)
+    code = run(service.run_publisher, site, tmp_path, count=COUNT, crash="publish_sent", nth=nth)
     assert code == -signal.SIGKILL
-    assert run(service.run_worker, site.url, tmp_path, until_idle=True) == 0
+    assert run(service.run_worker, site, tmp_path, until_idle=True) == 0
     verdict = verdict_of(site, tmp_path, max_duplicates=0, min_confirmed=0)
     stopwatch.note(str(verdict))
     assert verdict.problems == ()
@@ -69,9 +70,9 @@ def test_a_publisher_that_dies_after_it_has_written(nth: int, site: Site, tmp_pa
 def test_row_39_a_crash_between_a_retry_and_its_acknowledgement_repeats_and_loses_nothing(
     site: Site, tmp_path: Path
 ) -> None:
-    publish = partial(run, service.run_publisher, site.url, tmp_path, count=COUNT)
+    publish = partial(run, service.run_publisher, site, tmp_path, count=COUNT)
     assert publish() == 0
     for _ in range(3):
-        assert run(service.run_worker, site.url, tmp_path, crash="retry_confirmed") == -signal.SIGKILL
-    assert run(service.run_worker, site.url, tmp_path, until_idle=True) == 0
+        assert run(service.run_worker, site, tmp_path, crash="retry_confirmed") == -signal.SIGKILL
+    assert run(service.run_worker, site, tmp_path, until_idle=True) == 0
     assert verdict_of(site, tmp_path, max_duplicates=3 * service.PREFETCH, min_confirmed=COUNT).problems == ()

@@ -373,7 +373,8 @@ class Session:
         connection = self._connection
         if connection is not None:
             try:
-                connection.close()
+                if not self._blocked:  # the broker would not read the farewell either
+                    connection.close()
             except Exception as error:  # noqa: BLE001 - it is being left anyway
                 log.debug("close_failed session=%s error=%s", self._name, describe_error(error))
             self._discard()

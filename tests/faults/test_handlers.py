@@ -1,0 +1,241 @@
+"""Handlers that raise, exit, hang, run out of memory and take their process along."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.faults import ledger
+from tests.faults.conftest import Site, Stopwatch, Told
+from tests.faults.traffic import Traffic, jobs
+from tests.integration.test_worker import DEADLINE, Seen
+
+from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, RetryPolicy, Topology, Worker
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["tests.faults.service"])
+
+work = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.05, 0.1)), delivery_limit=3)
+topology = Topology(exchanges=[jobs], queues=[work])
+COUNT = 30
+
+
+def publish_all(url: str, count: int = COUNT) -> None:
+    with Publisher(url, topology) as publisher:
+        for number in range(count):
+            publisher.submit(ledger.body_of(str(number)), "a", exchange=jobs)
+
+
+def test_row_22_a_handler_that_always_fails_is_tried_as_often_as_the_policy_says(site: Site) -> None:
+    attempts: Counter[bytes] = Counter()
+    registry, lock = HandlerRegistry(), threading.Lock()
+
+    @registry.handler("#", queue=work)
+    def handle(body: bytes) -> None:
+        with lock:
+            attempts[body] += 1
+        raise ValueError("always")
+
+    publish_all(site.url)
+    with Worker(site.url, topology, registry) as worker:
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().dead_lettered == {"work": COUNT}
+        assert worker.stats().retried == {"work": 2 * COUNT}
+    assert set(attempts.values()) == {3}
+    assert sorted(ledger.drain(site.url, ["work.dead"])) == sorted(attempts)
+    assert ledger.drain(site.url, ["work"]) == []
+
+
+def test_row_23_a_handler_that_hangs_is_told_counted_and_replaced(
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+) -> None:
+    registry, go_on, seen = HandlerRegistry(), threading.Event(), Seen()
+    overdue = told("handler_overdue queue=work")
+
+    @registry.handler("hang", queue=work, timeout=0.2)
+    def hang(body: bytes) -> None:
+        assert go_on.wait(DEADLINE)
+        seen(b"hung")
+
+    @registry.handler("#", queue=work)
+    def handle(body: bytes) -> None:
+        seen(body)
+
+    with (
+        Worker(site.url, topology, registry, threads=2, prefetch=16, heartbeat=1) as worker,
+        Publisher(site.url, topology) as publisher,
+    ):
+        for _ in range(2):  # as many as there are threads
+            publisher.publish(b"{}", "hang", exchange=jobs)
+        stopwatch.within(1, lambda timeout: overdue.wait(timeout, 2), "two hung handlers are told")
+        for number in range(20):
+            publisher.publish(b"%d" % number, "a", exchange=jobs)
+        seen.wait(20)
+        assert worker.stats().overdue == {"work": 2}
+        assert not worker.health().ready
+        assert "longer than its timeout" in worker.health().reasons[0]
+        for _ in range(2):  # two more: the cap is reached, and no thread is left for anything else
+            publisher.publish(b"{}", "hang", exchange=jobs)
+        assert overdue.wait(DEADLINE, 4)
+        assert len([thread for thread in threading.enumerate() if "-handler-" in thread.name]) == 4
+        publisher.publish(b"late", "a", exchange=jobs)
+        assert b"late" not in seen.calls
+        assert worker.stats().connections == 1  # heartbeats went on
+        go_on.set()
+        assert worker.wait_idle(DEADLINE)
+        assert b"late" in seen.calls
+        assert worker.stats().handled == {("work", worker_name(hang)): 4, ("work", worker_name(handle)): 21}
+        assert worker.health().ready
+        alive = [thread for thread in threading.enumerate() if "-handler-" in thread.name]
+        assert len(alive) == 2  # those that were replaced have ended
+    assert ledger.drain(site.url, ["work", "work.dead"]) == []
+
+
+def worker_name(function: Callable[..., object]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def test_row_23_what_hangs_is_not_acknowledged(site: Site) -> None:
+    registry, begun, go_on = HandlerRegistry(), threading.Event(), threading.Event()
+
+    @registry.handler("#", queue=work, timeout=0.1)
+    def hang(body: bytes) -> None:
+        begun.set()
+        go_on.wait(DEADLINE)
+
+    publish_all(site.url, 1)
+    worker = Worker(site.url, topology, registry, threads=1, shutdown_timeout=0.5)
+    worker.start()
+    assert begun.wait(DEADLINE)
+    with pytest.raises(Exception, match="is handling 'a' of queue 'work'"):
+        worker.stop()
+    assert ledger.drain(site.url, ["work"]) == [ledger.body_of("0")]
+    go_on.set()
+
+
+def kill_on(url: str, folder: Path, how: str) -> None:
+    """A worker in a process of its own whose handler takes the process along when it sees message 7."""
+    book, registry = ledger.Ledger(folder), HandlerRegistry()
+
+    @registry.handler("#", queue=work)
+    def handle(body: dict) -> None:  # type: ignore[type-arg]
+        if body["id"] == "7":
+            os._exit(3) if how == "exit" else os.kill(os.getpid(), signal.SIGKILL)
+        book.write("done", body["id"])
+
+    with Worker(url, topology, registry, threads=4, prefetch=16) as worker:
+        assert worker.wait_idle(DEADLINE)
+
+
+@pytest.mark.parametrize("how", ["exit", "kill"])
+def test_row_24_a_message_that_kills_its_process_ends_as_a_dead_letter_and_its_neighbours_do_not(
+    how: str, site: Site, tmp_path: Path, stopwatch: Stopwatch
+) -> None:
+    publish_all(site.url)
+    deaths = 0
+    while True:
+        process = processes.Process(target=kill_on, args=(site.url, tmp_path, how))
+        process.start()
+        process.join(DEADLINE)
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == (3 if how == "exit" else -signal.SIGKILL)
+        deaths += 1
+        assert deaths <= 10
+        site.wait_unconsumed()
+    dead = ledger.drain(site.url, ["work.dead"])
+    done = ledger.read(tmp_path).of("done")
+    stopwatch.note(f"{deaths} processes died (delivery limit 3), dead letters: {len(dead)}, others done: {len(done)}")
+    assert dead == [ledger.body_of("7")]
+    assert set(done) == {str(number) for number in range(COUNT)} - {"7"}
+
+
+def test_row_24_connection_cuts_alone_dead_letter_nothing(site: Site) -> None:
+    traffic, proxy = Traffic(queue=work), site.proxy()
+    cuts = 12  # four times the delivery limit
+    with traffic.running(site.url_by(proxy)) as worker, traffic.publishing(site.url, pause=0.002):
+        for _ in range(cuts):
+            assert traffic.next_done(30)(DEADLINE)
+            proxy.reset()
+        assert traffic.next_done(30)(DEADLINE)
+        assert worker.stats().connections >= cuts
+    with traffic.running(site.url) as worker:
+        assert traffic.all_done(DEADLINE)
+        assert worker.wait_idle(DEADLINE)
+    assert ledger.drain(site.url, ["work.dead"]) == []
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, BaseException])
+def test_row_25_an_exit_in_a_handler_is_a_failure_and_ends_no_thread(error: type[BaseException], site: Site) -> None:
+    registry = HandlerRegistry()
+    queue = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")], retry=False)
+    over = Topology(exchanges=[jobs], queues=[queue])
+
+    @registry.handler("#", queue=queue)
+    def leave(body: bytes) -> None:
+        raise error
+
+    with Worker(site.url, over, registry, threads=4) as worker, Publisher(site.url, over) as publisher:
+        before = {thread.ident for thread in threading.enumerate() if "-handler-" in thread.name}
+        list(publisher.publish_many([(b"{}", "a")] * 250, exchange=jobs))
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().dead_lettered == {"work": 250}
+        after = {thread.ident for thread in threading.enumerate() if "-handler-" in thread.name}
+    assert before == after
+    assert len(before) == 4
+
+
+def allocate(url: str) -> None:
+    """A worker in a process of its own that may not have the memory its handler asks for."""
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=work, retry=False)
+    def handle(body: dict) -> None:  # type: ignore[type-arg]
+        if body["id"] == "7":
+            bytearray(8 * 1024**3)
+
+    with Worker(url, topology, registry, threads=2) as worker:
+        resource.setrlimit(resource.RLIMIT_AS, (4 * 1024**3, 4 * 1024**3))
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().dead_lettered == {"work": 1}
+        assert worker.health().ready
+
+
+def test_row_26_a_memory_error_is_a_failure_like_any_other(site: Site) -> None:
+    publish_all(site.url)
+    process = processes.Process(target=allocate, args=(site.url,))
+    process.start()
+    process.join(DEADLINE)
+    assert process.exitcode == 0
+    assert ledger.drain(site.url, ["work.dead"]) == [ledger.body_of("7")]
+
+
+def test_what_a_classic_queue_cannot_promise(site: Site, tmp_path: Path) -> None:
+    """It counts no deliveries, so that a message that kills its process comes again and again."""
+    exchange = ExchangeSpec(name="jobs")
+    classic = QueueSpec(name="classic", type="classic", bindings=[exchange.bind("#")])
+    over = Topology(exchanges=[exchange], queues=[classic])
+    with Publisher(site.url, over) as publisher:
+        publisher.publish(b"poison", "a", exchange=exchange)
+    for _ in range(5):
+        process = processes.Process(target=die_on_any, args=(site.url, over.model_dump_json()))
+        process.start()
+        process.join(DEADLINE)
+        assert process.exitcode == 3
+        site.wait_unconsumed()
+    assert ledger.drain(site.url, ["classic.dead"]) == []
+    assert ledger.drain(site.url, ["classic"]) == [b"poison"]
+
+
+def die_on_any(url: str, specs: str) -> None:
+    registry = HandlerRegistry()
+    registry.add("#", lambda body: os._exit(3), queue="classic")
+    with Worker(url, Topology.model_validate_json(specs), registry, threads=1):
+        threading.Event().wait(DEADLINE)

@@ -1,0 +1,263 @@
+"""What a publisher says is true: confirmed, refused, unroutable, never written, or unknown."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.faults import ledger
+from tests.faults.conftest import Site, Stopwatch, Told
+from tests.faults.traffic import Traffic, jobs, topology, work
+from tests.integration.test_worker import DEADLINE
+
+from taskroute import (
+    BrokerUnavailableError,
+    ExchangeSpec,
+    HandlerRegistry,
+    MessageInvalidError,
+    MessageTooLargeError,
+    Publisher,
+    PublishError,
+    PublishRejectedError,
+    PublishTimeoutError,
+    QueueSpec,
+    Topology,
+    UnroutableError,
+    Worker,
+)
+
+plain = QueueSpec(name="plain", type="classic", bindings=[jobs.bind("#")], retry=False, dead_letter=False)
+to_plain = Topology(exchanges=[jobs], queues=[plain])
+
+
+def test_row_15_a_late_confirm_confirms_its_own_message_only(site: Site, stopwatch: Stopwatch) -> None:
+    proxy = site.proxy()
+    with Publisher(site.url_by(proxy), to_plain, heartbeat=30) as publisher:
+        publisher.publish(b"0", "a", exchange=jobs)
+        with proxy.stalled("to_client"):
+            with stopwatch.timed(1, "publish raises"), pytest.raises(PublishTimeoutError, match="may have it"):
+                publisher.publish(b"1", "a", exchange=jobs, message_id="one", timeout=1)
+            proxy.stall()  # what comes next does not even reach the broker
+            second = publisher.submit(b"2", "a", exchange=jobs, timeout=DEADLINE)
+            unroutable = publisher.submit(b"3", "b", exchange="", timeout=DEADLINE)
+            proxy.resume()
+            proxy.stall("to_broker")  # the late confirm of the first arrives, and nothing else can
+            assert proxy.wait_passed(1, DEADLINE)
+            assert not second.done()
+            proxy.resume()
+            second.result(DEADLINE)
+            assert isinstance(unroutable.exception(DEADLINE), UnroutableError)
+        publisher.publish(b"1", "a", exchange=jobs, message_id="one")  # once more, under the same id
+    assert sorted(ledger.drain(site.url, ["plain"])) == [b"0", b"1", b"1", b"2"]
+
+
+def test_row_15_a_return_and_a_late_confirm_of_another(site: Site) -> None:
+    with Publisher(site.url, to_plain) as publisher:
+        futures = [
+            publisher.submit(b"%d" % number, "a" if number % 3 else "nowhere", exchange=jobs if number % 3 else "")
+            for number in range(300)
+        ]
+        outcomes = [future.exception(DEADLINE) for future in futures]
+    for number, outcome in enumerate(outcomes):
+        assert (outcome is None) == bool(number % 3), number
+    assert sorted(map(int, ledger.drain(site.url, ["plain"]))) == [number for number in range(300) if number % 3]
+
+
+@pytest.mark.parametrize("transport", ["memory", "rabbitmq"])
+def test_row_16_what_no_queue_takes_is_unroutable(transport: str, request: pytest.FixtureRequest, site: Site) -> None:
+    url = site.url if transport == "rabbitmq" else request.getfixturevalue("memory_url")
+    with Publisher(url, topology) as publisher:
+        publisher.publish(b"{}", "a", exchange=jobs, message_id="routed")
+        unbound = Topology(exchanges=[jobs, other := ExchangeSpec(name="other")])
+        with Publisher(url, unbound) as to_other, pytest.raises(UnroutableError) as caught:
+            to_other.publish(b"{}", "video.upload", exchange=other, message_id="lonely")
+    for part in ("'lonely'", "'other'", "'video.upload'"):
+        assert part in str(caught.value)
+
+
+def test_row_17_a_full_queue_rejects_and_the_connection_stays(site: Site) -> None:
+    full = plain.model_copy(update={"max_length": 1, "overflow": "reject-publish"})
+    with Publisher(site.url, Topology(exchanges=[jobs], queues=[full])) as publisher:
+        publisher.publish(b"1", "a", exchange=jobs)
+        for _ in range(20):
+            with pytest.raises(PublishRejectedError):
+                publisher.publish(b"2", "a", exchange=jobs)
+        assert publisher._session.generation == 1
+    assert ledger.drain(site.url, ["plain"]) == [b"1"]
+
+
+def test_row_18_a_memory_alarm_stops_publishing_and_nothing_else(site: Site, stopwatch: Stopwatch) -> None:
+    failed, changed = [], threading.Condition()
+
+    def handle(number: str) -> None:
+        if int(number) % 40 == 0 and number not in failed:  # some are handed over while the alarm is on
+            with changed:
+                failed.append(number)
+                changed.notify_all()
+            raise RuntimeError("as planned")
+
+    traffic = Traffic(handle)
+    with Publisher(site.url, traffic.topology) as publisher:
+        traffic.publish(publisher, 40)
+        with traffic.running(site.url, prefetch=32) as worker:
+            assert traffic.all_done(DEADLINE)  # number 40 has opened the hand-over connection, which has published
+            worker.stop()
+        traffic.publish(publisher, 400)
+        with site.node.memory_alarm():
+            blocked = stopwatch.timed(1, "publish raises while the alarm is on")
+            with blocked, pytest.raises((PublishTimeoutError, BrokerUnavailableError)):
+                publisher.publish(b"{}", "a", exchange=jobs, timeout=1, message_id="blocked")
+            with pytest.raises(BrokerUnavailableError, match="blocked"):  # known by now, so that nothing is written
+                publisher.publish(b"{}", "a", exchange=jobs, timeout=1)
+            waiting = publisher.submit(b'{"id": 0}', "a", exchange="", timeout=DEADLINE)
+            with traffic.running(site.url, prefetch=32) as worker:
+                # 400 messages, of which 10 fail once: all the others come, with hand-overs waiting.
+                stopwatch.within(20, traffic.done(40 + 390), "390 of 400 messages handled during the alarm")
+                with changed:
+                    assert changed.wait_for(lambda: len(failed) == 11, DEADLINE)
+                assert not waiting.done()
+                site.node.ctl("set_vm_memory_high_watermark", "0.4")
+                stopwatch.within(2, lambda timeout: waiting.exception(timeout) or True, "publishing goes on after it")
+                assert traffic.all_done(DEADLINE)
+                assert worker.stats().connections == 1
+    assert traffic.verdict(max_duplicates=0, min_confirmed=440).problems == ()
+
+
+def test_row_19_a_broker_that_stops_reading_in_the_middle_of_a_body(
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+) -> None:
+    proxy, lost = site.proxy(), told("connection_lost session=taskroute-publisher ")
+    with Publisher(site.url_by(proxy), to_plain, heartbeat=1) as publisher:
+        body = b"x" * 16_000_000  # more than the buffers on the way take
+        with proxy.stalled("to_broker"):
+            with stopwatch.timed(2, "publish of 16 MB raises"), pytest.raises(PublishTimeoutError):
+                publisher.publish(body, "a", exchange=jobs, timeout=2)
+            stopwatch.within(10 + 2, lost.wait, "the connection with half a message is given up")
+            proxy.reset()
+        publisher.publish(b"after", "a", exchange=jobs)
+        assert publisher._session.generation == 2
+    assert ledger.drain(site.url, ["plain"])[-1] == b"after"
+
+
+def test_row_20_what_is_too_large_is_never_written(site: Site) -> None:
+    with Publisher(site.url, to_plain, max_body_size=1000) as publisher:
+        with pytest.raises(MessageTooLargeError, match="1001 bytes, the limit is 1000"):
+            publisher.publish(b"x" * 1001, "a", exchange=jobs)
+        publisher.publish(b"x" * 1000, "a", exchange=jobs)
+        with pytest.raises(MessageTooLargeError, match=r"headers take .* the limit is 65536"):
+            publisher.publish(b"", "a", exchange=jobs, headers={"x-large": "x" * 65536})
+        publisher.publish(b"", "a", exchange=jobs, headers={"x-large": "x" * 65000})
+        assert publisher._session.generation == 1
+    assert [len(body) for body in ledger.drain(site.url, ["plain"])] == [1000, 0]
+
+
+def test_row_21_close_waits_for_what_was_submitted(site: Site) -> None:
+    publisher = Publisher(site.url, to_plain)
+    futures = [publisher.submit(b"%d" % number, "a", exchange=jobs) for number in range(500)]
+    publisher.close()
+    assert all(future.done() and future.exception() is None for future in futures)
+    assert len(ledger.drain(site.url, ["plain"])) == 500
+
+
+def test_row_21_a_process_that_exits_straight_after_submitting_has_published(site: Site) -> None:
+    program = f"""
+from taskroute import Publisher
+from tests.faults.test_publisher import jobs, to_plain
+publisher = Publisher({site.url!r}, to_plain)
+for number in range(500):
+    publisher.submit(b"x", "a", exchange=jobs)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=DEADLINE)
+    assert len(ledger.drain(site.url, ["plain"])) == 500
+
+
+@pytest.mark.parametrize("stage", ["connected", "connecting"])
+def test_row_21_close_names_what_is_unconfirmed_and_resolves_every_future(
+    stage: str, site: Site, stopwatch: Stopwatch
+) -> None:
+    proxy = site.proxy()
+    publisher = Publisher(site.url_by(proxy), to_plain)
+    if stage == "connected":
+        publisher.start()
+    proxy.stall()
+    futures = [publisher.submit(b"x", "a", exchange=jobs, message_id=f"id-{number}") for number in range(15)]
+    timed = stopwatch.timed(1 + 2, "close(timeout=1) with a silent broker")
+    with timed, pytest.raises(PublishTimeoutError, match=r"15 messages unconfirmed.*'id-0', 'id-1'.*\.\.\.$"):
+        publisher.close(timeout=1)
+    assert all(isinstance(future.exception(0), PublishError) for future in futures)
+    proxy.resume()
+
+
+def test_a_message_that_the_broker_closes_the_channel_over_takes_no_other_along(site: Site) -> None:
+    # The user may write to `plain` and not to `secret`: the broker closes the channel over a message to `secret`.
+    secret = ExchangeSpec(name="secret")
+    both = Topology(exchanges=[jobs, secret], queues=[plain])
+    with Publisher(site.url, both):
+        pass
+    site.ctl("set_permissions", "limited", "", "jobs|amq.default", ".*")
+    with Publisher(site.limited_url, both, declare="verify", timeout=DEADLINE) as publisher:
+        futures = [
+            publisher.submit(b"%d" % number, "a", exchange=secret if number in (7, 31) else jobs)
+            for number in range(60)
+        ]
+        outcomes = [future.exception(DEADLINE) for future in futures]
+    assert [number for number, outcome in enumerate(outcomes) if outcome is not None] == [7, 31]
+    assert all(isinstance(outcomes[number], PublishRejectedError) for number in (7, 31))
+    assert "secret" in str(outcomes[7])
+    assert {int(body) for body in ledger.drain(site.url, ["plain"])} == set(range(60)) - {7, 31}
+
+
+@pytest.mark.parametrize("headers", [{"CC": "a.b"}, {"BCC": [1]}, {"x": object()}, {"x": [[2**70]]}])
+def test_headers_that_would_close_the_channel_are_refused(site: Site, headers: dict[str, Any]) -> None:
+    with Publisher(site.url, to_plain) as publisher:
+        with pytest.raises(MessageInvalidError, match="header"):
+            publisher.publish(b"", "a", exchange=jobs, headers=headers)
+        publisher.publish(b"", "a", exchange=jobs)
+        assert publisher._session.generation == 1
+
+
+def test_no_room_is_told_in_time(site: Site, stopwatch: Stopwatch) -> None:
+    proxy = site.proxy()
+    publisher = Publisher(site.url_by(proxy), to_plain, max_in_flight=5)
+    publisher.start()
+    proxy.stall()
+    for _ in range(5):
+        publisher.submit(b"x", "a", exchange=jobs)
+    began = time.monotonic()
+    with stopwatch.timed(1, "submit without room"), pytest.raises(BrokerUnavailableError, match="no room"):
+        publisher.submit(b"x", "a", exchange=jobs, timeout=1)
+    assert time.monotonic() - began >= 1
+    proxy.resume()
+    publisher.close()
+
+
+def test_a_worker_and_its_hand_overs_go_on_when_publishing_is_forbidden(
+    site: Site, told: Callable[[str], Told]
+) -> None:
+    registry, refused, seen = HandlerRegistry(), told("hand_over_failed queue=work"), []
+    done = threading.Event()
+
+    @registry.handler("#", queue=work)
+    def handle(body: bytes) -> None:
+        seen.append(body)
+        if body == b"bad":
+            raise RuntimeError("as planned")
+        if len(seen) >= 11:
+            done.set()
+
+    with Publisher(site.url, topology) as publisher:
+        publisher.publish(b"bad", "a", exchange=jobs)
+        with Worker(site.read_only_url, topology, registry, declare="verify", shutdown_timeout=1) as worker:
+            for number in range(10):
+                publisher.publish(b"%d" % number, "a", exchange=jobs)
+            assert done.wait(DEADLINE)
+            assert refused.wait(DEADLINE, 2)
+            assert worker.stats().connections == 1
+            with pytest.raises(Exception, match="on their way to another queue"):
+                worker.stop()
+    assert ledger.drain(site.url, ["work"]) == [b"bad"]
