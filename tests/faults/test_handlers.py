@@ -223,7 +223,7 @@ def test_what_a_classic_queue_cannot_promise(site: Site, tmp_path: Path) -> None
     classic = QueueSpec(name="classic", type="classic", bindings=[exchange.bind("#")])
     over = Topology(exchanges=[exchange], queues=[classic])
     with Publisher(site.url, over) as publisher:
-        publisher.publish(b"poison", "a", exchange=exchange)
+        publisher.publish(b'"poison"', "a", exchange=exchange)
     for _ in range(5):
         process = processes.Process(target=die_on_any, args=(site.url, over.model_dump_json()))
         process.start()
@@ -231,7 +231,7 @@ def test_what_a_classic_queue_cannot_promise(site: Site, tmp_path: Path) -> None
         assert process.exitcode == 3
         site.wait_unconsumed()
     assert ledger.drain(site.url, ["classic.dead"]) == []
-    assert ledger.drain(site.url, ["classic"]) == [b"poison"]
+    assert ledger.drain(site.url, ["classic"]) == [b'"poison"']
 
 
 def die_on_any(url: str, specs: str) -> None:

@@ -1,0 +1,171 @@
+"""Stopping: by signals, idle and busy, with a hung handler, with a frozen broker, a hundred times."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.faults import ledger, service
+from tests.faults.conftest import Site, Stopwatch
+from tests.faults.test_crash_points import verdict_of
+
+from taskroute import Publisher
+
+DEADLINE = 60.0
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["tests.faults.service"])
+
+PROGRAM = """
+import sys, threading
+from taskroute import HandlerRegistry, Worker
+from tests.faults.service import topology, work
+registry = HandlerRegistry()
+go_on = threading.Event()
+@registry.handler("#", queue=work)
+def handle(body: bytes) -> None:
+    print("begun", flush=True)
+    go_on.wait(60)
+    print("finished", flush=True)
+worker = Worker({url!r}, topology, registry, threads=1, prefetch=10, shutdown_timeout={timeout}, heartbeat=5)
+def listen():
+    for line in sys.stdin:
+        go_on.set()
+threading.Thread(target=listen, daemon=True).start()
+def watch():
+    pause = threading.Event()
+    while not worker.health().ready:
+        pause.wait(0.01)
+    print("ready", flush=True)
+    while worker.health().live:
+        pause.wait(0.01)
+    print("stopping", flush=True)
+threading.Thread(target=watch, daemon=True).start()
+worker.run()
+"""
+
+
+@contextmanager
+def program(url: str, *, shutdown_timeout: float = 20) -> Iterator[subprocess.Popen[str]]:
+    """A worker in a process of its own, consuming."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(url=url, timeout=shutdown_timeout)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def await_line(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdout is not None
+    for found in process.stdout:
+        if found.strip() == line:
+            return
+    raise AssertionError(f"it ended without saying {line!r}")
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("go on\n")
+    process.stdin.flush()
+
+
+def publish(url: str, count: int) -> None:
+    with Publisher(url, service.topology) as publisher:
+        for number in range(count):
+            publisher.publish(ledger.body_of(str(number)), "a", exchange=service.jobs)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_row_27_a_signal_ends_an_idle_worker(number: signal.Signals, site: Site, stopwatch: Stopwatch) -> None:
+    with program(site.url) as process:
+        await_line(process, "ready")
+        process.send_signal(number)
+        stopwatch.within(1, lambda timeout: process.wait(timeout) == 0, "an idle worker ends")
+
+
+def test_row_27_a_signal_ends_a_busy_worker_when_it_has_finished(site: Site, stopwatch: Stopwatch) -> None:
+    publish(site.url, 5)
+    with program(site.url) as process:
+        await_line(process, "begun")
+        process.send_signal(signal.SIGTERM)
+        go_on(process)
+        stopwatch.within(2, lambda timeout: process.wait(timeout) == 0, "a busy worker ends")
+        assert process.stdout is not None
+        assert process.stdout.read().count("finished") == 1
+    assert len(ledger.drain(site.url, ["work"])) == 4  # what was prefetched and not begun went back
+
+
+def test_row_28_a_hung_handler_and_a_frozen_broker_at_the_deadline(site: Site, stopwatch: Stopwatch) -> None:
+    publish(site.url, 1)
+    with program(site.url, shutdown_timeout=2) as process:
+        await_line(process, "begun")
+        with site.node.paused():
+            process.send_signal(signal.SIGTERM)
+            stopwatch.within(2 + 2, lambda timeout: process.wait(timeout) == 1, "the process ends")
+            assert process.stderr is not None
+            text = process.stderr.read()
+    assert "ShutdownTimeoutError" in text
+    assert "is handling 'a' of queue 'work'" in text
+    site.wait_unconsumed()
+    assert ledger.drain(site.url, ["work"]) == [ledger.body_of("0")]
+
+
+def test_row_29_a_second_signal_ends_at_once(site: Site, stopwatch: Stopwatch) -> None:
+    publish(site.url, 3)
+    with program(site.url) as process:
+        await_line(process, "begun")
+        process.send_signal(signal.SIGINT)
+        await_line(process, "stopping")
+        process.send_signal(signal.SIGINT)
+        stopwatch.within(1, lambda timeout: process.wait(timeout) is not None, "the process ends")
+        assert process.returncode == -signal.SIGINT
+    site.wait_unconsumed()
+    assert len(ledger.drain(site.url, ["work"])) == 3
+
+
+def test_row_30_a_hundred_kills_and_terminations_at_random_moments(
+    site: Site, tmp_path: Path, stopwatch: Stopwatch
+) -> None:
+    dice, pause = random.Random(30), threading.Event()
+    kills = 0
+    publisher = processes.Process(target=service.run_publisher, args=(site.url, tmp_path), kwargs={"rate": 100})
+    publisher.start()
+    for _ in range(100):
+        worker = processes.Process(target=service.run_worker, args=(site.url, tmp_path))
+        worker.start()
+        pause.wait(dice.uniform(0, 0.3))  # the moment is the point
+        if dice.random() < 0.5:
+            worker.kill()
+            kills += 1
+        else:
+            worker.terminate()
+        worker.join(DEADLINE)
+        assert worker.exitcode in (0, -signal.SIGKILL, -signal.SIGTERM)
+    publisher.terminate()
+    publisher.join(DEADLINE)
+    assert publisher.exitcode == 0
+    site.wait_unconsumed()
+    last = processes.Process(target=service.run_worker, args=(site.url, tmp_path), kwargs={"until_idle": True})
+    last.start()
+    last.join(DEADLINE)
+    assert last.exitcode == 0
+    verdict = verdict_of(
+        site, tmp_path, max_duplicates=kills * service.PREFETCH, min_confirmed=500, max_done_and_dead=kills
+    )
+    stopwatch.note(f"{kills} kills, {100 - kills} terminations: {verdict}")
+    assert verdict.problems == ()
+    assert verdict.left == 0
