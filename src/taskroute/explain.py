@@ -38,6 +38,7 @@ class Arrival:
         handler: who takes it; None: nobody, so that it is dead-lettered.
         captures: what the handler's pattern captures.
         lost: every other handler that the queue could have, and why it is not the one.
+        wait_queues: where it waits for its second, third, ... attempt when the handler fails.
         dead_letter_queue: where it goes when it fails for good, None when it is dropped.
     """
 
@@ -45,6 +46,7 @@ class Arrival:
     handler: Handler | None
     captures: Mapping[str, str | tuple[str, ...]]
     lost: tuple[tuple[Handler, str], ...]
+    wait_queues: tuple[str, ...]
     dead_letter_queue: str | None
 
 
@@ -142,7 +144,13 @@ def _arrive(queue: QueueSpec, routing_key: str, handlers: Iterable[Handler], res
         for handler in handlers
         if handler is not winner and handler.queue in (queue.name, None)
     )
-    return Arrival(queue.name, winner, MappingProxyType(captures), lost, queue.dead_letter_queue)
+    waits = _wait_queues(queue, winner)
+    return Arrival(queue.name, winner, MappingProxyType(captures), lost, waits, queue.dead_letter_queue)
+
+
+def _wait_queues(queue: QueueSpec, handler: Handler | None) -> tuple[str, ...]:
+    policy = queue.retry_policy if handler is None or handler.retry is None else handler.retry
+    return tuple(map(queue.wait_queue, policy.delays)) if handler is not None and policy else ()
 
 
 def _why_lost(handler: Handler, winner: Handler | None, routing_key: str) -> str:
@@ -163,6 +171,8 @@ def _arrival_lines(arrival: Arrival) -> Iterator[str]:
     else:
         captured = ", ".join(f"{name}={value!r}" for name, value in arrival.captures.items())
         yield f"    handled by {arrival.handler}" + (f" with {captured}" if captured else "")
+        last = repr(arrival.dead_letter_queue) if arrival.dead_letter_queue else "dropped"
+        yield f"    if that fails: {' -> '.join([*map(repr, arrival.wait_queues), last])}"
     no_match = [handler for handler, why in arrival.lost if why == "does not match"]
     for handler, why in arrival.lost:
         if why != "does not match":

@@ -178,16 +178,7 @@ class Worker:
             UnsupportedFeatureError: the broker cannot do what a spec asks for.
             ClosedError: started before.
         """
-        if self._session.is_of_another_process:
-            raise ClosedError("this worker belongs to the process that this one was forked from: make a new one")
-        with self._state:
-            if self._started:
-                raise ClosedError("a worker is started once: make a new one")
-            self._started = True
-        self._warn_of_long_timeouts()
-        for thread in self._threads:
-            thread.start()
-        self._session.start()
+        self._begin()
         try:
             self._session.wait_open(timeout)
         except BaseException:
@@ -240,12 +231,12 @@ class Worker:
         """
         with self._signals():
             if not self._ended.is_set():
-                self.start(timeout=None)
+                self._begin()
                 self._ended.wait()
-            if not self._stopped and not self._session.is_alive:
-                self.stop()
-                raise self._session.unavailable()
+            failed = not self._stopped and not self._session.is_alive
             self.stop()
+            if failed:
+                raise self._session.failure()
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until nothing is ready, waiting for a retry, or in flight in the queues of this worker.
@@ -420,6 +411,18 @@ class Worker:
                 self._hand_over_session.start()
 
     # On a caller's thread:
+
+    def _begin(self) -> None:
+        if self._session.is_of_another_process:
+            raise ClosedError("this worker belongs to the process that this one was forked from: make a new one")
+        with self._state:
+            if self._started:
+                raise ClosedError("a worker is started once: make a new one")
+            self._started = True
+        self._warn_of_long_timeouts()
+        for thread in self._threads:
+            thread.start()
+        self._session.start()
 
     def _warn_of_long_timeouts(self) -> None:
         for handler in self.routes.handlers:

@@ -39,8 +39,10 @@ def test_the_text_shows_each_step_and_why_others_lost() -> None:
         "  exchange 'inner', binding '#' -> queue 'copy'",
         "  queue 'copy'",
         f"    handled by {here}.upload ('video.upload' of any queue)",
+        "    if that fails: dropped",
         "  queue 'video'",
         f"    handled by {here}.transcode ('video.{{action}}' of queue 'video') with action='upload'",
+        "    if that fails: 'video.retry.1000' -> 'video.retry.5000' -> 'video.retry.25000' -> 'video.dead'",
         f"    not by {here}.upload ('video.upload' of any queue): is for any queue, and the queue's own come first",
         f"    not by {here}.anything (fallback of queue 'video'): is a fallback",
     ]

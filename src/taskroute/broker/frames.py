@@ -89,8 +89,8 @@ class Content(Message):  # type: ignore[misc]
 
     __slots__ = ("has_header", "malformed")
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, *, body: bytes = b"", **options: Any) -> None:
+        super().__init__(body=body, **options)  # py-amqp's own default is a str, of which an empty body stays one
         self.has_header = False
         self.malformed: Flaw | None = None
 

@@ -140,8 +140,8 @@ class Session:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+        """Whether the thread runs, and has not begun its last act."""
+        return self._thread.is_alive() and not self._finished
 
     @property
     def is_of_another_process(self) -> bool:
@@ -187,9 +187,11 @@ class Session:
             self._changed.wait_for(lambda: self.is_open or self._finished, timeout)
             if self.is_open:
                 return
-        if isinstance(self._error, TaskrouteError):
-            raise self._error
-        raise self.unavailable()
+        raise self.failure()
+
+    def failure(self) -> TaskrouteError:
+        """Return why there is no connection: what the role said is wrong, or that the broker cannot be reached."""
+        return self._error if isinstance(self._error, TaskrouteError) else self.unavailable()
 
     def unavailable(self) -> BrokerUnavailableError:
         """Return an error that says which nodes were tried, how often, for how long, and what the last one said."""

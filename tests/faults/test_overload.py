@@ -1,0 +1,90 @@
+"""More messages than can be handled, and more than a broker takes."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import psutil
+import pytest
+from tests.faults.conftest import Site, Stopwatch
+from tests.faults.traffic import jobs
+from tests.integration.test_worker import DEADLINE
+
+from taskroute import (
+    BrokerUnavailableError,
+    ConfigurationError,
+    HandlerRegistry,
+    Publisher,
+    PublishRejectedError,
+    QueueSpec,
+    Topology,
+    Worker,
+)
+
+work = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")])
+topology = Topology(exchanges=[jobs], queues=[work])
+
+
+def test_row_31_a_backlog_of_a_hundred_thousand_and_slow_handlers(
+    site: Site, stopwatch: Stopwatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING")
+    registry, step, begun = HandlerRegistry(), threading.Semaphore(0), threading.Semaphore(0)
+
+    @registry.handler("#", queue=work)
+    def slow(body: bytes) -> None:
+        begun.release()
+        assert step.acquire(timeout=DEADLINE)
+
+    with Publisher(site.url, topology) as publisher:
+        body = b"x" * 1000
+        for outcome in publisher.publish_many(((body, "a") for _ in range(100_000)), exchange=jobs):
+            assert not isinstance(outcome, Exception)
+    process = psutil.Process(os.getpid())
+    before = process.memory_info().rss
+    worker = Worker(site.url, topology, registry, threads=4, prefetch=50)
+    worker.start()
+    for _ in range(200):
+        assert begun.acquire(timeout=DEADLINE)
+        assert worker._ready.open_count <= 50
+        step.release()
+    grown = process.memory_info().rss - before
+    held = int(dict(site.table("list_queues", "name", "messages_unacknowledged"))["work"])
+    for _ in range(100):
+        step.release()  # whoever is in a handler may end
+    worker.stop()
+    stopwatch.note(f"{held} of 100,000 messages in the process, memory {grown / before:+.1%} (promise: 10 %)")
+    assert 0 < held <= 50
+    assert grown <= before * 0.1
+
+
+def test_row_31_prefetch_is_never_unlimited() -> None:
+    registry = HandlerRegistry()
+    registry.add("#", lambda body: None, queue=work)
+    for prefetch in (0, -1, 65_536, True):
+        with pytest.raises(ConfigurationError, match="prefetch"):
+            Worker("memory://", topology, registry, prefetch=prefetch)
+
+
+def test_row_32_a_publisher_that_outruns_its_broker_is_held_back(site: Site, stopwatch: Stopwatch) -> None:
+    proxy = site.proxy()
+    publisher = Publisher(site.url_by(proxy), topology, max_in_flight=50, timeout=1)
+    publisher.start()
+    with proxy.stalled("to_client"):
+        futures = [publisher.submit(b"x", "a", exchange=jobs, timeout=DEADLINE) for _ in range(50)]
+        with stopwatch.timed(1, "the 51st message is refused"), pytest.raises(BrokerUnavailableError, match="no room"):
+            publisher.submit(b"x", "a", exchange=jobs)
+        assert not any(future.done() for future in futures)
+    for future in futures:
+        future.result(DEADLINE)
+    publisher.publish(b"x", "a", exchange=jobs)
+    publisher.close()
+
+
+def test_row_32_an_embedded_queue_with_a_limit_says_that_it_is_full(memory_url: str) -> None:
+    full = QueueSpec(name="full", max_length=10, overflow="reject-publish", retry=False, dead_letter=False)
+    with Publisher(memory_url, Topology(queues=[full])) as publisher:
+        outcomes = list(publisher.publish_many([(b"x", "full")] * 100, exchange=""))
+    refused = [outcome for outcome in outcomes if isinstance(outcome, PublishRejectedError)]
+    assert len(outcomes) - len(refused) in (10, 11)  # a quorum queue takes one more

@@ -1,0 +1,292 @@
+"""Hand-overs: to wait queues and dead-letter queues that are full, missing, forbidden, and what they may not copy."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import amqp
+import pytest
+from tests.conformance.conftest import Peer
+from tests.faults import ledger
+from tests.faults.conftest import Site, Stopwatch, Told
+from tests.faults.traffic import jobs
+from tests.integration.test_worker import DEADLINE, Seen
+
+from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
+from taskroute.worker import HAND_OVER_PAUSE
+
+work = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.2,)))
+topology = Topology(exchanges=[jobs], queues=[work])
+
+
+def failing(seen: Seen, queue: QueueSpec = work) -> HandlerRegistry:
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=queue)
+    def handle(message: Message) -> None:
+        seen(message.attempt, message.exchange, message.routing_key, message.body)
+        raise RuntimeError("as planned")
+
+    return registry
+
+
+def test_a_retry_keeps_body_key_and_exchange_and_is_part_of_the_topology(site: Site) -> None:
+    seen = Seen()
+    with Worker(site.url, topology, failing(seen)) as worker, Publisher(site.url, topology) as publisher:
+        publisher.publish(b'"x"', "video.upload", exchange=jobs)
+        assert worker.wait_idle(DEADLINE)
+        assert "work.retry.200" in str(worker.routes.explain("video.upload", exchange=jobs))
+    assert seen.calls == [(1, "jobs", "video.upload", b'"x"'), (2, "jobs", "video.upload", b'"x"')]
+    assert sorted(name for (name,) in site.table("list_queues", "name")) == ["work", "work.dead", "work.retry.200"]
+    assert topology.route("work.retry.200", exchange="") == {"work.retry.200"}
+
+
+def test_one_stuck_queue_delays_no_others_retries(site: Site, stopwatch: Stopwatch) -> None:
+    """A hundred retries parked for a full queue, a hundred for a deleted one, and a third queue's come on time."""
+    _have_the_broker_try_dead_letters_again_soon(site)
+    names = ("full", "gone", "fine")
+    queues = {
+        name: QueueSpec(
+            name=name,
+            bindings=[jobs.bind(name)],
+            retry=RetryPolicy(delays=(1,)),
+            **({"max_length": 100, "overflow": "reject-publish"} if name == "full" else {}),
+        )
+        for name in names
+    }
+    over = Topology(exchanges=[jobs], queues=list(queues.values()))
+    attempts: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    changed = threading.Condition()
+    first = HandlerRegistry()
+
+    def handle(message: Message) -> None:
+        with changed:
+            attempts[message.queue][message.attempt] += 1
+            changed.notify_all()
+        if message.attempt == 1:
+            raise RuntimeError("as planned")
+
+    for queue in queues.values():
+        first.add("#", handle, queue=queue)
+    with Publisher(site.url, over) as publisher:
+        with Worker(site.url, over, first, queues=["full", "gone"]) as worker:
+            for name in ("full", "gone"):
+                list(publisher.publish_many([(b"{}", name)] * 100, exchange=jobs))
+            with changed:
+                assert changed.wait_for(lambda: attempts["full"][1] == attempts["gone"][1] == 100, DEADLINE)
+            worker.stop()
+        list(publisher.publish_many([(b"{}", "full")] * 100, exchange=jobs))  # nobody consumes it: it is full
+        site.ctl("delete_queue", "gone")
+        with Worker(site.url, over, first, queues=["fine"], declare="skip"):
+            list(publisher.publish_many([(b"{}", "fine")] * 20, exchange=jobs))
+            with changed:
+                assert changed.wait_for(lambda: attempts["fine"][1] == 20, DEADLINE)
+            stopwatch.within(1 + 1, lambda timeout: _come_back(changed, attempts, timeout), "retries of 1 s are back")
+    with Worker(site.url, over, first), changed:  # declares what was deleted, and makes room
+        assert changed.wait_for(lambda: attempts["full"][2] >= 100 and attempts["gone"][2] >= 100, DEADLINE)
+
+
+def _have_the_broker_try_dead_letters_again_soon(site: Site) -> None:
+    """After a second instead of three minutes, as it does for a target that did not confirm."""
+    site.node.eval("application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 1000).")
+
+
+def _come_back(changed: threading.Condition, attempts: dict[str, Counter[int]], timeout: float) -> bool:
+    with changed:
+        return changed.wait_for(lambda: attempts["fine"][2] == 20, timeout)
+
+
+@pytest.mark.parametrize("kind", ["CC", "BCC"])
+def test_an_attackers_cc_is_not_followed_when_a_message_is_handed_over(kind: str, site: Site) -> None:
+    victim = QueueSpec(name="victim", retry=False, dead_letter=False)
+    over = Topology(exchanges=[jobs], queues=[work, victim])
+    seen, peer = Seen(), None
+    with Worker(site.url, over, failing(seen), queues=["work"]) as worker:
+        peer = Peer(site.url)
+        # BCC is taken out by the broker; a dead letter of another broker may still bring it along.
+        peer.publish(b"{}", "a", "jobs", application_headers={kind: ["victim"]})
+        seen.wait(2)
+        assert worker.wait_idle(DEADLINE)
+        dead = peer.receive("work.dead", 1)[0].properties["application_headers"]
+        assert peer.ready("victim") == 0  # a retry and a dead letter went by it
+        peer.close()
+    assert kind not in dead
+    if kind == "CC":
+        assert dead["x-taskroute-original-cc"] == ["victim"]
+
+
+def test_an_expiration_does_not_end_a_retry_early(site: Site) -> None:
+    seen = Seen()
+    with Worker(site.url, topology, failing(seen)) as worker:
+        peer = Peer(site.url)
+        began = time.monotonic()
+        peer.publish(b"{}", "a", "jobs", expiration="100000")
+        seen.wait(2)
+        waited = time.monotonic() - began
+        assert worker.wait_idle(DEADLINE)
+        dead = peer.receive("work.dead", 1)[0].properties
+        peer.close()
+    assert waited >= 0.2
+    assert "expiration" not in dead
+    assert dead["application_headers"]["x-taskroute-original-expiration"] == "100000"
+
+
+def test_an_expiration_shorter_than_the_delay_is_kept_back(site: Site) -> None:
+    seen, long = Seen(), work.model_copy(update={"retry": RetryPolicy(delays=(1.5,))})
+    over = Topology(exchanges=[jobs], queues=[long])
+    with Worker(site.url, over, failing(seen, long)):
+        peer = Peer(site.url)
+        peer.publish(b"{}", "a", "jobs", expiration="1000")
+        seen.wait(1)
+        began = time.monotonic()
+        seen.wait(2)
+        assert time.monotonic() - began >= 1.2  # copied, it would have come back after one second
+        peer.receive("work.dead", 1)
+        peer.close()
+
+
+def test_a_user_id_does_not_close_the_channel_of_a_hand_over(site: Site) -> None:
+    seen = Seen()
+    with Publisher(site.url, topology):
+        pass
+    with Worker(site.limited_url, topology, failing(seen), declare="verify") as worker:
+        peer = Peer(site.url)
+        peer.publish(b"{}", "a", "jobs", user_id="app")  # which is not the worker's
+        seen.wait(2)
+        dead = peer.receive("work.dead", 1)[0].properties
+        peer.close()
+        assert worker._hand_over_session.generation == 1
+    assert "user_id" not in dead
+    assert dead["application_headers"]["x-taskroute-original-user-id"] == "app"
+
+
+def at_a_bounded_pace(site: Site, told: Callable[[str], Told], break_it: Callable[[], object]) -> Worker:
+    """A worker whose dead-letter queue does not take messages; returned when it has tried three times, stopped."""
+    seen, refused = Seen(), told("hand_over_failed queue=work to=work.dead")
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=work, retry=False)
+    def handle(body: bytes) -> None:
+        seen(body)
+        if body == b"bad":
+            raise RuntimeError("as planned")
+
+    break_it()
+    worker = Worker(site.url, topology, registry, declare="skip", prefetch=4, shutdown_timeout=1)
+    worker.start()
+    with Publisher(site.url, topology, declare="skip") as publisher:
+        began = time.monotonic()
+        publisher.publish(b"bad", "a", exchange=jobs)
+        for _ in range(20):
+            publisher.publish(b"good", "a", exchange=jobs)
+        seen.wait(21)  # it holds no other message back
+        assert refused.wait(DEADLINE, 3)
+        assert time.monotonic() - began >= 2 * HAND_OVER_PAUSE  # no hot loop
+        assert seen.calls.count(b"bad") == 1  # nor is it handled again
+        assert worker.stats().connections == 1
+    return worker
+
+
+def test_row_40_a_full_dead_letter_queue(site: Site, told: Callable[[str], Told]) -> None:
+    dead = QueueSpec(
+        name="work.dead", type="quorum", max_length=1, overflow="reject-publish", retry=False, dead_letter=False
+    )
+
+    def fill() -> None:
+        peer = Peer(site.url)
+        arguments = {"x_queue_type": "quorum", "x_max_length": 1, "x_overflow": "reject-publish"}
+        with Publisher(site.url, topology):
+            pass
+        peer.channel.queue_delete(dead.name)
+        peer.queue("work.dead", **arguments)
+        while peer.publish(b"fill", "work.dead") == "ack":
+            pass
+        peer.close()
+
+    worker = at_a_bounded_pace(site, told, fill)
+    assert ledger.drain(site.url, ["work.dead"])[0] == b"fill"  # room
+    assert worker.wait_idle(DEADLINE)
+    worker.stop()
+    assert ledger.drain(site.url, ["work.dead"]) == [b"bad"]
+
+
+def test_row_40_a_missing_dead_letter_queue(site: Site, told: Callable[[str], Told]) -> None:
+    def delete() -> None:
+        with Publisher(site.url, topology):
+            pass
+        site.ctl("delete_queue", "work.dead")
+
+    worker = at_a_bounded_pace(site, told, delete)
+    with Publisher(site.url, topology):  # declares it again
+        assert worker.wait_idle(DEADLINE)
+    worker.stop()
+    assert ledger.drain(site.url, ["work.dead"]) == [b"bad"]
+
+
+def test_row_40_a_message_that_cannot_be_put_away_returns_to_its_queue_at_the_end(
+    site: Site, told: Callable[[str], Told]
+) -> None:
+    def delete() -> None:
+        with Publisher(site.url, topology):
+            pass
+        site.ctl("delete_queue", "work.dead")
+
+    worker = at_a_bounded_pace(site, told, delete)
+    with pytest.raises(Exception, match="1 messages on their way to another queue"):
+        worker.stop()
+    site.wait_unconsumed()
+    assert ledger.drain(site.url, ["work"]) == [b"bad"]
+
+
+def test_row_42_a_full_dead_letter_queue_of_the_broker_keeps_messages_at_their_source(site: Site) -> None:
+    """What expires goes to the dead-letter queue by the broker itself, at least once: full, it waits at its source."""
+    full = QueueSpec(name="graveyard", max_length=1, overflow="reject-publish", retry=False, dead_letter=False)
+    _have_the_broker_try_dead_letters_again_soon(site)
+    source = QueueSpec(name="source", bindings=[jobs.bind("#")], message_ttl=0.1, retry=False, dead_letter="graveyard")
+    over = Topology(exchanges=[jobs], queues=[source, full])
+    peer = Peer(site.url)
+    with Publisher(site.url, over) as publisher:
+        while peer.publish(b"fill", "graveyard") == "ack":
+            pass
+        filled = peer.ready("graveyard")
+        list(publisher.publish_many([(b"%d" % number, "a") for number in range(5)], exchange=jobs))
+        peer.pass_time(500)  # they have expired by then
+        assert peer.ready("graveyard") == filled
+        peer.channel.queue_purge("graveyard")
+        bodies: set[bytes] = set()
+        while len(bodies) < 5:  # or the test's own time is over
+            bodies.update(ledger.drain(site.url, ["graveyard"]))
+    peer.close()
+    assert bodies == {b"0", b"1", b"2", b"3", b"4"}
+
+
+def test_row_41_a_dead_letter_circle_is_found_before_it_drops_anything() -> None:
+    one = QueueSpec(name="one", message_ttl=1, retry=False, dead_letter="two")
+    two = QueueSpec(name="two", message_ttl=1, retry=False, dead_letter="one")
+    registry: Any = HandlerRegistry()
+    registry.add("#", lambda body: None, queue=one)
+    from taskroute import Routes
+
+    assert "dead_letter_cycle" in [finding.code for finding in Routes(Topology(queues=[one, two]), registry).check()]
+
+
+def test_headers_too_many_for_a_frame_do_not_keep_a_message_from_being_put_away(site: Site) -> None:
+    seen = Seen()
+    registry = HandlerRegistry()
+    registry.add("#", lambda body: seen(body), queue=work)  # noqa: PLW0108 - it reads the signature
+    with Worker(site.url, topology, registry) as worker:
+        peer = Peer(site.url)
+        peer._published += 1
+        message = amqp.Message(b"{}", application_headers={"CC": ["nobody"] * 9_000, "x": "y" * 26_000})
+        peer.channel.basic_publish(message, "jobs", "a")
+        dead = peer.receive("work.dead", 1)[0].properties["application_headers"]
+        peer.close()
+        assert worker.stats().connections == 1
+        assert worker._hand_over_session.generation == 1
+    assert dead["x-taskroute-reason"] == "too_large"
+    assert dead["x-taskroute-headers-dropped"] >= 1
+    assert seen.calls == []

@@ -1,0 +1,77 @@
+"""A broker that has something else than what is declared, or that does not let us."""
+
+from __future__ import annotations
+
+import pytest
+from tests.conformance.conftest import Peer
+from tests.faults.conftest import Site
+from tests.faults.traffic import Traffic, jobs, work
+from tests.integration.test_worker import DEADLINE
+
+from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, TopologyError, TopologyMismatchError, Worker
+
+
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [
+        ("x-dead-letter-exchange", QueueSpec(name="work", type="classic")),
+        ("durable", QueueSpec(name="work", durable=False)),
+        ("x-max-length", work.model_copy(update={"max_length": 5})),
+        ("x-delivery-limit", work.model_copy(update={"delivery_limit": 7})),
+    ],
+)
+def test_row_36_a_queue_with_other_arguments_is_refused_by_name_and_left_alone(
+    field: str, other: QueueSpec, site: Site
+) -> None:
+    peer = Peer(site.url)
+    peer.channel.queue_declare("work", durable=other.durable, auto_delete=False, arguments=dict(other.broker_arguments))
+    peer.publish(b"keep", "work")
+    worker = Traffic().worker(site.url)
+    with pytest.raises(TopologyMismatchError, match=f"queue 'work'.*{field}"):
+        worker.start()
+    with pytest.raises(TopologyMismatchError, match=f"queue 'work'.*{field}"), Publisher(site.url, Traffic().topology):
+        pass
+    assert peer.ready("work") == 1
+    assert site.table("list_consumers", "queue_name") == []
+    peer.close()
+
+
+def test_row_36_an_exchange_of_another_type(site: Site) -> None:
+    peer = Peer(site.url)
+    peer.exchange("jobs", "direct")
+    peer.close()
+    with pytest.raises(TopologyMismatchError, match=r"exchange 'jobs'.*type"):
+        Traffic().worker(site.url).start()
+
+
+def test_row_37_a_dead_letter_queue_that_is_missing_or_forbidden_is_told_at_the_start(site: Site) -> None:
+    with Publisher(site.url, Traffic().topology):
+        pass
+    site.ctl("delete_queue", "work.dead")
+    with pytest.raises(TopologyMismatchError, match=r"queue 'work\.dead'.*create it first"):
+        Traffic().worker(site.limited_url, declare="verify").start()
+    with pytest.raises(TopologyMismatchError, match="grant the right"):
+        Traffic().worker(site.limited_url).start()
+    lonely = QueueSpec(name="work", bindings=[jobs.bind("#")], dead_letter="elsewhere")
+    registry = HandlerRegistry()
+    registry.add("#", lambda body: None, queue=lonely)
+    with pytest.raises(TopologyError, match="the topology has no queue 'elsewhere'"):
+        Worker(site.url, Topology(exchanges=[jobs], queues=[lonely]), registry)
+
+
+def test_row_37_wait_and_dead_letter_queues_come_with_their_queue(site: Site) -> None:
+    with Publisher(site.url, Traffic().topology):
+        names = {name for (name,) in site.table("list_queues", "name")}
+    assert names == {"work", "work.retry.200", "work.dead"}
+
+
+def test_row_38_topology_and_broker_route_alike(site: Site) -> None:
+    """The pairs by the thousand are in the conformance suite; here, that what is routed is also handled."""
+    traffic = Traffic()
+    keys = ["a", "a.b", "", ".", "a..b", "#", "*", "x" * 255]
+    with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
+        for key in keys:
+            assert traffic.topology.route(key, exchange=jobs)
+            publisher.publish(b'{"id": "0"}', key, exchange=jobs)
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().retried == {"work": len(keys)}  # the body is not one of the traffic's
