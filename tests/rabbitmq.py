@@ -30,13 +30,9 @@ def missing() -> str | None:
 
 
 class Node:
-    """One broker process and its port mapper.
+    """One broker process and its port mapper."""
 
-    Args:
-        config: lines for its configuration file.
-    """
-
-    def __init__(self, config: str = "") -> None:
+    def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="taskroute-rabbitmq-", dir=None if str(ROOT) == "/" else ROOT / "tmp"))
         self.port, self._dist_port, self._epmd_port = _free_ports(3)
         self._name = f"taskroute-{uuid.uuid4().hex[:8]}@localhost"
@@ -46,8 +42,21 @@ class Node:
         (self.home / "enabled_plugins").write_text(f"[{','.join(PLUGINS)}].\n")
         (self.home / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\nloopback_users = none\nlog.file.level = warning\n"
-            f"log.console = true\nlog.console.level = info\n{config}"
+            "log.console = true\nlog.console.level = info\n"
         )
+
+    def use_tls(self, certificate: bytes, key: bytes) -> int:
+        """Have it listen with TLS as well; the port. Before it is started."""
+        (port,) = _free_ports(1)
+        (self.home / "server.pem").write_bytes(certificate)
+        (self.home / "server.key").write_bytes(key)
+        seen = _seen_inside(self.home)
+        with (self.home / "rabbitmq.conf").open("a") as config:
+            config.write(
+                f"listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.certfile = {seen}/server.pem\n"
+                f"ssl_options.keyfile = {seen}/server.key\nssl_options.verify = verify_none\n"
+            )
+        return port
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""

@@ -102,10 +102,11 @@ class Peer:
         return inbox
 
     def receive(self, queue: str, count: int) -> Inbox:
-        """Wait for so many messages, and take them from the queue."""
+        """Wait for so many messages, and take them, and no more, from the queue."""
         channel = self.new_channel()
-        inbox = self.consume(queue, channel=channel, no_ack=True, prefetch=count)
+        inbox = self.consume(queue, channel=channel, prefetch=count)
         self.until(lambda: len(inbox) >= count)
+        channel.basic_ack(inbox[-1].delivery_info["delivery_tag"], multiple=True)
         channel.close()
         return inbox
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
+import trustme
 from tests import rabbitmq as server
 from tests.faults.proxy import Proxy
 
@@ -18,6 +19,7 @@ SECRET = "canary-5f1c9b"
 """The password of every user in these tests. It may not be seen anywhere."""
 
 _MEASURED = pytest.StashKey[list[str]]()
+_TLS = pytest.StashKey[tuple[trustme.CA, int]]()
 
 
 @dataclass
@@ -74,9 +76,14 @@ class Site:
 
 
 @pytest.fixture(scope="session")
-def fault_node(rabbitmq: server.Node) -> Iterator[server.Node]:
+def fault_node(rabbitmq: server.Node, request: pytest.FixtureRequest) -> Iterator[server.Node]:
     """A node that tests kill, stop and starve in turn. (`rabbitmq` is asked for its rule of when to skip.)"""
     node = server.Node()
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    (chain,) = certificate.cert_chain_pems
+    tls_port = node.use_tls(chain.bytes(), certificate.private_key_pem.bytes())
+    request.config.stash[_TLS] = authority, tls_port
     try:
         node.start()
         users = ", ".join(
@@ -107,6 +114,12 @@ def site(fault_node: server.Node) -> Iterator[Site]:
         for proxy in site.proxies:
             proxy.close()
         fault_node.eval(f'rabbit_vhost:delete(<<"{name}">>, <<"test">>).')
+
+
+@pytest.fixture
+def tls(site: Site, request: pytest.FixtureRequest) -> tuple[trustme.CA, int]:
+    """The authority that has signed the broker's certificate, which is for localhost, and the port."""
+    return request.config.stash[_TLS]
 
 
 @pytest.fixture(autouse=True)

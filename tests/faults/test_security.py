@@ -1,0 +1,291 @@
+"""Row 50: nobody is let in, and nothing is told. What concerns messages themselves is in test_messages."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import amqp
+import pytest
+import trustme
+from pydantic import BaseModel, Field
+from tests.conformance.conftest import Peer
+from tests.faults.conftest import SECRET, Site, Told
+from tests.faults.traffic import Traffic, jobs, topology, work
+from tests.integration.test_worker import DEADLINE
+
+from taskroute import (
+    BrokerUnavailableError,
+    BrokerUrlError,
+    HandlerRegistry,
+    Message,
+    Publisher,
+    PublishError,
+    QueueSpec,
+    RetryPolicy,
+    Topology,
+    Worker,
+)
+from taskroute.broker.connection import connect
+from taskroute.broker.url import parse_urls
+
+Tls = tuple[trustme.CA, int]
+
+
+def tls_url(site: Site, port: int, host: str = "localhost") -> str:
+    return (
+        site.node.url(site.name, user=f"app:{SECRET}", port=port)
+        .replace("amqp://", "amqps://")
+        .replace("127.0.0.1", host)
+    )
+
+
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+def test_tls_with_a_context_of_the_users_own(site: Site, tls: Tls) -> None:
+    authority, port = tls
+    traffic = Traffic()
+    url, context = tls_url(site, port), trusting(authority)
+    with traffic.running(url, tls=context) as worker, Publisher(url, traffic.topology, tls=context) as publisher:
+        traffic.publish(publisher, 300)  # many in a TLS record, so that some are read ahead of the socket
+        assert traffic.all_done(DEADLINE)
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().connections == 1
+    assert traffic.verdict(max_duplicates=0, min_confirmed=300).problems == ()
+
+
+def test_tls_refuses_an_authority_it_does_not_know(site: Site, tls: Tls) -> None:
+    for context in (None, trusting(trustme.CA())):
+        with pytest.raises(BrokerUnavailableError, match="certificate verify failed"):
+            Publisher(tls_url(site, tls[1]), topology, tls=context).start(timeout=2)
+
+
+def test_tls_refuses_another_host_name(site: Site, tls: Tls) -> None:
+    authority, port = tls
+    with pytest.raises(BrokerUnavailableError, match=r"not valid for '127\.0\.0\.1'"):
+        Publisher(tls_url(site, port, "127.0.0.1"), topology, tls=trusting(authority)).start(timeout=2)
+
+
+def test_tls_refuses_an_expired_certificate(site: Site) -> None:
+    authority = trustme.CA()
+    expired = authority.issue_cert("localhost", not_after=datetime.now(UTC) - timedelta(days=1))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    expired.configure_cert(context)
+    listener = listening(lambda sock: _handshake(context, sock))
+    with listener as (port, _), pytest.raises(BrokerUnavailableError, match="certificate has expired"):
+        Publisher(tls_url(site, port), topology, tls=trusting(authority)).start(timeout=2)
+
+
+def test_a_listener_without_tls_receives_no_password(site: Site) -> None:
+    with listening(lambda sock: sock.recv(4096)) as (port, received), pytest.raises(BrokerUnavailableError):
+        Publisher(tls_url(site, port), topology).start(timeout=1)
+    assert received
+    assert not any(SECRET.encode() in data for data in received)
+
+
+def test_a_context_that_verifies_nothing_is_warned_of(site: Site, tls: Tls, told: Callable[[str], Told]) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    warned = told("does not verify the broker's certificate")
+    with Publisher(tls_url(site, tls[1]), topology, tls=context):
+        assert len(warned.lines) == 1
+
+
+def test_a_password_in_the_clear_to_another_machine_is_warned_of(told: Callable[[str], Told]) -> None:
+    warned = told("travel in the clear; use amqps://")
+    publisher = Publisher(f"amqp://app:{SECRET}@192.0.2.1/", topology)
+    with pytest.raises(BrokerUnavailableError):
+        publisher.start(timeout=0.05)
+    with pytest.raises(PublishError):
+        publisher.publish(b"", "a", exchange=jobs, timeout=0.05)
+    publisher.close()
+    assert len(warned.lines) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"amqp://app:{SECRET}/x@localhost/",
+        f"amqp://app:{SECRET}#x@localhost/",
+        f"amqp://app:{SECRET}?x@localhost:port/",
+        f"amqp://app:{SECRET}@[::1/",
+        f"amqp://app:{SECRET}@localhost:99999/",
+        f"evil.module://app:{SECRET}@localhost/",
+        f"pyamqp://app:{SECRET}@localhost/",
+        f"redis://:{SECRET}@localhost/",
+        f"memory://app:{SECRET}@name",
+        f"amqp://app:{SECRET}@localhost/?ssl=1",
+    ],
+)
+def test_a_bad_url_is_refused_without_its_password_and_imports_nothing(url: str) -> None:
+    before = set(sys.modules)
+    with pytest.raises(BrokerUrlError) as caught:
+        Publisher(url, topology)
+    text = "".join(traceback.format_exception(caught.value))
+    assert SECRET not in text
+    assert not {name for name in set(sys.modules) - before if "evil" in name or "redis" in name}
+
+
+@pytest.mark.parametrize("url", ["amqp://localhost/", "amqp://app@localhost/", "amqps://:x@localhost/"])
+def test_there_is_no_user_by_default(url: str) -> None:
+    with pytest.raises(BrokerUrlError, match="names no user and password"):
+        Publisher(url, topology)
+
+
+def test_the_password_is_in_no_repr_and_in_no_traceback_with_locals(site: Site) -> None:
+    (url,) = parse_urls(site.url)
+    worker, publisher = Traffic().worker(site.url), Publisher(site.url, topology)
+    shown = " ".join(map(repr, (url, worker, publisher, worker._session, publisher._session)))
+    assert SECRET not in shown + str(url)
+    refused = site.node.url("nowhere", user=f"app:{SECRET}")
+    with pytest.raises((amqp.AMQPError, OSError)) as caught:
+        connect(parse_urls(refused)[0], name="refused", heartbeat=5)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+class Login(BaseModel):
+    user: str = Field(max_length=3)
+    pin: int
+
+
+def test_what_a_message_says_is_in_no_log_line_and_no_dead_letter_header(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = HandlerRegistry()
+
+    @registry.handler("login", queue=work)
+    def login(body: Login) -> None: ...
+
+    @registry.handler("fail", queue=work, retry=False)
+    def fail(message: Message) -> None:
+        raise ValueError(message.body)
+
+    with Worker(site.url, topology, registry) as worker, Publisher(site.url, topology) as publisher:
+        publisher.publish({"user": "confidential-value", "pin": "confidential-value"}, "login", exchange=jobs)
+        publisher.publish(b"confidential-value", "fail", exchange=jobs)
+        peer = Peer(site.url)
+        dead = peer.receive("work.dead", 2)
+        peer.close()
+        assert worker.wait_idle(DEADLINE)
+    for message in dead:
+        headers = message.properties["application_headers"]
+        assert "confidential-value" not in repr(headers)
+        assert headers["x-taskroute-error"]
+    assert "confidential-value" not in caplog.text
+
+
+def test_log_lines_cannot_be_forged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    registry = HandlerRegistry()
+    registry.add("none", lambda body: None, queue=work)
+    forged = "id\nERROR forged \x1b[31m\x00"
+    with Worker(site.url, topology, registry) as worker:
+        peer = Peer(site.url)
+        peer.publish(b"{}", "k" * 255, "jobs", message_id=forged, type=forged, content_type=forged, reply_to=forged)
+        peer.publish(b"{}", "none", "jobs", content_type=forged)
+        peer.publish(b"{}", "none", "jobs", content_encoding=forged, application_headers={"compression": forged})
+        peer.receive("work.dead", 3)
+        peer.close()
+        assert worker.wait_idle(DEADLINE)
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("taskroute")]
+    assert sum("message_failed" in line for line in lines) == 3
+    assert not any(character in line for line in lines for character in "\n\r\x00\x1b")
+    assert max(map(len, lines)) < 1000
+
+
+def test_a_reply_address_is_never_followed(site: Site) -> None:
+    traffic = Traffic()
+    victim = QueueSpec(name="victim", retry=False, dead_letter=False)
+    with (
+        Publisher(site.url, Topology(queues=[victim])),
+        traffic.running(site.url) as worker,
+        Publisher(site.url, traffic.topology) as publisher,
+    ):
+        publisher.publish(b'{"id": "0"}', "a", exchange=jobs, reply_to="victim")
+        assert worker.wait_idle(DEADLINE)
+        peer = Peer(site.url)
+        assert peer.ready("victim") == 0
+        peer.close()
+
+
+def test_everything_works_without_the_right_to_configure(site: Site) -> None:
+    once = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.1,)))
+    over = Topology(exchanges=[jobs], queues=[once])
+    registry, attempts = HandlerRegistry(), []
+
+    @registry.handler("#", queue=once)
+    def handle(message: Message) -> None:
+        attempts.append(message.attempt)
+        raise RuntimeError("as planned")
+
+    with Publisher(site.url, over):
+        pass
+    with (
+        Worker(site.limited_url, over, registry, declare="verify", heartbeat=1) as worker,
+        Publisher(site.limited_url, over, declare="verify") as publisher,
+    ):
+        publisher.publish(b"{}", "a", exchange=jobs)
+        assert worker.wait_idle(DEADLINE)
+        peer = Peer(site.url)
+        peer.receive("work.dead", 1)
+        peer.pass_time(2500)  # two probes for lost consumers
+        peer.close()
+        assert worker.stats().connections == 1
+        assert worker.health().ready
+    assert attempts == [1, 2]
+
+
+def test_nothing_is_written_to_disk(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    proxy, traffic = site.proxy(), Traffic()
+    url = site.url_by(proxy)
+    with traffic.running(url), Publisher(url, traffic.topology) as publisher:
+        traffic.publish(publisher, 20)
+        proxy.reset()
+        traffic.publish(publisher, 20)
+        assert traffic.all_done(DEADLINE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def listening(serve: Callable[[socket.socket], object]) -> Iterator[tuple[int, list[object]]]:
+    """Something else than a broker; its port, and what `serve` returned for each connection."""
+    received: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            while True:
+                try:
+                    sock, _ = server.accept()
+                except OSError:
+                    return
+                with sock:
+                    try:
+                        received.append(serve(sock))
+                    except OSError as error:
+                        logging.getLogger(__name__).debug("refused %s", type(error).__name__)
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield server.getsockname()[1], received
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(DEADLINE)
+
+
+def _handshake(context: ssl.SSLContext, sock: socket.socket) -> None:
+    context.wrap_socket(sock, server_side=True).close()
