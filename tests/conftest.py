@@ -17,13 +17,18 @@ settings.load_profile("default")
 
 
 @pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[server.Node]:
-    """A running node. Without one to be had the test is skipped; in CI that is a failure."""
+def installed() -> None:
+    """RabbitMQ is. Where it is not, the test is skipped; in CI that is a failure."""
     reason = server.missing()
     if reason is not None:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(installed: None) -> Iterator[server.Node]:
+    """A running node, shared by every test that does it no harm."""
     node = server.Node()
     try:
         node.start()

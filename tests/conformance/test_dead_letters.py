@@ -200,7 +200,7 @@ def test_with_a_key_of_its_own_it_loses_cc(peer: Peer) -> None:
     peer.bind("q", "in", "a")
     peer.publish(b"x", "a", "in", application_headers={"CC": ["victim"]})
     inbox = peer.receive("dead", 1)
-    assert "CC" not in inbox.headers
+    assert inbox.headers.get("CC") == (["victim"] if peer.version >= (4, 0) else None)  # kept, and not followed
     assert peer.ready("victim") == 0
     assert deaths(inbox) == [death("q", "expired", exchange="in", **{"routing-keys": ["a", "victim"]})]
 
@@ -227,12 +227,12 @@ def test_a_circle_without_a_reject_ends(peer: Peer) -> None:
     assert (peer.ready("one"), peer.ready("two")) == (0, 0)
 
 
-def test_a_forged_death_counts_as_one(peer: Peer) -> None:
+def test_a_forged_death_is_counted_on_before_version_4(peer: Peer) -> None:
     dead_lettering(peer, x_message_ttl=10)
     forged = {"queue": "q", "reason": "expired", "count": 7, "exchange": "", "routing-keys": ["q"]}
     peer.publish(b"x", "q", application_headers={"x-death": [forged]})
     headers = peer.receive("dead", 1).headers
-    assert headers["x-death"][0]["count"] == 8
+    assert headers["x-death"][0]["count"] == (1 if peer.version >= (4, 0) else 8)
     assert "x-first-death-queue" not in headers
 
 

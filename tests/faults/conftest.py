@@ -76,8 +76,8 @@ class Site:
 
 
 @pytest.fixture(scope="session")
-def fault_node(rabbitmq: server.Node, request: pytest.FixtureRequest) -> Iterator[server.Node]:
-    """A node that tests kill, stop and starve in turn. (`rabbitmq` is asked for its rule of when to skip.)"""
+def fault_node(installed: None, request: pytest.FixtureRequest) -> Iterator[server.Node]:
+    """A node that tests kill, stop and starve in turn."""
     node = server.Node()
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")

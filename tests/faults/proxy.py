@@ -75,6 +75,10 @@ class Proxy:
         with self._changed:
             return self._changed.wait_for(lambda: any(link.passed[direction] >= count for link in self._links), timeout)
 
+    def passed(self, direction: Direction) -> int:
+        """How many bytes an open connection has passed, the one that has passed most."""
+        return max((link.passed[direction] for link in tuple(self._links)), default=0)
+
     def reset(self) -> None:
         """Break every connection."""
         self._run(self._reset())
@@ -83,9 +87,9 @@ class Proxy:
         """Pass nothing on any more, in both directions unless one is given. Nobody is told."""
         self._run(self._set(directions or BOTH, passing=False))
 
-    def resume(self) -> None:
-        """Pass everything on again, what has waited first."""
-        self._run(self._set(BOTH, passing=True))
+    def resume(self, *directions: Direction) -> None:
+        """Pass everything on again, what has waited first; in both directions unless one is given."""
+        self._run(self._set(directions or BOTH, passing=True))
 
     @contextmanager
     def stalled(self, *directions: Direction) -> Iterator[None]:

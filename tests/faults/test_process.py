@@ -123,7 +123,7 @@ worker.run()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM])
-def test_a_signal_while_the_broker_is_away_ends_a_worker(
+def test_row_27_a_signal_ends_a_worker_whose_broker_is_away(
     number: signal.Signals, site: Site, stopwatch: Stopwatch
 ) -> None:
     proxy = site.proxy()

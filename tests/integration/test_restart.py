@@ -16,8 +16,8 @@ topology = Topology(exchanges=[jobs], queues=[work])
 
 
 @pytest.fixture
-def own_node(rabbitmq: server.Node) -> Iterator[server.Node]:
-    """A node that this test alone may kill. (`rabbitmq` is asked for its rule of when to skip.)"""
+def own_node(installed: None) -> Iterator[server.Node]:
+    """A node that this test alone may kill."""
     node = server.Node()
     try:
         node.start()

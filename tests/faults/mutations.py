@@ -1,0 +1,187 @@
+"""Mutations: the library is broken on purpose, one way at a time, and the smallest scenario has to turn red.
+
+    python -m tests.faults.mutations [NAME ...]
+
+A mutant that survives its scenario fails the script: a promise that no test holds is no promise.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "taskroute"
+FAULTS = "tests/faults"
+OPTIONS = ("-q", "--show-capture=no", "--tb=line", "--timeout=60", "-p", "no:cacheprovider")
+
+
+class Mutation(NamedTuple):
+    """What is changed where, and the test that has to fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+MUTATIONS = (
+    Mutation(
+        "acknowledge on receive",
+        "worker.py",
+        "        self._ready.put(deliveries)\n",
+        "        for delivery in deliveries:\n            self._consumer.settle(delivery)\n"
+        "        self._ready.put(deliveries)\n",
+        "test_crash_points.py::test_a_worker_that_dies_at[handler_done]",
+    ),
+    Mutation(
+        "take a written message for a confirmed one",
+        "broker/confirms.py",
+        "        except (OSError, amqp.AMQPError):\n            raise\n",
+        "            submission.future.set_result(Receipt('', '', ''))\n"
+        "        except (OSError, amqp.AMQPError):\n            raise\n",
+        "test_publisher.py::test_row_17_a_full_queue_rejects_and_the_connection_stays",
+    ),
+    Mutation(
+        "go on with a channel after a confirm timeout, taking any confirm for the next message's",
+        "broker/confirms.py",
+        "        tags = [delivery_tag]\n",
+        "        tags = [next((tag for tag, one in self._in_flight.items() if not one.future.done()), delivery_tag)]\n",
+        "test_publisher.py::test_row_15_a_late_confirm_confirms_its_own_message_only",
+    ),
+    Mutation(
+        "acknowledge before the hand-over is confirmed",
+        "worker.py",
+        "        self._confirms.submit(submission)\n",
+        "        self._confirms.submit(submission)\n"
+        "        self._consumer.settle(delivery)\n        self._session.wake()\n",
+        "test_retries.py::test_row_40_a_message_that_cannot_be_put_away_returns_to_its_queue_at_the_end",
+    ),
+    Mutation(
+        "send a stale acknowledgement on the new channel",
+        "broker/consumer.py",
+        "            if delivery.generation != self._generation:\n",
+        "            if False:\n",
+        "test_channel.py::test_row_10_a_handler_that_finishes_after_a_reconnect_acknowledges_nothing",
+    ),
+    Mutation(
+        "do not consume again after a reconnect",
+        "broker/consumer.py",
+        "        if not self._cancelled:\n            for queue in self._queues:\n",
+        "        if generation == 1:\n            for queue in self._queues:\n",
+        "test_connection.py::test_row_06_connections_are_reset",
+    ),
+    Mutation(
+        "no heartbeats",
+        "broker/connection.py",
+        "        heartbeat=heartbeat,\n        connect_timeout",
+        "        heartbeat=0,\n        connect_timeout",
+        "test_connection.py::test_row_07_the_network_falls_silent",
+    ),
+    Mutation(
+        "unlimited prefetch",
+        "broker/consumer.py",
+        "basic_qos(0, prefetch, False)",
+        "basic_qos(0, 0, False)",
+        "test_overload.py::test_row_31_a_backlog_of_a_hundred_thousand_and_slow_handlers",
+    ),
+    Mutation(
+        "acknowledge what cannot be decoded",
+        "dispatch.py",
+        "            return Failed(error.reason, error.error)\n",
+        "            return handler.handled\n",
+        "test_messages.py::test_row_33_bodies_that_are_no_job_are_dead_letters_at_the_first_attempt",
+    ),
+    Mutation(
+        "raise in the signal handler",
+        "worker.py",
+        "                os.kill(os.getpid(), number)\n            self._ended.set()\n",
+        "                os.kill(os.getpid(), number)\n            raise KeyboardInterrupt\n",
+        "test_shutdown.py::test_row_27_a_signal_ends_a_busy_worker_when_it_has_finished",
+    ),
+    Mutation(
+        "publish without mandatory",
+        "broker/confirms.py",
+        "mandatory=submission.mandatory\n            )",
+        "mandatory=False\n            )",
+        "test_publisher.py::test_row_16_what_no_queue_takes_is_unroutable[rabbitmq]",
+    ),
+    Mutation(
+        "full prefetch straight after a start",
+        "broker/consumer.py",
+        "            self._consume(queue, 1)\n",
+        "            self._consume(queue, self._prefetch)\n",
+        "test_handlers.py::test_row_24_a_message_that_kills_its_process_ends_as_a_dead_letter_and_its_neighbours_do_not[kill]",
+    ),
+    Mutation(
+        "do not look for a consumer that the broker has forgotten",
+        "broker/consumer.py",
+        "        if not count and queue in self._tags:\n",
+        "        if False:\n",
+        "test_connection.py::test_row_09_a_consumer_that_the_broker_has_forgotten_is_missed",
+    ),
+    Mutation(
+        "send everything again at once after the broker took offence",
+        "broker/confirms.py",
+        '        if getattr(error, "code", None) in _REFUSALS:\n',
+        "        if False:\n",
+        "test_publisher.py::test_a_message_that_the_broker_closes_the_channel_over_takes_no_other_along",
+    ),
+    Mutation(
+        "wait for the rest of a frame",
+        "broker/frames.py",
+        "            raise TimeoutError from None\n",
+        "            return\n",
+        "test_connection.py::test_row_08_a_frame_that_stalls_half_way_does_not_hold_the_thread",
+    ),
+)
+
+
+def survives(mutation: Mutation) -> str | None:
+    """Why the mutant is not caught, None if it is."""
+    with tempfile.TemporaryDirectory(prefix="taskroute-mutant-") as folder:
+        package = Path(folder) / "taskroute"
+        shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__"))
+        mutated = package / mutation.file
+        text = mutated.read_text()
+        if text.count(mutation.old) != 1:
+            return f"{mutation.file} has the text to change {text.count(mutation.old)} times"
+        mutated.write_text(text.replace(mutation.old, mutation.new))
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *OPTIONS, f"{FAULTS}/{mutation.test}"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    failed = done.returncode == 1 and " failed" in done.stdout
+    timed_out = "Timeout" in done.stdout + done.stderr
+    return None if failed or timed_out else done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def main() -> None:
+    """Try the mutations that are named, or all."""
+    chosen = [mutation for mutation in MUTATIONS if not sys.argv[1:] or mutation.name in sys.argv[1:]]
+    survivors = []
+    for mutation in chosen:
+        began = time.monotonic()
+        why = survives(mutation)
+        print(f"{'SURVIVED' if why else 'caught'} in {time.monotonic() - began:.0f} s: {mutation.name}", flush=True)
+        if why:
+            survivors.append(mutation.name)
+            print(why, flush=True)
+    if survivors:
+        raise SystemExit(f"{len(survivors)} of {len(chosen)} mutants survived: {', '.join(survivors)}")
+    print(f"all {len(chosen)} mutants caught")
+
+
+if __name__ == "__main__":
+    main()
