@@ -107,3 +107,17 @@ def test_a_workers_arguments_are_checked_where_they_are_given(options: dict[str,
 def test_a_publishers_arguments_are_checked_where_they_are_given(options: dict[str, object], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         Publisher("memory://", topology, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("amqp://u:p@localhost/", False),
+        ("amqp://u:p@127.0.0.1/", False),
+        ("amqp://u:p@broker.example/", True),
+        ("amqps://u:p@broker.example/", False),
+        ("memory://", False),
+    ],
+)
+def test_what_travels_in_the_clear_is_warned_of(url: str, warned: bool) -> None:
+    assert (parse_urls(url)[0].warning is not None) == warned
