@@ -182,10 +182,14 @@ class Publisher:
 
         Raises:
             BrokerUnavailableError: not connected within `timeout` seconds (left out: the publisher's).
-            TopologyMismatchError: the broker has something else.
+            TopologyMismatchError: the broker has something else. The publisher is closed then, as with the other.
         """
         self._ensure_started()
-        self._session.wait_open(self._timeout if timeout is None else timeout)
+        try:
+            self._session.wait_open(self._timeout if timeout is None else timeout)
+        except BaseException:
+            self.close(0)
+            raise
 
     def close(self, timeout: float | None = None) -> None:
         """Wait until what was submitted is confirmed, `timeout` seconds at most, and disconnect.

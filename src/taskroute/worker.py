@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
@@ -136,6 +137,7 @@ class Worker:
         self._tally = Tally()
         self._waiting = Waiting()
         self._ended = threading.Event()
+        self._endings: SimpleQueue[None] = SimpleQueue()  # for `run`; a signal handler may put, as it takes no lock
         self._state = threading.Lock()  # held to start and to stop
         self._started = self._stopped = False
         self._consumer = Consumer(
@@ -145,7 +147,7 @@ class Worker:
             deliver=self._deliver if threads else self._handle_here,
             on_lost=self._on_lost,
         )
-        self._session = Session(urls, self._consumer, name=self._name, heartbeat=heartbeat, on_end=self._ended.set)
+        self._session = Session(urls, self._consumer, name=self._name, heartbeat=heartbeat, on_end=self._end)
         self._confirms = Confirms(
             prepare=lambda channel: None,  # noqa: ARG005 - the consuming session has declared everything
             unavailable=lambda: self._hand_over_session.unavailable(),  # noqa: PLW0108 - made below
@@ -211,7 +213,7 @@ class Worker:
         hung += [name for session, name in self._sessions() if not _end(session, deadline)]
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()) if thread.current is None else 0)
-        self._ended.set()
+        self._end()
         if hung or not finished:
             what = "; ".join(hung) or f"{self._ready.open_count} messages on their way to another queue"
             raise ShutdownTimeoutError(
@@ -230,9 +232,8 @@ class Worker:
             BrokerUnavailableError: the session ended by itself, which is a defect.
         """
         with self._signals():
-            if not self._ended.is_set():
-                self._begin()
-                self._ended.wait()
+            self._begin()
+            self._endings.get()
             failed = not self._stopped and not self._session.is_alive
             self.stop()
             if failed:
@@ -410,6 +411,10 @@ class Worker:
                 self._hand_over_started = True
                 self._hand_over_session.start()
 
+    def _end(self) -> None:
+        self._ended.set()
+        self._endings.put(None)
+
     # On a caller's thread:
 
     def _begin(self) -> None:
@@ -456,11 +461,15 @@ class Worker:
             yield
             return
 
+        signalled = False
+
         def drain(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
-            if self._ended.is_set():
+            nonlocal signalled
+            if signalled:
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
-            self._ended.set()
+            signalled = True
+            self._endings.put(None)
 
         previous = {number: signal.signal(number, drain) for number in (signal.SIGTERM, signal.SIGINT)}
         try:

@@ -7,6 +7,7 @@ python -m tests.faults.service publisher --url URL --ledger FOLDER [--count N | 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import signal
 import threading
 from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from tests.faults import crash_points
@@ -73,9 +75,9 @@ def run_publisher(
     url: str, folder: Path, *, count: int = 0, rate: float = 0, crash: str | None = None, nth: int = 1
 ) -> None:
     """Publish `count` messages, or `rate` a second until SIGTERM."""
-    ledger, stop = Ledger(folder), threading.Event()
+    ledger, stop = Ledger(folder), SimpleQueue[None]()  # whose `put` a signal handler may call, as it takes no lock
     if not count:
-        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        signal.signal(signal.SIGTERM, lambda *_: stop.put(None))
     if crash is not None:
         crash_points.arm(crash, nth)
 
@@ -84,7 +86,9 @@ def run_publisher(
 
     with Publisher(url, topology, max_in_flight=WINDOW, timeout=120, heartbeat=HEARTBEAT) as publisher:
         number = 0
-        while not stop.wait(1 / rate if rate else 0) and (not count or number < count):
+        pause = threading.Event()  # never set
+        while stop.empty() and (not count or number < count):
+            pause.wait(1 / rate if rate else 0)
             number += 1
             name = str(os.getpid() * 1_000_000 + number)
             ledger.write("attempted", name)
@@ -104,6 +108,7 @@ def main() -> None:
     parser.add_argument("--crash", choices=crash_points.POINTS)
     parser.add_argument("--nth", type=int, default=1)
     arguments = parser.parse_args()
+    faulthandler.enable()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     crash = {"crash": arguments.crash, "nth": arguments.nth}
     if arguments.role == "worker":

@@ -54,7 +54,12 @@ class Process:
     def stop(self) -> int:
         """As an init system does; the exit code."""
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(DRAIN_DEADLINE)
+        try:
+            return self._process.wait(DRAIN_DEADLINE)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGABRT)  # faulthandler writes to the log where each thread is
+            self._process.wait(30)
+            raise
 
     def disconnects(self) -> int:
         """How often it has noticed the loss of a connection."""
@@ -143,6 +148,10 @@ def scene() -> Iterator[Scene]:
         made = Scene(Path(folder))
         try:
             yield made
+        except BaseException:
+            for log in sorted(made.folder.glob("*.log")):
+                print(f"--- the end of {log.name}\n{log.read_text()[-20_000:]}", flush=True)
+            raise
         finally:
             made.close()
 

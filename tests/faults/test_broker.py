@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import re
+import threading
 from collections.abc import Callable
 
 import psutil
@@ -14,7 +15,7 @@ from tests.faults.conftest import Site, Stopwatch, Told
 from tests.faults.traffic import PREFETCH, WINDOW, Traffic, jobs, topology
 from tests.integration.test_worker import DEADLINE
 
-from taskroute import BrokerUnavailableError, Publisher, PublishTimeoutError
+from taskroute import BrokerUnavailableError, Publisher, PublishTimeoutError, QueueSpec
 from taskroute.broker import session as sessions
 from taskroute.broker.url import parse_urls
 
@@ -62,6 +63,29 @@ def test_row_03_the_broker_freezes(site: Site, stopwatch: Stopwatch, told: Calla
         assert traffic.all_done(DEADLINE)
         assert worker.stats().connections >= 2
     assert traffic.verdict(max_duplicates=PREFETCH + WINDOW, min_confirmed=20).problems == ()
+
+
+def test_row_03_a_broker_that_sends_heartbeats_and_no_answer(
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+) -> None:
+    queue = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")], retry=False, dead_letter=False)
+    traffic, failed = Traffic(queue=queue), told("connect_failed session=taskroute-worker error=TimeoutError")
+    with Publisher(site.url, traffic.topology) as publisher:
+        traffic.publish(publisher)
+        site.node.eval(f"{site.queue_pid('work')}, sys:suspend(amqqueue:get_pid(Q)).")
+        worker = traffic.worker(site.url, heartbeat=1)
+        with pytest.raises(BrokerUnavailableError):
+            worker.start(timeout=0.1)
+        worker = traffic.worker(site.url, heartbeat=1)
+        runner = threading.Thread(target=worker.run)
+        runner.start()
+        try:
+            stopwatch.within(10, failed.wait, "a declaration that is not answered is given up")
+            site.node.eval(f"{site.queue_pid('work')}, sys:resume(amqqueue:get_pid(Q)).")
+            assert traffic.all_done(DEADLINE)
+        finally:
+            worker.stop()
+            runner.join(DEADLINE)
 
 
 class _Clock:

@@ -44,10 +44,13 @@ def watch():
     while not worker.health().ready:
         pause.wait(0.01)
     print("ready", flush=True)
-    while worker.health().live:
+def watch_the_end():
+    pause = threading.Event()
+    while not worker._stopped:
         pause.wait(0.01)
     print("stopping", flush=True)
 threading.Thread(target=watch, daemon=True).start()
+threading.Thread(target=watch_the_end, daemon=True).start()
 worker.run()
 """
 

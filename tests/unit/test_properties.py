@@ -19,9 +19,7 @@ def handed_over(headers: dict[str, Any]) -> Any:
 
 
 def test_headers_at_the_limit_and_beyond() -> None:
-    room = (
-        MAX_HEADERS_SIZE - 4 - len("\x01x") - len("S") - 4
-    )  # the table's length, the name, the type, the text's length
+    room = MAX_HEADERS_SIZE - 4 - len("\x01x") - len("S") - 4  # lengths of table and text, name, type
     assert encoded(x="v" * room)
     with pytest.raises(MessageTooLargeError, match=f"{MAX_HEADERS_SIZE + 1} bytes, the limit is {MAX_HEADERS_SIZE}"):
         encoded(x="v" * (room + 1))

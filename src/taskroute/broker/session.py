@@ -120,6 +120,7 @@ class Session:
         self._generation = 0
         self._error: BaseException | None = None
         self._process = os.getpid()
+        self._jitter = random.Random()  # noqa: S311 - of its own: the process's numbers are its users'
         self._attempts = 0  # since it was last open
         self._closed_since = monotonic()
 
@@ -233,7 +234,7 @@ class Session:
             while not self._stopping:
                 generation = self._generation
                 try:
-                    self._pause(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                    self._pause(delay * self._jitter.uniform(0.5, 1.0))
                     self._open()
                     self._serve()
                 except Exception as error:  # noqa: BLE001 - whatever happened, the connection cannot be trusted
