@@ -69,23 +69,23 @@ def test_row_03_a_broker_that_sends_heartbeats_and_no_answer(
     site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
 ) -> None:
     queue = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")], retry=False, dead_letter=False)
-    traffic, failed = Traffic(queue=queue), told("connect_failed session=taskroute-worker error=TimeoutError")
+    traffic, failed = Traffic(queue=queue), told("connect_failed session=taskroute-worker ")
     with Publisher(site.url, traffic.topology) as publisher:
         traffic.publish(publisher)
-        site.node.eval(f"{site.queue_pid('work')}, sys:suspend(amqqueue:get_pid(Q)).")
-        worker = traffic.worker(site.url, heartbeat=1)
-        with pytest.raises(BrokerUnavailableError):
-            worker.start(timeout=0.1)
-        worker = traffic.worker(site.url, heartbeat=1)
-        runner = threading.Thread(target=worker.run)
+    worker = traffic.worker(site.url, heartbeat=1)
+    runner = threading.Thread(target=worker.run)
+    site.node.eval(f"{site.queue_pid('work')}, sys:suspend(amqqueue:get_pid(Q)).")
+    try:
         runner.start()
-        try:
-            stopwatch.within(10, failed.wait, "a declaration that is not answered is given up")
-            site.node.eval(f"{site.queue_pid('work')}, sys:resume(amqqueue:get_pid(Q)).")
-            assert traffic.all_done(DEADLINE)
-        finally:
-            worker.stop()
-            runner.join(DEADLINE)
+        # The broker itself ends a connection on which it hears nothing, and while we wait for an answer it does.
+        stopwatch.within(10, failed.wait, "a declaration that is not answered is given up")
+    finally:
+        site.node.eval(f"{site.queue_pid('work')}, sys:resume(amqqueue:get_pid(Q)).")
+    try:
+        assert traffic.all_done(DEADLINE)
+    finally:
+        worker.stop()
+        runner.join(DEADLINE)
 
 
 class _Clock:

@@ -6,12 +6,9 @@ Both have the surface of py-amqp's `Connection`; nothing above this module asks 
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import amqp
 from amqp import spec
 from kombu.connection import Connection
 from kombu.transport import pyamqp
@@ -72,13 +69,6 @@ def _client(url: BrokerUrl, name: str, heartbeat: float, callbacks: Mapping[str,
 
 
 class _Channel(pyamqp.Channel):
-    def wait(self, method: Any, callback: Any = None, timeout: float | None = None, returns_tuple: bool = False) -> Any:
-        """Like py-amqp's, whose time starts anew with every frame that comes, heartbeats included."""
-        if self.connection is None:
-            raise amqp.RecoverableConnectionError("connection already closed")
-        with self.connection.answering_within(self.connection.read_timeout):
-            return super().wait(method, callback, timeout, returns_tuple)
-
     def dispatch_method(self, method_sig: Any, payload: bytes, content: Content | None) -> None:
         """Like py-amqp's, but a routing key that is not UTF-8 does not end the connection."""
         if content is None or method_sig != spec.Basic.Deliver or self.is_closing:
@@ -108,33 +98,7 @@ class _Connection(pyamqp.Connection):
 
     def __init__(self, *, on_created: Callable[[Any], None], **options: Any) -> None:
         super().__init__(frame_handler=frame_handler, **options)
-        self._answer_by: float | None = None
         on_created(self)
-
-    @contextmanager
-    def answering_within(self, seconds: float) -> Iterator[None]:
-        """Have a wait for an answer end after `seconds`: a broker may send heartbeats, and no answer, for ever."""
-        self._answer_by = time.monotonic() + seconds
-        try:
-            yield
-        finally:
-            self._answer_by = None
-
-    def drain_events(self, timeout: float | None = None) -> None:
-        """Handle one event.
-
-        Raises:
-            TimeoutError: there was none within `timeout` seconds, or no answer in time.
-        """
-        if self._answer_by is None:
-            super().drain_events(timeout)
-            return
-        event = False
-        while not event:
-            remaining = self._answer_by - time.monotonic()
-            if remaining <= 0:
-                raise TimeoutError("the broker does not answer")
-            event = self.blocking_read(remaining)
 
     @property
     def bytes_recv(self) -> int:
