@@ -29,7 +29,6 @@ from taskroute import (
     HandlerRegistry,
     Message,
     Publisher,
-    PublishError,
     QueueSpec,
     RetryPolicy,
     Topology,
@@ -107,12 +106,8 @@ def test_a_context_that_verifies_nothing_is_warned_of(site: Site, tls: Tls, told
 
 def test_a_password_in_the_clear_to_another_machine_is_warned_of(told: Callable[[str], Told]) -> None:
     warned = told("travel in the clear; use amqps://")
-    publisher = Publisher(f"amqp://app:{SECRET}@192.0.2.1/", topology)
     with pytest.raises(BrokerUnavailableError):
-        publisher.start(timeout=0.05)
-    with pytest.raises(PublishError):
-        publisher.publish(b"", "a", exchange=jobs, timeout=0.05)
-    publisher.close()
+        Publisher(f"amqp://app:{SECRET}@192.0.2.1/", topology).start(timeout=0.05)
     assert len(warned.lines) == 1
 
 
