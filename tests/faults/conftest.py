@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,6 +90,7 @@ def fault_node(installed: None, request: pytest.FixtureRequest) -> Iterator[serv
             for user in ("app", "limited", "reader")
         )
         node.eval(f"{users}.")
+        node.rights |= {"app": (".*", ".*", ".*"), "limited": ("", ".*", ".*"), "reader": ("", "", ".*")}
         yield node
     finally:
         node.stop()
@@ -99,21 +99,13 @@ def fault_node(installed: None, request: pytest.FixtureRequest) -> Iterator[serv
 @pytest.fixture
 def site(fault_node: server.Node) -> Iterator[Site]:
     """A virtual host for one test."""
-    name = f"fault-{uuid.uuid4().hex[:12]}"
-    rights = {"app": (".*", ".*", ".*"), "limited": ("", ".*", ".*"), "reader": ("", "", ".*"), "guest": (".*",) * 3}
-    grants = ", ".join(
-        f'rabbit_auth_backend_internal:set_permissions(<<"{user}">>, <<"{name}">>, '
-        f'<<"{configure}">>, <<"{write}">>, <<"{read}">>, <<"test">>)'
-        for user, (configure, write, read) in rights.items()
-    )
-    fault_node.eval(f'rabbit_vhost:add(<<"{name}">>, <<"test">>), {grants}.')
-    site = Site(fault_node, name)
-    try:
-        yield site
-    finally:
-        for proxy in site.proxies:
-            proxy.close()
-        fault_node.eval(f'rabbit_vhost:delete(<<"{name}">>, <<"test">>).')
+    with fault_node.vhost_name() as name:
+        site = Site(fault_node, name)
+        try:
+            yield site
+        finally:
+            for proxy in site.proxies:
+                proxy.close()
 
 
 @pytest.fixture
