@@ -106,7 +106,8 @@ class Peer:
         channel = self.new_channel()
         inbox = self.consume(queue, channel=channel, prefetch=count)
         self.until(lambda: len(inbox) >= count)
-        channel.basic_ack(inbox[-1].delivery_info["delivery_tag"], multiple=True)
+        if inbox:
+            channel.basic_ack(inbox[-1].delivery_info["delivery_tag"], multiple=True)
         channel.close()
         return inbox
 

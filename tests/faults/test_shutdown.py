@@ -25,15 +25,18 @@ processes.set_forkserver_preload(["tests.faults.service"])
 
 PROGRAM = """
 import sys, threading
+def say(word):
+    sys.stdout.write(word + "\\n")  # in one piece: other threads say something as well
+    sys.stdout.flush()
 from taskroute import HandlerRegistry, Worker
 from tests.faults.service import topology, work
 registry = HandlerRegistry()
 go_on = threading.Event()
 @registry.handler("#", queue=work)
 def handle(body: bytes) -> None:
-    print("begun", flush=True)
+    say("begun")
     go_on.wait(60)
-    print("finished", flush=True)
+    say("finished")
 worker = Worker({url!r}, topology, registry, threads=1, prefetch=10, shutdown_timeout={timeout}, heartbeat=5)
 def listen():
     for line in sys.stdin:
@@ -43,12 +46,12 @@ def watch():
     pause = threading.Event()
     while not worker.health().ready:
         pause.wait(0.01)
-    print("ready", flush=True)
+    say("ready")
 def watch_the_end():
     pause = threading.Event()
     while not worker._stopped:
         pause.wait(0.01)
-    print("stopping", flush=True)
+    say("stopping")
 threading.Thread(target=watch, daemon=True).start()
 threading.Thread(target=watch_the_end, daemon=True).start()
 worker.run()
