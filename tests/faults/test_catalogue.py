@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+from tests.faults.mutations import MUTATIONS, SOURCE, Mutation
+
 FOLDER = Path(__file__).parent
 PAGE = (FOLDER.parents[1] / "docs" / "reliability.md").read_text()
 ROWS = {*range(1, 43), 48, 49, 50}
@@ -35,3 +38,10 @@ def test_every_row_is_there_once_and_names_its_tests() -> None:
 
 def test_every_test_that_is_named_exists() -> None:
     assert named(PAGE) <= TESTS
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_every_mutation_finds_its_place_and_its_scenario(mutation: Mutation) -> None:
+    assert (SOURCE / mutation.file).read_text().count(mutation.old) == 1
+    file, _, test = mutation.test.partition("::")
+    assert (file, test.partition("[")[0]) in TESTS
