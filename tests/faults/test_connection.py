@@ -167,11 +167,10 @@ def test_row_09_a_consumer_that_the_broker_has_forgotten_is_missed(site: Site, s
         traffic.publish(publisher, 5)
         assert traffic.all_done(DEADLINE)
         assert worker.stats().missed_consumers == 0
-        site.node.eval(
-            f"{site.queue_pid('work')}, Pid = amqqueue:get_pid(Q), "
-            "[gen_server2:call(Pid, {basic_cancel, element(1, C), element(2, C), undefined, <<>>}) "
-            "|| C <- rabbit_amqqueue:consumers(Q)]."
-        )
+        # Cancelled behind the worker's back: it goes on believing that it consumes.
+        channel, cancelled = worker._consumer._channel, threading.Event()
+        worker._session.post(lambda: (channel.basic_cancel(worker._consumer._tags["work"]), cancelled.set()))
+        assert cancelled.wait(DEADLINE)
         assert site.table("list_consumers", "queue_name") == []
         traffic.publish(publisher, 5)
         stopwatch.within(1 + 5, traffic.next_done(5), "consuming again after a silent loss (H = 1 s)")
