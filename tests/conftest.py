@@ -29,12 +29,8 @@ def installed() -> None:
 @pytest.fixture(scope="session")
 def rabbitmq(installed: None) -> Iterator[server.Node]:
     """A running node, shared by every test that does it no harm."""
-    node = server.Node()
-    try:
-        node.start()
+    with server.running() as node:
         yield node
-    finally:
-        node.stop()
 
 
 @pytest.fixture

@@ -217,6 +217,17 @@ class Node:
         return {**inherited, "LANG": "C.UTF-8", **{name: str(value) for name, value in own.items()}}
 
 
+@contextlib.contextmanager
+def running(node: Node | None = None) -> Iterator[Node]:
+    """A node, a plain one if none is given, that runs for as long as the block takes."""
+    node = node or Node()
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+
+
 class _Log:
     """Reads what the node prints, so that it never blocks on a full pipe."""
 

@@ -147,7 +147,7 @@ class Worker:
             deliver=self._deliver if threads else self._handle_here,
             on_lost=self._on_lost,
         )
-        self._session = Session(urls, self._consumer, name=self._name, heartbeat=heartbeat, on_end=self._end)
+        self._session = Session(urls, self._consumer, name=self._name, heartbeat=heartbeat, on_end=self._note_end)
         self._confirms = Confirms(
             prepare=lambda channel: None,  # noqa: ARG005 - the consuming session has declared everything
             unavailable=lambda: self._hand_over_session.unavailable(),  # noqa: PLW0108 - made below
@@ -213,7 +213,7 @@ class Worker:
         hung += [name for session, name in self._sessions() if not _end(session, deadline)]
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()) if thread.current is None else 0)
-        self._end()
+        self._note_end()
         if hung or not finished:
             what = "; ".join(hung) or f"{self._ready.open_count} messages on their way to another queue"
             raise ShutdownTimeoutError(
@@ -411,7 +411,7 @@ class Worker:
                 self._hand_over_started = True
                 self._hand_over_session.start()
 
-    def _end(self) -> None:
+    def _note_end(self) -> None:
         self._ended.set()
         self._endings.put(None)
 

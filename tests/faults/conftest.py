@@ -54,6 +54,13 @@ class Site:
         """Through a proxy."""
         return self.node.url(self.name, user=f"app:{SECRET}", port=proxy.port)
 
+    @property
+    def deserted_url(self) -> str:
+        """Of a port where nobody listens."""
+        proxy = Proxy(self.node.port)
+        proxy.close()
+        return self.url_by(proxy)
+
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl on this virtual host."""
         return self.node.ctl(arguments[0], "-p", self.name, *arguments[1:])
@@ -83,17 +90,12 @@ def fault_node(installed: None, request: pytest.FixtureRequest) -> Iterator[serv
     (chain,) = certificate.cert_chain_pems
     tls_port = node.use_tls(chain.bytes(), certificate.private_key_pem.bytes())
     request.config.stash[_TLS] = authority, tls_port
-    try:
-        node.start()
-        users = ", ".join(
-            f'rabbit_auth_backend_internal:add_user(<<"{user}">>, <<"{SECRET}">>, <<"test">>)'
-            for user in ("app", "limited", "reader")
-        )
-        node.eval(f"{users}.")
-        node.rights |= {"app": (".*", ".*", ".*"), "limited": ("", ".*", ".*"), "reader": ("", "", ".*")}
+    rights = {"app": (".*", ".*", ".*"), "limited": ("", ".*", ".*"), "reader": ("", "", ".*")}
+    with server.running(node):
+        users = (f'rabbit_auth_backend_internal:add_user(<<"{user}">>, <<"{SECRET}">>, <<"test">>)' for user in rights)
+        node.eval(f"{', '.join(users)}.")
+        node.rights |= rights
         yield node
-    finally:
-        node.stop()
 
 
 @pytest.fixture

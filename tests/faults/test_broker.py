@@ -119,11 +119,7 @@ def test_row_04_the_broker_is_absent_for_ten_minutes(
     site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
 ) -> None:
     clock, failed = _Clock(), told("connect_failed session=absent ")
-    proxy = site.proxy()
-    url = site.url_by(proxy)
-    site.proxies.remove(proxy)
-    proxy.close()  # nobody listens there any more
-    session = sessions.Session(parse_urls(url), _Nothing(), name="absent", heartbeat=5, monotonic=clock)
+    session = sessions.Session(parse_urls(site.deserted_url), _Nothing(), name="absent", heartbeat=5, monotonic=clock)
     session.start()
     attempts = 0
     try:
@@ -144,11 +140,7 @@ def test_row_04_the_broker_is_absent_for_ten_minutes(
 
 
 def test_row_04_start_gives_up_in_time_when_there_is_no_broker(site: Site, stopwatch: Stopwatch) -> None:
-    proxy = site.proxy()
-    url = site.url_by(proxy)
-    site.proxies.remove(proxy)
-    proxy.close()
-    traffic = Traffic()
+    url, traffic = site.deserted_url, Traffic()
     with stopwatch.timed(1, "start(timeout=1) raises"), pytest.raises(BrokerUnavailableError, match="attempts in"):
         traffic.worker(url).start(timeout=1)
     publisher = Publisher(url, topology)
@@ -163,7 +155,7 @@ def test_row_05_two_hundred_times_every_connection_is_closed(
     caplog.set_level(logging.CRITICAL)  # the records that pytest keeps would be taken for a leak
     process, traffic = psutil.Process(os.getpid()), Traffic()
     with traffic.running(site.url) as worker:
-        with traffic.publishing(site.url, pause=0.05) as publisher:
+        with traffic.publishing(site.url, pause=0.05):
             assert traffic.done(20)(DEADLINE)
             _close_connections(site, 60)
             assert traffic.next_done(5)(DEADLINE)
@@ -173,7 +165,6 @@ def test_row_05_two_hundred_times_every_connection_is_closed(
             assert traffic.next_done(5)(DEADLINE)
             gc.collect()
             after = process.memory_info().rss, process.num_fds(), process.num_threads()
-            assert publisher is not None
         assert traffic.all_done(DEADLINE)
         cuts = worker.stats().connections - 1
         dead = worker.stats().dead_lettered

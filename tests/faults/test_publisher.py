@@ -127,6 +127,7 @@ def test_row_18_a_memory_alarm_stops_publishing_and_nothing_else(site: Site, sto
                 assert not waiting.done()
                 site.node.ctl("set_vm_memory_high_watermark", "0.4")
                 stopwatch.within(2, lambda timeout: waiting.exception(timeout) or True, "publishing goes on after it")
+                assert isinstance(waiting.exception(), UnroutableError)  # an answer of the broker's
                 assert traffic.all_done(DEADLINE)
                 assert worker.stats().connections == 1
     assert traffic.verdict(max_duplicates=0, min_confirmed=440).problems == ()

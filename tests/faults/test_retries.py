@@ -16,17 +16,17 @@ from tests.faults.conftest import Site, Stopwatch, Told
 from tests.faults.traffic import jobs
 from tests.integration.test_worker import DEADLINE, Seen
 
-from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
+from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Routes, Topology, Worker
 from taskroute.worker import HAND_OVER_PAUSE
 
 work = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.2,)))
 topology = Topology(exchanges=[jobs], queues=[work])
 
 
-def failing(seen: Seen, queue: QueueSpec = work) -> HandlerRegistry:
+def failing(seen: Seen) -> HandlerRegistry:
     registry = HandlerRegistry()
 
-    @registry.handler("#", queue=queue)
+    @registry.handler("#", queue=work)
     def handle(message: Message) -> None:
         seen(message.attempt, message.exchange, message.routing_key, message.body)
         raise RuntimeError("as planned")
@@ -104,7 +104,7 @@ def _come_back(changed: threading.Condition, attempts: dict[str, Counter[int]], 
 def test_an_attackers_cc_is_not_followed_when_a_message_is_handed_over(kind: str, site: Site) -> None:
     victim = QueueSpec(name="victim", retry=False, dead_letter=False)
     over = Topology(exchanges=[jobs], queues=[work, victim])
-    seen, peer = Seen(), None
+    seen = Seen()
     with Worker(site.url, over, failing(seen), queues=["work"]) as worker:
         peer = Peer(site.url)
         # BCC is taken out by the broker; a dead letter of another broker may still bring it along.
@@ -136,15 +136,18 @@ def test_an_expiration_does_not_end_a_retry_early(site: Site) -> None:
 
 
 def test_an_expiration_shorter_than_the_delay_is_kept_back(site: Site) -> None:
-    seen, long = Seen(), work.model_copy(update={"retry": RetryPolicy(delays=(1.5,))})
-    over = Topology(exchanges=[jobs], queues=[long])
-    with Worker(site.url, over, failing(seen, long)):
+    seen, long, registry = Seen(), work.model_copy(update={"retry": RetryPolicy(delays=(1.5,))}), HandlerRegistry()
+
+    @registry.handler("#", queue=long)
+    def handle(body: bytes) -> None:
+        seen(time.monotonic())
+        raise RuntimeError("as planned")
+
+    with Worker(site.url, Topology(exchanges=[jobs], queues=[long]), registry):
         peer = Peer(site.url)
         peer.publish(b"{}", "a", "jobs", expiration="1000")
-        seen.wait(1)
-        began = time.monotonic()
-        seen.wait(2)
-        assert time.monotonic() - began >= 1.2  # copied, it would have come back after one second
+        first, second = seen.wait(2)
+        assert second - first >= 1.4  # copied, it would have come back after one second
         peer.receive("work.dead", 1)
         peer.close()
 
@@ -192,16 +195,12 @@ def at_a_bounded_pace(site: Site, told: Callable[[str], Told], break_it: Callabl
 
 
 def test_row_40_a_full_dead_letter_queue(site: Site, told: Callable[[str], Told]) -> None:
-    dead = QueueSpec(
-        name="work.dead", type="quorum", max_length=1, overflow="reject-publish", retry=False, dead_letter=False
-    )
-
     def fill() -> None:
         peer = Peer(site.url)
         arguments = {"x_queue_type": "quorum", "x_max_length": 1, "x_overflow": "reject-publish"}
         with Publisher(site.url, topology):
             pass
-        peer.channel.queue_delete(dead.name)
+        peer.channel.queue_delete("work.dead")
         peer.queue("work.dead", **arguments)
         while peer.publish(b"fill", "work.dead") == "ack":
             pass
@@ -269,8 +268,6 @@ def test_row_41_a_dead_letter_circle_is_found_before_it_drops_anything() -> None
     two = QueueSpec(name="two", message_ttl=1, retry=False, dead_letter="one")
     registry: Any = HandlerRegistry()
     registry.add("#", lambda body: None, queue=one)
-    from taskroute import Routes
-
     assert "dead_letter_cycle" in [finding.code for finding in Routes(Topology(queues=[one, two]), registry).check()]
 
 

@@ -18,12 +18,8 @@ topology = Topology(exchanges=[jobs], queues=[work])
 @pytest.fixture
 def own_node(installed: None) -> Iterator[server.Node]:
     """A node that this test alone may kill."""
-    node = server.Node()
-    try:
-        node.start()
+    with server.running() as node:
         yield node
-    finally:
-        node.stop()
 
 
 def test_a_worker_and_a_publisher_survive_a_kill_of_the_broker(own_node: server.Node) -> None:

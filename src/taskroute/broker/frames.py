@@ -20,7 +20,7 @@ from amqp.exceptions import UnexpectedFrame
 
 from taskroute.message import Flaw
 
-MAX_HEADER_SIZE: Final = 68 * 1024
+MAX_CONTENT_HEADER_SIZE: Final = 68 * 1024
 """Bytes of a message's properties and headers, encoded, that a handler is given at most: what a `Publisher` sends at
 most, and what a retry adds."""
 
@@ -97,8 +97,8 @@ class Content(Message):  # type: ignore[misc]
     def inbound_header(self, buf: bytes, offset: int = 0) -> int:
         """Read the properties. What cannot be read is left out and noted, so that the message can be put away."""
         self.has_header = True
-        if len(buf) > MAX_HEADER_SIZE:
-            self.malformed = ("too_large", f"headers: {len(buf)} bytes, the limit is {MAX_HEADER_SIZE}")
+        if len(buf) > MAX_CONTENT_HEADER_SIZE:
+            self.malformed = ("too_large", f"headers: {len(buf)} bytes, the limit is {MAX_CONTENT_HEADER_SIZE}")
         try:
             end: int = super().inbound_header(buf, offset)
         except Exception as error:  # noqa: BLE001 - whatever a sender wrote, from bad UTF-8 to a year 10,000
