@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
-import signal
 import ssl
 import threading
 import time
@@ -13,12 +11,11 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from queue import SimpleQueue
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Final, Self
 
 from taskroute.broker.confirms import Confirms, Receipt, Submission
@@ -28,6 +25,7 @@ from taskroute.broker.properties import passed_on
 from taskroute.broker.session import Session
 from taskroute.broker.url import parse_urls
 from taskroute.dispatch import DEFAULT_MAX_BODY_SIZE, Dispatcher
+from taskroute.ending import Ending
 from taskroute.errors import (
     ClosedError,
     ConfigurationError,
@@ -137,7 +135,7 @@ class Worker:
         self._tally = Tally()
         self._waiting = Waiting()
         self._ended = threading.Event()
-        self._endings: SimpleQueue[None] = SimpleQueue()  # for `run`; a signal handler may put, as it takes no lock
+        self._ending: Ending | None = None  # while `run` waits for it
         self._state = threading.Lock()  # held to start and to stop
         self._started = self._stopped = False
         self._consumer = Consumer(
@@ -231,9 +229,9 @@ class Worker:
             ShutdownTimeoutError: as `stop`.
             BrokerUnavailableError: the session ended by itself, which is a defect.
         """
-        with self._signals():
+        with closing(Ending()) as self._ending, self._ending.told_by_signals():
             self._begin()
-            self._endings.get()
+            self._ending.wait()
             failed = not self._stopped and not self._session.is_alive
             self.stop()
             if failed:
@@ -413,7 +411,8 @@ class Worker:
 
     def _note_end(self) -> None:
         self._ended.set()
-        self._endings.put(None)
+        if self._ending is not None:
+            self._ending.tell()
 
     # On a caller's thread:
 
@@ -454,29 +453,6 @@ class Worker:
         yield self._session, "the consuming connection does not close"
         if self._hand_over_started:
             yield self._hand_over_session, "the hand-over connection does not close"
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        signalled = False
-
-        def drain(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
-            nonlocal signalled
-            if signalled:
-                signal.signal(number, signal.SIG_DFL)
-                os.kill(os.getpid(), number)
-            signalled = True
-            self._endings.put(None)
-
-        previous = {number: signal.signal(number, drain) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 class _HandlerThread(threading.Thread):

@@ -101,10 +101,17 @@ MUTATIONS = (
     ),
     Mutation(
         "raise in the signal handler",
-        "worker.py",
-        "            signalled = True\n            self._endings.put(None)\n",
+        "ending.py",
+        "            self.tell()\n",
         "            raise KeyboardInterrupt\n",
         "test_shutdown.py::test_row_27_a_signal_ends_a_busy_worker_when_it_has_finished",
+    ),
+    Mutation(
+        "wait for signals where they may not interrupt",
+        "ending.py",
+        "signal.set_wakeup_fd(self._wakeup.writer_fileno(), warn_on_full_buffer=False)",
+        "-1",
+        "test_shutdown.py::test_row_27_a_signal_that_does_not_interrupt_the_main_thread_ends_it_all_the_same",
     ),
     Mutation(
         "publish without mandatory",

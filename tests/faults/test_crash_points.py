@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -10,24 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faults import ledger, service
+from tests.faults import ledger, processes, service
 from tests.faults.conftest import Site, Stopwatch
 from tests.faults.crash_points import POINTS
 
 COUNT = 60
-DEADLINE = 60.0
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.faults.service"])
 
 
-def run(target: Callable[..., object], site: Site, *arguments: Any, **options: Any) -> int | None:
+def run(target: Callable[..., object], site: Site, *arguments: Any, **options: Any) -> int:
     """Run in a process of its own until it has ended and the broker knows it; the exit code."""
-    process = processes.Process(target=target, args=(site.url, *arguments), kwargs=options)
-    process.start()
-    process.join(DEADLINE)
-    assert process.exitcode is not None, "it does not end"
+    exitcode = processes.run(target, site.url, *arguments, **options)
     site.wait_unconsumed()
-    return process.exitcode
+    return exitcode
 
 
 def verdict_of(site: Site, folder: Path, **options: Any) -> ledger.Verdict:

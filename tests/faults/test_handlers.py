@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
 import signal
@@ -12,15 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.faults import ledger
+from tests.faults import ledger, processes
 from tests.faults.conftest import Site, Stopwatch, Told
 from tests.faults.traffic import Traffic, jobs
 from tests.integration.test_worker import DEADLINE, Seen
 
 from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, RetryPolicy, Topology, Worker
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.faults.service"])
 
 work = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.05, 0.1)), delivery_limit=3)
 topology = Topology(exchanges=[jobs], queues=[work])
@@ -141,12 +137,10 @@ def test_row_24_a_message_that_kills_its_process_ends_as_a_dead_letter_and_its_n
     publish_all(site.url)
     deaths = 0
     while True:
-        process = processes.Process(target=kill_on, args=(site.url, tmp_path, how))
-        process.start()
-        process.join(DEADLINE)
-        if process.exitcode == 0:
+        exitcode = processes.run(kill_on, site.url, tmp_path, how)
+        if exitcode == 0:
             break
-        assert process.exitcode == (3 if how == "exit" else -signal.SIGKILL)
+        assert exitcode == (3 if how == "exit" else -signal.SIGKILL)
         deaths += 1
         assert deaths <= 10
         site.wait_unconsumed()
@@ -210,10 +204,7 @@ def allocate(url: str) -> None:
 
 def test_row_26_a_memory_error_is_a_failure_like_any_other(site: Site) -> None:
     publish_all(site.url)
-    process = processes.Process(target=allocate, args=(site.url,))
-    process.start()
-    process.join(DEADLINE)
-    assert process.exitcode == 0
+    assert processes.run(allocate, site.url) == 0
     assert ledger.drain(site.url, ["work.dead"]) == [ledger.body_of("7")]
 
 
@@ -225,10 +216,7 @@ def test_what_a_classic_queue_cannot_promise(site: Site, tmp_path: Path) -> None
     with Publisher(site.url, over) as publisher:
         publisher.publish(b'"poison"', "a", exchange=exchange)
     for _ in range(5):
-        process = processes.Process(target=die_on_any, args=(site.url, over.model_dump_json()))
-        process.start()
-        process.join(DEADLINE)
-        assert process.exitcode == 3
+        assert processes.run(die_on_any, site.url, over.model_dump_json()) == 3
         site.wait_unconsumed()
     assert ledger.drain(site.url, ["classic.dead"]) == []
     assert ledger.drain(site.url, ["classic"]) == [b'"poison"']

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import signal
 import subprocess
@@ -13,15 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.faults import ledger, service
+from tests.faults import ledger, processes, service
 from tests.faults.conftest import Site, Stopwatch
 from tests.faults.test_crash_points import verdict_of
 
 from taskroute import Publisher
-
-DEADLINE = 60.0
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.faults.service"])
 
 PROGRAM = """
 import sys, threading
@@ -49,7 +44,7 @@ def watch():
     say("ready")
 def watch_the_end():
     pause = threading.Event()
-    while not worker._stopped:
+    while not worker._ready._closed:
         pause.wait(0.01)
     say("stopping")
 threading.Thread(target=watch, daemon=True).start()
@@ -59,10 +54,10 @@ worker.run()
 
 
 @contextmanager
-def program(url: str, *, shutdown_timeout: float = 20) -> Iterator[subprocess.Popen[str]]:
+def program(url: str, *, shutdown_timeout: float = 20, before: str = "") -> Iterator[subprocess.Popen[str]]:
     """A worker in a process of its own, consuming."""
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(url=url, timeout=shutdown_timeout)],
+        [sys.executable, "-c", before + PROGRAM.format(url=url, timeout=shutdown_timeout)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -103,11 +98,27 @@ def test_row_27_a_signal_ends_an_idle_worker(number: signal.Signals, site: Site,
         stopwatch.within(1, lambda timeout: process.wait(timeout) == 0, "an idle worker ends")
 
 
+def test_row_27_a_signal_that_does_not_interrupt_the_main_thread_ends_it_all_the_same(
+    site: Site, stopwatch: Stopwatch
+) -> None:
+    # One that comes just before the main thread begins to wait is like this one, which another thread takes.
+    elsewhere = """
+import signal, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+"""
+    with program(site.url, before=elsewhere) as process:
+        await_line(process, "ready")
+        process.send_signal(signal.SIGTERM)
+        stopwatch.within(1, lambda timeout: process.wait(timeout) == 0, "a worker not interrupted ends")
+
+
 def test_row_27_a_signal_ends_a_busy_worker_when_it_has_finished(site: Site, stopwatch: Stopwatch) -> None:
     publish(site.url, 5)
     with program(site.url) as process:
         await_line(process, "begun")
         process.send_signal(signal.SIGTERM)
+        await_line(process, "stopping")
         go_on(process)
         stopwatch.within(2, lambda timeout: process.wait(timeout) == 0, "a busy worker ends")
         assert process.stdout is not None
@@ -148,27 +159,22 @@ def test_row_30_a_hundred_kills_and_terminations_at_random_moments(
 ) -> None:
     dice, pause = random.Random(30), threading.Event()
     kills = 0
-    publisher = processes.Process(target=service.run_publisher, args=(site.url, tmp_path), kwargs={"rate": 100})
-    publisher.start()
-    for _ in range(100):
-        worker = processes.Process(target=service.run_worker, args=(site.url, tmp_path))
-        worker.start()
-        pause.wait(dice.uniform(0, 0.3))  # the moment is the point
-        if dice.random() < 0.5:
-            worker.kill()
-            kills += 1
-        else:
-            worker.terminate()
-        worker.join(DEADLINE)
-        assert worker.exitcode in (0, -signal.SIGKILL, -signal.SIGTERM)
-    publisher.terminate()
-    publisher.join(DEADLINE)
-    assert publisher.exitcode == 0
+    with processes.running(service.run_publisher, site.url, tmp_path, rate=100) as publisher:
+        for _ in range(100):
+            with processes.running(service.run_worker, site.url, tmp_path) as worker:
+                pause.wait(dice.uniform(0, 0.3))  # the moment is the point
+                if dice.random() < 0.5:
+                    worker.kill()
+                    kills += 1
+                else:
+                    worker.terminate()
+                worker.join(processes.DEADLINE)
+                assert worker.exitcode in (0, -signal.SIGKILL, -signal.SIGTERM)
+        publisher.terminate()
+        publisher.join(processes.DEADLINE)
+        assert publisher.exitcode == 0
     site.wait_unconsumed()
-    last = processes.Process(target=service.run_worker, args=(site.url, tmp_path), kwargs={"until_idle": True})
-    last.start()
-    last.join(DEADLINE)
-    assert last.exitcode == 0
+    assert processes.run(service.run_worker, site.url, tmp_path, until_idle=True) == 0
     verdict = verdict_of(
         site, tmp_path, max_duplicates=kills * service.PREFETCH, min_confirmed=500, max_done_and_dead=kills
     )

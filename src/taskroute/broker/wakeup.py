@@ -17,6 +17,10 @@ class Wakeup:
         """The descriptor to wait for."""
         return self._reader.fileno()
 
+    def writer_fileno(self) -> int:
+        """The descriptor that a byte written to wakes by, for `signal.set_wakeup_fd`."""
+        return self._writer.fileno()
+
     def wake(self) -> None:
         """Make the descriptor readable. Never blocks."""
         try:

@@ -1,0 +1,66 @@
+"""Ending: what `Worker.run` waits for, told by a thread or by a signal."""
+
+from __future__ import annotations
+
+import selectors
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+from taskroute.broker.wakeup import Wakeup
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Ending:
+    """An end that one thread waits for. `tell` may be called by any thread, everything else by the waiting one.
+
+    Waits on a descriptor and not on a lock: a signal that comes just before the main thread blocks on a lock does
+    not interrupt it, and Python would run the signal's handler only after the wait. The descriptor is written to by
+    the interpreter itself, whenever and to whichever thread the signal comes.
+    """
+
+    def __init__(self) -> None:
+        self._wakeup = Wakeup()
+        self._has_come = False
+
+    def tell(self) -> None:
+        """End the wait."""
+        self._has_come = True
+        self._wakeup.wake()
+
+    def wait(self) -> None:
+        """Block until told."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wakeup.fileno(), selectors.EVENT_READ)
+            while not self._has_come:  # other signals that have a handler write to the descriptor as well
+                selector.select()
+                self._wakeup.clear()
+
+    def close(self) -> None:
+        """Release the descriptors."""
+        self._wakeup.close()
+
+    @contextmanager
+    def told_by_signals(self) -> Iterator[None]:
+        """Have the first SIGTERM or SIGINT tell, and the next one end the process; no effect but in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def tell(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
+            for each in _SIGNALS:
+                signal.signal(each, signal.SIG_DFL)
+            self.tell()
+
+        previous = {number: signal.signal(number, tell) for number in _SIGNALS}
+        descriptor = signal.set_wakeup_fd(self._wakeup.writer_fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(descriptor)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
