@@ -282,8 +282,9 @@ class Session:
             checks = 0
             more, drained = True, -1
             while True:
+                stopping = self._stopping  # looked at before the work: what was left before `stop` is still written
                 self._work()
-                if self._stopping:
+                if stopping:
                     return
                 # What waited for an answer may have read more than the answer: that is in no socket any more.
                 if not more and connection.bytes_recv == drained:
