@@ -23,6 +23,8 @@ class Ready:
         self._turns: deque[deque[Delivery]] = deque()  # the lines that are not empty, the next one first
         self._open = 0
         self._closed = False
+        self._idle = 0  # threads that wait
+        self._is_one_called = False  # of them, and has not come yet
 
     @property
     def open_count(self) -> int:
@@ -42,7 +44,7 @@ class Ready:
                     self._turns.append(line)
                 line.append(delivery)
             self._open += len(deliveries)
-            self._arrived.notify(len(deliveries))
+            self._call_one()
 
     def take(self) -> Delivery | None:
         """Wait for a delivery; None when there will be none any more."""
@@ -50,8 +52,13 @@ class Ready:
             while not self._turns:
                 if self._closed:
                     return None
+                self._idle += 1
                 self._arrived.wait()
-            return self._next()
+                self._idle -= 1
+                self._is_one_called = False
+            delivery = self._next()
+            self._call_one()
+            return delivery
 
     def take_now(self) -> Delivery | None:
         """A delivery if there is one, without waiting."""
@@ -81,6 +88,16 @@ class Ready:
         """Wait until nothing is open, `timeout` seconds at most; whether nothing is."""
         with self._finished:
             return self._finished.wait_for(lambda: self._open == 0, timeout)
+
+    def _call_one(self) -> None:
+        """Wake one thread more, if there is something for it and none is on its way.
+
+        Each calls the next one. While handlers only compute, the first thread does all the work and no other one takes
+        part in a struggle for the interpreter's lock; as soon as one waits for something, the next one has its turn.
+        """
+        if self._turns and self._idle and not self._is_one_called:
+            self._is_one_called = True
+            self._arrived.notify()
 
     def _next(self) -> Delivery:
         line = self._turns.popleft()

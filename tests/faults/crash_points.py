@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Any, Literal, NamedTuple
 
 from taskroute.broker.connection import _Channel
+from taskroute.broker.frames import PlainTransport
 from taskroute.dispatch import Dispatcher
 from taskroute.worker import Worker
 
@@ -23,19 +24,26 @@ class Seam(NamedTuple):
     counts: Callable[..., bool] = lambda *_, **__: True
 
 
+ACK, PUBLISH = b"\x00\x3c\x00\x50", b"\x00\x3c\x00\x28"
+
 POINTS = {
     "received": Seam(Worker, "_deliver", "before"),
     "handler_done": Seam(Dispatcher, "dispatch", "after"),
-    "before_ack": Seam(_Channel, "basic_ack", "before"),
-    "after_ack": Seam(_Channel, "basic_ack", "after"),
+    "before_ack": Seam(_Channel, "acknowledge", "before"),
+    "after_ack": Seam(PlainTransport, "write", "after", lambda _, data: _begins_with(data, ACK)),
     "retry_confirmed": Seam(
         Worker, "_handed_over", "before", lambda _, delivery, action, future: _confirmed(action, future, "retry")
     ),
     "dead_letter_confirmed": Seam(
         Worker, "_handed_over", "before", lambda _, delivery, action, future: _confirmed(action, future, "dead_letter")
     ),
-    "publish_sent": Seam(_Channel, "basic_publish", "after"),
+    "publish_sent": Seam(PlainTransport, "write", "after", lambda _, data: _begins_with(data, PUBLISH)),
 }
+
+
+def _begins_with(data: Any, method: bytes) -> bool:
+    """Whether something held back is sent, and begins with a frame of this method."""
+    return isinstance(data, bytearray) and data[7:11] == method
 
 
 def arm(point: str, nth: int) -> None:

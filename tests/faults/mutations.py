@@ -44,9 +44,8 @@ MUTATIONS = (
     Mutation(
         "take a written message for a confirmed one",
         "broker/confirms.py",
-        "        except (OSError, amqp.AMQPError):\n            raise\n",
-        "            submission.future.set_result(Receipt('', '', ''))\n"
-        "        except (OSError, amqp.AMQPError):\n            raise\n",
+        "        except MessageInvalidError as error:\n",
+        "            submission.future.set_result(Receipt('', '', ''))\n        except MessageInvalidError as error:\n",
         "test_publisher.py::test_row_17_a_full_queue_rejects_and_the_connection_stays",
     ),
     Mutation(
@@ -116,8 +115,8 @@ MUTATIONS = (
     Mutation(
         "publish without mandatory",
         "broker/confirms.py",
-        "mandatory=submission.mandatory\n            )",
-        "mandatory=False\n            )",
+        "mandatory=submission.mandatory,\n",
+        "mandatory=False,\n",
         "test_publisher.py::test_row_16_what_no_queue_takes_is_unroutable[rabbitmq]",
     ),
     Mutation(

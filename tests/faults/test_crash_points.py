@@ -50,7 +50,7 @@ def test_a_worker_that_dies_before_its_acknowledgement_handles_again(site: Site,
     assert verdict_of(site, tmp_path, max_duplicates=service.PREFETCH, min_confirmed=COUNT).duplicates >= 1
 
 
-@pytest.mark.parametrize("nth", [1, 30])
+@pytest.mark.parametrize("nth", [1, 2])
 def test_a_publisher_that_dies_after_it_has_written(nth: int, site: Site, tmp_path: Path, stopwatch: Stopwatch) -> None:
     code = run(service.run_publisher, site, tmp_path, count=COUNT, crash="publish_sent", nth=nth)
     assert code == -signal.SIGKILL

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final
 
-import amqp
-
 from taskroute.errors import (
     MessageInvalidError,
     PublishError,
@@ -236,28 +234,27 @@ class Confirms:
         if submission.identity in self._returnable:
             self._twins.append(submission)
             return
-        message = amqp.Message(submission.body, **submission.properties)
         self._last_tag += 1
-        # Filed before it is written: writing may read, and so find its confirm.
         self._in_flight[self._last_tag] = submission
         if submission.mandatory:
             self._returnable[submission.identity] = submission
         submission.was_written = True
         try:
-            self._channel.basic_publish(
-                message, submission.exchange, submission.routing_key, mandatory=submission.mandatory
+            self._channel.publish(
+                submission.exchange,
+                submission.routing_key,
+                mandatory=submission.mandatory,
+                properties=submission.properties,
+                body=submission.body,
             )
-        except (OSError, amqp.AMQPError):
-            raise
-        except Exception as error:  # noqa: BLE001 - it could not be encoded, so that nothing was written
+        except MessageInvalidError as error:
             self._unwrite(submission, error)
 
-    def _unwrite(self, submission: Submission, error: Exception) -> None:
+    def _unwrite(self, submission: Submission, error: MessageInvalidError) -> None:
         del self._in_flight[self._last_tag]
         self._last_tag -= 1
         self._returnable.pop(submission.identity, None)
-        problem = f"{submission}: AMQP cannot carry its properties: {type(error).__name__}"
-        submission.future.set_exception(MessageInvalidError(problem))
+        submission.future.set_exception(MessageInvalidError(f"{submission}: {error}"))
 
     def _on_return(self, error: Any, exchange: str, routing_key: str, message: Any) -> None:
         identity = (exchange, routing_key, message.properties.get("message_id"))

@@ -6,7 +6,7 @@ Both have the surface of py-amqp's `Connection`; nothing above this module asks 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from amqp import spec
@@ -14,6 +14,7 @@ from kombu.connection import Connection
 from kombu.transport import pyamqp
 
 from taskroute.broker.embedded.transport import Transport as EmbeddedTransport
+from taskroute.broker.encoding import ack_frames, publish_frames
 from taskroute.broker.frames import Content, PlainTransport, TlsTransport, frame_handler, read_deliver
 from taskroute.broker.url import BrokerUrl
 
@@ -76,6 +77,24 @@ class _Channel(pyamqp.Channel):
         else:
             self._on_basic_deliver(*read_deliver(payload, content), content)
 
+    def publish(
+        self, exchange: str, routing_key: str, *, mandatory: bool, properties: Mapping[str, object], body: bytes
+    ) -> None:
+        """Write a message. Unlike `basic_publish` it reads nothing.
+
+        Raises:
+            MessageInvalidError: AMQP cannot carry a property; nothing was written.
+        """
+        connection = self.connection
+        for piece in publish_frames(
+            self.channel_id, connection.frame_max, exchange, routing_key, mandatory, properties, body
+        ):
+            connection.transport.write(piece)
+
+    def acknowledge(self, up_to: int, tags: Iterable[int]) -> None:
+        """Acknowledge every delivery `up_to` a tag, 0 for none, and single ones."""
+        self.connection.transport.write(ack_frames(self.channel_id, up_to, tags))
+
     def ask_consumers(self, queue: str, answer: Callable[[str, int], object]) -> None:
         """Ask how many consumers a queue has, and go on; `answer` gets its name and the number later.
 
@@ -99,6 +118,21 @@ class _Connection(pyamqp.Connection):
     def __init__(self, *, on_created: Callable[[Any], None], **options: Any) -> None:
         super().__init__(frame_handler=frame_handler, **options)
         on_created(self)
+
+    def drain_available(self, most: int) -> bool:
+        """Handle what has come, `most` methods at most; whether there may be more."""
+        handled = 0
+        for frame in self.transport.arrived():
+            handled += self.on_inbound_frame(frame)
+            if handled == most:
+                return True
+        return False
+
+    def write_together(self, write: Callable[[], None]) -> None:
+        """Call `write`, and send in one go what it has written."""
+        self.transport.hold()
+        write()
+        self.transport.send_held()
 
     @property
     def bytes_recv(self) -> int:

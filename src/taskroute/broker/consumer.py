@@ -226,10 +226,8 @@ class Consumer:
             else:
                 self._behind_gap.remove(prefix)
         self._acknowledged = prefix
-        if last:
-            # The last one of this batch, not of the prefix: a tag that was acknowledged before is unknown to the
-            # broker, which closes the channel over it.
-            self._channel.basic_ack(last, multiple=True)
-        for tag in sorted(tag for tag in settled if tag > prefix):
-            self._channel.basic_ack(tag)
-            self._behind_gap.add(tag)
+        # The last one of this batch, not of the prefix: a tag that was acknowledged before is unknown to the broker,
+        # which closes the channel over it.
+        behind_gap = sorted(tag for tag in settled if tag > prefix)
+        self._channel.acknowledge(last, behind_gap)
+        self._behind_gap.update(behind_gap)

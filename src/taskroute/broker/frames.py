@@ -1,5 +1,8 @@
 """Frames: reading AMQP frames ahead, resuming them, and bearing with what a sender may have put into a message.
 
+Many frames go out in one write as well: each system call gives the interpreter's lock away, and getting it back may
+take milliseconds while other threads compute.
+
 py-amqp reads a frame with three exact reads, and spins in the second one when the rest has not come yet: a stalled
 peer would hold the thread for ever, heartbeats included. And it lets a header that it cannot parse end the connection,
 after which the broker delivers the same message again. Both are replaced at the seams that it has for it: a transport
@@ -8,8 +11,9 @@ class and a frame handler. Checked with py-amqp 5.4.
 
 from __future__ import annotations
 
+import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Any, Final
 
@@ -25,47 +29,99 @@ MAX_CONTENT_HEADER_SIZE: Final = 68 * 1024
 most, and what a retry adds."""
 
 _READ_SIZE: Final = 64 * 1024
+_WRITE_SIZE: Final = 128 * 1024
 _FRAME: Final = Struct(">BHI")  # type, channel, size of the payload
 _METHOD_ID: Final = Struct(">HH")
 _PROPERTIES_AT: Final = 12  # after class, weight and size of the body
 _TAG: Final = Struct(">Q")
 _FRAME_END: Final = 0xCE
 _METHOD, _CONTENT_HEADER, _CONTENT_BODY, _HEARTBEAT = 1, 2, 3, 8
+Frame = tuple[int, int, bytes]
+"""Type, channel, payload."""
+
 _WITH_CONTENT: Final = frozenset({spec.Basic.Return, spec.Basic.Deliver, spec.Basic.GetOk})
 
 
-class _ReadAhead:
-    """Reads what there is and cuts it into frames. A frame that is not complete yet stays until the rest comes."""
+class _Buffered:
+    """Reads what there is and cuts it into frames. A frame that is not complete yet stays until the rest comes.
+
+    Between `hold` and `send_held` it keeps what is written, up to some size, and sends it in one go.
+    """
 
     sock: Any
     bytes_read = 0
     _ahead = b""
     _at = 0
+    _held: bytearray | None = None
 
-    def read_frame(self) -> tuple[int, int, bytes]:
-        """Return type, channel and payload of the next frame.
+    def hold(self) -> None:
+        """Keep what is written from now on."""
+        self._held = bytearray()
+
+    def send_held(self) -> None:
+        """Send what was kept, and keep nothing any more."""
+        held, self._held = self._held, None
+        if held:
+            self.write(held)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send, or keep until there is more."""
+        if self._held is None:
+            super().write(data)  # type: ignore[misc]  # of py-amqp's transport, which this is mixed into
+            return
+        self._held += data
+        if len(self._held) >= _WRITE_SIZE:
+            self.send_held()
+            self.hold()
+
+    def read_frame(self) -> Frame:
+        """Return the next frame, and wait for it as long as the socket's timeout says.
 
         Raises:
             TimeoutError: it is not there, or not complete.
             OSError: the connection is broken.
         """
-        while True:
-            start = self._at + _FRAME.size
-            if len(self._ahead) >= start:
-                kind, channel, size = _FRAME.unpack_from(self._ahead, self._at)
-                end = start + size
-                if len(self._ahead) > end:
-                    if self._ahead[end] != _FRAME_END:
-                        raise UnexpectedFrame(f"a frame of type {kind} does not end where it says")
-                    self._at = end + 1
-                    return kind, channel, self._ahead[start:end]
-            self._fill()
+        while (frame := self._cut()) is None:
+            try:
+                self._keep(self.sock.recv(_READ_SIZE))
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise TimeoutError from None
+        return frame
 
-    def _fill(self) -> None:
-        try:
-            chunk = self.sock.recv(_READ_SIZE)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise TimeoutError from None
+    def arrived(self) -> Iterator[Frame]:
+        """Yield the frames that are there, without waiting.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        more = True
+        while True:
+            frame = self._cut()
+            if frame is not None:
+                yield frame
+            elif more:
+                more = self._read_now()
+            else:
+                return
+
+    def _read_now(self) -> bool:
+        """Read what is there, once; whether there may be more."""
+        raise NotImplementedError
+
+    def _cut(self) -> Frame | None:
+        start = self._at + _FRAME.size
+        if len(self._ahead) < start:
+            return None
+        kind, channel, size = _FRAME.unpack_from(self._ahead, self._at)
+        end = start + size
+        if len(self._ahead) <= end:
+            return None
+        if self._ahead[end] != _FRAME_END:
+            raise UnexpectedFrame(f"a frame of type {kind} does not end where it says")
+        self._at = end + 1
+        return kind, channel, self._ahead[start:end]
+
+    def _keep(self, chunk: bytes) -> None:
         if not chunk:
             raise ConnectionResetError("the broker closed the connection without a word")
         self._ahead = self._ahead[self._at :] + chunk
@@ -73,12 +129,29 @@ class _ReadAhead:
         self.bytes_read += len(chunk)
 
 
-class PlainTransport(_ReadAhead, amqp.transport.TCPTransport):  # type: ignore[misc]
+class PlainTransport(_Buffered, amqp.transport.TCPTransport):  # type: ignore[misc]
     """TCP."""
 
+    def _read_now(self) -> bool:
+        try:
+            # A flag for the one call: setting the socket's timeout and back would be two system calls more.
+            chunk = self.sock.recv(_READ_SIZE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        self._keep(chunk)
+        return len(chunk) == _READ_SIZE
 
-class TlsTransport(_ReadAhead, amqp.transport.SSLTransport):  # type: ignore[misc]
+
+class TlsTransport(_Buffered, amqp.transport.SSLTransport):  # type: ignore[misc]
     """TLS over TCP, with the given `ssl.SSLContext`, which py-amqp's own options cannot express."""
+
+    def _read_now(self) -> bool:
+        try:
+            with self.having_timeout(0):
+                self._keep(self.sock.recv(_READ_SIZE))
+        except TimeoutError:
+            return False
+        return True  # the layer below has to be asked until it has nothing: a selector does not see what it holds
 
     def _wrap_socket(self, sock: Any, context: ssl.SSLContext, **options: Any) -> ssl.SSLSocket:
         return context.wrap_socket(sock, **options)
@@ -120,7 +193,7 @@ def frame_handler(_: object, callback: Callable[[int, Any, bytes, Content | None
     """Return a function that takes frames and calls `callback` with each method, when its content is complete."""
     contents: dict[int, Content] = {}
 
-    def on_frame(frame: tuple[int, int, bytes]) -> bool:
+    def on_frame(frame: Frame) -> bool:
         kind, channel, payload = frame
         if kind == _HEARTBEAT:
             return False

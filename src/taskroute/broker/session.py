@@ -173,8 +173,9 @@ class Session:
         self.post(lambda: heapq.heappush(self._timers, (due, next(self._timer_numbers), call)))
 
     def wake(self) -> None:
-        """Have the thread look for work. Costs a system call only if it waits."""
+        """Have the thread look for work. Costs a system call only if it waits, and has not been woken yet."""
         if self._waiting:
+            self._waiting = False  # before the wake-up: whoever comes until the thread runs need not wake it again
             self._wakeup.wake()
 
     def wait_open(self, timeout: float | None) -> None:
@@ -287,10 +288,10 @@ class Session:
                 if stopping:
                     return
                 # What waited for an answer may have read more than the answer: that is in no socket any more.
-                if not more and connection.bytes_recv == drained:
-                    self._wait(selector, check_at)
-                more = self._drain(connection)
-                drained = connection.bytes_recv
+                more = more or connection.bytes_recv != drained or self._wait(selector, check_at)
+                if more:
+                    more = connection.drain_available(EVENTS_PER_PASS)
+                    drained = connection.bytes_recv
                 self._role.received()
                 if self._monotonic() >= check_at:
                     connection.heartbeat_tick()
@@ -310,9 +311,10 @@ class Session:
         if deadline is not None and deadline <= now:
             self._role.expire(now)
         if self._connection is not None:
-            self._role.flush()
+            self._connection.write_together(self._role.flush)
 
-    def _wait(self, selector: selectors.BaseSelector, until: float | None) -> None:
+    def _wait(self, selector: selectors.BaseSelector, until: float | None) -> bool:
+        """Wait for work, for the broker, or until a moment that matters; whether the broker has something to say."""
         moments = [moment for moment in (until, self._role.next_deadline(), self._next_timer()) if moment is not None]
         self._waiting = True
         # Looked at again after `_waiting` is set: a thread that left work before saw nobody to wake.
@@ -320,22 +322,15 @@ class Session:
             timeout: float | None = 0.0
         else:
             timeout = max(0.0, min(moments) - self._monotonic()) if moments else None
-        selector.select(timeout)
+        ready = [key.fd for key, _ in selector.select(timeout)]
         self._waiting = False
-        self._wakeup.clear()
+        woken = self._wakeup.fileno() in ready
+        if woken:
+            self._wakeup.clear()
+        return len(ready) > woken
 
     def _next_timer(self) -> float | None:
         return self._timers[0][0] if self._timers else None
-
-    def _drain(self, connection: Any) -> bool:
-        """Read what is there, `EVENTS_PER_PASS` at most; whether there may be more."""
-        drain = connection.drain_events
-        try:
-            for _ in range(EVENTS_PER_PASS):
-                drain(timeout=0)
-        except TimeoutError:
-            return False
-        return True
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next attempt, still doing what is posted and due."""

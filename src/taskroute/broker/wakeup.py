@@ -29,10 +29,9 @@ class Wakeup:
             return  # full: it is readable anyway; closed: nobody waits any more
 
     def clear(self) -> None:
-        """Take every wake-up so far."""
+        """Take the wake-ups so far; should there be thousands, the rest makes it readable once more."""
         try:
-            while self._reader.recv(4096):
-                pass
+            self._reader.recv(4096)
         except (BlockingIOError, OSError):
             return
 

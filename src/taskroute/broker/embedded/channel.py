@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import amqp
 from amqp import spec
-from amqp.exceptions import ChannelError, ConsumerCancelled, error_for_code
+from amqp.exceptions import ChannelError, ConsumerCancelled, FrameSyntaxError, error_for_code
 from kombu.transport import base, pyamqp
 from kombu.transport.base import to_rabbitmq_queue_arguments
 
@@ -17,6 +17,7 @@ from taskroute.broker.embedded import engine
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, Refusal
 from taskroute.broker.embedded.wire import carried_properties, carried_table, short_text
 from taskroute.broker.frames import Content
+from taskroute.errors import MessageInvalidError
 
 if TYPE_CHECKING:
     from taskroute.broker.embedded.transport import EmbeddedConnection
@@ -198,6 +199,20 @@ class Channel(base.StdChannel):
 
     # Publishing
 
+    def publish(
+        self, exchange: str, routing_key: str, *, mandatory: bool, properties: Mapping[str, object], body: bytes
+    ) -> None:
+        """Publish a message. What the broker makes of it comes with `drain_events`.
+
+        Raises:
+            MessageInvalidError: AMQP cannot carry a property.
+        """
+        try:
+            carried = carried_properties(properties)
+        except FrameSyntaxError as error:
+            raise MessageInvalidError(f"AMQP cannot carry its properties: {error}") from error
+        self._publish(exchange, routing_key, mandatory, carried, body)
+
     def basic_publish(
         self,
         msg: Any,
@@ -215,12 +230,17 @@ class Channel(base.StdChannel):
         if isinstance(body, str):
             encoding = properties.setdefault("content_encoding", "utf-8")
             body = body.encode(str(encoding))
+        self._publish(exchange, short_text(routing_key, "routing_key"), mandatory, properties, bytes(body or b""))
+
+    def _publish(
+        self, exchange: str, routing_key: str, mandatory: bool, properties: Mapping[str, object], body: bytes
+    ) -> None:
         self._tell(
             lambda: self._broker.publish(
                 self._state,
                 exchange=exchange,
-                routing_key=short_text(routing_key, "routing_key"),
-                body=bytes(body or b""),
+                routing_key=routing_key,
+                body=body,
                 properties=properties,
                 mandatory=mandatory,
             )
@@ -287,6 +307,13 @@ class Channel(base.StdChannel):
     def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
         """Acknowledge a delivery, or with `multiple` all up to it."""
         self._tell(lambda: self._broker.acknowledge(self._state, delivery_tag, multiple=multiple))
+
+    def acknowledge(self, up_to: int, tags: Iterable[int]) -> None:
+        """Acknowledge every delivery `up_to` a tag, 0 for none, and single ones."""
+        if up_to:
+            self.basic_ack(up_to, multiple=True)
+        for tag in tags:
+            self.basic_ack(tag)
 
     def basic_reject(self, delivery_tag: int, requeue: bool) -> None:
         """Put a delivery back, or have it dead-lettered."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 import amqp
@@ -121,6 +122,19 @@ class EmbeddedConnection:
             self.closed_by_broker()
             raise _error(event.refusal)
         channel.dispatch(state, event)
+
+    def drain_available(self, most: int) -> bool:
+        """Handle the events there are, `most` at most; whether there may be more."""
+        try:
+            for _ in range(most):
+                self.drain_events(timeout=0)
+        except TimeoutError:
+            return False
+        return True
+
+    def write_together(self, write: Callable[[], None]) -> None:
+        """Call `write`."""
+        write()
 
     def post(self, channel: Channel | None, state: engine.Channel | None, event: engine.Event) -> None:
         """Take an event; called by the broker, from any thread."""

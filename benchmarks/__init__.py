@@ -1,0 +1,1 @@
+"""taskroute and its peers side by side. `scripts/bench` runs them; docs/performance.md shows the results."""

@@ -1,0 +1,107 @@
+"""Encoding: basic.publish and basic.ack, which every message costs, as the bytes of their frames.
+
+py-amqp's way to the same bytes takes several times as long, most of it for what these two methods do not need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from struct import Struct
+from typing import Any, Final
+
+from amqp.serialization import dumps
+
+from taskroute.errors import MessageInvalidError
+
+_FRAME: Final = Struct(">BHI")  # type, channel, size of the payload
+_FRAME_OVERHEAD: Final = 8
+_END: Final = b"\xce"
+_METHOD, _CONTENT_HEADER, _CONTENT_BODY = 1, 2, 3
+_PUBLISH: Final = b"\x00\x3c\x00\x28\x00\x00"  # class basic, method publish, a reserved field
+_CONTENT: Final = Struct(">HHQH")  # class, weight, size of the body, flags of the properties
+_BASIC: Final = 60
+_ACK: Final = Struct(">BHIHHQBB")
+_ACK_METHOD, _ACK_SIZE = 80, 13
+
+
+def publish_frames(
+    channel: int,
+    frame_max: int,
+    exchange: str,
+    routing_key: str,
+    mandatory: bool,
+    properties: Mapping[str, object],
+    body: bytes,
+) -> Sequence[bytes]:
+    """Return the frames of a publish: as one piece, or the frames of a long body as pieces of their own.
+
+    Raises:
+        MessageInvalidError: AMQP cannot carry a property.
+    """
+    flags, values = _properties(properties)
+    method = b"".join((_PUBLISH, _short(exchange), _short(routing_key), b"\1" if mandatory else b"\0"))
+    header = _CONTENT.pack(_BASIC, 0, len(body), flags) + values
+    size = frame_max - _FRAME_OVERHEAD
+    start = _frame(_METHOD, channel, method) + _frame(_CONTENT_HEADER, channel, header)
+    frames = [_frame(_CONTENT_BODY, channel, body[at : at + size]) for at in range(0, len(body), size)]
+    return (start, *frames) if len(frames) > 1 else (b"".join((start, *frames)),)
+
+
+def ack_frames(channel: int, up_to: int, tags: Iterable[int]) -> bytes:
+    """Return acknowledgements: of every delivery `up_to` a tag, 0 for none, and of single ones."""
+    frames = [_ack(channel, tag, 0) for tag in tags]
+    return b"".join([_ack(channel, up_to, 1), *frames] if up_to else frames)
+
+
+def _frame(kind: int, channel: int, payload: bytes) -> bytes:
+    return b"".join((_FRAME.pack(kind, channel, len(payload)), payload, _END))
+
+
+def _ack(channel: int, tag: int, multiple: int) -> bytes:
+    return _ACK.pack(_METHOD, channel, _ACK_SIZE, _BASIC, _ACK_METHOD, tag, multiple, _END[0])
+
+
+def _properties(properties: Mapping[str, object]) -> tuple[int, bytes]:
+    flags, values = 0, []
+    for name, flag, encode in _ENCODERS:
+        value = properties.get(name)
+        if value is not None:
+            flags |= flag
+            try:
+                values.append(encode(value))
+            except Exception as error:
+                raise MessageInvalidError(f"{name}: AMQP cannot carry it: {type(error).__name__}") from error
+    return flags, b"".join(values)
+
+
+def _short(text: str) -> bytes:
+    encoded = text.encode()
+    return bytes((len(encoded),)) + encoded
+
+
+def _octet(number: int) -> bytes:
+    return bytes((number,))
+
+
+def _table(table: Mapping[str, object]) -> bytes:
+    encoded: bytes = dumps("F", [table])
+    return encoded
+
+
+_ENCODERS: Final[Sequence[tuple[str, int, Callable[[Any], bytes]]]] = (
+    ("content_type", 1 << 15, _short),
+    ("content_encoding", 1 << 14, _short),
+    ("application_headers", 1 << 13, _table),
+    ("delivery_mode", 1 << 12, _octet),
+    ("priority", 1 << 11, _octet),
+    ("correlation_id", 1 << 10, _short),
+    ("reply_to", 1 << 9, _short),
+    ("expiration", 1 << 8, _short),
+    ("message_id", 1 << 7, _short),
+    ("timestamp", 1 << 6, Struct(">Q").pack),
+    ("type", 1 << 5, _short),
+    ("user_id", 1 << 4, _short),
+    ("app_id", 1 << 3, _short),
+    ("cluster_id", 1 << 2, _short),
+)
+"""The properties of a message in AMQP's order."""
