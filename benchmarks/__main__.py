@@ -1,4 +1,4 @@
-"""Run the benchmark: `scripts/bench [--only PART] [--rounds N] [--messages N] [--json FILE]`; `--report FILE` draws."""
+"""Run the benchmark: `scripts/bench [--only PART] [--rounds N] [--json FILE]`; `--report FILE` draws."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests import rabbitmq
 from benchmarks import report
 from benchmarks.machine import describe
 from benchmarks.parts import PARTS, Part
-from benchmarks.rounds import Round, play
+from benchmarks.rounds import LEAST, Round, play
 
 
 def main() -> None:
@@ -23,6 +23,7 @@ def main() -> None:
     names = [part.name for part in PARTS]
     parser.add_argument("--only", action="append", choices=names, help="a part; may be given several times")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--smoke", action="store_true", help="one round with a hundredth of the messages: does it run?")
     parser.add_argument("--messages", type=int, help="instead of each part's own number")
     parser.add_argument("--contestants", help="only those whose name contains one of these, separated by commas")
     parser.add_argument("--json", type=Path, help="write every measurement there")
@@ -36,9 +37,12 @@ def main() -> None:
     with rabbitmq.running() if any(part.broker for part in parts) else contextlib.nullcontext() as node:
         for part in parts:
             results[part.name] = rounds = []
-            for number in range(1, min(arguments.rounds, part.rounds or arguments.rounds) + 1):
+            count = max(LEAST, part.count // 100) if arguments.smoke else arguments.messages or part.count
+            for number in range(
+                1, 2 if arguments.smoke else min(arguments.rounds, part.rounds or arguments.rounds) + 1
+            ):
                 rounds.append({})
-                for name, measured in play(part, arguments.messages or part.count, node):
+                for name, measured in play(part, count, node):
                     rounds[-1][name] = measured
                     print(f"{part.name} round {number}: {name}: {report.show(measured)}", file=sys.stderr, flush=True)
             print(report.table(part, rounds), flush=True)

@@ -21,6 +21,9 @@ PYTHONS = {
     "peers": ROOT / os.environ.get("VENV_PEERS", ".venv-peers") / "bin/python",
 }
 
+LEAST = 8
+"""Messages, however small a share is."""
+
 Metrics = dict[str, float]
 Round = dict[str, Metrics]
 """What each contestant measured, by its name."""
@@ -29,7 +32,7 @@ Round = dict[str, Metrics]
 def play(part: Part, count: int, node: Node | None) -> Iterator[tuple[str, Metrics]]:
     """One round: each contestant once, in their order."""
     for contestant in part.contestants:
-        messages = max(8, int(count * contestant.share))
+        messages = max(LEAST, int(count * contestant.share))
         yield contestant.name, _run(contestant, messages, node if part.broker else None, empties=part.empties)
 
 

@@ -214,7 +214,7 @@ def check(task: Task) -> dict[str, float]:
 
 def check_adversarial(task: Task) -> dict[str, float]:
     """The same for keys made to be hard: `#` again and again between few words."""
-    dice = random.Random(3)  # noqa: S311
+    dice = random.Random(3)
 
     def key() -> str:
         return ".".join(dice.choice(("#", "*", "a", "b")) for _ in range(dice.randint(4, 10)))

@@ -31,7 +31,7 @@ def test_a_key_finds_the_value_of_every_pattern_that_matches_it(patterns: list[s
     assert Counter(filed(entries).matches(key)) == Counter(expected(set(entries), key))
 
 
-@given(st.lists(binding_keys, max_size=8), token_lists(3))
+@given(st.lists(token_lists(3).map(".".join), max_size=8), token_lists(3))  # of three words: then four tell them apart
 def test_overlapping_finds_every_pattern_that_shares_a_key(patterns: list[str], tokens: tuple[str, ...]) -> None:
     found = set(filed([(pattern, number) for number, pattern in enumerate(patterns)]).overlapping(".".join(tokens)))
     mine = [words for words in all_keys(4) if accepts(tokens, words)]
