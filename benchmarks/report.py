@@ -56,7 +56,7 @@ def write(document: Mapping[str, Any]) -> None:
     for part in played:
         rounds = document["parts"][part.name]
         picture = _plot(part, rounds)
-        sections.append(table(part, rounds) + (f"\n![{part.title}]({picture})\n" if picture else ""))
+        sections.append(table(part, rounds) + (f"\n![{part.title}](performance/{picture})\n" if picture else ""))
     text = f"{machine}\n\n" + "\n".join(sections)
     (FOLDER / "results.md").write_text(text)
 
