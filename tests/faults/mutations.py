@@ -143,8 +143,8 @@ MUTATIONS = (
     Mutation(
         "wait for the rest of a frame",
         "broker/frames.py",
-        "            raise TimeoutError from None\n",
-        "            return\n",
+        "            return False\n        self._keep(chunk)\n        return len(chunk) == _READ_SIZE\n",
+        "            return self._at < len(self._ahead)\n        self._keep(chunk)\n        return True\n",
         "test_connection.py::test_row_08_a_frame_that_stalls_half_way_does_not_hold_the_thread",
     ),
 )
