@@ -6,9 +6,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
+import pika
 import pytest
 import trustme
 from tests import rabbitmq as server
@@ -68,6 +69,12 @@ class Site:
     def table(self, *arguments: str) -> list[list[str]]:
         """What a `list_...` command prints, as rows of words."""
         return [line.split("\t") for line in self.ctl(*arguments, "--no-table-headers").splitlines()]
+
+    def depths(self, *queues: str) -> list[int]:
+        """How many messages are ready in queues, asked of the queues: what `list_queues` says may be 5 s old."""
+        with closing(pika.BlockingConnection(pika.URLParameters(self.url))) as connection:
+            channel = connection.channel()
+            return [channel.queue_declare(queue, passive=True).method.message_count for queue in queues]
 
     def wait_unconsumed(self) -> None:
         """Wait until the broker has noticed that every consumer is gone, and so has requeued what they had."""
