@@ -33,6 +33,7 @@ from taskroute.errors import (
     UnroutableError,
     UnsupportedFeatureError,
 )
+from taskroute.exchange import BindingSpec, ExchangeSpec
 from taskroute.explain import Explanation
 from taskroute.message import Message
 from taskroute.outcome import Reject, Retry
@@ -41,7 +42,7 @@ from taskroute.publisher import Publisher
 from taskroute.registry import Handler, HandlerMatch, HandlerRegistry
 from taskroute.routes import Routes
 from taskroute.tally import Stats
-from taskroute.topology import BindingSpec, ExchangeSpec, QueueSpec, RetryPolicy, Topology
+from taskroute.topology import QueueSpec, RetryPolicy, Topology
 from taskroute.worker import Health, Worker
 
 __version__ = "0.1.0"

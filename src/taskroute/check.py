@@ -8,11 +8,12 @@ from functools import partial
 from itertools import combinations
 from typing import Final, Literal
 
+from taskroute.exchange import ExchangeSpec
 from taskroute.flows import Flow, Flows, literal
 from taskroute.language import BudgetExceededError, Tokens
 from taskroute.matcher import Matcher
 from taskroute.registry import Handler, find_ambiguities
-from taskroute.topology import ExchangeSpec, QueueSpec, Topology
+from taskroute.topology import QueueSpec, Topology
 
 Severity = Literal["error", "warning", "info"]
 

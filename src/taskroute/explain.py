@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from taskroute.exchange import BindingSpec, ExchangeSpec
 from taskroute.patterns import Captures, shorten
 from taskroute.registry import Handler, Resolver
 from taskroute.routing import Destination, all_routing_keys, binding_table
-from taskroute.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology
+from taskroute.topology import QueueSpec, Topology
 
 _SHOWN: Final = 8
 """Handlers that do not match the key and are still named in the text."""

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from taskroute.exchange import BindingSpec, ExchangeSpec
 from taskroute.language import ANY_WORDS, ONE_WORD, BudgetExceededError, Tokens, find_words, split_words
-from taskroute.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology
+from taskroute.topology import QueueSpec, Topology
 
 MOST_FLOWS: Final = 10_000
 """Ways that may lead to one queue, or from one exchange, before the question counts as too hard."""

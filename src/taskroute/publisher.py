@@ -35,8 +35,9 @@ from taskroute.errors import (
     PublishTimeoutError,
     UnknownExchangeError,
 )
+from taskroute.exchange import ExchangeSpec
 from taskroute.patterns import key_problem, shorten
-from taskroute.topology import ExchangeSpec, Topology
+from taskroute.topology import Topology
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from taskroute.check import Finding, check
 from taskroute.errors import AmbiguousHandlerError, ConfigurationError, UnknownQueueError
+from taskroute.exchange import ExchangeSpec
 from taskroute.explain import Explanation, explain
 from taskroute.registry import Handler, HandlerMatch, HandlerRegistry, Resolver, find_ambiguities
-from taskroute.topology import ExchangeSpec, QueueSpec, Topology, milliseconds
+from taskroute.topology import QueueSpec, Topology, milliseconds
 
 
 class Routes:

@@ -1,4 +1,4 @@
-"""Topology: exchanges, queues and bindings as frozen data, and where a message goes.
+"""Topology: queues, the exchanges that feed them, and where a message goes, as frozen data.
 
 Nothing here talks to a broker. A spec refuses, when it is built, whatever a broker would refuse or accept and
 silently ignore; a `Topology` refuses specs that do not fit together.
@@ -9,38 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    PlainSerializer,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from taskroute.errors import PatternError, TopologyError, UnknownExchangeError, UnknownQueueError
-from taskroute.patterns import MAX_KEY_BYTES, RoutingPattern, check_key, key_problem, shorten
-from taskroute.routing import (
-    PREDECLARED,
-    BindingTable,
-    Destination,
-    ExchangeType,
-    all_routing_keys,
-    binding_table,
-    reachable_queues,
-)
+from taskroute.errors import TopologyError, UnknownExchangeError, UnknownQueueError
+from taskroute.exchange import BindingSpec, ExchangeSpec, check_binding
+from taskroute.patterns import MAX_KEY_BYTES, key_problem, shorten
+from taskroute.routing import BindingTable, Destination, all_routing_keys, binding_table, reachable_queues
+from taskroute.spec import Spec, Table, Value
 
 QueueType = Literal["quorum", "classic", "stream"]
-Match = Literal["all", "any", "all-with-x", "any-with-x"]
 Overflow = Literal["drop-head", "reject-publish", "reject-publish-dlx"]
 
 DEAD_SUFFIX: Final = ".dead"
@@ -48,23 +27,6 @@ DEFAULT_DELIVERY_LIMIT: Final = 20
 _WAIT_SUFFIX: Final = ".retry."
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MAX_MILLISECONDS: Final = 2**32 - 1
-_PREDECLARED: Final[Mapping[str, ExchangeType]] = {
-    **PREDECLARED,
-    "amq.rabbitmq.log": "topic",
-    "amq.rabbitmq.event": "topic",
-}
-
-Value = StrictStr | StrictInt | StrictBool
-
-
-def _frozen_table(table: Mapping[str, Value]) -> Mapping[str, Value]:
-    for name, value in table.items():
-        check_key(name, "name of an argument or header", ValueError)
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ValueError(f"{name}={value} does not fit into 64 bits")
-        if isinstance(value, str):
-            value.encode()  # a lone surrogate cannot be sent; the error is a ValueError
-    return MappingProxyType(dict(table))
 
 
 def _whole_milliseconds(value: timedelta) -> timedelta:
@@ -73,17 +35,16 @@ def _whole_milliseconds(value: timedelta) -> timedelta:
     return value
 
 
-def _name_of(value: object) -> object:
-    return value.name if isinstance(value, ExchangeSpec | QueueSpec) else value
-
-
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("has to be longer than 0")
     return value
 
 
-Table = Annotated[Mapping[str, Value], AfterValidator(_frozen_table), PlainSerializer(dict)]
+def _name_of(value: object) -> object:
+    return value.name if isinstance(value, QueueSpec) else value
+
+
 Duration = Annotated[timedelta, AfterValidator(_whole_milliseconds)]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 
@@ -93,49 +54,7 @@ def milliseconds(duration: timedelta) -> int:
     return duration // _MILLISECOND
 
 
-class _Spec(BaseModel):
-    """Frozen, no unknown fields, and every refusal a TopologyError."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _refuse_clearly(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            return handler(data)
-        except ValidationError as error:
-            raise TopologyError(f"{_subject(cls, data)}: {_describe(error)}") from None
-        except TopologyError as error:  # of a spec inside this one
-            raise TopologyError(f"{_subject(cls, data)}: {error}") from None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for problem in self._problems():
-            name = getattr(self, "name", None)
-            subject = type(self).__name__ if name is None else f"{type(self).__name__} {shorten(name)}"
-            raise TopologyError(f"{subject}: {problem}")
-        return self
-
-    def _problems(self) -> Iterator[str]:
-        """What the broker would refuse, or accept and ignore: the field, the reason, the way out."""
-        return iter(())
-
-
-def _subject(kind: type[_Spec], data: object) -> str:
-    name = data.get("name") if isinstance(data, Mapping) else None
-    return f"{kind.__name__} {shorten(name)}" if isinstance(name, str) else kind.__name__
-
-
-def _describe(error: ValidationError) -> str:
-    problems = []
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        field = ".".join(str(part) for part in problem["loc"])
-        text = problem["msg"].removeprefix("Value error, ")
-        problems.append(f"{field}: {text}" if field else text)
-    return "; ".join(problems)
-
-
-class RetryPolicy(_Spec):
+class RetryPolicy(Spec):
     """How often and after which delays a failed message is tried again before it is dead-lettered.
 
     Args:
@@ -162,171 +81,7 @@ class RetryPolicy(_Spec):
         return len(self.delays) + 1
 
 
-class BindingSpec(_Spec):
-    """A binding from an exchange. Made by `ExchangeSpec.bind`, which checks it against the exchange's type.
-
-    Args:
-        exchange: name of the source exchange.
-        binding_key: for topic and direct exchanges.
-        headers: for headers exchanges: values that the message's headers have to equal.
-        match: whether `all` or `any` of them have to; names that start with ``x-`` count only in the
-            ``-with-x`` variants.
-    """
-
-    exchange: str
-    binding_key: str = ""
-    headers: Table = Field(default_factory=dict, validate_default=True)
-    match: Match = "all"
-
-    def __hash__(self) -> int:
-        return hash((self.exchange, self.binding_key))
-
-    @property
-    def arguments(self) -> Mapping[str, Value]:
-        """The binding's arguments as the broker takes them."""
-        return {**self.headers, "x-match": self.match} if self.headers else {}
-
-    def _problems(self) -> Iterator[str]:
-        if problem := key_problem(self.binding_key, "binding key"):
-            yield f"binding_key: {problem}"
-        hidden = sorted(name for name in self.headers if name.startswith("x-"))
-        if "x-match" in self.headers:
-            yield "headers: x-match is the argument match="
-        elif hidden and not self.match.endswith("-with-x"):
-            yield (
-                f"headers: the broker ignores names that start with x- ({', '.join(hidden)}) "
-                f"with match={self.match!r}; use match='{self.match}-with-x'"
-            )
-        if not self.headers and self.match.startswith("any"):
-            yield "match: 'any' with no headers matches no message at all; use 'all' to match every message"
-
-
-class ExchangeSpec(_Spec):
-    """An exchange.
-
-    Args:
-        name: exchanges named ``amq.*`` are the broker's own and always passive.
-        type: how it chooses destinations.
-        durable: survives a restart of the broker.
-        auto_delete: the broker deletes it with its last binding.
-        internal: takes messages from other exchanges only.
-        alternate_exchange: the exchange (spec or name) that takes what none of its bindings does.
-        bindings: exchange-to-exchange: what this exchange receives from others.
-        passive: someone else owns it; its existence is checked, it is never created or changed.
-        arguments: further arguments that have no field here.
-
-    Raises:
-        TopologyError: what the broker would refuse or ignore, with the field and the way out.
-
-    Example:
-        >>> media = ExchangeSpec(name="media_exchange", type="topic")
-        >>> media.bind("video.#").binding_key
-        'video.#'
-    """
-
-    name: str
-    type: ExchangeType = "topic"
-    durable: bool = True
-    auto_delete: bool = False
-    internal: bool = False
-    alternate_exchange: Annotated[str | None, BeforeValidator(_name_of)] = None
-    bindings: tuple[BindingSpec, ...] = ()
-    passive: bool = False
-    arguments: Table = Field(default_factory=dict, validate_default=True)
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            name: str,
-            type: ExchangeType = ...,  # noqa: A002 - AMQP's name for it
-            durable: bool = ...,
-            auto_delete: bool = ...,
-            internal: bool = ...,
-            alternate_exchange: ExchangeSpec | str | None = ...,
-            bindings: Iterable[BindingSpec] = ...,
-            passive: bool = ...,
-            arguments: Mapping[str, Value] = ...,
-        ) -> None: ...
-
-    def __str__(self) -> str:
-        return self.name
-
-    def __hash__(self) -> int:
-        return hash(("exchange", self.name))
-
-    def bind(
-        self,
-        binding_key: str | RoutingPattern = "",
-        *,
-        headers: Mapping[str, str | int | bool] | None = None,
-        match: Match = "all",
-    ) -> BindingSpec:
-        """Return a binding from this exchange, for a queue's or another exchange's `bindings`.
-
-        Raises:
-            TopologyError: something that an exchange of this type ignores (a binding key of a fanout, say), or
-                a wildcard glued to text, which the broker takes literally.
-        """
-        key = binding_key.binding_key if isinstance(binding_key, RoutingPattern) else binding_key
-        binding = BindingSpec(exchange=self.name, binding_key=key, headers=headers or {}, match=match)
-        check_binding(self, binding)
-        return binding
-
-    @property
-    def broker_arguments(self) -> Mapping[str, Value]:
-        """The arguments of the declaration."""
-        if self.alternate_exchange is None:
-            return self.arguments
-        return {**self.arguments, "alternate-exchange": self.alternate_exchange}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _brokers_own_are_passive(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and str(data.get("name", "")).startswith("amq."):
-            own_type = _PREDECLARED.get(str(data["name"]))
-            return {**({"type": own_type} if own_type else {}), **data, "passive": True}
-        return data
-
-    def _problems(self) -> Iterator[str]:
-        if problem := key_problem(self.name, "name"):
-            yield f"name: {problem}"
-        if self.name == "":
-            yield "name: the default exchange needs no spec; publish with exchange=''"
-        own_type = _PREDECLARED.get(self.name)
-        if own_type not in (None, self.type):
-            yield f"type: the broker's own {self.name} is {own_type}, not {self.type}"
-        if self.alternate_exchange == "":
-            yield "alternate_exchange: the default exchange cannot be one; name an exchange"
-        if "alternate-exchange" in self.arguments:
-            yield "arguments: alternate-exchange is the field alternate_exchange"
-
-
-def check_binding(source: ExchangeSpec, binding: BindingSpec) -> None:
-    """Raise TopologyError for a binding that an exchange of the source's type takes otherwise than it reads."""
-    subject = f"binding {binding.binding_key!r} from the {source.type} exchange {source.name!r}"
-    if binding.headers and source.type != "headers":
-        raise TopologyError(f"{subject}: headers: only a headers exchange looks at them; leave them out")
-    if binding.binding_key and source.type in ("fanout", "headers"):
-        raise TopologyError(f"{subject}: binding_key: a {source.type} exchange ignores it; leave it out")
-    if source.type == "topic":
-        _check_topic_key(subject, binding.binding_key)
-
-
-def _check_topic_key(subject: str, binding_key: str) -> None:
-    try:
-        pattern = RoutingPattern(binding_key)
-    except PatternError as error:
-        raise TopologyError(f"{subject}: binding_key: {error}") from None
-    if pattern.capture_names:
-        raise TopologyError(
-            f"{subject}: binding_key: the broker knows no captures; "
-            f"bind {pattern.binding_key!r}, or pass RoutingPattern({binding_key!r})"
-        )
-
-
-class QueueSpec(_Spec):
+class QueueSpec(Spec):
     """A queue, its bindings, and what becomes of messages that fail.
 
     Args:
@@ -593,7 +348,7 @@ class _Node(NamedTuple):
     alternate: str | None
 
 
-class Topology(_Spec):
+class Topology(Spec):
     """Exchanges and queues that belong together. Checks itself when built; immutable.
 
     Args:

@@ -13,8 +13,9 @@ from tests.conformance.conftest import Peer
 from tests.unit.strategies import accepts, words_of
 
 from taskroute.broker.declare import declare
+from taskroute.exchange import BindingSpec, ExchangeSpec
 from taskroute.routing import Destination, binding_table
-from taskroute.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology
+from taskroute.topology import QueueSpec, Topology
 
 END = b"end"
 

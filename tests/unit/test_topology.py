@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from taskroute.errors import TopologyError, UnknownExchangeError, UnknownQueueError
+from taskroute.exchange import BindingSpec, ExchangeSpec
 from taskroute.patterns import RoutingPattern
-from taskroute.topology import BindingSpec, ExchangeSpec, QueueSpec, RetryPolicy, Topology
+from taskroute.topology import QueueSpec, RetryPolicy, Topology
 
 TOPIC = ExchangeSpec(name="topic")
 DIRECT = ExchangeSpec(name="direct", type="direct")

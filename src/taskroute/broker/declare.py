@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 import amqp.exceptions
 
 from taskroute.errors import ConfigurationError, TopologyMismatchError, UnsupportedFeatureError
-from taskroute.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology
+from taskroute.exchange import BindingSpec, ExchangeSpec
+from taskroute.topology import QueueSpec, Topology
 
 DeclareMode = Literal["create", "verify", "skip"]
 

@@ -1,0 +1,81 @@
+"""Spec: what all specs have in common: frozen, no unknown fields, and clear refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
+
+from taskroute.errors import TopologyError
+from taskroute.patterns import check_key, shorten
+
+Value = StrictStr | StrictInt | StrictBool
+
+
+def _frozen_table(table: Mapping[str, Value]) -> Mapping[str, Value]:
+    for name, value in table.items():
+        check_key(name, "name of an argument or header", ValueError)
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"{name}={value} does not fit into 64 bits")
+        if isinstance(value, str):
+            value.encode()  # a lone surrogate cannot be sent; the error is a ValueError
+    return MappingProxyType(dict(table))
+
+
+Table = Annotated[Mapping[str, Value], AfterValidator(_frozen_table), PlainSerializer(dict)]
+
+
+class Spec(BaseModel):
+    """Frozen, no unknown fields, and every refusal a TopologyError."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_clearly(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise TopologyError(f"{_subject(cls, data)}: {describe_fields(error)}") from None
+        except TopologyError as error:  # of a spec inside this one
+            raise TopologyError(f"{_subject(cls, data)}: {error}") from None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for problem in self._problems():
+            name = getattr(self, "name", None)
+            subject = type(self).__name__ if name is None else f"{type(self).__name__} {shorten(name)}"
+            raise TopologyError(f"{subject}: {problem}")
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        """What the broker would refuse, or accept and ignore: the field, the reason, the way out."""
+        return iter(())
+
+
+def _subject(kind: type[Spec], data: object) -> str:
+    name = data.get("name") if isinstance(data, Mapping) else None
+    return f"{kind.__name__} {shorten(name)}" if isinstance(name, str) else kind.__name__
+
+
+def describe_fields(error: ValidationError) -> str:
+    """Field and text of each problem, without the values that were given."""
+    problems = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        field = ".".join(str(part) for part in problem["loc"])
+        text = problem["msg"].removeprefix("Value error, ")
+        problems.append(f"{field}: {text}" if field else text)
+    return "; ".join(problems)
