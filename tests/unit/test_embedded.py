@@ -7,6 +7,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import amqp
@@ -121,6 +122,18 @@ def test_an_at_least_once_dead_letter_waits_for_its_target(setup: Setup) -> None
     setup.publish(b"4", "q")
     setup.connection.drain_events(timeout=0)
     assert outcomes == ["nack", "ack"]
+
+
+def test_a_manual_clock_says_when_the_next_call_is_due_and_moves_exactly_there() -> None:
+    clock, made = ManualClock(), []
+    assert clock.next_call() is None
+    for moment in (0.3, 0.1, 0.1 + 0.2):
+        clock.call_at(moment, lambda moment=moment: made.append((moment, clock.now())))  # type: ignore[misc]
+    while (due := clock.next_call()) is not None:
+        clock.advance_to(due)
+    assert made == [(0.1, 0.1), (0.3, 0.3), (0.1 + 0.2, 0.1 + 0.2)]
+    clock.advance_to(0.2)
+    assert clock.now() == 0.1 + 0.2  # never back
 
 
 def test_the_system_clock_calls_in_the_order_of_the_moments() -> None:
@@ -280,6 +293,137 @@ def test_many_threads_publish_and_consume_and_each_message_is_handled_once(name:
         thread.join(DEADLINE)
     assert sorted(seen) == list(range(total))
     first.close()
+
+
+# --- looking ---
+
+
+class Account:
+    """What one queue must hold, told from what was done."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.broker = setup.connection.broker
+        self.ready: list[bytes] = []
+        self.taken: dict[int, bytes] = {}
+        setup.queue("q", x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
+        setup.queue("dead")
+
+    def publish(self) -> None:
+        body = str(len(self.ready) + len(self.taken)).encode()
+        self.setup.publish(body, "q")
+        self.ready.append(body)
+
+    def take(self) -> None:
+        if (message := self.setup.channel.basic_get("q")) is not None:
+            self.taken[message.delivery_tag] = self.ready.pop(0)
+
+    def take_for_good(self) -> None:
+        if self.setup.channel.basic_get("q", no_ack=True) is not None:
+            self.ready.pop(0)
+
+    def acknowledge(self) -> None:
+        if self.taken:
+            self.setup.channel.basic_ack(max(self.taken), multiple=True)
+            self.taken.clear()
+
+    def reject(self) -> None:
+        if self.taken:
+            tag = min(self.taken)
+            self.setup.channel.basic_reject(tag, requeue=False)
+            del self.taken[tag]
+
+    def recover(self) -> None:
+        self.setup.channel.basic_recover(requeue=True)
+        self.give_back()
+
+    def close_channel(self) -> None:
+        self.setup.channel.close()
+        self.setup.channel = self.setup.connection.channel()
+        self.give_back()
+
+    def give_back(self) -> None:
+        self.ready[:0] = [self.taken[tag] for tag in sorted(self.taken)]
+        self.taken.clear()
+
+
+ACTIONS = [name for name in vars(Account) if not name.startswith("_") and name != "give_back"]
+
+
+@given(actions=st.lists(st.sampled_from(ACTIONS), max_size=30))
+def test_a_queue_tells_what_it_holds(actions: list[str]) -> None:
+    name = f"test-{uuid.uuid4().hex}"
+    setup = Setup(name)
+    account = Account(setup)
+    for action in actions:
+        getattr(account, action)()
+        assert account.broker.depths(["q"]) == {"q": engine.Depth(len(account.ready), len(account.taken))}
+        assert [message.body for message in account.broker.peek("q")] == account.ready
+    setup.connection.close()
+    transport.drop(name)
+
+
+def test_what_is_not_there_holds_nothing(setup: Setup) -> None:
+    broker = setup.connection.broker
+    assert broker.depths(["nowhere"]) == {"nowhere": engine.Depth(0, 0)}
+    assert broker.peek("nowhere") == ()
+    assert broker.wait_empty(["nowhere"], 0)
+
+
+def test_one_looks_at_a_queue_by_priority(setup: Setup) -> None:
+    setup.queue("q", x_max_priority=9)
+    for body, priority in ((b"low", 1), (b"high", 9), (b"low too", 1)):
+        setup.publish(body, "q", priority=priority)
+    assert [message.body for message in setup.connection.broker.peek("q")] == [b"high", b"low", b"low too"]
+
+
+class Waiter:
+    """A thread that waits for empty queues, and is known to wait: it holds the broker's lock until it does."""
+
+    def __init__(self, broker: engine.Broker, *queues: str) -> None:
+        begun = threading.Event()
+
+        class Condition(threading.Condition):
+            def wait(self, timeout: float | None = None) -> bool:
+                begun.set()
+                return super().wait(timeout)
+
+        broker._changed = Condition(broker._lock)
+        self.told: Future[bool] = Future()
+        self.thread = threading.Thread(target=lambda: self.told.set_result(broker.wait_empty(queues, 10 * DEADLINE)))
+        self.thread.daemon = True
+        self.thread.start()
+        assert begun.wait(DEADLINE)
+
+    def join(self) -> bool:
+        return self.told.result(DEADLINE)
+
+
+def test_who_waits_for_empty_queues_is_told_by_what_empties_them(setup: Setup) -> None:
+    broker = setup.connection.broker
+    setup.queue("q")
+    setup.queue("r", x_message_ttl=1000)
+    setup.publish(b"1", "q")
+    setup.publish(b"2", "r")
+    assert not broker.wait_empty(["q", "r"], 0)
+    waiter = Waiter(broker, "q", "r")
+    setup.clock.advance(1)
+    message = setup.channel.basic_get("q")
+    assert not broker.wait_empty(["q", "r"], 0)  # delivered, and not settled
+    setup.channel.basic_ack(message.delivery_tag)
+    assert waiter.join()
+
+
+def test_who_waits_for_empty_queues_is_told_that_the_broker_is_gone(name: str) -> None:
+    broker = transport.broker(name)
+    connection = connect(name)
+    channel = connection.channel()
+    channel.queue_declare("q", auto_delete=False)
+    channel.basic_publish(amqp.Message(b""), "", "q")
+    waiter = Waiter(broker, "q")
+    transport.drop(name)
+    assert waiter.join()
+    connection.close()
 
 
 # --- refusals by name ---

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,10 @@ class Backlog:
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[Entry]:
+        """The entries, the first one first."""
+        return chain.from_iterable(reversed(self._levels))
 
     def append(self, entry: Entry) -> None:
         """Take an entry that is the last to have arrived."""

@@ -113,12 +113,20 @@ class ManualClock:
         with self._lock:
             self._calls.clear()
 
+    def next_call(self) -> float | None:
+        """The moment of the call that is due next, None when there is none."""
+        with self._lock:
+            return self._calls[0][0] if self._calls else None
+
     def advance(self, seconds: float) -> None:
         """Move time on."""
-        until = self._now + seconds
-        while (call := self._next_call(until)) is not None:
+        self.advance_to(self._now + seconds)
+
+    def advance_to(self, moment: float) -> None:
+        """Move time on to `moment`."""
+        while (call := self._next_call(moment)) is not None:
             call()
-        self._now = until
+        self._now = max(self._now, moment)
 
     def _next_call(self, until: float) -> Callable[[], None] | None:
         with self._lock:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,6 +95,14 @@ class QueueCounts:
     consumers: int
 
 
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What a queue holds: messages that are ready, or parked for their target, and those delivered and not settled."""
+
+    ready: int
+    unsettled: int
+
+
 class Channel:
     """What the broker keeps of one channel. Its fields are guarded by the broker's lock.
 
@@ -126,6 +134,7 @@ class Channel:
         tag = self._last_delivery
         if not no_ack:
             self.unsettled[tag] = (entry, queue, consumer)
+            queue.unsettled += 1
         count = entry.failed_deliveries if queue.settings.is_quorum and entry.failed_deliveries else None
         name = consumer.tag if consumer is not None else ""
         return Delivered(name, tag, entry.redelivered, entry.message, count, remaining)
@@ -171,7 +180,9 @@ class Broker:
         self.name = name
         self._clock: Clock = clock or SystemClock(f"taskroute-broker-{name}")
         self._lock = threading.Lock()
-        self._operation = _Operation(self._lock, self.bury_dead)
+        self._changed = threading.Condition(self._lock)
+        self._waiters = 0
+        self._operation = _Operation(self._lock, self.complete)
         self._bindings = Bindings()
         self._queues: dict[str, Queue] = {}
         self._connections: dict[object, Callable[[Event], None]] = {}
@@ -222,6 +233,7 @@ class Broker:
             self._queues.clear()
             self._parked.clear()
             self._bindings = Bindings()
+            self._changed.notify_all()
         self._clock.close()
 
     # Exchanges and bindings
@@ -417,7 +429,38 @@ class Broker:
         with self._operation:
             self._requeue(channel, sorted(channel.unsettled))
 
+    # Looking, as an operator does
+
+    def depths(self, queues: Iterable[str]) -> dict[str, Depth]:
+        """Return what each of `queues` holds; one that is not there holds nothing."""
+        with self._lock:
+            return {name: self._depth(name) for name in queues}
+
+    def wait_empty(self, queues: Iterable[str], timeout: float) -> bool:
+        """Wait until `queues` hold nothing, `timeout` seconds at most; whether that came to pass. Never polls."""
+        names = tuple(queues)
+        with self._changed:
+            self._waiters += 1
+            try:
+                return self._changed.wait_for(lambda: not any(map(self._holds, names)), timeout)
+            finally:
+                self._waiters -= 1
+
+    def peek(self, queue: str) -> tuple[StoredMessage, ...]:
+        """Return the messages that are ready in a queue, in their order, and leave them there."""
+        with self._lock:
+            found = self._queues.get(queue)
+            return () if found is None else found.peek()
+
     # What follows runs under the lock.
+
+    def _depth(self, name: str) -> Depth:
+        queue = self._queues.get(name)
+        return Depth(0, 0) if queue is None else Depth(queue.ready + queue.parked, queue.unsettled)
+
+    def _holds(self, name: str) -> bool:
+        queue = self._queues.get(name)
+        return queue is not None and bool(queue.ready or queue.parked or queue.unsettled)
 
     def now(self) -> float:
         """For queues: seconds, monotonic."""
@@ -436,10 +479,12 @@ class Broker:
         """For queues: note a message that leaves `queue` dead."""
         self._dead.append((queue, message, reason))
 
-    def bury_dead(self) -> None:
-        """For operations: place every message that was buried."""
+    def complete(self) -> None:
+        """For operations: place every message that was buried, and tell who waits for a change."""
         while self._dead:
             self._dead_letter(*self._dead.popleft())
+        if self._waiters:
+            self._changed.notify_all()
 
     def _accepted(
         self, exchange: str, routing_key: str, body: bytes, properties: Mapping[str, object]
@@ -556,6 +601,7 @@ class Broker:
         queues: dict[str, Queue] = {}
         for tag in tags:
             _, queue, consumer = channel.unsettled.pop(tag)
+            queue.unsettled -= 1
             if consumer is not None:
                 consumer.unsettled -= 1
             if self._queues.get(queue.name) is queue:
@@ -631,18 +677,18 @@ class Broker:
 class _Operation:
     """Holds the lock; what died meanwhile is placed before it is released."""
 
-    __slots__ = ("_bury_dead", "_lock")
+    __slots__ = ("_complete", "_lock")
 
-    def __init__(self, lock: threading.Lock, bury_dead: Callable[[], None]) -> None:
+    def __init__(self, lock: threading.Lock, complete: Callable[[], None]) -> None:
         self._lock = lock
-        self._bury_dead = bury_dead
+        self._complete = complete
 
     def __enter__(self) -> None:
         self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._bury_dead()
+            self._complete()
         finally:
             self._lock.release()
 

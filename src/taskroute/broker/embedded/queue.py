@@ -54,6 +54,7 @@ class Queue:
         self.consumers: deque[Consumer] = deque()
         self.parked = 0  # dead letters that wait for their target count as here
         self.parked_bytes = 0
+        self.unsettled = 0
         self._host = host
         self._backlog = Backlog(settings.max_priority)
         self._arrived = 0
@@ -120,6 +121,10 @@ class Queue:
         entry = self._backlog.pop() if self._backlog else None
         self.expire()  # what stood behind it may have been due for long
         return entry
+
+    def peek(self) -> tuple[StoredMessage, ...]:
+        """Return what is ready, in its order."""
+        return tuple(entry.message for entry in self._backlog)
 
     def purge(self) -> int:
         """Forget what is ready; return how many messages that was."""
