@@ -8,6 +8,7 @@ import logging as _logging
 from taskroute.arguments import Header
 from taskroute.broker.confirms import Receipt
 from taskroute.check import Finding
+from taskroute.dependencies import Depends
 from taskroute.errors import (
     AmbiguousHandlerError,
     BrokerError,
@@ -36,6 +37,7 @@ from taskroute.errors import (
 from taskroute.exchange import BindingSpec, ExchangeSpec
 from taskroute.explain import Explanation
 from taskroute.message import Message
+from taskroute.middleware import CallNext, Middleware
 from taskroute.outcome import Reject, Retry
 from taskroute.patterns import RoutingPattern
 from taskroute.publisher import Publisher
@@ -53,9 +55,11 @@ __all__ = [
     "BrokerError",
     "BrokerUnavailableError",
     "BrokerUrlError",
+    "CallNext",
     "ClosedError",
     "ConfigurationError",
     "DefinitionError",
+    "Depends",
     "DuplicateHandlerError",
     "ExchangeSpec",
     "Explanation",
@@ -69,6 +73,7 @@ __all__ = [
     "Message",
     "MessageInvalidError",
     "MessageTooLargeError",
+    "Middleware",
     "PatternError",
     "PublishError",
     "PublishRejectedError",

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from taskroute.dependencies import Dependency, Depends, Provider, Source, kind_of, needed, provided, provided_async
 from taskroute.errors import HandlerSignatureError
 from taskroute.message import Delivery, Message
 from taskroute.outcome import Reason
@@ -18,7 +19,7 @@ from taskroute.patterns import Captures, RoutingPattern, shorten
 _JSON_TYPES: Final = frozenset({None, "", "application/json", "application/octet-stream"})
 _PLAIN_ENCODINGS: Final = frozenset({None, "", "utf-8", "utf8", "us-ascii", "ascii", "binary"})
 _ERRORS_SHOWN: Final = 3
-_RUNS_LATER: Final = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+_NO_OVERRIDES: Final[Mapping[Provider, Provider]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,56 +38,136 @@ class InvalidArgumentError(Exception):
         self.error = error
 
 
-Source = Callable[[Delivery, Captures], object]
-
-
 class ArgumentPlan:
     """Where each parameter of a handler comes from, decided at registration."""
 
-    __slots__ = ("_sources",)
+    __slots__ = ("_sources", "dependencies", "needs")
 
-    def __init__(self, sources: Mapping[str, Source]) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        needs: Mapping[str, Provider] | None = None,
+        dependencies: Iterable[Dependency] = (),
+    ) -> None:
         self._sources = tuple(sources.items())
+        self.needs = tuple((needs or {}).items())
+        self.dependencies = tuple(dependencies)  # each one after those that it needs
 
     def bind(self, delivery: Delivery, captures: Captures) -> dict[str, object]:
-        """Return the keyword arguments for one message.
+        """Return the keyword arguments that one message gives.
 
         Raises:
             InvalidArgumentError: the message does not fit; says with which reason.
         """
         return {name: source(delivery, captures) for name, source in self._sources}
 
+    def caller(self, function: Callable[..., Any]) -> Callable[[Delivery, Captures], Any]:
+        """Return `function` as a function of the message; what providers open is open while it runs."""
+        if not self.dependencies:
+            return lambda delivery, captures: function(**self.bind(delivery, captures))
 
-def plan_arguments(function: Callable[..., object], pattern: RoutingPattern) -> ArgumentPlan:
+        # Bound first: nothing is opened for a message that does not fit.
+        def call(delivery: Delivery, captures: Captures) -> Any:
+            arguments = self.bind(delivery, captures)
+            with provided(self.dependencies, delivery, captures) as made:
+                return function(**arguments, **needed(self.needs, made))
+
+        async def call_async(delivery: Delivery, captures: Captures) -> Any:
+            arguments = self.bind(delivery, captures)
+            async with provided_async(self.dependencies, delivery, captures) as made:
+                return await function(**arguments, **needed(self.needs, made))
+
+        return call_async if is_async(function) else call
+
+
+def plan_arguments(
+    function: Callable[..., object], pattern: RoutingPattern, overrides: Mapping[Provider, Provider] = _NO_OVERRIDES
+) -> ArgumentPlan:
     """Read the signature of a handler for `pattern`.
 
     A name the pattern captures is that capture; `Message` is the envelope; ``Annotated[T, Header(name)]`` a
-    header; the one that remains is the body. A parameter with a default that nothing feeds keeps it.
+    header; ``Annotated[T, Depends(provider)]`` what the provider makes; the one that remains is the body. A
+    parameter with a default that nothing feeds keeps it. `overrides` has providers in place of others.
 
     Raises:
-        HandlerSignatureError: a parameter that nothing can feed, a coroutine or generator function, an
-            annotation that cannot be resolved or validated.
+        HandlerSignatureError: a parameter that nothing can feed, a generator function, an async provider of a plain
+            handler, an annotation that cannot be resolved or validated.
     """
     name = describe(function)
     if not callable(function):
         raise HandlerSignatureError(f"a handler is a function, not {type(function).__name__}")
-    if any(runs_later(code) for runs_later in _RUNS_LATER for code in (function, getattr(function, "__call__", None))):  # noqa: B004
+    if kind_of(function).endswith("generator"):
         raise HandlerSignatureError(
-            f"handler {name} is a coroutine or generator function, and calling it would run nothing; "
-            f"write a plain function"
+            f"handler {name} is a generator function, and calling it would run nothing; "
+            f"write a plain or an async function"
         )
-    sources: dict[str, Source] = {}
-    remaining: list[inspect.Parameter] = []
-    for parameter in _parameters(function, name):
-        source = _source(parameter, pattern, name)
-        if source is None:
-            remaining.append(parameter)
-        else:
-            sources[parameter.name] = source
+    providers = _Providers(pattern, overrides)
+    sources, needs, remaining = providers.sort(function, name)
     body = _body_parameter(remaining, pattern, name)
     if body is not None:
         sources[body.name] = _body_source(body, name)
-    return ArgumentPlan(sources)
+    for dependency in providers.planned.values():
+        if dependency.is_async and not is_async(function):
+            raise HandlerSignatureError(
+                f"handler {name} is a plain function, and its provider {describe(dependency.provider)} is async; "
+                f"make both plain, or both async"
+            )
+    return ArgumentPlan(sources, needs, providers.planned.values())
+
+
+class _Providers:
+    """The providers that a handler needs, planned each after those that it needs itself."""
+
+    def __init__(self, pattern: RoutingPattern, overrides: Mapping[Provider, Provider]) -> None:
+        self._pattern = pattern
+        self._overrides = overrides
+        self._being_planned: list[Provider] = []
+        self.planned: dict[Provider, Dependency] = {}
+
+    def sort(
+        self, function: Callable[..., object], name: str
+    ) -> tuple[dict[str, Source], dict[str, Provider], list[inspect.Parameter]]:
+        """Return where parameters come from, by name: the message, or a provider; and those that are left over."""
+        sources: dict[str, Source] = {}
+        needs: dict[str, Provider] = {}
+        remaining: list[inspect.Parameter] = []
+        for parameter in _parameters(function, name):
+            provider = _provider_of(parameter)
+            if provider is not None:
+                needs[parameter.name] = self._plan(provider, name)
+            elif (source := _source(parameter, self._pattern, name)) is not None:
+                sources[parameter.name] = source
+            else:
+                remaining.append(parameter)
+        return sources, needs, remaining
+
+    def _plan(self, asked: Provider, user: str) -> Provider:
+        provider = self._overrides.get(asked, asked)
+        if not callable(provider):
+            raise HandlerSignatureError(f"handler {user}: Depends({provider!r}) needs a function")
+        if provider in self._being_planned:
+            circle = " -> ".join(describe(each) for each in [*self._being_planned, provider])
+            raise HandlerSignatureError(f"handler {user}: providers depend on each other in a circle: {circle}")
+        if provider not in self.planned:
+            self._being_planned.append(provider)
+            self.planned[provider] = self._dependency(provider, f"{user} (its provider {describe(provider)})")
+            self._being_planned.pop()
+        return provider
+
+    def _dependency(self, provider: Provider, name: str) -> Dependency:
+        sources, needs, remaining = self.sort(provider, name)
+        for parameter in remaining:
+            if parameter.default is parameter.empty:
+                raise HandlerSignatureError(
+                    f"handler {name}: nothing feeds parameter {parameter.name!r}; a provider takes what the pattern "
+                    f"captures, Message, Header(...) and Depends(...), and not the body"
+                )
+        return Dependency(provider, tuple(sources.items()), tuple(needs.items()))
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling a function gives a coroutine, as far as can be seen before."""
+    return kind_of(function) == "coroutine"
 
 
 def describe(function: Callable[..., object]) -> str:
@@ -125,6 +206,14 @@ def _source(parameter: inspect.Parameter, pattern: RoutingPattern, name: str) ->
         headers = [mark for mark in get_args(annotation)[1:] if isinstance(mark, Header)]
         if headers:
             return _header_source(parameter, headers[0].name, name)
+    return None
+
+
+def _provider_of(parameter: inspect.Parameter) -> Provider | None:
+    if get_origin(parameter.annotation) is Annotated:
+        for mark in get_args(parameter.annotation)[1:]:
+            if isinstance(mark, Depends):
+                return mark.provider
     return None
 
 

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import PurePath
-from typing import Final
+from types import CoroutineType
+from typing import Any, Final
 
 from taskroute.arguments import InvalidArgumentError
 from taskroute.errors import AmbiguousHandlerError
-from taskroute.message import Delivery
-from taskroute.outcome import Failed, Outcome, Reject, Retry
-from taskroute.patterns import shorten
+from taskroute.message import Delivery, Message
+from taskroute.middleware import CallNext, Layer, Submit, compose
+from taskroute.outcome import Failed, HandlerTimeoutError, Outcome, Reject, Retry
+from taskroute.patterns import Captures, shorten
 from taskroute.registry import Handler, HandlerMatch
 
 DEFAULT_MAX_BODY_SIZE: Final = 1024 * 1024
 """Bytes of a body that a handler is given at most, unless the worker says otherwise."""
+
+
+Handling = Callable[[Message, str], AbstractContextManager[object] | None]
+"""Makes what is entered while a handler, by its name, has a message."""
+
+
+def _no_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    coroutine.close()
+    raise RuntimeError("plain and async code around one handler need an event loop")
 
 
 class Dispatcher:
@@ -27,22 +40,31 @@ class Dispatcher:
         resolve: the handler of a queue and routing key.
         max_body_size: bytes; a longer body is not even parsed.
         watch: told when a handler with a timeout is about to be called.
+        submit: has a coroutine run on the event loop, where middleware and handler are not of one kind.
+        handling: entered around each handler and its middleware, in the thread or task that runs it.
     """
 
-    __slots__ = ("_max_body_size", "_resolve", "_watch")
+    __slots__ = ("_handling", "_max_body_size", "_resolve", "_submit", "_watch")
 
     def __init__(
         self,
         resolve: Callable[[str, str], HandlerMatch | None],
         max_body_size: int = DEFAULT_MAX_BODY_SIZE,
         watch: Callable[[Delivery, Handler, float], None] = lambda *_: None,
+        submit: Submit = _no_loop,
+        handling: Handling | None = None,
     ) -> None:
         self._resolve = resolve
         self._max_body_size = max_body_size
         self._watch = watch
+        self._submit = submit
+        self._handling = handling
 
-    def dispatch(self, delivery: Delivery) -> Outcome:
-        """Call the handler. Whatever it raises becomes an outcome, `SystemExit` and its like included."""
+    def dispatch(self, delivery: Delivery) -> Outcome | Coroutine[Any, Any, Outcome]:
+        """Call the handler. Whatever it raises becomes an outcome, `SystemExit` and its like included.
+
+        An async handler has not run yet: the coroutine runs it, on an event loop, and returns the outcome.
+        """
         if delivery.malformed is not None:
             return Failed(*delivery.malformed)
         if len(delivery.body) > self._max_body_size:
@@ -55,21 +77,66 @@ class Dispatcher:
             return Failed("no_handler", f"no handler of queue {delivery.queue!r} takes this routing key")
         handler = match.handler
         try:
-            arguments = handler.plan.bind(delivery, match.captures)  # runs the validators of the user's models
             if handler.timeout is not None:
                 self._watch(delivery, handler, handler.timeout)
-            handler.function(**arguments)
-        except InvalidArgumentError as error:
-            return Failed(error.reason, error.error)
+            if handler.middleware or self._handling is not None:
+                result = self._call_through(handler, delivery, match.captures)
+            else:
+                result = handler.call(delivery, match.captures)
         except BaseException as error:  # noqa: BLE001 - an exit in a handler must not end a worker's thread
             return _failure(error, handler)
+        if result is not None and isinstance(result, CoroutineType):
+            return _finish(result, handler)
         return handler.handled
+
+    def _call_through(self, handler: Handler, delivery: Delivery, captures: Captures) -> Any:
+        message = delivery.message()
+
+        def call_handler(given: Message) -> Any:
+            return handler.call(delivery if given is message else delivery.carrying(given), captures)
+
+        around = handler.middleware
+        if self._handling is not None:
+            around = (self._observed(handler, self._handling), *around)
+        return compose(around, call_handler, handler.is_async, self._submit)(message)
+
+    @staticmethod
+    def _observed(handler: Handler, handling: Handling) -> Layer:
+        def observe(message: Message, call_next: CallNext) -> Any:
+            with handling(message, handler.name) or nullcontext():
+                return call_next(message)
+
+        async def observe_async(message: Message, call_next: CallNext) -> Any:
+            with handling(message, handler.name) or nullcontext():
+                return await call_next(message)
+
+        is_async = handler.middleware[0].is_async if handler.middleware else handler.is_async
+        return Layer(observe_async, True) if is_async else Layer(observe, False)
+
+
+async def _finish(result: Coroutine[Any, Any, Any], handler: Handler) -> Outcome:
+    try:
+        await result
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise  # the worker ends; otherwise it is something of the handler's that was cancelled
+        return _failure(error, handler)
+    except BaseException as error:  # noqa: BLE001 - an exit in a handler must not end the loop
+        return _failure(error, handler)
+    return handler.handled
 
 
 def _failure(error: BaseException, handler: Handler) -> Failed:
+    if isinstance(error, InvalidArgumentError):
+        return Failed(error.reason, error.error, handler=handler.name)
     if isinstance(error, Reject):
-        return Failed("rejected", shorten(str(error), 200))
-    failed = Failed("handler_error", _describe(error), retryable=True, delays=_own_delays(handler))
+        return Failed("rejected", shorten(str(error), 200), handler=handler.name)
+    if isinstance(error, HandlerTimeoutError):
+        return Failed("handler_timeout", str(error), retryable=True, delays=_own_delays(handler), handler=handler.name)
+    failed = Failed(
+        "handler_error", _describe(error), retryable=True, delays=_own_delays(handler), handler=handler.name
+    )
     if isinstance(error, Retry):
         return replace(failed, delay=error.delay, asked_for_retry=True)
     return failed

@@ -25,6 +25,17 @@ MAX_ATTEMPT: Final = 1_000_000
 Flaw = tuple[Literal["invalid_header", "invalid_key", "too_large"], str]
 """What is wrong with a message besides its body: the reason, and a text that quotes no value."""
 
+_OF_A_MESSAGE: Final = (
+    "message_id",
+    "correlation_id",
+    "type",
+    "content_type",
+    "timestamp",
+    "reply_to",
+    "priority",
+)
+"""Properties by the names of a `Message`'s fields."""
+
 _NO_HEADERS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
@@ -136,6 +147,30 @@ class Delivery:
             redelivered=self.redelivered,
             attempt=self.attempt,
         )
+
+    def carrying(self, message: Message) -> Delivery:
+        """Return this delivery with another message in it, as a middleware has handed it on.
+
+        A new body is taken for what it is: an encoding of the old one says nothing about it.
+        """
+        properties = {name: value for name, value in self.properties.items() if name not in _OF_A_MESSAGE}
+        given = {name: getattr(message, name) for name in _OF_A_MESSAGE}
+        properties |= {name: value for name, value in given.items() if value is not None}
+        properties["application_headers"] = dict(message.headers)
+        if message.body is not self.body:
+            properties.pop("content_encoding", None)
+        delivery = Delivery(
+            queue=message.queue,
+            exchange=message.exchange,
+            routing_key=message.routing_key,
+            body=message.body,
+            properties=properties,
+            redelivered=message.redelivered,
+            tag=self.tag,
+            generation=self.generation,
+        )
+        delivery.attempt = message.attempt
+        return delivery
 
     def _restore_origin(self) -> None:
         headers = self.headers

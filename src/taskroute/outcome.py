@@ -44,6 +44,10 @@ class Retry(Exception):  # noqa: N818 - a verdict, not an error
         self.delay = timedelta(seconds=delay) if isinstance(delay, int | float) else delay
 
 
+class HandlerTimeoutError(TimeoutError):
+    """An async handler was cancelled when its timeout was over. Seen by middleware; becomes ``handler_timeout``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handled:
     """The handler returned: the message can be acknowledged. `handler` is its name."""
@@ -57,7 +61,7 @@ class Failed:
 
     `error` names types and fields, never values: it goes to a header and to the log. `retryable` is False where
     another attempt would end the same way. `delay` is what a `Retry` asked for, `delays` what the handler named
-    instead of its queue's policy: empty for no retry.
+    instead of its queue's policy: empty for no retry. `handler` is its name, if one was found.
     """
 
     reason: Reason
@@ -66,6 +70,7 @@ class Failed:
     delay: timedelta | None = None
     asked_for_retry: bool = False
     delays: tuple[timedelta, ...] | None = None
+    handler: str | None = None
 
 
 Outcome = Handled | Failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import random
@@ -267,16 +268,25 @@ class Publisher:
         limit = self._limit(options)
         submission = self._submission(body, routing_key, limit, **options)
         self._check_process()
-        if not self._window.enter(submission, limit):
-            raise BrokerUnavailableError(f"{submission}: no room within {limit} s, so it was never written")
-        with self._open:
-            if self._closed:
-                submission.future.cancel()
-                raise closed("publisher")
-            self._start_thread()
-            self._confirms.submit(submission)
-        self._session.wake()
-        return submission.future
+        self._enter(submission, limit)
+        return self._hand_in(submission)
+
+    async def publish_async(self, body: object, routing_key: str, **options: Unpack[PublishOptions]) -> Receipt:
+        """Publish one message and await its confirm, on any event loop.
+
+        Takes the arguments and raises the errors of `publish`. The loop goes on while `max_in_flight` messages are
+        unconfirmed. A task that is cancelled meanwhile leaves the message to its fate.
+        """
+        limit = self._limit(options)
+        submission = self._submission(body, routing_key, limit, **options)
+        self._check_process()
+        if not self._window.enter(submission, 0):
+            try:
+                await asyncio.to_thread(self._enter, submission, limit)
+            except asyncio.CancelledError:
+                submission.future.cancel()  # and so leaves, if it still gets in
+                raise
+        return await asyncio.wrap_future(self._hand_in(submission))
 
     def publish_many(
         self, messages: Iterable[tuple[object, str]], **options: Unpack[PublishOptions]
@@ -317,6 +327,20 @@ class Publisher:
             mandatory=mandatory,
             deadline=time.monotonic() + limit,
         )
+
+    def _enter(self, submission: Submission, limit: float) -> None:
+        if not self._window.enter(submission, limit):
+            raise BrokerUnavailableError(f"{submission}: no room within {limit} s, so it was never written")
+
+    def _hand_in(self, submission: Submission) -> Future[Receipt]:
+        with self._open:
+            if self._closed:
+                submission.future.cancel()
+                raise closed("publisher")
+            self._start_thread()
+            self._confirms.submit(submission)
+        self._session.wake()
+        return submission.future
 
     def _limit(self, options: PublishOptions) -> float:
         timeout = options.get("timeout")

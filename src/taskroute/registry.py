@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-from taskroute.arguments import ArgumentPlan, describe, plan_arguments
+from taskroute.arguments import ArgumentPlan, describe, is_async, plan_arguments
 from taskroute.errors import AmbiguousHandlerError, ConfigurationError, DuplicateHandlerError
 from taskroute.language import BudgetExceededError, canonical, find_words, split_words
 from taskroute.matcher import Matcher
-from taskroute.outcome import Handled
+from taskroute.message import Delivery
+from taskroute.middleware import Layer, Middleware, layers
+from taskroute.outcome import Handled, HandlerTimeoutError
 from taskroute.patterns import Captures, RoutingPattern, shorten
 from taskroute.topology import QueueSpec, RetryPolicy
 
@@ -29,7 +32,7 @@ AMBIGUITY_BUDGET: Final = 20_000
 class Handler:
     """A function registered for a pattern. `queue` None: for any queue.
 
-    `retry` None: as its queue says. `timeout` in seconds.
+    `retry` None: as its queue says. `timeout` in seconds. `middleware` is around it, the first one outermost.
     """
 
     pattern: RoutingPattern
@@ -39,9 +42,17 @@ class Handler:
     retry: RetryPolicy | Literal[False] | None = None
     timeout: float | None = None
     is_fallback: bool = False
+    middleware: tuple[Layer, ...] = ()
+    is_async: bool = field(init=False)
+    call: Callable[[Delivery, Captures], Any] = field(init=False, repr=False)
+    """The function as a function of the message."""
     handled: Handled = field(init=False, repr=False)  # made once, not for each message
 
     def __post_init__(self) -> None:
+        call = self.plan.caller(self.function)
+        has_limit = is_async(self.function) and self.timeout is not None
+        object.__setattr__(self, "is_async", is_async(self.function))
+        object.__setattr__(self, "call", _cancelled_after(self.timeout or 0, call) if has_limit else call)
         object.__setattr__(self, "handled", Handled(describe(self.function)))
 
     @property
@@ -53,6 +64,19 @@ class Handler:
         where = "any queue" if self.queue is None else f"queue {self.queue!r}"
         what = "fallback" if self.is_fallback else repr(str(self.pattern))
         return f"{self.name} ({what} of {where})"
+
+
+def _cancelled_after(seconds: float, call: Callable[..., Any]) -> Callable[[Delivery, Captures], Any]:
+    async def limited(delivery: Delivery, captures: Captures) -> Any:
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await call(delivery, captures)
+        except TimeoutError:
+            if limit.expired():
+                raise HandlerTimeoutError(f"cancelled after {seconds} s") from None
+            raise
+
+    return limited
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +94,12 @@ class HandlerRegistry:
     among equals the pattern whose keys are a subset of the other's wins. The order of registration never
     matters. Fill it from one thread, then share it.
 
+    Args:
+        middleware: around each of its handlers, and of those that it includes; the first one outermost.
+
+    Raises:
+        ConfigurationError: a middleware is not a function.
+
     Example:
         >>> registry = HandlerRegistry()
         >>> @registry.handler("video.{action}", queue="video_queue")
@@ -78,7 +108,8 @@ class HandlerRegistry:
         {'action': 'upload'}
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, middleware: Iterable[Middleware] = ()) -> None:
+        self._middleware = layers(middleware)
         self._handlers: tuple[Handler, ...] = ()
         self._resolver: Resolver | None = None
 
@@ -116,12 +147,14 @@ class HandlerRegistry:
 
         Args:
             pattern: see `RoutingPattern`; what it captures feeds the parameters of those names.
-            function: called with keyword arguments, from a worker thread.
+            function: called with keyword arguments: a plain one in a handler thread of the worker, an ``async def`` on
+                the worker's event loop.
             queue: a spec or a name; None for any queue that the worker consumes.
             retry: instead of the queue's policy; may use only delays that the queue's policy names.
-            timeout: seconds after which a handler that still runs is reported: a log line ``handler_overdue``, and
-                `Worker.health` is not ready until it returns. It is not interrupted: no thread can be. Without
-                effect where a worker has no handler threads.
+            timeout: seconds. An ``async def`` is cancelled then, and the message has failed (``handler_timeout``). A
+                plain function that still runs is reported: a log line ``handler_overdue``, and `Worker.health` is not
+                ready until it returns; it is not interrupted, as no thread can be. Without effect on plain functions
+                where a worker has no handler threads.
 
         Raises:
             PatternError: the pattern is not valid.
@@ -147,7 +180,10 @@ class HandlerRegistry:
         return register
 
     def include(self, other: HandlerRegistry) -> None:
-        """Add every handler of another registry, or none if one of them is a duplicate."""
+        """Add every handler of another registry, or none if one of them is a duplicate.
+
+        The middleware of this registry is put around theirs.
+        """
         self._extend(other.handlers)
 
     def resolve(self, queue: QueueSpec | str, routing_key: str) -> HandlerMatch | None:
@@ -161,11 +197,12 @@ class HandlerRegistry:
         return self._resolver.resolve(str(queue), routing_key)
 
     def _extend(self, handlers: Iterable[Handler]) -> None:
-        extended = (*self._handlers, *handlers)
+        added = (replace(handler, middleware=(*self._middleware, *handler.middleware)) for handler in handlers)
+        extended = (*self._handlers, *added)
         known: dict[object, Handler] = {}
         for handler in extended:
             same = known.setdefault((handler.queue, handler.is_fallback, canonical(handler.pattern.tokens)), handler)
-            if same is not handler:
+            if same.plan is not handler.plan or same.middleware != handler.middleware:
                 raise DuplicateHandlerError(f"{handler} takes exactly the keys of {same}: keep one of them")
         self._handlers = tuple(known.values())  # what was included twice is there once
         self._resolver = None

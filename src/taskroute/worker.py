@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import ssl
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import closing
@@ -32,8 +33,10 @@ from taskroute.errors import (
     ShutdownTimeoutError,
     TopologyError,
 )
+from taskroute.event_loop import EventLoop
 from taskroute.message import Delivery
-from taskroute.outcome import Failed, Handled
+from taskroute.middleware import Middleware
+from taskroute.outcome import Failed, Handled, Outcome
 from taskroute.patterns import shorten
 from taskroute.ready import Ready
 from taskroute.registry import Handler, HandlerRegistry
@@ -74,16 +77,17 @@ class Worker:
     """Consumes the queues of a topology and calls the handlers of a registry.
 
     One thread owns the consuming connection, another one (from the first failure on) the connection that hands
-    failed messages over; handlers run in `threads` threads of their own and touch neither. Each message is
-    acknowledged after its handler has returned, or after its hand-over to a wait or dead-letter queue has been
-    confirmed.
+    failed messages over; handlers run in `threads` threads of their own and touch neither, ``async def`` handlers on
+    an event loop in one more thread. Each message is acknowledged after its handler has returned, or after its
+    hand-over to a wait or dead-letter queue has been confirmed.
 
     Args:
         url: ``memory://NAME``, ``amqp://user:password@host/vhost`` or several nodes of one cluster.
         topology: declared on the broker as `declare` says.
         registry: as it is now; later registrations do not count.
         queues: to consume; left out, those that a handler or fallback names.
-        threads: for handlers; 0 runs them on the session's thread, for tiny handlers.
+        threads: for plain handlers; 0 runs them on the session's thread, for tiny handlers. How many ``async def``
+            handlers run at once is limited by `prefetch` alone.
         prefetch: unacknowledged messages per queue; left out, 16 a thread and 256 at most.
         heartbeat: seconds, at least 1. A silent connection is given up after two of them.
         shutdown_timeout: seconds that `stop` gives running handlers.
@@ -91,6 +95,7 @@ class Worker:
         name: of the threads and of the connections on the broker.
         tls: for ``amqps``.
         max_body_size: bytes; longer messages are dead-lettered unread.
+        middleware: around every handler, outside of the registry's own; the first one outermost.
 
     Raises:
         UnknownQueueError: a handler or `queues` names a queue that the topology does not have.
@@ -123,14 +128,21 @@ class Worker:
         name: str | None = None,
         tls: ssl.SSLContext | None = None,
         max_body_size: int = DEFAULT_MAX_BODY_SIZE,
+        middleware: Iterable[Middleware] = (),
     ) -> None:
         urls = parse_urls(url, tls)
-        self.routes = Routes(topology, registry)
+        around = HandlerRegistry(middleware=middleware)
+        around.include(registry)
+        self.routes = Routes(topology, around)
         self._queues = _queues_to_consume(self.routes, queues)
         self._shutdown_timeout = _checked("shutdown_timeout", shutdown_timeout, 0)
         self._declare = checked_mode(declare)
         self._name = name or "taskroute-worker"
-        self._dispatcher = Dispatcher(self.routes.resolve, _checked("max_body_size", max_body_size, 0), self._watch)
+        self._loop = EventLoop(f"{self._name}-loop")
+        self._awaited: dict[Delivery, _Awaited] = {}  # whose async handlers run
+        self._dispatcher = Dispatcher(
+            self.routes.resolve, _checked("max_body_size", max_body_size, 0), self._watch, self._loop.submit
+        )
         self._ready = Ready()
         self._tally = Tally()
         self._waiting = Waiting()
@@ -205,12 +217,14 @@ class Worker:
         self._session.post(self._consumer.cancel)
         self._ready.close()
         finished = self._ready.wait_idle(self._shutdown_timeout)
-        hung = [] if finished else [thread.describe() for thread in self._threads if thread.current is not None]
+        hung = [] if finished else list(self._describe_running())
+        self._loop.stop()
         self._hand_over_session.stop()
         self._session.stop()
         hung += [name for session, name in self._sessions() if not _end(session, deadline)]
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()) if thread.current is None else 0)
+        self._loop.join(deadline - time.monotonic())
         self._note_end()
         if hung or not finished:
             what = "; ".join(hung) or f"{self._ready.open_count} messages on their way to another queue"
@@ -273,6 +287,9 @@ class Worker:
         if live and self._session.is_open and missing:
             reasons.append(f"not consuming {', '.join(missing)}")
         reasons += [f"{thread.describe()} for longer than its timeout" for thread in self._threads if thread.is_overdue]
+        for delivery, awaited in self._awaited.copy().items():
+            if awaited.is_overdue:
+                reasons.append(f"{self._loop.name} is handling {_describe(delivery)} for longer than its timeout")
         return Health(live=live, ready=not reasons, reasons=tuple(reasons))
 
     # On the consuming session's thread:
@@ -295,30 +312,36 @@ class Worker:
     def _on_lost(self) -> None:
         self._ready.forget_waiting()
         now = time.monotonic()
-        for thread in self._threads:
-            if (delivery := thread.current) is not None:
-                log.warning(
-                    "delivery_lost queue=%s key=%s message_id=%s elapsed=%.1f",
-                    delivery.queue,
-                    shorten(delivery.routing_key),
-                    shorten(str(delivery.message_id)),
-                    now - thread.since,
-                )
+        running = {thread.current: thread.since for thread in self._threads if thread.current is not None}
+        running |= {delivery: awaited.since for delivery, awaited in self._awaited.copy().items()}
+        for delivery, since in running.items():
+            log.warning(
+                "delivery_lost queue=%s key=%s message_id=%s elapsed=%.1f",
+                delivery.queue,
+                shorten(delivery.routing_key),
+                shorten(str(delivery.message_id)),
+                now - since,
+            )
 
     def _report_overdue(self, delivery: Delivery, handler: Handler, timeout: float) -> None:
-        for thread in self._threads:
-            if thread.current is delivery:
-                thread.overdue = delivery
-                self._tally.happened(delivery.queue, "overdue")
-                self._replace(thread)
-                log.warning(
-                    "handler_overdue queue=%s key=%s message_id=%s handler=%s timeout=%s",
-                    delivery.queue,
-                    shorten(delivery.routing_key),
-                    shorten(str(delivery.message_id)),
-                    handler.name,
-                    timeout,
-                )
+        awaited = self._awaited.get(delivery)
+        thread = next((thread for thread in self._threads if thread.current is delivery), None)
+        if awaited is not None:
+            awaited.is_overdue = True
+        elif thread is not None:
+            thread.overdue = delivery
+            self._replace(thread)
+        else:
+            return
+        self._tally.happened(delivery.queue, "overdue")
+        log.warning(
+            "handler_overdue queue=%s key=%s message_id=%s handler=%s timeout=%s",
+            delivery.queue,
+            shorten(delivery.routing_key),
+            shorten(str(delivery.message_id)),
+            handler.name,
+            timeout,
+        )
 
     def _replace(self, hung: _HandlerThread) -> None:
         """Start a thread in place of one that may never come back; at most as many as there are to begin with."""
@@ -338,10 +361,32 @@ class Worker:
     # On a handler's thread:
 
     def _watch(self, delivery: Delivery, handler: Handler, timeout: float) -> None:
-        self._session.call_later(timeout, partial(self._report_overdue, delivery, handler, timeout))
+        seconds = timeout + _GRACE if handler.is_async else timeout  # one that is cancelled and does not end, or blocks
+        self._session.call_later(seconds, partial(self._report_overdue, delivery, handler, timeout))
 
     def _handle(self, delivery: Delivery) -> None:
         outcome = self._dispatcher.dispatch(delivery)
+        if isinstance(outcome, Handled | Failed):
+            self._conclude(delivery, outcome)
+        else:
+            self._loop.run(self._await(delivery, outcome))
+
+    # On the event loop's thread:
+
+    async def _await(self, delivery: Delivery, outcome: Coroutine[Any, Any, Outcome]) -> None:
+        self._awaited[delivery] = _Awaited(time.monotonic())
+        try:
+            self._conclude(delivery, await outcome)
+        except asyncio.CancelledError:
+            self._ready.done()  # the worker ends: the message returns to its queue
+        except Exception:
+            log.exception("settling_failed queue=%s", delivery.queue)
+        finally:
+            del self._awaited[delivery]
+
+    # On a handler's thread or the event loop's:
+
+    def _conclude(self, delivery: Delivery, outcome: Outcome) -> None:
         if isinstance(outcome, Handled):
             self._tally.handled(delivery.queue, outcome.handler)
             self._acknowledge(delivery)
@@ -449,6 +494,10 @@ class Worker:
             log.debug("count_failed error=%s", type(error).__name__)
             return None
 
+    def _describe_running(self) -> Iterator[str]:
+        yield from (thread.describe() for thread in self._threads if thread.current is not None)
+        yield from (f"{self._loop.name} is handling {_describe(delivery)}" for delivery in self._awaited.copy())
+
     def _sessions(self) -> Iterator[tuple[Session, str]]:
         yield self._session, "the consuming connection does not close"
         if self._hand_over_started:
@@ -489,7 +538,19 @@ class _HandlerThread(threading.Thread):
         delivery = self.current
         if delivery is None:
             return f"{self.name} is idle"
-        return f"{self.name} is handling {shorten(delivery.routing_key)} of queue {delivery.queue!r}"
+        return f"{self.name} is handling {_describe(delivery)}"
+
+
+@dataclass(slots=True)
+class _Awaited:
+    """An async handler that runs: since when, and whether it has not ended when it was cancelled."""
+
+    since: float
+    is_overdue: bool = False
+
+
+def _describe(delivery: Delivery) -> str:
+    return f"{shorten(delivery.routing_key)} of queue {delivery.queue!r}"
 
 
 def _end(session: Session, deadline: float) -> bool:

@@ -94,8 +94,8 @@ MUTATIONS = (
     Mutation(
         "acknowledge what cannot be decoded",
         "dispatch.py",
-        "            return Failed(error.reason, error.error)\n",
-        "            return handler.handled\n",
+        "        return Failed(error.reason, error.error, handler=handler.name)\n",
+        "        return handler.handled\n",
         "test_messages.py::test_row_33_bodies_that_are_no_job_are_dead_letters_at_the_first_attempt",
     ),
     Mutation(

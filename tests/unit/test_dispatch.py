@@ -45,7 +45,9 @@ def dispatch(
     if headers is not None:
         properties["application_headers"] = headers
     delivery = Delivery(queue="q", exchange="media", routing_key=key, body=body, properties=properties)
-    return Dispatcher(registry.resolve, limit).dispatch(delivery)
+    outcome = Dispatcher(registry.resolve, limit).dispatch(delivery)
+    assert isinstance(outcome, Handled | Failed)
+    return outcome
 
 
 def failure(function: Callable[..., object], pattern: str = "video.{action}", **options: Any) -> Failed:
@@ -225,8 +227,12 @@ def variable(*bodies: bytes) -> None: ...
 def keywords(**options: bytes) -> None: ...
 def unknown(body: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 def unvalidatable(body: Recorder) -> None: ...
-async def later(body: bytes) -> None: ...
+async def later(body: bytes, other: bytes) -> None: ...
 def generator(body: bytes) -> Any:
+    yield body
+
+
+async def later_generator(body: bytes) -> Any:
     yield body
 
 
@@ -239,8 +245,9 @@ def generator(body: bytes) -> Any:
         (keywords, "options"),
         (unknown, "Nowhere"),
         (unvalidatable, "body"),
-        (later, "coroutine"),
+        (later, "body, other"),
         (generator, "generator"),
+        (later_generator, "generator"),
         ("no function", "str"),
     ],
 )

@@ -1,0 +1,301 @@
+"""Async handlers beside plain ones, under the same limits, retries, timeouts and shutdown; publishing from a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import closing
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from tests.conformance.conftest import Peer
+
+from taskroute import (
+    BrokerUnavailableError,
+    CallNext,
+    ClosedError,
+    ExchangeSpec,
+    HandlerRegistry,
+    Message,
+    Publisher,
+    QueueSpec,
+    Receipt,
+    RetryPolicy,
+    ShutdownTimeoutError,
+    Topology,
+    UnroutableError,
+    Worker,
+)
+
+DEADLINE = 30.0
+media = ExchangeSpec(name="media")
+video = QueueSpec(name="video", bindings=[media.bind("video.#")], retry=RetryPolicy(delays=(0.05,)))
+topology = Topology(exchanges=[media], queues=[video])
+
+
+class Video(BaseModel):
+    id: int
+
+
+class Gate:
+    """Counts who stands before it, and lets them through."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.waiting = self.most = 0
+
+    def wait(self, count: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.waiting >= count, DEADLINE), self.waiting
+
+    async def stand(self, open_: asyncio.Event) -> None:
+        with self._changed:
+            self.waiting += 1
+            self.most = max(self.most, self.waiting)
+            self._changed.notify_all()
+        try:
+            await open_.wait()
+        finally:
+            with self._changed:
+                self.waiting -= 1
+
+
+def test_async_and_plain_handlers_side_by_side(broker_url: str) -> None:
+    seen: list[Any] = []
+    registry = HandlerRegistry()
+
+    @registry.handler("video.{action}", queue=video)
+    async def transcode(task: Video, action: str) -> None:
+        await asyncio.sleep(0)
+        seen.append((task.id, action, threading.current_thread().name))
+
+    @registry.handler("video.plain", queue=video)
+    def plain(task: Video) -> None:
+        seen.append((task.id, "plain", threading.current_thread().name.rstrip("0123456789")))
+
+    with Worker(broker_url, topology, registry, threads=2, name="w") as worker, Publisher(broker_url, topology) as out:
+        out.publish(Video(id=1), "video.upload", exchange=media)
+        out.publish(Video(id=2), "video.plain", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+        stats = worker.stats()
+    assert sorted(seen) == [(1, "upload", "w-loop"), (2, "plain", "w-handler-")]
+    assert sum(stats.handled.values()) == 2
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_what_waits_holds_no_thread_and_no_more_than_prefetch_run_at_once(broker_url: str, threads: int) -> None:
+    gate, open_, done = Gate(), asyncio.Event(), []
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=video)
+    async def wait(body: Video) -> None:
+        await gate.stand(open_)
+        done.append(body.id)
+
+    with (
+        Worker(broker_url, topology, registry, threads=threads, prefetch=5) as worker,
+        Publisher(broker_url, topology) as publisher,
+    ):
+        for number in range(12):
+            publisher.publish(Video(id=number), "video.a", exchange=media)
+        gate.wait(5)
+        assert not worker.wait_idle(0.2)
+        assert gate.most <= 5 + 1  # the first one came by itself, as nothing was known of the queue then
+        worker._loop.submit(set_event(open_)).result(DEADLINE)
+        assert worker.wait_idle(DEADLINE)
+    assert sorted(done) == list(range(12))
+
+
+async def set_event(event: asyncio.Event) -> None:
+    event.set()
+
+
+def test_an_error_is_retried_and_then_dead_lettered(broker_url: str) -> None:
+    attempts: list[int] = []
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=video)
+    async def fail(message: Message) -> None:
+        attempts.append(message.attempt)
+        if message.routing_key == "video.exit":
+            raise SystemExit
+        if message.routing_key == "video.cancelled":  # something of the handler's own, not the handler
+            task = asyncio.ensure_future(asyncio.sleep(60))
+            task.cancel()
+            await task
+        raise ValueError
+
+    with Worker(broker_url, topology, registry) as worker, Publisher(broker_url, topology) as publisher:
+        for key in ("video.error", "video.exit", "video.cancelled"):
+            publisher.publish({}, key, exchange=media)
+        assert worker.wait_idle(DEADLINE)
+        stats = worker.stats()
+    assert sorted(attempts) == [1, 1, 1, 2, 2, 2]
+    assert stats.retried == {"video": 3}
+    assert stats.dead_lettered == {"video": 3}
+
+
+def test_a_timeout_cancels(broker_url: str) -> None:
+    cancelled: list[int] = []
+    registry = HandlerRegistry()
+
+    @registry.handler("video.slow", queue=video, timeout=0.05)
+    async def slow(message: Message) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(message.attempt)
+            raise
+
+    @registry.handler("video.own", queue=video, timeout=60, retry=False)
+    async def own(message: Message) -> None:
+        raise TimeoutError("the handler's own")
+
+    with Worker(broker_url, topology, registry) as worker, Publisher(broker_url, topology) as publisher:
+        publisher.publish({}, "video.slow", exchange=media)
+        publisher.publish({}, "video.own", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+        assert worker.health().ready
+    assert cancelled == [1, 2]
+    with closing(Peer(broker_url)) as peer:
+        dead = peer.get_all("video.dead")
+    reasons = {message.properties["application_headers"]["x-taskroute-reason"] for message in dead}
+    assert reasons == {"handler_timeout", "handler_error"}
+
+
+def test_one_that_does_not_end_when_it_is_cancelled_is_reported(memory_url: str) -> None:
+    open_, begun, registry = threading.Event(), threading.Event(), HandlerRegistry()
+
+    @registry.handler("#", queue=video, timeout=0.01)
+    async def block(body: bytes) -> None:
+        begun.set()
+        open_.wait(DEADLINE)  # the loop itself
+
+    with Worker(memory_url, topology, registry) as worker, Publisher(memory_url, topology) as publisher:
+        publisher.publish(b"", "video.a", exchange=media)
+        assert begun.wait(DEADLINE)
+        until = threading.Event()
+        while worker.stats().overdue != {"video": 1}:
+            assert not until.wait(0.01)
+        (reason,) = worker.health().reasons
+        assert "video.a" in reason
+        open_.set()
+        assert worker.wait_idle(DEADLINE)
+        assert worker.health().ready
+
+
+def test_stop_lets_them_finish(broker_url: str) -> None:
+    gate, open_, done, registry = Gate(), asyncio.Event(), [], HandlerRegistry()
+
+    @registry.handler("#", queue=video)
+    async def wait(body: Video) -> None:
+        await gate.stand(open_)
+        done.append(body.id)
+
+    with Publisher(broker_url, topology) as publisher:
+        with Worker(broker_url, topology, registry, prefetch=3) as worker:
+            for number in range(3):
+                publisher.publish(Video(id=number), "video.a", exchange=media)
+            gate.wait(3)
+            worker._session.call_later(0.1, lambda: worker._loop.submit(set_event(open_)))
+        assert sorted(done) == [0, 1, 2]
+        assert sum(worker.stats().handled.values()) == 3
+
+
+def test_the_deadline_of_stop_cancels_and_the_message_returns(broker_url: str) -> None:
+    gate, never, cleaned, registry = Gate(), asyncio.Event(), [], HandlerRegistry()
+
+    @registry.handler("#", queue=video)
+    async def wait(body: Video) -> None:
+        try:
+            await gate.stand(never)
+        finally:
+            cleaned.append(body.id)
+
+    worker = Worker(broker_url, topology, registry, shutdown_timeout=0.2, name="w")
+    worker.start()
+    with Publisher(broker_url, topology) as publisher:
+        publisher.publish(Video(id=7), "video.a", exchange=media)
+    gate.wait(1)
+    with pytest.raises(ShutdownTimeoutError, match=r"w-loop is handling 'video.a'"):
+        worker.stop()
+    assert worker._loop.join(DEADLINE)
+    assert cleaned == [7]
+    with closing(Peer(broker_url)) as peer:
+        assert peer.receive("video", 1).bodies == [b'{"id":7}']
+
+
+def test_plain_and_async_middleware_around_both_kinds_of_handler(broker_url: str) -> None:
+    seen: list[str] = []
+    registry = HandlerRegistry()
+
+    def plain(message: Message, call_next: CallNext) -> Any:
+        seen.append(f"plain {message.routing_key}")
+        return call_next(message)
+
+    async def later(message: Message, call_next: CallNext) -> Any:
+        seen.append(f"later {message.routing_key}")
+        return await call_next(message)
+
+    @registry.handler("video.plain", queue=video)
+    def on_plain(body: bytes) -> None:
+        seen.append("on plain")
+
+    @registry.handler("video.later", queue=video)
+    async def on_later(body: bytes) -> None:
+        seen.append("on later")
+
+    for middleware in ([plain, later], [later, plain]):
+        seen.clear()
+        with (
+            Worker(broker_url, topology, registry, threads=1, middleware=middleware) as worker,
+            Publisher(broker_url, topology) as publisher,
+        ):
+            for key in ("plain", "later"):
+                publisher.publish(b"", f"video.{key}", exchange=media)
+                assert worker.wait_idle(DEADLINE)
+        first, second = (layer.__name__ for layer in middleware)
+        assert seen == [
+            line
+            for key in ("plain", "later")
+            for line in (f"{first} video.{key}", f"{second} video.{key}", f"on {key}")
+        ]
+
+
+def test_publishing_from_a_loop(broker_url: str) -> None:
+    async def main(publisher: Publisher) -> list[Any]:
+        with pytest.raises(UnroutableError):
+            await publisher.publish_async({}, "nowhere", exchange=media)
+        jobs = (publisher.publish_async(Video(id=n), "video.a", exchange=media) for n in range(50))
+        return await asyncio.gather(*jobs)
+
+    publisher = Publisher(broker_url, topology, max_in_flight=4)
+    with publisher:
+        receipts = asyncio.run(main(publisher))
+        assert all(isinstance(receipt, Receipt) for receipt in receipts)
+    with pytest.raises(ClosedError):
+        asyncio.run(main(publisher))
+    with closing(Peer(broker_url)) as peer:
+        assert peer.ready("video") == 50
+
+
+def test_no_room_for_a_coroutine_is_told_in_time_and_one_that_is_cancelled_leaves_no_trace(memory_url: str) -> None:
+    async def main(publisher: Publisher) -> None:
+        first = asyncio.ensure_future(publisher.publish_async({}, "video.a", exchange=media))
+        await asyncio.sleep(0)
+        with pytest.raises(BrokerUnavailableError, match="no room"):
+            await publisher.publish_async({}, "video.a", exchange=media, timeout=0.1)
+        waiting = asyncio.ensure_future(publisher.publish_async({}, "video.a", exchange=media, timeout=DEADLINE))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        publisher._session._on_unblocked()
+        publisher._session.wake()
+        assert isinstance(await first, Receipt)
+
+    with Publisher(memory_url, topology, max_in_flight=1) as publisher:
+        publisher._session._on_blocked("a test")
+        asyncio.run(main(publisher))
+        assert publisher._window.wait_empty(DEADLINE) == {}

@@ -1,0 +1,190 @@
+"""Depends: what providers are called with, how often, in which order, and that they are closed whatever happens."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import suppress
+from typing import Annotated, Any
+
+import pytest
+
+from taskroute import Depends, HandlerRegistry, HandlerSignatureError, Header, Message, Reject, RoutingPattern
+from taskroute.arguments import plan_arguments
+from taskroute.dispatch import Dispatcher
+from taskroute.message import Delivery
+from taskroute.outcome import Failed, Handled, Outcome
+
+told: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    told.clear()
+
+
+def handle(
+    function: Callable[..., object], *, body: bytes = b"{}", headers: dict[str, object] | None = None
+) -> Outcome:
+    registry = HandlerRegistry()
+    registry.add("video.{action}", function, queue="q")
+    properties: dict[str, object] = {} if headers is None else {"application_headers": headers}
+    delivery = Delivery(queue="q", exchange="media", routing_key="video.upload", body=body, properties=properties)
+    outcome = Dispatcher(registry.resolve).dispatch(delivery)
+    return asyncio.run(outcome) if isinstance(outcome, Coroutine) else outcome
+
+
+def settings() -> str:
+    told.append("settings")
+    return "s"
+
+
+def session(settings: Annotated[str, Depends(settings)]) -> Iterator[str]:
+    told.append(f"open with {settings}")
+    try:
+        yield "session"
+    finally:
+        told.append("close")
+
+
+async def remote(settings: Annotated[str, Depends(settings)]) -> str:
+    await asyncio.sleep(0)
+    return f"remote {settings}"
+
+
+async def stream(remote: Annotated[str, Depends(remote)]) -> AsyncIterator[str]:
+    told.append(f"open with {remote}")
+    yield "stream"
+    await asyncio.sleep(0)
+    told.append("close")
+
+
+def test_a_provider_is_called_once_for_a_message_and_closed_after_the_handler() -> None:
+    def on_video(
+        body: dict[str, int],
+        session: Annotated[str, Depends(session)],
+        again: Annotated[str, Depends(session)],
+        settings: Annotated[str, Depends(settings)],
+    ) -> None:
+        told.append(f"handle {body} with {session}, {again}, {settings}")
+
+    assert isinstance(handle(on_video, body=b'{"a": 1}'), Handled)
+    assert told == ["settings", "open with s", "handle {'a': 1} with session, session, s", "close"]
+
+
+def test_an_async_handler_has_providers_of_every_kind() -> None:
+    async def on_video(
+        body: bytes,
+        plain: Annotated[str, Depends(session)],
+        later: Annotated[str, Depends(stream)],
+    ) -> None:
+        told.append(f"handle with {plain}, {later}")
+
+    assert isinstance(handle(on_video), Handled)
+    assert told == ["settings", "open with s", "open with remote s", "handle with session, stream", "close", "close"]
+
+
+def test_a_provider_takes_captures_headers_and_the_message() -> None:
+    def provide(action: str, tenant: Annotated[int, Header("x-tenant")], message: Message, extra: str = "kept") -> Any:
+        return action, tenant, message.exchange, extra
+
+    def on_video(given: Annotated[Any, Depends(provide)]) -> None:
+        told.append(str(given))
+
+    assert isinstance(handle(on_video, headers={"x-tenant": "7"}), Handled)
+    assert told == ["('upload', 7, 'media', 'kept')"]
+    missing = handle(on_video)
+    assert isinstance(missing, Failed)
+    assert missing.reason == "invalid_header"
+
+
+def test_nothing_is_opened_for_a_body_that_does_not_fit() -> None:
+    def on_video(body: int, session: Annotated[str, Depends(session)]) -> None: ...
+
+    async def on_video_async(body: int, session: Annotated[str, Depends(session)]) -> None: ...
+
+    for function in (on_video, on_video_async):
+        outcome = handle(function, body=b'"x"')
+        assert isinstance(outcome, Failed)
+        assert outcome.reason == "invalid_body"
+    assert told == []
+
+
+@pytest.mark.parametrize("error", [ValueError(), Reject("no"), SystemExit()])
+def test_an_error_of_the_handler_reaches_the_generator_which_cannot_hide_it(error: BaseException) -> None:
+    def hiding() -> Iterator[None]:
+        with suppress(BaseException):
+            yield
+        told.append("hidden")
+
+    async def hiding_async() -> AsyncIterator[None]:
+        with suppress(BaseException):
+            yield
+        told.append("hidden")
+
+    def on_video(body: bytes, given: Annotated[None, Depends(hiding)]) -> None:
+        raise error
+
+    async def on_video_async(body: bytes, given: Annotated[None, Depends(hiding_async)]) -> None:
+        raise error
+
+    for function in (on_video, on_video_async):
+        outcome = handle(function)
+        assert isinstance(outcome, Failed)
+        assert outcome.reason == ("rejected" if isinstance(error, Reject) else "handler_error")
+    assert told == ["hidden", "hidden"]
+
+
+def test_an_error_in_a_provider_is_an_error_of_the_message_and_closes_those_before_it() -> None:
+    def broken(session: Annotated[str, Depends(session)]) -> None:
+        raise ConnectionError
+
+    def broken_at_the_end() -> Iterator[None]:
+        yield
+        raise ConnectionError
+
+    def on_video(given: Annotated[None, Depends(broken)]) -> None:
+        told.append("handled")
+
+    def on_other(given: Annotated[None, Depends(broken_at_the_end)]) -> None: ...
+
+    for function in (on_video, on_other):
+        outcome = handle(function)
+        assert isinstance(outcome, Failed)
+        assert outcome.retryable
+        assert outcome.error.startswith("ConnectionError")
+    assert told == ["settings", "open with s", "close"]
+
+
+def test_what_cannot_be_provided_is_refused_when_registered() -> None:
+    def unfed(body: bytes) -> None: ...
+
+    def one(other: Any) -> None: ...
+
+    def two(one: Annotated[None, Depends(one)]) -> None: ...
+
+    one.__annotations__["other"] = Annotated[None, Depends(two)]
+
+    def with_unfed(given: Annotated[None, Depends(unfed)]) -> None: ...
+    def with_circle(given: Annotated[None, Depends(one)]) -> None: ...
+    def with_async(given: Annotated[str, Depends(remote)]) -> None: ...
+    def with_text(given: Annotated[str, Depends("remote")]) -> None: ...  # type: ignore[arg-type]
+
+    for function, problem in [
+        (with_unfed, "nothing feeds parameter 'body'"),
+        (with_circle, "circle"),
+        (with_async, "is async"),
+        (with_text, "needs a function"),
+    ]:
+        registry = HandlerRegistry()
+        with pytest.raises(HandlerSignatureError, match=problem):
+            registry.add("a.{x}", function)
+        assert registry.handlers == ()
+
+
+def test_providers_can_be_overridden_nested_ones_too() -> None:
+    def on_video(session: Annotated[str, Depends(session)]) -> None:
+        told.append(session)
+
+    plan = plan_arguments(on_video, RoutingPattern("#"), {settings: lambda: "fake"})
+    delivery = Delivery(queue="q", exchange="", routing_key="a", body=b"", properties={})
+    plan.caller(on_video)(delivery, {})
+    assert told == ["open with fake", "session", "close"]

@@ -1,0 +1,174 @@
+"""Middleware: its order, what it may change, whose errors are whose, and plain and async code around one handler."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskroute import (
+    CallNext,
+    ConfigurationError,
+    DuplicateHandlerError,
+    HandlerRegistry,
+    Message,
+    Middleware,
+    Reject,
+)
+from taskroute.dispatch import Dispatcher
+from taskroute.event_loop import EventLoop
+from taskroute.message import Delivery
+from taskroute.outcome import Failed, Handled, Outcome
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[EventLoop]:
+    loop = EventLoop("a-loop")
+    yield loop
+    loop.stop()
+    assert loop.join(10)
+
+
+def dispatch(registry: HandlerRegistry, loop: EventLoop, body: bytes = b"1", **properties: object) -> Outcome:
+    delivery = Delivery(queue="q", exchange="e", routing_key="a", body=body, properties=properties)
+    outcome = Dispatcher(registry.resolve, submit=loop.submit).dispatch(delivery)
+    return loop.submit(outcome).result(10) if isinstance(outcome, Coroutine) else outcome
+
+
+def plain(name: str, seen: list[str]) -> Middleware:
+    def around(message: Message, call_next: CallNext) -> Any:
+        seen.append(f"{name} in {threading.current_thread().name == 'a-loop'}")
+        result = call_next(message)
+        seen.append(f"{name} out {result}")
+        return f"{result}{name}"
+
+    return around
+
+
+def later(name: str, seen: list[str]) -> Middleware:
+    async def around(message: Message, call_next: CallNext) -> Any:
+        seen.append(f"{name} in {threading.current_thread().name == 'a-loop'}")
+        await asyncio.sleep(0)
+        result = await call_next(message)
+        seen.append(f"{name} out {result}")
+        return f"{result}{name}"
+
+    return around
+
+
+def handler(kind: bool, seen: list[str]) -> Callable[..., Any]:
+    def on_plain(body: int) -> str:
+        seen.append(f"handler {threading.current_thread().name == 'a-loop'}")
+        return "result"
+
+    async def on_async(body: int) -> str:
+        await asyncio.sleep(0)
+        seen.append(f"handler {threading.current_thread().name == 'a-loop'}")
+        return "result"
+
+    return on_async if kind else on_plain
+
+
+@given(kinds=st.lists(st.booleans(), max_size=5), handler_is_async=st.booleans(), inner=st.integers(0, 5))
+def test_each_layer_is_around_the_next_and_runs_where_its_kind_does(
+    loop: EventLoop, kinds: list[bool], handler_is_async: bool, inner: int
+) -> None:
+    seen: list[str] = []
+    layers = [(later if kind else plain)(str(number), seen) for number, kind in enumerate(kinds)]
+    including = HandlerRegistry(middleware=layers[:inner])
+    included = HandlerRegistry(middleware=layers[inner:])
+    included.add("#", handler(handler_is_async, seen), queue="q")
+    including.include(included)
+    assert isinstance(dispatch(including, loop), Handled)
+    results = ["result"]
+    for number in reversed(range(len(kinds))):
+        results.append(f"{results[-1]}{number}")
+    assert seen == [
+        *(f"{number} in {kind}" for number, kind in enumerate(kinds)),
+        f"handler {handler_is_async}",
+        *(f"{number} out {result}" for number, result in zip(reversed(range(len(kinds))), results, strict=False)),
+    ]
+
+
+@pytest.mark.parametrize("handler_is_async", [False, True])
+@pytest.mark.parametrize("make", [plain, later])
+def test_an_error_passes_through_every_layer_and_is_the_messages(
+    loop: EventLoop, make: Callable[..., Middleware], handler_is_async: bool
+) -> None:
+    def broken(message: Message, call_next: CallNext) -> Any:
+        raise KeyError("in the middleware")
+
+    seen: list[str] = []
+    for layers, reason, error in (
+        ([make("0", seen), broken], "handler_error", "KeyError"),
+        ([broken, make("0", seen)], "handler_error", "KeyError"),
+        ([make("0", seen)], "invalid_body", "body: int_parsing"),
+    ):
+        registry = HandlerRegistry(middleware=layers)
+        registry.add("#", handler(handler_is_async, seen), queue="q")
+        outcome = dispatch(registry, loop, body=b'"x"')
+        assert isinstance(outcome, Failed)
+        assert (outcome.reason, outcome.error.split(" at ")[0]) == (reason, error)
+    assert not [line for line in seen if "out" in line or "handler" in line]
+
+
+def test_a_middleware_may_settle_the_message_itself(loop: EventLoop) -> None:
+    def skip(message: Message, call_next: CallNext) -> Any:
+        if message.headers.get("x-bad"):
+            raise Reject("bad")
+        return None
+
+    seen: list[str] = []
+    registry = HandlerRegistry(middleware=[skip])
+    registry.add("#", handler(False, seen), queue="q")
+    assert isinstance(dispatch(registry, loop), Handled)
+    rejected = dispatch(registry, loop, application_headers={"x-bad": 1})
+    assert isinstance(rejected, Failed)
+    assert rejected.reason == "rejected"
+    assert seen == []
+
+
+def test_a_middleware_may_hand_on_another_message(loop: EventLoop) -> None:
+    def unpack(message: Message, call_next: CallNext) -> Any:
+        return call_next(replace(message, body=b"[1, 2]", headers={"x-new": 1}, content_type="application/json"))
+
+    seen: list[Any] = []
+    registry = HandlerRegistry(middleware=[unpack])
+
+    @registry.handler("#", queue="q")
+    def take(body: list[int], message: Message) -> None:
+        seen.append((body, dict(message.headers), message.content_type, message.message_id, message.attempt))
+
+    packed = {"content_encoding": "gzip", "content_type": "x/y", "message_id": "m", "application_headers": {"x-old": 1}}
+    assert isinstance(dispatch(registry, loop, body=b"\x1f\x8b", **packed), Handled)
+    assert seen == [([1, 2], {"x-new": 1}, "application/json", "m", 1)]
+
+
+def test_what_is_no_middleware_is_refused() -> None:
+    def generator(message: Message, call_next: CallNext) -> Any:
+        yield
+
+    for wrong in ("text", generator):
+        with pytest.raises(ConfigurationError, match="middleware"):
+            HandlerRegistry(middleware=[wrong])  # type: ignore[list-item]
+
+
+def test_a_handler_included_by_two_ways_is_there_once_unless_its_middleware_differs() -> None:
+    inner = HandlerRegistry()
+    inner.add("#", handler(False, []), queue="q")
+    left, right, both = HandlerRegistry(), HandlerRegistry(), HandlerRegistry()
+    left.include(inner)
+    right.include(inner)
+    both.include(left)
+    both.include(right)
+    assert len(both.handlers) == 1
+    other = HandlerRegistry(middleware=[plain("0", [])])
+    other.include(inner)
+    with pytest.raises(DuplicateHandlerError):
+        both.include(other)
