@@ -36,6 +36,7 @@ from taskroute.errors import (
 )
 from taskroute.exchange import BindingSpec, ExchangeSpec
 from taskroute.explain import Explanation
+from taskroute.health import Health
 from taskroute.message import Message
 from taskroute.middleware import CallNext, Middleware
 from taskroute.outcome import Reject, Retry
@@ -45,7 +46,7 @@ from taskroute.registry import Handler, HandlerMatch, HandlerRegistry
 from taskroute.routes import Routes
 from taskroute.tally import Stats
 from taskroute.topology import QueueSpec, RetryPolicy, Topology
-from taskroute.worker import Health, Worker
+from taskroute.worker import Worker
 
 __version__ = "0.1.0"
 

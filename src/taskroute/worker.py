@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import ssl
 import threading
@@ -34,6 +33,7 @@ from taskroute.errors import (
     TopologyError,
 )
 from taskroute.event_loop import EventLoop
+from taskroute.health import Health, diagnose
 from taskroute.message import Delivery
 from taskroute.middleware import Middleware
 from taskroute.outcome import Failed, Handled, Outcome
@@ -43,6 +43,7 @@ from taskroute.registry import Handler, HandlerRegistry
 from taskroute.routes import Routes
 from taskroute.settle import Ack, HandOver, settle
 from taskroute.tally import Stats, Tally
+from taskroute.threads import HandlerThreads, describe
 from taskroute.topology import QueueSpec, Topology
 from taskroute.waiting import Waiting
 
@@ -62,15 +63,6 @@ ACKNOWLEDGE_TIMEOUT: Final = 1800
 _GRACE: Final = 1.0
 _DEPTH_INTERVAL: Final = 0.05
 """Seconds between questions for the depth of queues: a broker does not tell by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """`live`: the worker can still do its work. `ready`: it is doing it now. `reasons`: why not."""
-
-    live: bool
-    ready: bool
-    reasons: tuple[str, ...]
 
 
 class Worker:
@@ -165,9 +157,8 @@ class Worker:
         )
         self._hand_over_session = Session(urls, self._confirms, name=f"{self._name}-hand-over", heartbeat=heartbeat)
         self._hand_over_started = False
-        self._thread_count = _checked("threads", threads, 0)
-        self._thread_numbers = itertools.count()
-        self._threads = [self._new_thread() for _ in range(self._thread_count)]
+        count = _checked("threads", threads, 0)
+        self._threads = HandlerThreads(count, self._ready, self._handle, f"{self._name}-handler")
 
     def __enter__(self) -> Self:
         self.start()
@@ -222,8 +213,7 @@ class Worker:
         self._hand_over_session.stop()
         self._session.stop()
         hung += [name for session, name in self._sessions() if not _end(session, deadline)]
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()) if thread.current is None else 0)
+        self._threads.end(deadline)
         self._loop.join(deadline - time.monotonic())
         self._note_end()
         if hung or not finished:
@@ -276,21 +266,34 @@ class Worker:
         return replace(self._tally.stats(), connections=generation, missed_consumers=self._consumer.missed)
 
     def health(self) -> Health:
-        """Whether the worker is alive and consuming, and why not. Cheap; asks nothing of the broker."""
-        reasons = []
-        live = self._started and not self._stopped and self._session.is_alive
-        if not live:
-            reasons.append("stopped" if self._stopped else "its session has ended" if self._started else "not started")
-        elif not self._session.is_open:
-            reasons.append(str(self._session.unavailable()))
-        missing = sorted(self._queues.keys() - self._consumer.consuming)
-        if live and self._session.is_open and missing:
-            reasons.append(f"not consuming {', '.join(missing)}")
-        reasons += [f"{thread.describe()} for longer than its timeout" for thread in self._threads if thread.is_overdue]
+        """Whether the worker lives and does its work, and why not.
+
+        Cheap enough for a probe: it waits for no lock and asks nothing of the broker.
+        """
+        ended, is_open = self._why_ended(), self._session.is_open
+        at = self._consumer.active_at
+        return diagnose(
+            ended=ended,
+            unavailable=None if ended or is_open else str(self._session.unavailable()),
+            queues=self._queues,
+            consuming=self._consumer.consuming,
+            stuck=list(self._describe_stuck()),
+            no_thread_left=self._threads.are_all_stuck(),
+            last_activity=None if at is None else time.monotonic() - at,
+        )
+
+    def _describe_stuck(self) -> Iterator[str]:
+        yield from self._threads.stuck()
         for delivery, awaited in self._awaited.copy().items():
             if awaited.is_overdue:
-                reasons.append(f"{self._loop.name} is handling {_describe(delivery)} for longer than its timeout")
-        return Health(live=live, ready=not reasons, reasons=tuple(reasons))
+                yield f"{self._loop.name} is handling {describe(delivery)}"
+
+    def _why_ended(self) -> str | None:
+        if self._stopped:
+            return "stopped"
+        if not self._started:
+            return "not started"
+        return None if self._session.is_alive else "its session has ended"
 
     # On the consuming session's thread:
 
@@ -312,7 +315,7 @@ class Worker:
     def _on_lost(self) -> None:
         self._ready.forget_waiting()
         now = time.monotonic()
-        running = {thread.current: thread.since for thread in self._threads if thread.current is not None}
+        running = dict(self._threads.current())
         running |= {delivery: awaited.since for delivery, awaited in self._awaited.copy().items()}
         for delivery, since in running.items():
             log.warning(
@@ -325,13 +328,9 @@ class Worker:
 
     def _report_overdue(self, delivery: Delivery, handler: Handler, timeout: float) -> None:
         awaited = self._awaited.get(delivery)
-        thread = next((thread for thread in self._threads if thread.current is delivery), None)
         if awaited is not None:
             awaited.is_overdue = True
-        elif thread is not None:
-            thread.overdue = delivery
-            self._replace(thread)
-        else:
+        elif not self._threads.give_up(delivery):
             return
         self._tally.happened(delivery.queue, "overdue")
         log.warning(
@@ -342,21 +341,6 @@ class Worker:
             handler.name,
             timeout,
         )
-
-    def _replace(self, hung: _HandlerThread) -> None:
-        """Start a thread in place of one that may never come back; at most as many as there are to begin with."""
-        with self._state:
-            if self._stopped or hung.is_replaced:
-                return
-            alive = [thread for thread in self._threads if thread.is_alive()]
-            if len(alive) < 2 * self._thread_count:
-                hung.is_replaced = True
-                thread = self._new_thread()
-                self._threads = [*alive, thread]
-                thread.start()
-
-    def _new_thread(self) -> _HandlerThread:
-        return _HandlerThread(self._ready, self._handle, f"{self._name}-handler-{next(self._thread_numbers)}")
 
     # On a handler's thread:
 
@@ -469,8 +453,7 @@ class Worker:
                 raise ClosedError("a worker is started once: make a new one")
             self._started = True
         self._warn_of_long_timeouts()
-        for thread in self._threads:
-            thread.start()
+        self._threads.start()
         self._session.start()
 
     def _warn_of_long_timeouts(self) -> None:
@@ -495,50 +478,13 @@ class Worker:
             return None
 
     def _describe_running(self) -> Iterator[str]:
-        yield from (thread.describe() for thread in self._threads if thread.current is not None)
-        yield from (f"{self._loop.name} is handling {_describe(delivery)}" for delivery in self._awaited.copy())
+        yield from self._threads.describe_current()
+        yield from (f"{self._loop.name} is handling {describe(delivery)}" for delivery in self._awaited.copy())
 
     def _sessions(self) -> Iterator[tuple[Session, str]]:
         yield self._session, "the consuming connection does not close"
         if self._hand_over_started:
             yield self._hand_over_session, "the hand-over connection does not close"
-
-
-class _HandlerThread(threading.Thread):
-    """Runs handlers, one delivery at a time. A daemon, so that a hung handler cannot keep the process alive."""
-
-    def __init__(self, ready: Ready, handle: Any, name: str) -> None:
-        super().__init__(name=name, daemon=True)
-        self._ready = ready
-        self._handle = handle
-        self.current: Delivery | None = None
-        self.since = 0.0
-        self.overdue: Delivery | None = None  # the last one that took longer than its handler's timeout
-        self.is_replaced = False  # ends after what it is doing
-
-    @property
-    def is_overdue(self) -> bool:
-        """Whether what it handles now takes longer than the handler's timeout."""
-        current = self.current
-        return current is not None and current is self.overdue
-
-    def run(self) -> None:
-        while not self.is_replaced and (delivery := self._ready.take()) is not None:
-            self.since = time.monotonic()
-            self.current = delivery
-            try:
-                self._handle(delivery)
-            except Exception:
-                # A defect of ours. The message stays unacknowledged and open: neither lost nor overlooked.
-                log.exception("settling_failed queue=%s", delivery.queue)
-            self.current = None
-
-    def describe(self) -> str:
-        """What it is doing, for people."""
-        delivery = self.current
-        if delivery is None:
-            return f"{self.name} is idle"
-        return f"{self.name} is handling {_describe(delivery)}"
 
 
 @dataclass(slots=True)
@@ -547,10 +493,6 @@ class _Awaited:
 
     since: float
     is_overdue: bool = False
-
-
-def _describe(delivery: Delivery) -> str:
-    return f"{shorten(delivery.routing_key)} of queue {delivery.queue!r}"
 
 
 def _end(session: Session, deadline: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -306,6 +307,81 @@ def test_a_handler_that_outlives_its_timeout_is_reported_and_then_finishes(broke
     finally:
         logging.getLogger("taskroute").removeHandler(reporter)
     assert sorted(seen.calls) == ["quick", "slow"]
+
+
+# --- health ---
+
+
+def test_health_tells_what_is_connected_consumed_and_when_something_last_happened(broker_url: str) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def handle(action: str) -> None:
+        entered.set()
+        assert release.wait(DEADLINE)
+
+    worker = Worker(broker_url, topology, registry_of(handle))
+    health = worker.health()
+    assert (health.live, health.connected, health.reasons) == (False, False, ("not started",))
+    with worker, Publisher(broker_url, topology) as publisher:
+        health = worker.health()
+        assert (health.live, health.ready, health.connected) == (True, True, True)
+        assert (health.consuming, health.stuck, health.last_activity) == (("video",), (), None)
+        published = time.monotonic()
+        publisher.publish({}, "video.x", exchange=media)
+        assert entered.wait(DEADLINE)
+        delivered = worker.health().last_activity
+        assert delivered is not None
+        assert 0 <= delivered <= time.monotonic() - published
+        released = time.monotonic()
+        release.set()
+        assert worker.wait_idle(DEADLINE)
+        settled = worker.health().last_activity
+        assert settled is not None
+        assert settled <= time.monotonic() - released
+    health = worker.health()
+    assert (health.live, health.connected, health.consuming, health.reasons) == (False, False, (), ("stopped",))
+
+
+def test_without_its_broker_a_worker_is_alive_and_not_ready(memory_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(memory_url, registry_of(lambda action: None)) as (worker, _):
+        away, back = threading.Event(), threading.Event()
+
+        def refuse(*_: Any, **__: Any) -> Any:
+            away.set()
+            assert back.wait(DEADLINE)
+            raise ConnectionRefusedError("nobody listens")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("taskroute.broker.session.connect", refuse)
+            transport.broker(memory_url.removeprefix("memory://")).close_connections()
+            assert away.wait(DEADLINE)
+            health = worker.health()
+        back.set()
+        assert (health.live, health.ready, health.connected, health.consuming) == (True, False, False, ())
+        assert "no connection to memory://" in health.reasons[0]
+
+
+def test_a_worker_whose_every_thread_is_stuck_needs_a_new_process(memory_url: str) -> None:
+    calls, release = Seen(), threading.Event()
+
+    def hang(action: str) -> None:
+        calls(action)
+        assert release.wait(DEADLINE)
+
+    registry = HandlerRegistry()
+    registry.add("video.{action}", hang, queue=video, timeout=0.01)
+    with running(memory_url, registry, threads=1) as (worker, publisher):
+        publisher.publish({}, "video.first", exchange=media)
+        publisher.publish({}, "video.second", exchange=media)
+        calls.wait(2)  # the second one in the thread that took the first one's place
+        while len(worker.health().stuck) < 2:
+            worker.wait_idle(0.01)
+        health = worker.health()
+        assert (health.live, health.ready, len(health.stuck)) == (False, False, 2)
+        assert "every handler thread is stuck" in health.reasons
+        release.set()
+        assert worker.wait_idle(DEADLINE)
+        assert worker.health().ready
 
 
 # --- stopping ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -60,6 +61,7 @@ class Consumer:
         self._to_widen: list[QueueSpec] = []
         self._cancelled = False
         self._missed = 0
+        self._active_at: float | None = None
 
     def settle(self, delivery: Delivery) -> None:
         """Have a delivery acknowledged; wake the session afterwards."""
@@ -73,6 +75,11 @@ class Consumer:
     def consuming(self) -> frozenset[str]:
         """The queues that are being consumed now."""
         return frozenset(self._tags)
+
+    @property
+    def active_at(self) -> float | None:
+        """When a message was last delivered or acknowledged, by the monotonic clock."""
+        return self._active_at
 
     @property
     def missed(self) -> int:
@@ -111,6 +118,7 @@ class Consumer:
             elif delivery.tag > self._acknowledged and delivery.tag not in self._behind_gap:
                 settled.add(delivery.tag)
         if settled:
+            self._active_at = time.monotonic()
             self._acknowledge(settled)
 
     def received(self) -> None:
@@ -119,6 +127,7 @@ class Consumer:
             self._widen(self._to_widen.pop())
         if self._batch:
             batch, self._batch = self._batch, []
+            self._active_at = time.monotonic()
             self._deliver(batch)
 
     def probe(self) -> None:

@@ -1,0 +1,73 @@
+"""Health: whether a worker lives and does its work, and why not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a worker is, for probes and for people.
+
+    `live`: it can still do its work; if not, only a new process helps. `ready`: it is doing it now, on every queue.
+    `reasons`: why not, a sentence each. `connected`: to the broker. `consuming`: the queues that are being consumed.
+    `stuck`: handlers that run for longer than their timeout. `last_activity`: seconds since a message was last
+    delivered or settled, None before the first.
+
+    Example:
+        >>> Health(live=True, ready=False, reasons=("not consuming jobs",), connected=True).reasons
+        ('not consuming jobs',)
+    """
+
+    live: bool
+    ready: bool
+    reasons: tuple[str, ...]
+    connected: bool = False
+    consuming: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+    last_activity: float | None = None
+
+
+def diagnose(
+    *,
+    ended: str | None,
+    unavailable: str | None,
+    queues: Iterable[str],
+    consuming: Iterable[str],
+    stuck: Sequence[str],
+    no_thread_left: bool,
+    last_activity: float | None,
+) -> Health:
+    """Conclude from what a worker's parts say.
+
+    Args:
+        ended: why it does not run at all.
+        unavailable: why it is not connected.
+        queues: those it is there for.
+        consuming: those that it consumes now.
+        stuck: what each stuck handler is doing.
+        no_thread_left: whether every thread that handlers have is stuck.
+        last_activity: seconds since.
+    """
+    consuming = tuple(sorted(consuming))
+    missing = ", ".join(sorted(set(queues).difference(consuming)))
+    reasons = []
+    if ended is not None:
+        reasons.append(ended)
+    elif unavailable is not None:
+        reasons.append(unavailable)
+    elif missing:
+        reasons.append(f"not consuming {missing}")
+    reasons += [f"{handler} for longer than its timeout" for handler in stuck]
+    if no_thread_left:
+        reasons.append("every handler thread is stuck")
+    return Health(
+        live=ended is None and not no_thread_left,
+        ready=not reasons,
+        reasons=tuple(reasons),
+        connected=ended is None and unavailable is None,
+        consuming=consuming,
+        stuck=tuple(stuck),
+        last_activity=last_activity,
+    )

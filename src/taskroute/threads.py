@@ -1,0 +1,134 @@
+"""HandlerThreads: the threads that handlers run in, and what becomes of one that hangs."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from taskroute.message import Delivery
+from taskroute.patterns import shorten
+from taskroute.ready import Ready
+
+log = logging.getLogger(__name__)
+
+
+class HandlerThreads:
+    """Runs handlers in threads of its own: daemons, so that a hung handler cannot keep the process alive.
+
+    A thread that outlives its handler's timeout is replaced, as no thread can be stopped; there are never more than
+    twice `count`. Safe from any thread.
+
+    Args:
+        count: how many.
+        ready: where they get deliveries from. They end when it is closed.
+        handle: what they do with one.
+        name: their names begin with it.
+    """
+
+    def __init__(self, count: int, ready: Ready, handle: Callable[[Delivery], None], name: str) -> None:
+        self._count = count
+        self._ready = ready
+        self._handle = handle
+        self._name = name
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()  # held to replace one, and to end
+        self._is_ending = False
+        self._threads = [self._new() for _ in range(count)]  # replaced, never changed: read without the lock
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def current(self) -> Iterator[tuple[Delivery, float]]:
+        """What is being handled, and since when by the monotonic clock."""
+        for thread in self._threads:
+            if (delivery := thread.current) is not None:
+                yield delivery, thread.since
+
+    def describe_current(self) -> list[str]:
+        """What is being handled, for people."""
+        return [thread.describe() for thread in self._threads if thread.current is not None]
+
+    def give_up(self, delivery: Delivery) -> bool:
+        """Its handler's time is over: if it still runs, note it and start another thread; whether it does."""
+        for thread in self._threads:
+            if thread.current is delivery:
+                thread.overdue = delivery
+                self._replace(thread)
+                return True
+        return False
+
+    def stuck(self) -> list[str]:
+        """What handlers are doing that have outlived their timeout, for people."""
+        return [thread.describe() for thread in self._threads if thread.is_overdue]
+
+    def are_all_stuck(self) -> bool:
+        """Whether nobody is left to handle anything."""
+        return bool(self._threads) and all(thread.is_overdue for thread in self._threads)
+
+    def end(self, deadline: float) -> None:
+        """Wait for the threads that do nothing any more, until `deadline` by the monotonic clock."""
+        with self._lock:
+            self._is_ending = True
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()) if thread.current is None else 0)
+
+    def _replace(self, hung: _HandlerThread) -> None:
+        with self._lock:
+            if self._is_ending or hung.is_replaced:
+                return
+            alive = [thread for thread in self._threads if thread.is_alive()]
+            if len(alive) < 2 * self._count:
+                hung.is_replaced = True
+                thread = self._new()
+                self._threads = [*alive, thread]
+                thread.start()
+
+    def _new(self) -> _HandlerThread:
+        return _HandlerThread(self._ready, self._handle, f"{self._name}-{next(self._numbers)}")
+
+
+class _HandlerThread(threading.Thread):
+    """Handles one delivery at a time."""
+
+    def __init__(self, ready: Ready, handle: Callable[[Delivery], None], name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._ready = ready
+        self._handle = handle
+        self.current: Delivery | None = None
+        self.since = 0.0
+        self.overdue: Delivery | None = None  # the last one that took longer than its handler's timeout
+        self.is_replaced = False  # ends after what it is doing
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether what it handles now takes longer than the handler's timeout."""
+        current = self.current
+        return current is not None and current is self.overdue
+
+    def run(self) -> None:
+        while not self.is_replaced and (delivery := self._ready.take()) is not None:
+            self.since = time.monotonic()
+            self.current = delivery
+            try:
+                self._handle(delivery)
+            except Exception:
+                # A defect of ours. The message stays unacknowledged and open: neither lost nor overlooked.
+                log.exception("settling_failed queue=%s", delivery.queue)
+            self.current = None
+
+    def describe(self) -> str:
+        """What it is doing, for people."""
+        delivery = self.current
+        if delivery is None:
+            return f"{self.name} is idle"
+        return f"{self.name} is handling {describe(delivery)}"
+
+
+def describe(delivery: Delivery) -> str:
+    """Key and queue, for people."""
+    return f"{shorten(delivery.routing_key)} of queue {delivery.queue!r}"
