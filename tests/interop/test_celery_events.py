@@ -1,0 +1,167 @@
+"""celery's event stream: what its workers tell about themselves and their tasks, consumed by a registry of patterns."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import kombu
+import pytest
+from celery import Celery
+from celery.events.event import get_exchange
+from pydantic import BaseModel
+from tests.interop.shop import DEADLINE
+
+from taskroute import (
+    ExchangeSpec,
+    HandlerRegistry,
+    Header,
+    Message,
+    QueueSpec,
+    Routes,
+    Topology,
+    TopologyMismatchError,
+    Worker,
+)
+
+ROOT = Path(__file__).parents[2]
+
+celeryev = ExchangeSpec(name="celeryev", passive=True)
+events = QueueSpec(name="events", exclusive=True, bindings=[celeryev.bind("task.*"), celeryev.bind("worker.*")])
+topology = Topology(exchanges=[celeryev], queues=[events])
+
+
+class Event(BaseModel):
+    """What every event has. Its type decides which other fields there are."""
+
+    type: str
+    hostname: str
+    timestamp: float
+
+
+class TaskEvent(Event):
+    """An event about a task."""
+
+    uuid: str
+
+
+class Monitor:
+    """What was heard: routing key and event. Told by handler threads, read by the test's."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.heard: list[tuple[str, Event]] = []
+
+    def __call__(self, routing_key: str, *events: Event) -> None:
+        with self._changed:
+            self.heard += [(routing_key, event) for event in events]
+            self._changed.notify_all()
+
+    def wait_for(self, *types: str, uuid: str | None = None) -> dict[str, str]:
+        """Wait for events of these types, of one task if it is given; the routing key of each."""
+
+        def found() -> dict[str, str]:
+            return {
+                event.type: key for key, event in self.heard if uuid is None or getattr(event, "uuid", None) == uuid
+            }
+
+        with self._changed:
+            assert self._changed.wait_for(lambda: found().keys() >= set(types), DEADLINE), self.heard
+            return found()
+
+
+def registry_telling(monitor: Monitor) -> HandlerRegistry:
+    registry = HandlerRegistry()
+
+    @registry.handler("worker.{state}", queue=events)
+    def worker(event: Event, state: str, hostname: Annotated[str, Header("hostname")]) -> None:
+        assert (event.type, event.hostname) == (f"worker-{state}", hostname)
+        monitor(f"worker.{state}", event)
+
+    @registry.handler("task.{state}", queue=events)
+    def task(event: TaskEvent, state: str) -> None:
+        assert event.type == f"task-{state}"
+        monitor(f"task.{state}", event)
+
+    @registry.handler("task.multi", queue=events)
+    def tasks(batch: list[TaskEvent], message: Message) -> None:
+        monitor(message.routing_key, *batch)
+
+    return registry
+
+
+@contextmanager
+def celery_worker(url: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A celery worker in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.interop.celery_tasks", *options],
+        cwd=ROOT,
+        env={**os.environ, "CELERY_BROKER_URL": url},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(DEADLINE)
+
+
+@contextmanager
+def celery_client(url: str) -> Iterator[Callable[..., str]]:
+    """A process that sends tasks and events about it; gives a function that sends one and returns its id."""
+    with kombu.Connection(url) as connection, Celery("client", broker=url, set_as_current=False) as app:
+        app.conf.task_send_sent_event = True
+        yield lambda name, *arguments: app.send_task(name, arguments, connection=connection).id
+
+
+def declare_as_celery(url: str) -> None:
+    with kombu.Connection(url) as connection:
+        get_exchange(connection)(connection.default_channel).declare()
+
+
+def test_every_event_has_a_handler() -> None:
+    assert Routes(topology, registry_telling(Monitor())).check() == ()
+
+
+@pytest.mark.parametrize("has_loop", [True, False], ids=["in batches", "one by one"])
+def test_a_registry_of_patterns_follows_a_celery_worker_and_its_tasks(has_loop: bool, rabbitmq_url: str) -> None:
+    """A worker with an event loop, which is the usual one, sends what happens to tasks as lists with key task.multi."""
+    declare_as_celery(rabbitmq_url)
+    monitor = Monitor()
+    with Worker(rabbitmq_url, topology, registry_telling(monitor)) as worker, celery_client(rabbitmq_url) as send:
+        with celery_worker(rabbitmq_url, *[] if has_loop else ["--no-loop"]) as process:
+            monitor.wait_for("worker-online")
+            succeeded, failed = send("shop.add", 2, 3), send("shop.fail")
+            keys = monitor.wait_for(
+                "task-sent", "task-received", "task-started", "task-succeeded", uuid=succeeded
+            ) | monitor.wait_for("task-sent", "task-received", "task-started", "task-failed", uuid=failed)
+            process.terminate()
+            monitor.wait_for("worker-offline")
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().dropped == {}
+    told_by_the_worker = {"task-received", "task-started", "task-succeeded", "task-failed"}
+    assert keys == {"task-sent": "task.sent"} | {
+        kind: "task.multi" if has_loop else kind.replace("-", ".") for kind in told_by_the_worker
+    }
+
+
+@pytest.mark.parametrize("first", ["celery", "here"])
+def test_the_exchange_may_be_declared_on_both_sides(first: str, rabbitmq_url: str) -> None:
+    """Left passive, it has to be there before; declared as it is by default, it is what celery declares."""
+    own = ExchangeSpec(name="celeryev")
+    queue = QueueSpec(name="events", exclusive=True, bindings=[own.bind("task.*"), own.bind("worker.*")])
+    over = Topology(exchanges=[own], queues=[queue])
+    if first == "celery":
+        declare_as_celery(rabbitmq_url)
+    with Worker(rabbitmq_url, over, registry_telling(Monitor())):
+        declare_as_celery(rabbitmq_url)
+
+
+def test_an_exchange_that_celery_has_not_declared_yet_is_named(rabbitmq_url: str) -> None:
+    with pytest.raises(TopologyMismatchError, match="celeryev"):
+        Worker(rabbitmq_url, topology, registry_telling(Monitor())).start()

@@ -1,0 +1,163 @@
+"""FastStream: what it publishes is handled here, and what is published here it handles."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from faststream.rabbit import ExchangeType, RabbitBroker, RabbitExchange, RabbitMessage, RabbitQueue
+from tests.interop.shop import DEADLINE, Order, Seen, orders, registry_telling, shop, taken_by_pika, topology
+
+from taskroute import ExchangeSpec, HandlerRegistry, Message, Publisher, QueueSpec, Topology, Worker
+
+exchange = RabbitExchange("shop", type=ExchangeType.TOPIC)
+
+
+def publish(url: str, body: object, **options: Any) -> None:
+    """Publish as FastStream does it by itself: JSON by pydantic, confirmed."""
+
+    async def publish() -> None:
+        async with RabbitBroker(url, logger=None) as broker:
+            await broker.publish(body, "order.paid", exchange, **options)
+
+    asyncio.run(publish())
+
+
+def test_its_message_is_handled_with_typed_body_captures_headers_and_envelope(rabbitmq_url: str) -> None:
+    seen, moment = Seen(), datetime(2024, 2, 29, 12, 30, 15, tzinfo=UTC)
+    with Worker(rabbitmq_url, topology, registry_telling(seen)):
+        publish(
+            rabbitmq_url,
+            Order(id=7, customer="Jürgen"),
+            headers={"x-tenant": "acme"},
+            message_id="m-1",
+            correlation_id="c-1",
+            timestamp=moment,
+            message_type="order",
+            reply_to="answers",
+            priority=3,
+        )
+        ((order, action, tenant, message),) = seen.wait()
+    assert (order, action, tenant) == (Order(id=7, customer="Jürgen"), "paid", "acme")
+    assert message == Message(
+        body=message.body,
+        routing_key="order.paid",
+        exchange="shop",
+        queue="orders",
+        headers={"x-tenant": "acme"},
+        message_id="m-1",
+        correlation_id="c-1",
+        type="order",
+        content_type="application/json",
+        timestamp=moment,
+        reply_to="answers",
+        priority=3,
+    )
+
+
+def test_what_it_sets_when_told_nothing(rabbitmq_url: str) -> None:
+    seen, before = Seen(), datetime.now(UTC).replace(microsecond=0)
+    with Worker(rabbitmq_url, topology, registry_telling(seen)):
+        publish(rabbitmq_url, Order(id=7, customer="x"))
+        ((order, _, tenant, message),) = seen.wait()
+    assert (order, tenant) == (Order(id=7, customer="x"), "none")
+    assert message.content_type == "application/json"
+    assert message.message_id
+    assert message.correlation_id
+    assert before <= message.timestamp <= datetime.now(UTC)
+
+
+def test_its_message_is_retried_and_dead_lettered_with_its_body_byte_for_byte(rabbitmq_url: str) -> None:
+    seen, registry = Seen(), HandlerRegistry()
+
+    @registry.handler("order.{action}", queue=orders)
+    def fail(order: Order, message: Message) -> None:
+        seen(message)
+        raise LookupError(order.id)
+
+    with Worker(rabbitmq_url, topology, registry):
+        publish(rabbitmq_url, Order(id=7, customer="Jürgen"), headers={"x-tenant": "acme"}, correlation_id="c-1")
+        first, second = seen.wait(2)
+        properties, body = taken_by_pika(rabbitmq_url, "orders.dead")
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert first.body == second.body == body
+    assert Order.model_validate_json(body) == Order(id=7, customer="Jürgen")
+    assert (first.routing_key, first.exchange) == (second.routing_key, second.exchange) == ("order.paid", "shop")
+    assert (properties.content_type, properties.correlation_id) == ("application/json", "c-1")
+    assert properties.headers["x-tenant"] == second.headers["x-tenant"] == "acme"
+    assert properties.headers["x-taskroute-reason"] == "handler_error"
+    assert properties.headers["x-taskroute-attempt"] == 2
+
+
+def test_what_is_published_here_its_subscriber_gets_as_its_own(rabbitmq_url: str) -> None:
+    """It consumes a queue that is declared here: `declare=False`."""
+
+    async def consume() -> tuple[Order, RabbitMessage]:
+        broker = RabbitBroker(rabbitmq_url, logger=None)
+        received: asyncio.Future[tuple[Order, RabbitMessage]] = asyncio.get_running_loop().create_future()
+
+        @broker.subscriber(RabbitQueue("orders", routing_key="order.{action}", declare=False), exchange)
+        async def handle(order: Order, message: RabbitMessage) -> None:
+            received.set_result((order, message))
+
+        async with broker:
+            await broker.start()
+            await publisher.publish_async(
+                Order(id=7, customer="Jürgen"),
+                "order.paid",
+                exchange=shop,
+                message_id="m-1",
+                headers={"x-tenant": "acme"},
+            )
+            return await asyncio.wait_for(received, DEADLINE)
+
+    with Publisher(rabbitmq_url, topology) as publisher:
+        order, message = asyncio.run(consume())
+    assert order == Order(id=7, customer="Jürgen")
+    assert message.headers == {"x-tenant": "acme"}
+    assert message.message_id == "m-1"
+    assert message.content_type == "application/json"
+
+
+def test_a_queue_and_an_exchange_that_it_declared_can_be_declared_here_as_well(rabbitmq_url: str) -> None:
+    """A plain durable queue of it is `type="classic"` here; both services may start first."""
+    queue = QueueSpec(name="plain", type="classic", bindings=[shop.bind("order.*")])
+    seen, registry = Seen(), HandlerRegistry()
+    registry.add("order.{action}", lambda order, action: seen((order, action)), queue=queue)
+
+    async def declare() -> None:
+        async with RabbitBroker(rabbitmq_url, logger=None) as broker:
+            await broker.declare_exchange(exchange)
+            await broker.declare_queue(RabbitQueue("plain"))
+
+    asyncio.run(declare())
+    with Worker(rabbitmq_url, Topology(exchanges=[shop], queues=[queue]), registry):
+        asyncio.run(declare())
+        publish(rabbitmq_url, {"id": 7})
+        assert seen.wait() == [({"id": 7}, "paid")]
+
+
+def test_a_queue_that_it_owns_is_consumed_without_being_declared(rabbitmq_url: str) -> None:
+    """Retries and dead letters need queues of their own; they are declared here."""
+    owned = QueueSpec(name="owned", passive=True, retry=False)
+    over = Topology(exchanges=[ExchangeSpec(name="shop", passive=True)], queues=[owned])
+    seen, registry = Seen(), HandlerRegistry()
+
+    @registry.handler("order.{action}", queue=owned)
+    def handle(order: Order, action: str) -> None:
+        seen((order, action))
+
+    async def declare() -> None:
+        async with RabbitBroker(rabbitmq_url, logger=None) as broker:
+            bound_to = await broker.declare_exchange(exchange)
+            theirs = await broker.declare_queue(RabbitQueue("owned", arguments={"x-max-length": 1000}))
+            await theirs.bind(bound_to, "order.*")
+
+    asyncio.run(declare())
+    with Worker(rabbitmq_url, over, registry):
+        publish(rabbitmq_url, Order(id=7, customer="x"))
+        publish(rabbitmq_url, {"id": "none"})
+        assert seen.wait() == [(Order(id=7, customer="x"), "paid")]
+        properties, _ = taken_by_pika(rabbitmq_url, "owned.dead")
+    assert properties.headers["x-taskroute-reason"] == "invalid_body"
