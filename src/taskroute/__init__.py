@@ -34,6 +34,7 @@ from taskroute.errors import (
     UnroutableError,
     UnsupportedFeatureError,
 )
+from taskroute.events import Event, EventSpec
 from taskroute.exchange import BindingSpec, ExchangeSpec
 from taskroute.explain import Explanation
 from taskroute.health import Health
@@ -62,6 +63,8 @@ __all__ = [
     "DefinitionError",
     "Depends",
     "DuplicateHandlerError",
+    "Event",
+    "EventSpec",
     "ExchangeSpec",
     "Explanation",
     "Finding",

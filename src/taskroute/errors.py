@@ -18,7 +18,7 @@
     │   ├── PublishRejectedError      the broker refused it (a full queue, say)
     │   ├── PublishTimeoutError       written, outcome unknown
     │   ├── MessageTooLargeError      never written
-    │   └── MessageInvalidError       never written: a body or property that cannot be encoded
+    │   └── MessageInvalidError       never written: a body or property that is invalid or cannot be encoded
     ├── BrokerError                   the broker or the way to it
     │   ├── BrokerUnavailableError    not reachable; also: published message never written
     │   ├── TopologyMismatchError     the broker has something else under that name
@@ -71,7 +71,7 @@ class BrokerUrlError(DefinitionError):
 
 
 class ConfigurationError(DefinitionError):
-    """An argument of a Worker, a Publisher or a handler is out of range."""
+    """An argument of a Worker, a Publisher or a handler is out of range, missing, or at odds with another."""
 
 
 class PublishError(TaskrouteError):
@@ -95,7 +95,7 @@ class MessageTooLargeError(PublishError):
 
 
 class MessageInvalidError(PublishError):
-    """A body or property cannot be encoded. Nothing was written."""
+    """A body or property cannot be encoded, or a body is not what its event says. Nothing was written."""
 
 
 class BrokerError(TaskrouteError):

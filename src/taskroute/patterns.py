@@ -93,7 +93,7 @@ class RoutingPattern:
         pieces: list[str | tuple[str, ...]] = [*words[:before], words[before:after], *words[after:]]
         return {name: piece for name, piece in zip(self._names, pieces, strict=True) if name is not None}
 
-    def format(self, **captures: str | int | tuple[str, ...] | list[str]) -> str:
+    def format(self, /, **captures: str | int | tuple[str, ...] | list[str]) -> str:
         """Return the routing key with these captures: the inverse of `captures`.
 
         Raises:

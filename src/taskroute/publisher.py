@@ -16,16 +16,14 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Final, Required, Self, TypedDict, Unpack
-
-from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError, to_json
+from typing import Any, Final, Required, Self, TypedDict, Unpack, overload
 
 from taskroute.broker.confirms import Confirms, Receipt, Submission
 from taskroute.broker.declare import DeclareMode, checked_mode, declare
 from taskroute.broker.properties import encode_properties
 from taskroute.broker.session import Session, closed
 from taskroute.broker.url import parse_urls
+from taskroute.content import encode
 from taskroute.errors import (
     BrokerUnavailableError,
     ClosedError,
@@ -36,6 +34,7 @@ from taskroute.errors import (
     PublishTimeoutError,
     UnknownExchangeError,
 )
+from taskroute.events import Event
 from taskroute.exchange import ExchangeSpec
 from taskroute.patterns import key_problem, shorten
 from taskroute.topology import Topology
@@ -51,11 +50,9 @@ _GRACE: Final = 1.0
 """Seconds that a waiting caller gives the session's thread to report a deadline."""
 
 
-class PublishOptions(TypedDict, total=False):
-    """Keyword arguments of `Publisher.publish`, `submit` and `publish_many`."""
+class EventOptions(TypedDict, total=False):
+    """Keyword arguments of `Publisher.publish`, `submit` and `publish_many` for an event."""
 
-    exchange: Required[ExchangeSpec | str]
-    """Of the topology, or "" for the default exchange."""
     headers: Mapping[str, object] | None
     """str, int, bool, bytes, datetime, None, and lists and dicts of them."""
     message_id: str | None
@@ -76,6 +73,13 @@ class PublishOptions(TypedDict, total=False):
     """False lets the broker drop a message that no queue takes. Left out, True."""
     timeout: float | None
     """Seconds until the message is given up. Left out, the publisher's."""
+
+
+class PublishOptions(EventOptions, total=False):
+    """Keyword arguments of `Publisher.publish`, `submit` and `publish_many` for a body and its routing key."""
+
+    exchange: Required[ExchangeSpec | str]
+    """Of the topology, or "" for the default exchange."""
 
 
 class _Window:
@@ -229,30 +233,55 @@ class Publisher:
             _give_up(unconfirmed)
             raise PublishTimeoutError(_describe_unconfirmed(list(unconfirmed.values())))
 
-    def publish(self, body: object, routing_key: str, **options: Unpack[PublishOptions]) -> Receipt:
+    @overload
+    def publish(self, body: Event[Any], /, **options: Unpack[EventOptions]) -> Receipt: ...
+
+    @overload
+    def publish(self, body: object, routing_key: str, **options: Unpack[PublishOptions]) -> Receipt: ...
+
+    def publish(self, body: object, routing_key: str | None = None, **options: Any) -> Receipt:
         """Publish one message and wait until the broker has routed and confirmed it.
 
         Takes the arguments and raises the errors of `submit`, and those of the future at once.
+
+        Example:
+            >>> from taskroute import EventSpec, QueueSpec, Topology
+            >>> created = EventSpec(pattern="jobs", exchange="", body=dict)
+            >>> topology = Topology(queues=[QueueSpec(name="jobs")])
+            >>> with Publisher("memory://publish", topology) as publisher:
+            ...     publisher.publish({"id": 1}, "jobs", exchange="").routing_key
+            ...     publisher.publish(created({"id": 2})).routing_key
+            'jobs'
+            'jobs'
         """
         limit = self._limit(options)
         until = time.monotonic() + limit
-        future = self.submit(body, routing_key, **options)
+        future = self._submit(body, routing_key, options)
         try:
             return future.result(max(0.0, until - time.monotonic()) + _GRACE)
         except FutureTimeoutError:
-            raise PublishTimeoutError(f"message with key {shorten(routing_key)}: no answer within {limit} s") from None
+            key = body.routing_key if isinstance(body, Event) else str(routing_key)
+            raise PublishTimeoutError(f"message with key {shorten(key)}: no answer within {limit} s") from None
 
-    def submit(self, body: object, routing_key: str, **options: Unpack[PublishOptions]) -> Future[Receipt]:
+    @overload
+    def submit(self, body: Event[Any], /, **options: Unpack[EventOptions]) -> Future[Receipt]: ...
+
+    @overload
+    def submit(self, body: object, routing_key: str, **options: Unpack[PublishOptions]) -> Future[Receipt]: ...
+
+    def submit(self, body: object, routing_key: str | None = None, **options: Any) -> Future[Receipt]:
         """Hand a message in and return at once; the future has its receipt or its error.
 
         Blocks, `timeout` seconds at most, while `max_in_flight` messages are unconfirmed.
 
         Args:
-            body: bytes are sent as they are, str as UTF-8 text, anything else as JSON by pydantic.
-            routing_key: at most 255 bytes.
-            **options: see `PublishOptions`.
+            body: bytes are sent as they are, str as UTF-8 text, anything else as JSON by pydantic. Or an event, made
+                by calling an `EventSpec`.
+            routing_key: at most 255 bytes; an event has its own.
+            **options: see `PublishOptions`; an event has its own exchange.
 
         Raises:
+            ConfigurationError: an event with a routing key or an exchange, or a body without.
             UnknownExchangeError: the topology has no such exchange, or it is internal.
             MessageInvalidError: the body or a property cannot be encoded.
             MessageTooLargeError: more than `max_body_size` bytes.
@@ -265,13 +294,22 @@ class Publisher:
             PublishTimeoutError: written, and not confirmed in time: outcome unknown.
             BrokerUnavailableError: never written.
         """
+        return self._submit(body, routing_key, options)
+
+    def _submit(self, body: object, routing_key: str | None, options: Mapping[str, Any]) -> Future[Receipt]:
         limit = self._limit(options)
         submission = self._submission(body, routing_key, limit, **options)
         self._check_process()
         self._enter(submission, limit)
         return self._hand_in(submission)
 
-    async def publish_async(self, body: object, routing_key: str, **options: Unpack[PublishOptions]) -> Receipt:
+    @overload
+    async def publish_async(self, body: Event[Any], /, **options: Unpack[EventOptions]) -> Receipt: ...
+
+    @overload
+    async def publish_async(self, body: object, routing_key: str, **options: Unpack[PublishOptions]) -> Receipt: ...
+
+    async def publish_async(self, body: object, routing_key: str | None = None, **options: Any) -> Receipt:
         """Publish one message and await its confirm, on any event loop.
 
         Takes the arguments and raises the errors of `publish`. The loop goes on while `max_in_flight` messages are
@@ -288,16 +326,32 @@ class Publisher:
                 raise
         return await asyncio.wrap_future(self._hand_in(submission))
 
+    @overload
     def publish_many(
-        self, messages: Iterable[tuple[object, str]], **options: Unpack[PublishOptions]
-    ) -> Iterator[Receipt | PublishError]:
-        """Publish (body, routing key) pairs, many on their way at once, and yield what became of each, in order.
+        self, messages: Iterable[Event[Any]], **options: Unpack[EventOptions]
+    ) -> Iterator[Receipt | PublishError]: ...
 
-        A receipt, or the error that `publish` would raise. Takes the options of `submit`.
+    @overload
+    def publish_many(
+        self, messages: Iterable[tuple[object, str] | Event[Any]], **options: Unpack[PublishOptions]
+    ) -> Iterator[Receipt | PublishError]: ...
+
+    def publish_many(
+        self, messages: Iterable[tuple[object, str] | Event[Any]], **options: Any
+    ) -> Iterator[Receipt | PublishError]:
+        """Publish events and (body, routing key) pairs, and yield what became of each, in order.
+
+        Many are on their way at once. A receipt, or the error that `publish` would raise. Takes the options of
+        `submit`; `exchange` is for the pairs.
         """
         pending: deque[Future[Receipt]] = deque()
-        for body, routing_key in messages:
-            pending.append(self.submit(body, routing_key, **options))
+        of_events = {name: option for name, option in options.items() if name != "exchange"}
+        for message in messages:
+            if isinstance(message, Event):
+                pending.append(self._submit(message, None, of_events))
+            else:
+                body, routing_key = message
+                pending.append(self._submit(body, routing_key, options))
             while pending and pending[0].done():
                 yield _outcome(pending.popleft())
         while pending:
@@ -306,17 +360,18 @@ class Publisher:
     def _submission(
         self,
         body: object,
-        routing_key: str,
+        routing_key: str | None,
         limit: float,
         *,
-        exchange: ExchangeSpec | str,
+        exchange: ExchangeSpec | str | None = None,
         message_id: str | None = None,
         content_type: str | None = None,
         mandatory: bool = True,
         timeout: float | None = None,  # noqa: ARG002 - is `limit`
         **properties: Any,
     ) -> Submission:
-        encoded, kind = _encode(body)
+        exchange, routing_key = _address(body, routing_key, exchange)
+        encoded, kind = body.encode() if isinstance(body, Event) else encode(body)
         identity = message_id if message_id is not None else f"{self._ids.getrandbits(128):032x}"
         return Submission(
             exchange=self._checked_exchange(exchange),
@@ -342,7 +397,7 @@ class Publisher:
         self._session.wake()
         return submission.future
 
-    def _limit(self, options: PublishOptions) -> float:
+    def _limit(self, options: Mapping[str, Any]) -> float:
         timeout = options.get("timeout")
         return self._timeout if timeout is None else timeout
 
@@ -396,6 +451,24 @@ def _describe_unconfirmed(message_ids: Sequence[str]) -> str:
     return f"closed with {len(message_ids)} messages unconfirmed, whose outcome is unknown; message_ids: {shown}"
 
 
+def _address(
+    body: object, routing_key: str | None, exchange: ExchangeSpec | str | None
+) -> tuple[ExchangeSpec | str, str]:
+    """Where a message goes: an event knows, anything else is told."""
+    if isinstance(body, Event):
+        if routing_key is not None or exchange is not None:
+            given = "a routing key" if exchange is None else "an exchange"
+            raise ConfigurationError(f"{body.spec} has its own exchange and routing key, and was given {given}")
+        return body.exchange, body.routing_key
+    if routing_key is None or exchange is None:
+        missing = "a routing key" if routing_key is None else "exchange="
+        kind = type(body).__name__
+        raise ConfigurationError(
+            f"a body ({kind}) needs {missing}; only an event, made by calling an EventSpec, brings its own"
+        )
+    return exchange, routing_key
+
+
 def _checked_key(routing_key: str) -> str:
     if problem := key_problem(routing_key, "routing key"):
         raise MessageInvalidError(problem)
@@ -407,17 +480,3 @@ def _outcome(future: Future[Receipt]) -> Receipt | PublishError:
         return future.result()
     except PublishError as error:
         return error
-
-
-def _encode(body: object) -> tuple[bytes, str]:
-    """Bytes and content type of a body."""
-    if isinstance(body, bytes):
-        return body, "application/octet-stream"
-    try:
-        if isinstance(body, str):
-            return body.encode(), "text/plain"
-        if isinstance(body, BaseModel):
-            return body.__pydantic_serializer__.to_json(body), "application/json"
-        return to_json(body, inf_nan_mode="constants"), "application/json"
-    except (PydanticSerializationError, UnicodeEncodeError, ValueError) as error:
-        raise MessageInvalidError(f"the body, {type(body).__name__}, cannot be encoded: {error}") from None

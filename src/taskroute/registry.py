@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from taskroute.arguments import ArgumentPlan, describe, is_async, plan_arguments
 from taskroute.errors import AmbiguousHandlerError, ConfigurationError, DuplicateHandlerError
+from taskroute.events import EventSpec
 from taskroute.language import BudgetExceededError, canonical, find_words, split_words
 from taskroute.matcher import Matcher
 from taskroute.message import Delivery
@@ -120,7 +121,7 @@ class HandlerRegistry:
 
     def handler(
         self,
-        pattern: str | RoutingPattern,
+        pattern: str | RoutingPattern | EventSpec[Any],
         *,
         queue: QueueSpec | str | None = None,
         retry: RetryPolicy | Literal[False] | None = None,
@@ -136,7 +137,7 @@ class HandlerRegistry:
 
     def add(
         self,
-        pattern: str | RoutingPattern,
+        pattern: str | RoutingPattern | EventSpec[Any],
         function: Callable[..., object],
         *,
         queue: QueueSpec | str | None = None,
@@ -146,7 +147,8 @@ class HandlerRegistry:
         """Register `function` for the keys of `pattern`, in `queue` or in any queue.
 
         Args:
-            pattern: see `RoutingPattern`; what it captures feeds the parameters of those names.
+            pattern: see `RoutingPattern`; what it captures feeds the parameters of those names. An `EventSpec`
+                stands for its pattern.
             function: called with keyword arguments: a plain one in a handler thread of the worker, an ``async def`` on
                 the worker's event loop.
             queue: a spec or a name; None for any queue that the worker consumes.
@@ -162,7 +164,7 @@ class HandlerRegistry:
             DuplicateHandlerError: another handler of the same queue takes exactly the same keys.
             ConfigurationError: `retry` or `timeout` is of a wrong type or out of range.
         """
-        parsed = pattern if isinstance(pattern, RoutingPattern) else RoutingPattern(pattern)
+        parsed = _parsed(pattern)
         for problem in _option_problems(retry, timeout):
             raise ConfigurationError(f"handler {describe(function)}: {problem}")
         name = None if queue is None else str(queue)
@@ -206,6 +208,12 @@ class HandlerRegistry:
                 raise DuplicateHandlerError(f"{handler} takes exactly the keys of {same}: keep one of them")
         self._handlers = tuple(known.values())  # what was included twice is there once
         self._resolver = None
+
+
+def _parsed(pattern: str | RoutingPattern | EventSpec[Any]) -> RoutingPattern:
+    if isinstance(pattern, EventSpec):
+        return pattern.pattern
+    return pattern if isinstance(pattern, RoutingPattern) else RoutingPattern(pattern)
 
 
 def _option_problems(retry: object, timeout: object) -> Iterator[str]:

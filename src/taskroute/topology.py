@@ -12,8 +12,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from taskroute.errors import TopologyError, UnknownExchangeError, UnknownQueueError
+from taskroute.events import EventSpec
 from taskroute.exchange import BindingSpec, ExchangeSpec, check_binding
 from taskroute.patterns import MAX_KEY_BYTES, key_problem, shorten
 from taskroute.routing import BindingTable, Destination, all_routing_keys, binding_table, reachable_queues
@@ -43,6 +45,16 @@ def _positive(value: timedelta) -> timedelta:
 
 def _name_of(value: object) -> object:
     return value.name if isinstance(value, QueueSpec) else value
+
+
+def _binding_of(value: object) -> object:
+    return value.bind() if isinstance(value, EventSpec) else value
+
+
+if TYPE_CHECKING:
+    AnyEvent = EventSpec[Any]
+else:  # pydantic would make each event anew, as one of the class EventSpec[Any]
+    AnyEvent = EventSpec
 
 
 Duration = Annotated[timedelta, AfterValidator(_whole_milliseconds)]
@@ -86,7 +98,7 @@ class QueueSpec(Spec):
 
     Args:
         name: at most 255 bytes together with the suffixes of its wait and dead-letter queues.
-        bindings: from `ExchangeSpec.bind`.
+        bindings: from `ExchangeSpec.bind`; an `EventSpec` stands for the binding that lets in its keys.
         type: left out, ``quorum`` for a durable shared queue, ``classic`` for an exclusive, auto-delete or
             transient one.
         durable: survives a restart of the broker.
@@ -115,7 +127,7 @@ class QueueSpec(Spec):
     """
 
     name: str
-    bindings: tuple[BindingSpec, ...] = ()
+    bindings: tuple[Annotated[BindingSpec, BeforeValidator(_binding_of)], ...] = ()
     type: QueueType | None = None
     durable: bool = True
     exclusive: bool = False
@@ -139,7 +151,7 @@ class QueueSpec(Spec):
             self,
             *,
             name: str,
-            bindings: Iterable[BindingSpec] = ...,
+            bindings: Iterable[BindingSpec | AnyEvent] = ...,
             type: QueueType | None = ...,  # noqa: A002
             durable: bool = ...,
             exclusive: bool = ...,
@@ -354,6 +366,8 @@ class Topology(Spec):
     Args:
         exchanges: every exchange that a binding or an alternate exchange names.
         queues: the queues of this service; wait and dead-letter queues come with them.
+        events: what is published, for `Routes.check` and `Routes.explain`. A body is a Python type, so events are
+            left out of JSON.
 
     Raises:
         TopologyError: a name declared twice with different specs, a reference to an exchange that is not
@@ -368,10 +382,17 @@ class Topology(Spec):
 
     exchanges: tuple[ExchangeSpec, ...] = ()
     queues: tuple[QueueSpec, ...] = ()
+    events: Annotated[SkipJsonSchema[tuple[AnyEvent, ...]], Field(exclude=True)] = ()
 
     if TYPE_CHECKING:
 
-        def __init__(self, *, exchanges: Iterable[ExchangeSpec] = ..., queues: Iterable[QueueSpec] = ...) -> None: ...
+        def __init__(
+            self,
+            *,
+            exchanges: Iterable[ExchangeSpec] = ...,
+            queues: Iterable[QueueSpec] = ...,
+            events: Iterable[AnyEvent] = ...,
+        ) -> None: ...
 
     def exchange(self, exchange: ExchangeSpec | str) -> ExchangeSpec:
         """Return the exchange of that name.
@@ -433,6 +454,7 @@ class Topology(Spec):
         return Topology(
             exchanges=_merged("exchange", self.exchanges + other.exchanges),
             queues=_merged("queue", self.queues + other.queues),
+            events=tuple(dict.fromkeys(self.events + other.events)),
         )
 
     @model_validator(mode="after")
@@ -451,8 +473,19 @@ class Topology(Spec):
                     where = f"{type(target).__name__} {target.name!r}: bindings"
                     raise TopologyError(f"{where}: {_unknown('exchange', binding.exchange, known)}")
                 check_binding(known[binding.exchange], binding)
+        self._check_events()
         _ = self._queues_by_name
         return self
+
+    def _check_events(self) -> None:
+        for event in self.events:
+            name = str(event.exchange)
+            if name not in ("", *self._exchanges_by_name):
+                raise TopologyError(f"{event}: exchange: {_unknown('exchange', name, self._exchanges_by_name)}")
+            if name and self._exchanges_by_name[name].internal:
+                raise TopologyError(f"{event}: exchange: {name!r} is internal: nobody can publish to it")
+        specs = tuple(event.exchange for event in self.events if isinstance(event.exchange, ExchangeSpec))
+        _merged("exchange", self.exchanges + specs)
 
     @cached_property
     def _exchanges_by_name(self) -> Mapping[str, ExchangeSpec]:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, RetryPolicy, RoutingPattern, Topology, Worker
+from taskroute import (
+    EventSpec,
+    ExchangeSpec,
+    HandlerRegistry,
+    Publisher,
+    QueueSpec,
+    RetryPolicy,
+    RoutingPattern,
+    Topology,
+    Worker,
+)
 
 media = ExchangeSpec(name="media")
 jobs = QueueSpec(name="jobs")
 topology = Topology(exchanges=[media], queues=[jobs])
 registry = HandlerRegistry()
+counted = EventSpec(pattern="count.{name}", exchange=media, body=int)
 
 
 def wrong(publisher: Publisher, worker: Worker) -> None:
@@ -25,9 +36,23 @@ def wrong(publisher: Publisher, worker: Worker) -> None:
     RoutingPattern(5)  # type: ignore[arg-type]
     registry.handler(5)  # type: ignore[arg-type]
     registry.add("jobs", "not a function")  # type: ignore[arg-type]
-    publisher.publish({}, "jobs")  # type: ignore[call-arg]
-    publisher.publish({}, 5, exchange=media)  # type: ignore[arg-type]
-    publisher.publish({}, "jobs", exchange=media, persistant=True)  # type: ignore[call-arg]
+    publisher.publish({}, "jobs")  # type: ignore[call-overload]
+    publisher.publish({}, 5, exchange=media)  # type: ignore[call-overload]
+    publisher.publish({}, "jobs", exchange=media, persistant=True)  # type: ignore[call-overload]
+    publisher.publish({})  # type: ignore[call-overload]
+    publisher.publish(counted)  # type: ignore[call-overload]
+    publisher.publish(counted(1, name="a"), exchange=media)  # type: ignore[call-overload]
+    publisher.submit(counted(1, name="a"), persistant=True)  # type: ignore[call-overload]
+    publisher.publish_many([({}, "jobs")])  # type: ignore[list-item]
+    EventSpec(pattern="a", exchange=media)  # type: ignore[call-arg]
+    EventSpec(pattern="a", exchange=5, body=int)  # type: ignore[arg-type]
+    EventSpec(pattern="a", exchange=media, body=5)  # type: ignore[arg-type]
+    counted("1", name="a")  # type: ignore[arg-type]
+    counted(1, name=None)  # type: ignore[arg-type]
+    counted(1, name="a").body.upper()  # type: ignore[attr-defined]
+    counted.body = int  # type: ignore[misc]
+    Topology(events=counted)  # type: ignore[arg-type]
+    QueueSpec(name="jobs", bindings=[counted(1, name="a")])  # type: ignore[list-item]
     worker.wait_idle()  # type: ignore[call-arg]
     Worker("memory://", topology, registry, declare="maybe")  # type: ignore[arg-type]
     Worker("memory://", topology)  # type: ignore[call-arg]

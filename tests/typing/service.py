@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel
 
 from taskroute import (
+    Event,
+    EventSpec,
     ExchangeSpec,
     Finding,
     HandlerRegistry,
@@ -42,7 +44,11 @@ video = QueueSpec(
     retry=RetryPolicy(delays=(1, timedelta(minutes=1))),
     message_ttl=60,
 )
-topology = Topology(exchanges=[media], queues=[video]) | Topology(queues=[QueueSpec(name="other")])
+deleted = EventSpec(pattern="video.{name}.deleted", exchange=media, body=Video)
+numbers = EventSpec(pattern="numbers.{path:#}", exchange="media", body=list[int])
+events: list[EventSpec[Any]] = [deleted, numbers]
+other = QueueSpec(name="other", bindings=[numbers, deleted.bind(), media.bind("other")])
+topology = Topology(exchanges=[media], queues=[video], events=events) | Topology(queues=[other])
 registry = HandlerRegistry()
 
 
@@ -52,6 +58,14 @@ def transcode(task: Video, action: str, tenant: Annotated[str, Header("x-tenant"
     if not task.id:
         raise Reject("no id")
     raise Retry(f"{action} {tenant}", delay=1)
+
+
+@registry.handler(deleted, queue=video)
+def forget(task: Video, name: str) -> None:
+    """Handles an event."""
+
+
+registry.add(numbers, print)
 
 
 @registry.fallback(queue="video")
@@ -72,11 +86,22 @@ def check() -> tuple[Finding, ...]:
     return routes.check()
 
 
+async def announce(publisher: Publisher) -> Receipt:
+    """Publish from a coroutine."""
+    await publisher.publish_async({"id": "1"}, "video.upload", exchange=media)
+    return await publisher.publish_async(deleted(Video(id="1"), name="1"), priority=1)
+
+
 def serve(url: str) -> Stats:
     """Run."""
     with Worker(url, topology, registry, threads=2) as worker, Publisher(url, topology) as publisher:
         receipt: Receipt = publisher.publish(Video(id="1"), "video.upload", exchange=media, priority=1)
         future: Future[Receipt] = publisher.submit({"id": "2"}, "video.upload", exchange="media")
+        event: Event[Video] = deleted(Video(id="1"), name="1")
+        receipt = publisher.publish(event, timeout=5, headers={"a": 1})
+        future = publisher.submit(numbers([1, 2], path=("a", "b")))
+        print([receipt.routing_key, *publisher.publish_many([event]), *publisher.publish_many([event], priority=1)])
+        print([*publisher.publish_many([numbers([1], path=["a"]), (b"", "video.x")], exchange=media)])
         for outcome in publisher.publish_many([(b"{}", "video.x")], exchange=media):
             if isinstance(outcome, TaskrouteError):
                 print(outcome)
@@ -85,6 +110,9 @@ def serve(url: str) -> Stats:
         print(idle)
         return worker.stats()
 
+
+# An event keeps its body's type.
+key: str = deleted(Video(id="1"), name=7).body.id
 
 # A handler keeps its type when it is decorated.
 transcode(Video(id="1"), "upload")

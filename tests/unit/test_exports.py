@@ -18,6 +18,8 @@ PUBLIC = (
     "DefinitionError",
     "Depends",
     "DuplicateHandlerError",
+    "Event",
+    "EventSpec",
     "ExchangeSpec",
     "Explanation",
     "Finding",
