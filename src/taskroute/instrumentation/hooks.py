@@ -1,0 +1,156 @@
+"""Instrumentation: what someone who listens overrides. Listeners: several of them as one, or none for nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+from taskroute.errors import ConfigurationError
+from taskroute.instrumentation.events import Event
+from taskroute.message import Message
+
+log = logging.getLogger(__name__)
+
+
+class Instrumentation:
+    """Base of what listens to a worker or publisher. Override what you need; what you leave out costs nothing.
+
+    One object may serve several workers and publishers, and is then called from the threads of all of them. What it
+    raises is logged once for each kind of error, and harms no message.
+
+    Example:
+        >>> from taskroute.instrumentation import Event, Handled, Instrumentation
+        >>> class Slow(Instrumentation):
+        ...     def on_event(self, event: Event) -> None:
+        ...         if isinstance(event, Handled) and event.seconds > 1:
+        ...             print(event.handler, event.seconds)
+    """
+
+    def on_event(self, event: Event) -> None:
+        """Something has happened. Each event says on which thread it comes.
+
+        Must not block: some come on the thread that reads from the broker, and nothing is read meanwhile.
+        """
+
+    def handling(self, message: Message, handler: str) -> AbstractContextManager[object] | None:
+        """Return what to enter around one run of a handler, or None.
+
+        It is entered and left in the thread, or the asyncio task, that runs the handler, with validation, middleware
+        and dependencies inside. The handler's exception passes through it, and cannot be kept by it.
+
+        Args:
+            message: as it was delivered.
+            handler: its name, as in `Handled.handler`.
+        """
+
+    def publishing(self, exchange: str, routing_key: str, message_id: str) -> Mapping[str, object] | None:
+        """Return headers to add to a message, or None. The caller's own win over them.
+
+        On the thread that publishes. A `Published`, `Returned` or `PublishFailed` follows, exactly one.
+        """
+
+
+Handling = Callable[[Message, str], AbstractContextManager[object]]
+Publishing = Callable[[str, str, str], Mapping[str, object]]
+
+
+class Listeners:
+    """Several instrumentations as one. A hook that none of them overrides is None: test that, and pay nothing.
+
+    Any thread may call the hooks. They raise nothing.
+
+    Raises:
+        ConfigurationError: one is not an `Instrumentation`.
+    """
+
+    __slots__ = ("_handling", "_listening", "_publishing", "_reported", "handling", "on_event", "publishing")
+
+    def __init__(self, instrumentations: Iterable[Instrumentation] = ()) -> None:
+        given = tuple(instrumentations)
+        for instrumentation in given:
+            if not isinstance(instrumentation, Instrumentation):
+                raise ConfigurationError(
+                    f"instrumentation={instrumentation!r} has to be an object of a subclass of "
+                    f"taskroute.instrumentation.Instrumentation"
+                )
+        self._listening = [each.on_event for each in given if _overrides(each, "on_event")]
+        self._handling = [each.handling for each in given if _overrides(each, "handling")]
+        self._publishing = [each.publishing for each in given if _overrides(each, "publishing")]
+        self._reported: set[tuple[str, type[Exception]]] = set()
+        self.on_event: Callable[[Event], None] | None = self._tell if self._listening else None
+        self.handling: Handling | None = self._around if self._handling else None
+        self.publishing: Publishing | None = self._headers if self._publishing else None
+
+    def report(self, hook: Callable[..., object], error: Exception) -> None:
+        """Log what a hook has raised, once for each kind of error."""
+        name = getattr(hook, "__qualname__", type(hook).__qualname__)
+        kind = (name, type(error))
+        if kind not in self._reported:
+            self._reported.add(kind)
+            log.error("instrumentation_failed hook=%s; not logged again", name, exc_info=error)
+
+    def _tell(self, event: Event) -> None:
+        for hook in self._listening:
+            try:
+                hook(event)
+            except Exception as error:  # noqa: BLE001 - who listens must not harm what is listened to
+                self.report(hook, error)
+
+    def _around(self, message: Message, handler: str) -> AbstractContextManager[object]:
+        return _Around(self, self._handling, message, handler)
+
+    def _headers(self, exchange: str, routing_key: str, message_id: str) -> Mapping[str, object]:
+        headers: dict[str, object] = {}
+        for hook in self._publishing:
+            try:
+                headers.update(hook(exchange, routing_key, message_id) or ())
+            except Exception as error:  # noqa: BLE001 - as above
+                self.report(hook, error)
+        return headers
+
+
+class _Around:
+    """What every instrumentation enters around one run of a handler. Left in reverse, whatever one of them raises."""
+
+    __slots__ = ("_entered", "_handler", "_hooks", "_listeners", "_message")
+
+    def __init__(
+        self,
+        listeners: Listeners,
+        hooks: Iterable[Callable[[Message, str], AbstractContextManager[object] | None]],
+        message: Message,
+        handler: str,
+    ) -> None:
+        self._listeners = listeners
+        self._hooks = hooks
+        self._message = message
+        self._handler = handler
+        self._entered: list[tuple[Callable[..., object], AbstractContextManager[object]]] = []
+
+    def __enter__(self) -> None:
+        for hook in self._hooks:
+            try:
+                manager = hook(self._message, self._handler)
+                if manager is not None:
+                    manager.__enter__()
+                    self._entered.append((hook, manager))
+            except Exception as error:  # noqa: BLE001 - as above
+                self._listeners.report(hook, error)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for hook, manager in reversed(self._entered):
+            try:
+                manager.__exit__(kind, error, trace)
+            except Exception as problem:  # noqa: BLE001 - as above
+                if problem is not error:
+                    self._listeners.report(hook, problem)
+
+
+def _overrides(instrumentation: Instrumentation, hook: str) -> bool:
+    of_its_class: Any = getattr(type(instrumentation), hook)
+    return of_its_class is not getattr(Instrumentation, hook)
