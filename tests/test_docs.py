@@ -1,19 +1,56 @@
-"""Every Python block of the README and the docs runs, page by page, top to bottom."""
+"""Every Python block of the README and the docs runs, page by page, top to bottom.
+
+A block that begins with ```python runs on the embedded broker. One with ```python rabbitmq needs a server: it is
+compiled everywhere, and runs where RabbitMQ is, after its page's other blocks, with its URL in the variable AMQP_URL.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
+import taskroute
 from taskroute.broker.embedded.transport import drop
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-WITH_BLOCKS = [page for page in PAGES if BLOCK.search(page.read_text())]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
+BLOCK = re.compile(r"^```python( rabbitmq)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^ *`{3,} *\{?\w*py.*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of Python on a page."""
+
+    page: Path
+    code: CodeType
+    needs_rabbitmq: bool
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    text = page.read_text()
+    for block in BLOCK.finditer(text):
+        line = text.count("\n", 0, block.start(2))
+        yield Block(page, compile("\n" * line + block[2], str(page), "exec"), bool(block[1]))
+
+
+def run(page: Path, blocks: list[Block]) -> None:
+    namespace: dict[str, object] = {"__name__": page.stem}
+    for block in blocks:
+        exec(block.code, namespace)
+
+
+BLOCKS = {page: list(blocks_of(page)) for page in PAGES}
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 @pytest.fixture(autouse=True)
@@ -24,14 +61,23 @@ def fresh_broker() -> Iterator[None]:
 
 
 def test_the_pages_that_teach_have_examples() -> None:
-    names = {page.name for page in WITH_BLOCKS}
-    assert names >= {"README.md", "index.md", "quickstart.md", "concepts.md", "publishing.md", "embedded.md"}
+    names = {name_of(page) for page, blocks in BLOCKS.items() if blocks}
+    taught = {"index", "quickstart", "concepts", "publishing", "embedded", "async", "middleware", "dependencies"}
+    assert names >= {"README.md", *(f"docs/{name}.md" for name in taught)}
 
 
-@pytest.mark.parametrize("page", WITH_BLOCKS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_block_is_overlooked(page: Path) -> None:
+    fences = FENCE.findall(page.read_text())
+    assert len(fences) == len(BLOCKS[page]), f"only ```python and ```python rabbitmq are run: {fences}"
+
+
+@pytest.mark.parametrize("page", [page for page, blocks in BLOCKS.items() if blocks], ids=name_of)
 def test_every_block_runs(page: Path) -> None:
-    text = page.read_text()
-    namespace: dict[str, object] = {"__name__": page.stem}
-    for block in BLOCK.finditer(text):
-        line = text.count("\n", 0, block.start(1))
-        exec(compile("\n" * line + block[1], str(page), "exec"), namespace)
+    run(page, [block for block in BLOCKS[page] if not block.needs_rabbitmq])
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    page = (DOCS / "api.md").read_text()
+    documented = set(re.findall(r"^\.\. auto\w+:: taskroute\.(\w+)$", page, re.MULTILINE))
+    assert documented >= set(taskroute.__all__) - {"__version__"}

@@ -63,7 +63,7 @@ class RoutingPattern:
 
     @property
     def binding_key(self) -> str:
-        """The key to bind a queue with: captures become ``*`` or ``#``."""
+        """The key to bind a queue with, where captures are ``*`` or ``#``."""
         return ".".join(self.tokens)
 
     @property

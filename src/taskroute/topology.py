@@ -178,7 +178,7 @@ class QueueSpec(Spec):
 
     @property
     def is_shared(self) -> bool:
-        """Whether it is durable and neither exclusive nor auto-delete: a queue that work is kept in."""
+        """Whether it is durable and neither exclusive nor auto-delete, so that work is kept in it."""
         return self.durable and not self.exclusive and not self.auto_delete
 
     @property
