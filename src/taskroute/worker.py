@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 import uuid
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import closing
@@ -27,6 +27,7 @@ from taskroute.broker.url import parse_urls
 from taskroute.dispatch import DEFAULT_MAX_BODY_SIZE, Dispatcher
 from taskroute.ending import Ending
 from taskroute.errors import (
+    BrokerUnavailableError,
     ClosedError,
     ConfigurationError,
     ShutdownTimeoutError,
@@ -265,6 +266,37 @@ class Worker:
         generation = self._session.generation
         return replace(self._tally.stats(), connections=generation, missed_consumers=self._consumer.missed)
 
+    def depths(self, queues: Iterable[QueueSpec | str] | None = None, *, timeout: float = 5) -> Mapping[str, int]:
+        """Ask the broker how many messages are ready in each of some queues. Those that it does not have are left out.
+
+        Asked on the consuming connection, so not from a handler where `threads` is 0.
+
+        Args:
+            queues: of the topology; left out, the dead-letter queues of the queues that this worker consumes.
+            timeout: seconds.
+
+        Raises:
+            UnknownQueueError: the topology does not have it.
+            BrokerUnavailableError: not connected, or no answer in time.
+            ClosedError: the worker is not started, or it is stopped.
+
+        Example:
+            >>> worker.depths()
+            {'jobs.dead': 0}
+        """
+        if (ended := self._why_ended()) is not None:
+            raise ClosedError(f"the worker cannot ask the broker for depths: {ended}")
+        asked = self._dead_letter_queues() if queues is None else queues
+        names = [self.routes.topology.queue(str(queue)).name for queue in asked]
+        answer: Future[dict[str, int]] = Future()
+        self._session.post(partial(self._consumer.count_each, names, answer))
+        try:
+            return answer.result(timeout)
+        except FutureTimeoutError:
+            raise BrokerUnavailableError(f"the broker has not told depths within {timeout} s") from None
+        except Exception as error:
+            raise BrokerUnavailableError(f"the broker cannot be asked for depths: {type(error).__name__}") from error
+
     def health(self) -> Health:
         """Whether the worker lives and does its work, and why not.
 
@@ -480,6 +512,9 @@ class Worker:
     def _describe_running(self) -> Iterator[str]:
         yield from self._threads.describe_current()
         yield from (f"{self._loop.name} is handling {describe(delivery)}" for delivery in self._awaited.copy())
+
+    def _dead_letter_queues(self) -> set[str]:
+        return {name for queue in self._queues.values() if (name := queue.dead_letter_queue) is not None}
 
     def _sessions(self) -> Iterator[tuple[Session, str]]:
         yield self._session, "the consuming connection does not close"

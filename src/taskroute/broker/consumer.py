@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from taskroute.broker.declare import count_messages
+from taskroute.broker.declare import count_each, count_messages
 from taskroute.message import Delivery
 from taskroute.patterns import shorten
 from taskroute.topology import QueueSpec
@@ -49,6 +49,7 @@ class Consumer:
         self._prepare = prepare
         self._deliver = deliver
         self._on_lost = on_lost
+        self._connection: Any = None
         self._channel: Any = None
         self._probe: Any = None
         self._generation = 0
@@ -91,6 +92,7 @@ class Consumer:
         channel = connection.channel()
         channel.auto_decode = False  # the sender's content_encoding must not change a byte
         self._prepare(channel)
+        self._connection = connection
         self._channel = channel
         self._probe = connection.channel()
         self._generation = generation
@@ -145,7 +147,7 @@ class Consumer:
 
     def lost(self, error: BaseException | None) -> None:  # noqa: ARG002 - part of a role
         """Forget the channel: its tags mean nothing on another one."""
-        self._channel = self._probe = None
+        self._connection = self._channel = self._probe = None
         self._tags.clear()
         self._cautious.clear()
         self._to_widen.clear()
@@ -173,6 +175,17 @@ class Consumer:
         except Exception as error:
             answer.set_exception(error)
             raise  # the channel may be gone: the session has to know
+
+    def count_each(self, queues: Sequence[str], answer: Future[dict[str, int]]) -> None:
+        """Resolve `answer` with the number of messages ready in each of `queues` that is there, or with the error."""
+        if self._connection is None:
+            answer.set_exception(ConnectionError("not connected"))
+            return
+        try:
+            answer.set_result(count_each(self._connection, queues))
+        except Exception as error:
+            answer.set_exception(error)
+            raise  # as above
 
     def _start(self, queue: QueueSpec) -> None:
         # What a crash left behind is redelivered first; taken one at a time, a message that kills its process

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, get_args
 
 import amqp.exceptions
@@ -66,6 +66,20 @@ def count_messages(channel: Any, queue: str) -> int:
     """Messages ready in a queue. Called by the session's thread."""
     count: int = channel.queue_declare(queue, passive=True).message_count
     return count
+
+
+def count_each(connection: Any, queues: Iterable[str]) -> dict[str, int]:
+    """Messages ready in each of the queues that the broker has, and lets us see. Called by the session's thread.
+
+    On a channel of its own, which the broker closes over a queue that it does not have, and the client opens again.
+    """
+    counts = {}
+    channel = connection.channel()
+    for queue in queues:
+        with suppress(amqp.exceptions.NotFound, amqp.exceptions.ResourceLocked):
+            counts[queue] = count_messages(channel, queue)
+    channel.close()
+    return counts
 
 
 def _declare_exchange(channel: Any, exchange: ExchangeSpec, *, passive: bool) -> None:

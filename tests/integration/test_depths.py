@@ -1,0 +1,107 @@
+"""How many messages lie in queues, asked beside the consuming, on both brokers."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from tests.conformance.conftest import Peer
+
+from taskroute import (
+    BrokerUnavailableError,
+    ClosedError,
+    ExchangeSpec,
+    HandlerRegistry,
+    Publisher,
+    QueueSpec,
+    Reject,
+    Topology,
+    UnknownQueueError,
+    Worker,
+)
+from taskroute.broker.consumer import Consumer
+
+DEADLINE = 30.0
+
+media = ExchangeSpec(name="media")
+video = QueueSpec(name="video", bindings=[media.bind("video.#")])
+audit = QueueSpec(name="audit", bindings=[media.bind("audit.#")], dead_letter=False, retry=False)
+idle = QueueSpec(name="idle", bindings=[media.bind("idle.#")])
+topology = Topology(exchanges=[media], queues=[video, audit, idle])
+
+
+def rejecting() -> HandlerRegistry:
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=video)
+    def reject(body: Any) -> None:
+        raise Reject("no")
+
+    @registry.handler("#", queue=audit)
+    def drop(body: Any) -> None:
+        raise Reject("no")
+
+    return registry
+
+
+def test_dead_letters_are_counted_and_other_queues_when_asked_for(broker_url: str) -> None:
+    with Worker(broker_url, topology, rejecting()) as worker, Publisher(broker_url, topology) as publisher:
+        assert worker.depths() == {"video.dead": 0}
+        for key in ("video.a", "video.b", "audit.a", "idle.a"):
+            publisher.publish({}, key, exchange=media)
+        assert worker.wait_idle(DEADLINE)
+        assert worker.depths() == {"video.dead": 2}
+        assert worker.depths([idle, "audit", "video.dead"]) == {"idle": 1, "audit": 0, "video.dead": 2}
+        assert worker.depths([]) == {}
+
+
+def test_a_queue_that_is_not_there_is_left_out_and_the_consuming_goes_on(broker_url: str) -> None:
+    with Worker(broker_url, topology, rejecting()) as worker, Publisher(broker_url, topology) as publisher:
+        peer = Peer(broker_url)
+        peer.channel.queue_delete("idle.dead")
+        peer.close()
+        assert worker.depths(["idle.dead", idle, "idle.dead", "video.dead"]) == {"idle": 0, "video.dead": 0}
+        publisher.publish({}, "video.a", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+        assert worker.depths() == {"video.dead": 1}
+        assert worker.stats().connections == 1
+
+
+def test_a_queue_that_the_topology_does_not_have_is_refused(memory_url: str) -> None:
+    with Worker(memory_url, topology, rejecting()) as worker, pytest.raises(UnknownQueueError, match="nowhere"):
+        worker.depths(["nowhere"])
+
+
+def test_a_worker_that_does_not_run_says_so(memory_url: str) -> None:
+    worker = Worker(memory_url, topology, rejecting())
+    with pytest.raises(ClosedError, match="not started"):
+        worker.depths()
+    worker.start()
+    worker.stop()
+    with pytest.raises(ClosedError, match="stopped"):
+        worker.depths()
+
+
+def test_a_broker_that_does_not_answer_is_not_waited_for_longer_than_asked() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        worker = Worker(
+            f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}", topology, rejecting(), shutdown_timeout=0
+        )
+        running = threading.Thread(target=worker.run)
+        running.start()
+        connection, _ = silent.accept()  # the session's thread now waits for a greeting
+        with pytest.raises(BrokerUnavailableError, match=r"not told depths within 0\.01 s"):
+            worker.depths(timeout=0.01)
+        connection.close()
+        worker.stop()
+        running.join(DEADLINE)
+
+
+def test_without_a_connection_there_is_nobody_to_ask() -> None:
+    consumer = Consumer([], prefetch=1, prepare=lambda _: None, deliver=lambda _: None, on_lost=lambda: None)
+    answer: Future[dict[str, int]] = Future()
+    consumer.count_each(["video"], answer)
+    assert isinstance(answer.exception(0), ConnectionError)
