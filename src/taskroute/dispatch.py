@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import PurePath
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 from taskroute.arguments import InvalidArgumentError
 from taskroute.errors import AmbiguousHandlerError
+from taskroute.instrumentation.hooks import Handling
 from taskroute.message import Delivery, Message
 from taskroute.middleware import CallNext, Layer, Submit, compose
 from taskroute.outcome import Failed, HandlerTimeoutError, Outcome, Reject, Retry
@@ -22,10 +22,6 @@ from taskroute.registry import Handler, HandlerMatch
 
 DEFAULT_MAX_BODY_SIZE: Final = 1024 * 1024
 """Bytes of a body that a handler is given at most, unless the worker says otherwise."""
-
-
-Handling = Callable[[Message, str], AbstractContextManager[object] | None]
-"""Makes what is entered while a handler, by its name, has a message."""
 
 
 def _no_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -103,11 +99,11 @@ class Dispatcher:
     @staticmethod
     def _observed(handler: Handler, handling: Handling) -> Layer:
         def observe(message: Message, call_next: CallNext) -> Any:
-            with handling(message, handler.name) or nullcontext():
+            with handling(message, handler.name):
                 return call_next(message)
 
         async def observe_async(message: Message, call_next: CallNext) -> Any:
-            with handling(message, handler.name) or nullcontext():
+            with handling(message, handler.name):
                 return await call_next(message)
 
         is_async = handler.middleware[0].is_async if handler.middleware else handler.is_async

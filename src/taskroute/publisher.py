@@ -10,11 +10,12 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, InvalidStateError
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Required, Self, TypedDict, Unpack, overload
 
@@ -33,9 +34,12 @@ from taskroute.errors import (
     PublishError,
     PublishTimeoutError,
     UnknownExchangeError,
+    UnroutableError,
 )
 from taskroute.events import Event
 from taskroute.exchange import ExchangeSpec
+from taskroute.instrumentation.events import Published, PublishFailed, Returned
+from taskroute.instrumentation.hooks import Instrumentation, Listeners
 from taskroute.patterns import key_problem, shorten
 from taskroute.topology import Topology
 
@@ -135,6 +139,7 @@ class Publisher:
         tls: for ``amqps``.
         heartbeat: seconds.
         max_body_size: bytes.
+        instrumentation: who listens; see `taskroute.instrumentation`.
 
     Raises:
         BrokerUrlError: the URL.
@@ -160,6 +165,7 @@ class Publisher:
         tls: ssl.SSLContext | None = None,
         heartbeat: float = 30,
         max_body_size: int = DEFAULT_MAX_BODY_SIZE,
+        instrumentation: Iterable[Instrumentation] = (),
     ) -> None:
         if max_in_flight < 1:
             raise ConfigurationError(f"max_in_flight={max_in_flight} has to be at least 1")
@@ -177,8 +183,15 @@ class Publisher:
             unavailable=self._unavailable,
             is_blocked=self._is_blocked,
         )
+        listeners = Listeners(instrumentation)
+        self._tell = listeners.on_event
+        self._added_headers = listeners.publishing
         self._session = Session(
-            parse_urls(url, tls), self._confirms, name=name or "taskroute-publisher", heartbeat=heartbeat
+            parse_urls(url, tls),
+            self._confirms,
+            name=name or "taskroute-publisher",
+            heartbeat=heartbeat,
+            tell=self._tell,
         )
         self._started = False
         # Of its own, as the process's numbers are its users'. Asking the system for each id would give the lock of the
@@ -373,7 +386,7 @@ class Publisher:
         exchange, routing_key = _address(body, routing_key, exchange)
         encoded, kind = body.encode() if isinstance(body, Event) else encode(body)
         identity = message_id if message_id is not None else f"{self._ids.getrandbits(128):032x}"
-        return Submission(
+        submission = Submission(
             exchange=self._checked_exchange(exchange),
             routing_key=_checked_key(routing_key),
             body=self._checked_size(encoded),
@@ -382,16 +395,31 @@ class Publisher:
             mandatory=mandatory,
             deadline=time.monotonic() + limit,
         )
+        self._announce(submission)
+        return submission
+
+    def _announce(self, submission: Submission) -> None:
+        """Let those who listen add their headers, and tell them later what became of the message."""
+        if self._added_headers is not None:
+            added = self._added_headers(submission.exchange, submission.routing_key, submission.message_id)
+            headers = submission.properties.get("application_headers")
+            merged = {**added, **headers} if isinstance(headers, Mapping) else added
+            submission.properties = {**submission.properties, "application_headers": merged}
+        if self._tell is not None:
+            submission.future.add_done_callback(partial(_tell_outcome, self._tell, submission, time.monotonic()))
 
     def _enter(self, submission: Submission, limit: float) -> None:
         if not self._window.enter(submission, limit):
-            raise BrokerUnavailableError(f"{submission}: no room within {limit} s, so it was never written")
+            error = BrokerUnavailableError(f"{submission}: no room within {limit} s, so it was never written")
+            submission.future.set_exception(error)
+            raise error
 
     def _hand_in(self, submission: Submission) -> Future[Receipt]:
         with self._open:
             if self._closed:
-                submission.future.cancel()
-                raise closed("publisher")
+                error = closed("publisher")
+                submission.future.set_exception(error)
+                raise error
             self._start_thread()
             self._confirms.submit(submission)
         self._session.wake()
@@ -473,6 +501,28 @@ def _checked_key(routing_key: str) -> str:
     if problem := key_problem(routing_key, "routing key"):
         raise MessageInvalidError(problem)
     return routing_key
+
+
+def _tell_outcome(
+    tell: Callable[[Published | Returned | PublishFailed], object],
+    submission: Submission,
+    began: float,
+    future: Future[Receipt],
+) -> None:
+    error: BaseException | None = CancelledError() if future.cancelled() else future.exception()
+    exchange, routing_key, message_id = submission.identity
+    seconds = time.monotonic() - began
+    if error is None:
+        tell(Published(exchange=exchange, routing_key=routing_key, message_id=message_id, seconds=seconds))
+    elif isinstance(error, UnroutableError):
+        tell(Returned(exchange=exchange, routing_key=routing_key, message_id=message_id, seconds=seconds))
+    else:
+        name = type(error).__name__
+        tell(
+            PublishFailed(
+                exchange=exchange, routing_key=routing_key, message_id=message_id, seconds=seconds, error=name
+            )
+        )
 
 
 def _outcome(future: Future[Receipt]) -> Receipt | PublishError:

@@ -18,6 +18,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
+from taskroute import telling
 from taskroute.broker.confirms import Confirms, Receipt, Submission
 from taskroute.broker.consumer import Consumer
 from taskroute.broker.declare import DeclareMode, checked_mode, declare
@@ -35,6 +36,8 @@ from taskroute.errors import (
 )
 from taskroute.event_loop import EventLoop
 from taskroute.health import Health, diagnose
+from taskroute.instrumentation.events import Event
+from taskroute.instrumentation.hooks import Instrumentation, Listeners
 from taskroute.message import Delivery
 from taskroute.middleware import Middleware
 from taskroute.outcome import Failed, Handled, Outcome
@@ -89,6 +92,7 @@ class Worker:
         tls: for ``amqps``.
         max_body_size: bytes; longer messages are dead-lettered unread.
         middleware: around every handler, outside of the registry's own; the first one outermost.
+        instrumentation: who listens; see `taskroute.instrumentation`.
 
     Raises:
         UnknownQueueError: a handler or `queues` names a queue that the topology does not have.
@@ -122,6 +126,7 @@ class Worker:
         tls: ssl.SSLContext | None = None,
         max_body_size: int = DEFAULT_MAX_BODY_SIZE,
         middleware: Iterable[Middleware] = (),
+        instrumentation: Iterable[Instrumentation] = (),
     ) -> None:
         urls = parse_urls(url, tls)
         around = HandlerRegistry(middleware=middleware)
@@ -133,8 +138,14 @@ class Worker:
         self._name = name or "taskroute-worker"
         self._loop = EventLoop(f"{self._name}-loop")
         self._awaited: dict[Delivery, _Awaited] = {}  # whose async handlers run
+        listeners = Listeners(instrumentation)
+        self._tell = listeners.on_event  # None when nobody listens, and then nothing is made to be told
         self._dispatcher = Dispatcher(
-            self.routes.resolve, _checked("max_body_size", max_body_size, 0), self._watch, self._loop.submit
+            self.routes.resolve,
+            _checked("max_body_size", max_body_size, 0),
+            self._watch,
+            self._loop.submit,
+            listeners.handling,
         )
         self._ready = Ready()
         self._tally = Tally()
@@ -150,13 +161,17 @@ class Worker:
             deliver=self._deliver if threads else self._handle_here,
             on_lost=self._on_lost,
         )
-        self._session = Session(urls, self._consumer, name=self._name, heartbeat=heartbeat, on_end=self._note_end)
+        self._session = Session(
+            urls, self._consumer, name=self._name, heartbeat=heartbeat, on_end=self._note_end, tell=self._tell
+        )
         self._confirms = Confirms(
             prepare=lambda channel: None,  # noqa: ARG005 - the consuming session has declared everything
             unavailable=lambda: self._hand_over_session.unavailable(),  # noqa: PLW0108 - made below
             is_blocked=lambda: self._hand_over_session.is_blocked,
         )
-        self._hand_over_session = Session(urls, self._confirms, name=f"{self._name}-hand-over", heartbeat=heartbeat)
+        self._hand_over_session = Session(
+            urls, self._confirms, name=f"{self._name}-hand-over", heartbeat=heartbeat, tell=self._tell
+        )
         self._hand_over_started = False
         count = _checked("threads", threads, 0)
         self._threads = HandlerThreads(count, self._ready, self._handle, f"{self._name}-handler")
@@ -334,6 +349,9 @@ class Worker:
         declare(channel, self.routes.topology, self._declare, exclusive=exclusive)
 
     def _deliver(self, deliveries: Sequence[Delivery]) -> None:
+        if self._tell is not None:  # before a handler's thread can have anything to tell of them
+            for delivery in deliveries:
+                self._tell(telling.received(delivery))
         self._ready.put(deliveries)
         for delivery in deliveries:
             if delivery.is_retry and delivery.message_id is not None:
@@ -365,6 +383,8 @@ class Worker:
         elif not self._threads.give_up(delivery):
             return
         self._tally.happened(delivery.queue, "overdue")
+        if self._tell is not None:
+            self._tell(telling.overdue(delivery, handler.name, timeout))
         log.warning(
             "handler_overdue queue=%s key=%s message_id=%s handler=%s timeout=%s",
             delivery.queue,
@@ -381,18 +401,19 @@ class Worker:
         self._session.call_later(seconds, partial(self._report_overdue, delivery, handler, timeout))
 
     def _handle(self, delivery: Delivery) -> None:
+        began = 0.0 if self._tell is None else time.monotonic()
         outcome = self._dispatcher.dispatch(delivery)
         if isinstance(outcome, Handled | Failed):
-            self._conclude(delivery, outcome)
+            self._conclude(delivery, outcome, began)
         else:
-            self._loop.run(self._await(delivery, outcome))
+            self._loop.run(self._await(delivery, outcome, began))
 
     # On the event loop's thread:
 
-    async def _await(self, delivery: Delivery, outcome: Coroutine[Any, Any, Outcome]) -> None:
+    async def _await(self, delivery: Delivery, outcome: Coroutine[Any, Any, Outcome], began: float) -> None:
         self._awaited[delivery] = _Awaited(time.monotonic())
         try:
-            self._conclude(delivery, await outcome)
+            self._conclude(delivery, await outcome, began)
         except asyncio.CancelledError:
             self._ready.done()  # the worker ends: the message returns to its queue
         except Exception:
@@ -402,18 +423,24 @@ class Worker:
 
     # On a handler's thread or the event loop's:
 
-    def _conclude(self, delivery: Delivery, outcome: Outcome) -> None:
+    def _conclude(self, delivery: Delivery, outcome: Outcome, began: float) -> None:
         if isinstance(outcome, Handled):
             self._tally.handled(delivery.queue, outcome.handler)
+            if self._tell is not None:
+                self._tell(telling.handled(delivery, outcome.handler, time.monotonic() - began))
             self._acknowledge(delivery)
             return
         action = settle(delivery, outcome, self._queues[delivery.queue], datetime.now(UTC))
         _log_failure(delivery, outcome, action)
-        if isinstance(action, Ack):
-            self._tally.happened(delivery.queue, "dropped")
-            self._acknowledge(delivery)
-        else:
-            self._hand_over(delivery, action)
+        delay = self._delay_of(action)
+        event = telling.failed(delivery, outcome, action, delay=delay, seconds=time.monotonic() - began)
+        if isinstance(action, HandOver):
+            self._hand_over(delivery, action, delay, event)
+            return
+        self._tally.happened(delivery.queue, "dropped")
+        if self._tell is not None:
+            self._tell(event)
+        self._acknowledge(delivery)
 
     def _acknowledge(self, delivery: Delivery) -> None:
         self._consumer.settle(delivery)
@@ -422,7 +449,7 @@ class Worker:
 
     # On a handler's thread, and again on the hand-over session's:
 
-    def _hand_over(self, delivery: Delivery, action: HandOver) -> None:
+    def _hand_over(self, delivery: Delivery, action: HandOver, delay: float, event: Event) -> None:
         if delivery.generation != self._session.generation:
             self._ready.done()  # it is delivered again, and handled again
             return
@@ -439,16 +466,20 @@ class Worker:
             deadline=time.monotonic() + HAND_OVER_TIMEOUT,
         )
         if action.kind == "retry":  # noted first: it may be back before its confirm is read
-            self._waiting.add((delivery.queue, submission.message_id), self._delay_of(action.queue))
-        submission.future.add_done_callback(partial(self._handed_over, delivery, action))
+            self._waiting.add((delivery.queue, submission.message_id), delay)
+        submission.future.add_done_callback(partial(self._handed_over, delivery, action, delay, event))
         self._start_hand_over_session()
         self._confirms.submit(submission)
         self._hand_over_session.wake()
 
-    def _handed_over(self, delivery: Delivery, action: HandOver, future: Future[Receipt]) -> None:
+    def _handed_over(
+        self, delivery: Delivery, action: HandOver, delay: float, event: Event, future: Future[Receipt]
+    ) -> None:
         error = future.exception()
         if error is None:
             self._tally.happened(delivery.queue, action.kind)
+            if self._tell is not None:
+                self._tell(event)
             self._acknowledge(delivery)
             return
         log.warning(
@@ -458,10 +489,12 @@ class Worker:
             shorten(str(delivery.message_id)),
             type(error).__name__,
         )
-        self._hand_over_session.call_later(HAND_OVER_PAUSE, partial(self._hand_over, delivery, action))
+        self._hand_over_session.call_later(HAND_OVER_PAUSE, partial(self._hand_over, delivery, action, delay, event))
 
-    def _delay_of(self, wait_queue: str) -> float:
-        delay = self.routes.topology.queue(wait_queue).message_ttl
+    def _delay_of(self, action: Ack | HandOver) -> float:
+        if isinstance(action, Ack) or action.kind != "retry":
+            return 0.0
+        delay = self.routes.topology.queue(action.queue).message_ttl
         return 0.0 if delay is None else delay.total_seconds()
 
     def _start_hand_over_session(self) -> None:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -259,6 +260,26 @@ def test_what_waits_in_the_queue_before_the_worker_starts_is_handled(broker_url:
     with running(broker_url, registry_of(lambda body, action: seen(body["id"]))) as (worker, _):
         assert worker.wait_idle(DEADLINE)
     assert sorted(seen.calls) == list(range(300))
+
+
+def test_what_is_on_its_way_when_the_broker_counts_is_known_before_its_answer(memory_url: str) -> None:
+    registry = HandlerRegistry()
+    go_on = threading.Event()
+    registry.add("#", lambda body: go_on.wait(DEADLINE), queue=video)
+    answer: Future[int] = Future()
+    open_counts: list[int] = []
+
+    def deliver_and_count() -> None:  # on the session's thread, which has read nothing since
+        peer.publish(b"1", "video.a", "media")
+        worker._consumer.count_ready(["video"], answer)
+        open_counts.append(worker._ready.open_count)
+
+    with running(memory_url, registry) as (worker, _), looking(memory_url) as peer:
+        worker._session.post(deliver_and_count)
+        assert answer.result(DEADLINE) == 0
+        go_on.set()
+        assert worker.wait_idle(DEADLINE)
+    assert open_counts == [1]
 
 
 def test_waiting_for_idle_gives_up_in_time_while_a_handler_runs(broker_url: str) -> None:

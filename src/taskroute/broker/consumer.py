@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Final
 
 from taskroute.broker.declare import count_each, count_messages
 from taskroute.message import Delivery
@@ -15,6 +15,8 @@ from taskroute.patterns import shorten
 from taskroute.topology import QueueSpec
 
 log = logging.getLogger(__name__)
+
+EVENTS_PER_READ: Final = 256
 
 _NO_PROPERTIES: Mapping[str, object] = {}
 
@@ -170,6 +172,8 @@ class Consumer:
             return
         try:
             count = sum(count_messages(self._channel, queue) for queue in queues)
+            while self._channel.connection.drain_available(EVENTS_PER_READ):
+                pass
             self.received()  # what came before the answer has to be known before it
             answer.set_result(count)
         except Exception as error:

@@ -25,6 +25,7 @@ from taskroute.broker.connection import connect
 from taskroute.broker.url import BrokerUrl
 from taskroute.broker.wakeup import Wakeup
 from taskroute.errors import BrokerUnavailableError, ClosedError, ConfigurationError, TaskrouteError
+from taskroute.instrumentation.events import Connected, Disconnected, Event
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Session:
         name: of the thread and, for people, of the connection on the broker.
         heartbeat: seconds, at least 1.
         on_end: called by the session's thread as its last act.
+        tell: is told of connections that open and end, by the session's thread; None: nobody listens.
         monotonic: the clock, in seconds. One that a test moves needs a `wake` after each move.
 
     Raises:
@@ -94,6 +96,7 @@ class Session:
         name: str,
         heartbeat: float,
         on_end: Callable[[], object] = lambda: None,
+        tell: Callable[[Event], object] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if isinstance(heartbeat, bool) or not isinstance(heartbeat, int | float) or not 1 <= heartbeat <= MAX_HEARTBEAT:
@@ -103,6 +106,7 @@ class Session:
         self._name = name
         self._heartbeat = heartbeat
         self._on_end = on_end
+        self._tell = tell
         self._monotonic = monotonic
         self._nodes: Iterator[BrokerUrl] = itertools.cycle(self._urls)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -272,6 +276,8 @@ class Session:
             self._attempts = 0
             self._changed.notify_all()
         log.info("connected session=%s url=%s generation=%d", self._name, url, self._generation)
+        if self._tell is not None:
+            self._tell(Connected(session=self._name, generation=self._generation))
 
     def _serve(self) -> None:
         connection = self._connection
@@ -366,6 +372,8 @@ class Session:
             self._closed_since = self._monotonic()
             collect(connection)
             self._role.lost(error)
+            if self._tell is not None:
+                self._tell(Disconnected(session=self._name, error=None if error is None else describe_error(error)))
 
     def _finish(self) -> None:
         """Close in good order: the broker has taken every acknowledgement once it has agreed to the close."""

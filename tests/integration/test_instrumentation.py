@@ -1,0 +1,231 @@
+"""What a worker and a publisher tell those who listen, and the hooks around handlers and publishing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from taskroute import (
+    ExchangeSpec,
+    HandlerRegistry,
+    Message,
+    MessageTooLargeError,
+    Publisher,
+    QueueSpec,
+    Reject,
+    RetryPolicy,
+    Topology,
+    UnroutableError,
+    Worker,
+)
+from taskroute.broker.embedded import transport
+from taskroute.instrumentation import (
+    Connected,
+    DeadLettered,
+    Disconnected,
+    Dropped,
+    Event,
+    Handled,
+    Instrumentation,
+    Overdue,
+    Published,
+    PublishFailed,
+    Received,
+    Retried,
+    Returned,
+)
+
+DEADLINE = 30.0
+media = ExchangeSpec(name="media")
+video = QueueSpec(name="video", bindings=[media.bind("video.#")], retry=RetryPolicy(delays=(0.05,)))
+scratch = QueueSpec(name="scratch", bindings=[media.bind("scratch")], retry=False, dead_letter=False)
+topology = Topology(exchanges=[media], queues=[video, scratch])
+
+
+class Listening(Instrumentation):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.events: list[Event] = []
+
+    def on_event(self, event: Event) -> None:
+        with self._changed:
+            self.events.append(event)
+            self._changed.notify_all()
+
+    def of(self, *kinds: type) -> list[Any]:
+        with self._changed:
+            return [event for event in self.events if isinstance(event, kinds)]
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(condition, DEADLINE), self.events
+
+
+class Around(Instrumentation):
+    """Adds a header, and notes what it is around."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    @contextmanager
+    def handling(self, message: Message, handler: str) -> Iterator[None]:
+        self.seen.append(("begin", message.routing_key, threading.current_thread().name))
+        try:
+            yield
+        except BaseException as error:
+            self.seen.append(type(error))
+            raise
+        finally:
+            self.seen.append("end")
+
+    def publishing(self, exchange: str, routing_key: str, message_id: str) -> Mapping[str, object]:
+        return {"x-trace": f"{exchange}/{routing_key}/{message_id}", "x-own": "not mine"}
+
+
+def test_a_messages_way_is_told(broker_url: str) -> None:
+    listening, registry = Listening(), HandlerRegistry()
+
+    @registry.handler("video.{action}", queue=video)
+    def on_video(message: Message, action: str) -> None:
+        if action == "fails":
+            raise ValueError
+
+    @registry.handler("#", queue=scratch)
+    async def on_scratch(message: Message) -> None:
+        if message.message_id == "rejected":
+            raise Reject("no")
+
+    with (
+        Worker(broker_url, topology, registry, name="w", instrumentation=[listening]) as worker,
+        Publisher(broker_url, topology) as publisher,
+    ):
+        publisher.publish({}, "video.works", exchange=media, message_id="1")
+        publisher.publish({}, "video.fails", exchange=media, message_id="2")
+        publisher.publish({}, "video.a.b", exchange=media, message_id="3")
+        publisher.publish({}, "scratch", exchange=media, message_id="rejected")
+        publisher.publish({}, "scratch", exchange=media, message_id="5")
+        assert worker.wait_idle(DEADLINE)
+
+    received = listening.of(Received)
+    assert sorted((event.message_id, event.attempt) for event in received) == [
+        ("1", 1), ("2", 1), ("2", 2), ("3", 1), ("5", 1), ("rejected", 1),
+    ]  # fmt: skip
+    assert all(event.exchange == "media" and not event.redelivered for event in received)
+    handled = {event.message_id: event for event in listening.of(Handled)}
+    assert handled.keys() == {"1", "5"}
+    assert handled["1"].handler.endswith("on_video")
+    assert handled["5"].queue == "scratch"
+    (retried,) = listening.of(Retried)
+    assert (retried.message_id, retried.reason, retried.delay, retried.attempt) == ("2", "handler_error", 0.05, 1)
+    dead = {event.message_id: event for event in listening.of(DeadLettered)}
+    assert dead.keys() == {"2", "3"}
+    assert (dead["2"].to, dead["2"].attempt, dead["2"].error.split()[0]) == ("video.dead", 2, "ValueError")
+    assert (dead["3"].reason, dead["3"].handler) == ("no_handler", None)
+    (dropped,) = listening.of(Dropped)
+    assert (dropped.message_id, dropped.reason) == ("rejected", "rejected")
+    assert all(0 <= event.seconds < DEADLINE for event in listening.of(Handled, Retried, DeadLettered, Dropped))
+    connected = [(event.session, event.generation) for event in listening.of(Connected)]
+    assert sorted(connected) == [("w", 1), ("w-hand-over", 1)]
+    assert sorted(event.session for event in listening.of(Disconnected)) == ["w", "w-hand-over"]
+    assert {event.error for event in listening.of(Disconnected)} == {None}
+
+
+def test_the_fate_of_what_is_published_is_told_once(broker_url: str) -> None:
+    listening, around = Listening(), Around()
+    with Publisher(broker_url, topology, max_body_size=10, instrumentation=[listening, around]) as publisher:
+        publisher.publish(b"", "video.a", exchange=media, message_id="1", headers={"x-own": "mine"})
+        with pytest.raises(UnroutableError):
+            publisher.publish(b"", "nowhere", exchange=media, message_id="2")
+        with pytest.raises(MessageTooLargeError):
+            publisher.publish(b"more than ten", "video.a", exchange=media, message_id="3")
+    told = [
+        (type(event), event.routing_key, event.message_id) for event in listening.of(Published, Returned, PublishFailed)
+    ]
+    assert told == [(Published, "video.a", "1"), (Returned, "nowhere", "2")]
+    seen: list[Any] = []
+    registry = HandlerRegistry()
+    registry.add("#", lambda message: seen.append(dict(message.headers)), queue=video)
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=video)
+    def take(message: Message) -> None:
+        seen.append({name: message.headers.get(name) for name in ("x-trace", "x-own")})
+
+    with Worker(broker_url, topology, registry) as worker:
+        assert worker.wait_idle(DEADLINE)
+    assert seen == [{"x-trace": "media/video.a/1", "x-own": "mine"}]
+
+
+def test_what_was_never_written_has_failed(memory_url: str) -> None:
+    listening = Listening()
+    publisher = Publisher(memory_url, topology, max_in_flight=1, instrumentation=[listening])
+    publisher.start()
+    publisher._session._on_blocked("a test")
+    publisher.submit(b"", "video.a", exchange=media, timeout=0.1)
+    with pytest.raises(Exception, match="no room"):
+        publisher.submit(b"", "video.a", exchange=media, timeout=0.01)
+    listening.wait(lambda: len(listening.events) == 1 + 2)
+    publisher.close()
+    with pytest.raises(Exception, match="closed"):
+        publisher.submit(b"", "video.a", exchange=media)
+    assert sorted(event.error for event in listening.of(PublishFailed)) == [
+        "BrokerUnavailableError",
+        "BrokerUnavailableError",
+        "ClosedError",
+    ]
+
+
+def test_hooks_are_around_plain_and_async_handlers_where_they_run(broker_url: str) -> None:
+    around, registry = Around(), HandlerRegistry()
+
+    @registry.handler("video.plain", queue=video)
+    def plain(body: bytes) -> None:
+        around.seen.append("plain")
+
+    @registry.handler("video.async", queue=video)
+    async def later(body: bytes) -> None:
+        around.seen.append("async")
+
+    @registry.handler("video.bad", queue=video, retry=False)
+    async def bad(body: int) -> None: ...
+
+    with (
+        Worker(broker_url, topology, registry, threads=1, name="w", instrumentation=[around]) as worker,
+        Publisher(broker_url, topology) as publisher,
+    ):
+        for key in ("plain", "async", "bad"):
+            publisher.publish(b"x", f"video.{key}", exchange=media)
+            assert worker.wait_idle(DEADLINE)
+    assert [line for line in around.seen if not isinstance(line, type)] == [
+        ("begin", "video.plain", "w-handler-0"), "plain", "end",
+        ("begin", "video.async", "w-loop"), "async", "end",
+        ("begin", "video.bad", "w-loop"), "end",
+    ]  # fmt: skip
+
+
+def test_a_lost_connection_and_an_overdue_handler_are_told(memory_url: str) -> None:
+    listening, registry, open_ = Listening(), HandlerRegistry(), threading.Event()
+
+    @registry.handler("#", queue=video, timeout=0.05)
+    def hang(body: bytes) -> None:
+        open_.wait(DEADLINE)
+
+    with (
+        Worker(memory_url, topology, registry, name="w", instrumentation=[listening]),
+        Publisher(memory_url, topology) as publisher,
+    ):
+        publisher.publish(b"", "video.a", exchange=media)
+        listening.wait(lambda: bool(listening.of(Overdue)))
+        transport.broker(memory_url.removeprefix("memory://")).close_connections()
+        listening.wait(lambda: any(event.generation > 1 for event in listening.of(Connected)))
+        open_.set()
+    (lost,) = [event for event in listening.of(Disconnected) if event.error is not None]
+    assert lost.session == "w"
+    assert "closed by the broker" in lost.error
+    assert listening.of(Overdue)[0].timeout == 0.05
