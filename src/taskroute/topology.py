@@ -26,6 +26,9 @@ Overflow = Literal["drop-head", "reject-publish", "reject-publish-dlx"]
 
 DEAD_SUFFIX: Final = ".dead"
 DEFAULT_DELIVERY_LIMIT: Final = 20
+NO_DELIVERY_LIMIT: Final = 2**31 - 1
+"""For queues of messages that are looked at and put back: each time is a delivery, and the broker would drop them."""
+
 _WAIT_SUFFIX: Final = ".retry."
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MAX_MILLISECONDS: Final = 2**32 - 1
@@ -217,7 +220,10 @@ class QueueSpec(Spec):
                 name=self.wait_queue(delay), type=kind, message_ttl=delay, retry=False, dead_letter=self.name
             )
         if self.dead_letter is None and self.dead_letter_queue is not None:
-            yield QueueSpec(name=self.dead_letter_queue, type=kind, retry=False, dead_letter=False)
+            limit = NO_DELIVERY_LIMIT if kind == "quorum" else None
+            yield QueueSpec(
+                name=self.dead_letter_queue, type=kind, retry=False, dead_letter=False, delivery_limit=limit
+            )
 
     @property
     def broker_arguments(self) -> Mapping[str, Value]:

@@ -167,6 +167,22 @@ def test_what_cannot_be_handled_ends_in_the_dead_letter_queue_with_its_reason(
     assert "x-taskroute-failed-at" in headers
 
 
+def test_a_dead_letter_is_looked_at_and_put_back_as_often_as_one_likes(broker_url: str) -> None:
+    def refuse(message: Message, action: str) -> None:
+        raise Reject("no")
+
+    with running(broker_url, registry_of(refuse)) as (worker, publisher):
+        publisher.publish({}, "video.upload", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+    with looking(broker_url) as peer:
+        for _ in range(30):  # more often than the delivery limit of other queues
+            inbox = peer.consume("video.dead", channel=(channel := peer.new_channel()))
+            peer.until(lambda inbox=inbox: bool(inbox))
+            channel.basic_reject(inbox[0].delivery_info["delivery_tag"], requeue=True)
+            channel.close()
+        assert len(peer.receive("video.dead", 1)) == 1
+
+
 def test_a_failure_is_tried_again_with_the_same_key_and_captures_and_then_dead_lettered(broker_url: str) -> None:
     seen = Seen()
 

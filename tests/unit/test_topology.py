@@ -237,7 +237,7 @@ def test_wait_and_dead_letter_queues_of_a_quorum_queue_are_as_safe_as_it_is() ->
         "x-message-ttl": 500,
         "x-dead-letter-routing-key": "q",
     }
-    assert dict(dead.broker_arguments) == QUORUM
+    assert dict(dead.broker_arguments) == QUORUM | {"x-delivery-limit": 2**31 - 1}
     assert all(helper.durable and helper.retry_policy is None for helper in (half, long, dead))
 
 
