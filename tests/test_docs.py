@@ -1,11 +1,14 @@
-"""Every Python block of the README and the docs runs, page by page, top to bottom.
+"""Every Python block of the README and the docs runs, page by page, top to bottom, and prints what the page says.
 
 A block that begins with ```python runs on the embedded broker. One with ```python rabbitmq needs a server: it is
-compiled everywhere, and runs where RabbitMQ is, after its page's other blocks, with its URL in the variable AMQP_URL.
+compiled everywhere, and runs where RabbitMQ is, after what stands before it, with the URL in the variable AMQP_URL.
+A block of ```text straight after one is what it prints; "…" in it stands for anything.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +23,10 @@ from taskroute.broker.embedded.transport import drop
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
-BLOCK = re.compile(r"^```python( rabbitmq)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^```python(?P<server> rabbitmq)?\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<prints>.*?)^```$)?",
+    re.MULTILINE | re.DOTALL,
+)
 FENCE = re.compile(r"^ *`{3,} *\{?\w*py.*$", re.MULTILINE)
 
 
@@ -28,22 +34,27 @@ FENCE = re.compile(r"^ *`{3,} *\{?\w*py.*$", re.MULTILINE)
 class Block:
     """A block of Python on a page."""
 
-    page: Path
     code: CodeType
     needs_rabbitmq: bool
+    prints: str | None
 
 
 def blocks_of(page: Path) -> Iterator[Block]:
     text = page.read_text()
     for block in BLOCK.finditer(text):
-        line = text.count("\n", 0, block.start(2))
-        yield Block(page, compile("\n" * line + block[2], str(page), "exec"), bool(block[1]))
+        line = text.count("\n", 0, block.start("code"))
+        code = compile("\n" * line + block["code"], str(page), "exec")
+        yield Block(code, needs_rabbitmq=bool(block["server"]), prints=block["prints"])
 
 
-def run(page: Path, blocks: list[Block]) -> None:
-    namespace: dict[str, object] = {"__name__": page.stem}
+def run(blocks: list[Block]) -> None:
+    namespace: dict[str, object] = {"__name__": "__main__"}
     for block in blocks:
-        exec(block.code, namespace)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(block.code, namespace)
+        if block.prints is not None:
+            pattern = re.escape(block.prints.strip()).replace("…", ".*")
+            assert re.fullmatch(pattern, printed.getvalue().strip(), re.DOTALL), printed.getvalue()
 
 
 BLOCKS = {page: list(blocks_of(page)) for page in PAGES}
@@ -74,7 +85,15 @@ def test_no_block_is_overlooked(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [page for page, blocks in BLOCKS.items() if blocks], ids=name_of)
 def test_every_block_runs(page: Path) -> None:
-    run(page, [block for block in BLOCKS[page] if not block.needs_rabbitmq])
+    run([block for block in BLOCKS[page] if not block.needs_rabbitmq])
+
+
+@pytest.mark.parametrize(
+    "page", [page for page, blocks in BLOCKS.items() if any(block.needs_rabbitmq for block in blocks)], ids=name_of
+)
+def test_every_block_runs_on_rabbitmq(page: Path, rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMQP_URL", rabbitmq_url)
+    run(BLOCKS[page])
 
 
 def test_every_public_name_is_in_the_reference() -> None:
