@@ -20,6 +20,8 @@ import pytest
 import taskroute
 from taskroute.broker.embedded.transport import drop
 
+pytest_plugins = ["pytester"]
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
@@ -100,3 +102,9 @@ def test_every_public_name_is_in_the_reference() -> None:
     page = (DOCS / "api.md").read_text()
     documented = set(re.findall(r"^\.\. auto\w+:: taskroute\.(\w+)$", page, re.MULTILINE))
     assert documented >= set(taskroute.__all__) - {"__version__"}
+
+
+def test_the_tests_on_the_page_about_testing_pass(pytester: pytest.Pytester) -> None:
+    source = "\n".join(block[2] for block in BLOCK.finditer((DOCS / "testing.md").read_text()))
+    pytester.makepyfile(source)
+    pytester.runpytest("-W", "error").assert_outcomes(passed=source.count("\ndef test_"))

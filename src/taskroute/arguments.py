@@ -61,6 +61,10 @@ class ArgumentPlan:
         """
         return {name: source(delivery, captures) for name, source in self._sources}
 
+    def also(self, name: str, source: Source) -> ArgumentPlan:
+        """Return a plan that feeds one parameter more."""
+        return ArgumentPlan({**dict(self._sources), name: source}, dict(self.needs), self.dependencies)
+
     def caller(self, function: Callable[..., Any]) -> Callable[[Delivery, Captures], Any]:
         """Return `function` as a function of the message; what providers open is open while it runs."""
         if not self.dependencies:

@@ -131,7 +131,7 @@ def _failure(error: BaseException, handler: Handler) -> Failed:
     if isinstance(error, HandlerTimeoutError):
         return Failed("handler_timeout", str(error), retryable=True, delays=_own_delays(handler), handler=handler.name)
     failed = Failed(
-        "handler_error", _describe(error), retryable=True, delays=_own_delays(handler), handler=handler.name
+        "handler_error", describe_error(error), retryable=True, delays=_own_delays(handler), handler=handler.name
     )
     if isinstance(error, Retry):
         return replace(failed, delay=error.delay, asked_for_retry=True)
@@ -144,7 +144,7 @@ def _own_delays(handler: Handler) -> tuple[timedelta, ...] | None:
     return handler.retry.delays if handler.retry else ()
 
 
-def _describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Type and place, not the text: an exception's text tends to quote the message it failed on."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

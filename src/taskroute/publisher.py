@@ -370,6 +370,17 @@ class Publisher:
         while pending:
             yield _outcome(pending.popleft())
 
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until every message that was submitted has its outcome.
+
+        Args:
+            timeout: seconds.
+
+        Returns:
+            Whether that came to pass in time.
+        """
+        return not self._window.wait_empty(timeout)
+
     def _submission(
         self,
         body: object,

@@ -216,6 +216,13 @@ def _parsed(pattern: str | RoutingPattern | EventSpec[Any]) -> RoutingPattern:
     return pattern if isinstance(pattern, RoutingPattern) else RoutingPattern(pattern)
 
 
+def derived(registry: HandlerRegistry, change: Callable[[Handler], Handler]) -> HandlerRegistry:
+    """Return a registry with each handler as `change` makes it; the one given stays as it is."""
+    changed = HandlerRegistry()
+    changed._extend(map(change, registry.handlers))
+    return changed
+
+
 def _option_problems(retry: object, timeout: object) -> Iterator[str]:
     if not (retry is None or retry is False or isinstance(retry, RetryPolicy)):
         yield f"retry={retry!r} is neither a RetryPolicy nor False"

@@ -276,6 +276,11 @@ class Worker:
             self._ended.wait(min(_DEPTH_INTERVAL, max(0.0, deadline - time.monotonic())))
         return False
 
+    @property
+    def queues(self) -> tuple[QueueSpec, ...]:
+        """The queues that it consumes."""
+        return tuple(self._queues.values())
+
     def stats(self) -> Stats:
         """Counts of what became of the messages so far."""
         generation = self._session.generation

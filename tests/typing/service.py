@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from datetime import timedelta
 from typing import Annotated, Any
+from unittest.mock import call
 
 from pydantic import BaseModel
 
@@ -29,6 +30,7 @@ from taskroute import (
     Topology,
     Worker,
 )
+from taskroute.testing import DeadLetter, Harness
 
 
 class Video(BaseModel):
@@ -113,6 +115,19 @@ def serve(url: str) -> Stats:
 
 # An event keeps its body's type.
 key: str = deleted(Video(id="1"), name=7).body.id
+
+
+def test_upload() -> None:
+    """Test a handler."""
+    with Harness(topology, registry, overrides={}, max_body_size=100) as harness:
+        receipt: Receipt = harness.publish(Video(id="1"), "video.upload", exchange=media, priority=1)
+        receipt = harness.publish(deleted(Video(id="1"), name=7), priority=1)
+        assert harness.handled(transcode) == [call(Video(id="1"), "upload")]
+        assert [each.message.attempt for each in harness.failed(rest)] == []
+        letters: list[DeadLetter] = harness.dead_letters(video)
+        left: list[Message] = harness.messages("other")
+        print(receipt.message_id, letters[0].reason, left[0].body, harness.handled(transcode)[0].arguments["task"])
+
 
 # A handler keeps its type when it is decorated.
 transcode(Video(id="1"), "upload")

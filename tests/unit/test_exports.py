@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import taskroute
+import taskroute.testing
 
 PUBLIC = (
     "AmbiguousHandlerError",
@@ -72,8 +73,13 @@ def test_every_public_name_is_there_and_every_error_is_public() -> None:
     assert ours - set(PUBLIC) == set()
 
 
+def test_the_testing_kit_is_these_names() -> None:
+    assert taskroute.testing.__all__ == ["Call", "DeadLetter", "Harness"]
+
+
 def test_every_public_class_is_documented() -> None:
     classes = {name: getattr(taskroute, name) for name in PUBLIC if name != "__version__"}
+    classes |= {name: getattr(taskroute.testing, name) for name in taskroute.testing.__all__}
     assert [name for name, thing in classes.items() if not thing.__doc__] == []
 
 

@@ -1,0 +1,10 @@
+"""Testing: run handlers in a test as a worker runs them, with no server and no waiting.
+
+The names here are public, like those of `taskroute`.
+"""
+
+from taskroute.testing.calls import Call
+from taskroute.testing.dead_letters import DeadLetter
+from taskroute.testing.harness import Harness
+
+__all__ = ["Call", "DeadLetter", "Harness"]

@@ -1,0 +1,317 @@
+"""Harness: the real worker and publisher on an embedded broker of their own, whose time is moved by hand."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, nullcontext, suppress
+from types import TracebackType
+from typing import Any, Final, Self, Unpack, overload
+
+from taskroute.arguments import describe
+from taskroute.broker.confirms import Receipt
+from taskroute.broker.embedded import transport
+from taskroute.broker.embedded.backlog import StoredMessage
+from taskroute.broker.embedded.clock import ManualClock
+from taskroute.dependencies import Provider
+from taskroute.errors import ClosedError, ConfigurationError, ShutdownTimeoutError, TopologyError
+from taskroute.events import Event
+from taskroute.instrumentation.hooks import Instrumentation
+from taskroute.message import Delivery, Message
+from taskroute.middleware import Middleware
+from taskroute.publisher import EventOptions, Publisher, PublishOptions
+from taskroute.registry import HandlerRegistry, derived
+from taskroute.testing.calls import Call
+from taskroute.testing.dead_letters import DeadLetter
+from taskroute.testing.recorder import Recorder, check_overrides
+from taskroute.topology import QueueSpec, Topology
+from taskroute.worker import Worker
+
+DEFAULT_TIMEOUT: Final = 10.0
+SHUTDOWN_TIMEOUT: Final = 1.0
+"""Seconds for handlers that still run when a test is over, which has failed then."""
+
+_NO_OVERRIDES: Final[Mapping[Provider, Provider]] = {}
+
+
+class Harness:
+    """Runs a topology and a registry for one test: a worker, a publisher, and a broker that is theirs alone.
+
+    Enter it with ``with``. What handlers raise is raised in the test, with its traceback, by whatever waits:
+    `drain`, `advance`, `handled`, `failed` (which takes its handler's errors out), `dead_letters`, `messages` and the
+    end of ``with``. Each error is raised once, what the attempts of one message repeat is one, several are an
+    `ExceptionGroup`. `Reject` and `Retry` are verdicts, not errors.
+
+    The broker's time stands still, and is moved on by whatever waits: every attempt of a message is made at once.
+
+    The test's thread makes every call; handlers run in the worker's threads, or on its event loop, as they always do.
+
+    Args:
+        topology: declared as it is; exchanges and queues that are `passive` are made by their specs, as their owner
+            would have.
+        registry: as it is now.
+        queues: to consume; left out, those that a handler or fallback names.
+        threads: for plain handlers. One, so that they run in the order of the messages.
+        middleware: as for `Worker`.
+        instrumentation: who listens to worker and publisher.
+        overrides: providers of `Depends(...)` in place of others: ``{open_session: FakeSession}``.
+        timeout: seconds, of real time, that anything waits at most.
+        **options: other arguments of `Worker`.
+
+    Raises:
+        DefinitionError: as `Worker`; `overrides` names a provider that no handler asks for.
+
+    Example:
+        >>> from unittest.mock import call
+        >>> with Harness(topology, registry) as harness:
+        ...     harness.publish(Video(id="1"), "video.upload", exchange=media)
+        ...     assert harness.handled(transcode) == [call(Video(id="1"), action="upload")]
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        registry: HandlerRegistry,
+        *,
+        queues: Iterable[QueueSpec | str] | None = None,
+        threads: int = 1,
+        middleware: Iterable[Middleware] = (),
+        instrumentation: Iterable[Instrumentation] = (),
+        overrides: Mapping[Provider, Provider] = _NO_OVERRIDES,
+        timeout: float = DEFAULT_TIMEOUT,
+        **options: Any,
+    ) -> None:
+        check_overrides(registry.handlers, overrides)
+        self._topology = _owned(topology)
+        self._functions = [handler.function for handler in registry.handlers]
+        self._timeout = timeout
+        self._clock = ManualClock()
+        self._recorder = Recorder(self._clock.now)
+        around = HandlerRegistry(middleware=middleware)
+        around.include(registry)
+        recorded = derived(around, lambda handler: self._recorder.recorded(handler, overrides))
+        self._name = f"harness-{uuid.uuid4().hex}"
+        listening = tuple(instrumentation)
+        options = {"queues": queues, "shutdown_timeout": SHUTDOWN_TIMEOUT, "instrumentation": listening, **options}
+        self._worker = Worker(self.url, self._topology, recorded, threads=threads, **options)
+        self._publisher = Publisher(self.url, self._topology, instrumentation=listening)
+        self._consumed = [queue.name for queue in self._worker.queues]
+        self._waiting = [name for queue in self._worker.queues for name in _wait_queues(queue)]
+        self._resources: ExitStack | None = None
+        self._has_given_up = False
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._broker = transport.create(self._name, self._clock)
+            stack.callback(transport.drop, self._name)
+            stack.enter_context(self._worker)
+            stack.callback(self._publisher.close)
+            self._resources = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        __tracebackhide__ = True
+        resources = self._opened()
+        try:
+            if error is None and not self._has_given_up:
+                self.drain()
+        finally:
+            self._resources = None
+            knows_why = error is not None or self._has_given_up  # better than a handler that still runs tells
+            with suppress(ShutdownTimeoutError) if knows_why else nullcontext():
+                resources.close()
+
+    @property
+    def url(self) -> str:
+        """The broker's URL, for what connects by itself."""
+        return f"memory://{self._name}"
+
+    @property
+    def worker(self) -> Worker:
+        """The worker, for its `stats` and `health`."""
+        return self._worker
+
+    @property
+    def publisher(self) -> Publisher:
+        """The publisher, for handlers that publish: ``overrides={get_publisher: lambda: harness.publisher}``."""
+        return self._publisher
+
+    @overload
+    def publish(self, body: Event[Any], /, **options: Unpack[EventOptions]) -> Receipt: ...
+
+    @overload
+    def publish(self, body: object, routing_key: str, **options: Unpack[PublishOptions]) -> Receipt: ...
+
+    def publish(self, *message: Any, **options: Any) -> Receipt:
+        """Publish a message, or an event; see `Publisher.publish`. Does not wait for handlers."""
+        self._opened()
+        return self._publisher.publish(*message, **options)
+
+    def drain(self, timeout: float | None = None) -> None:
+        """Wait until nothing is ready, in flight or waiting for a retry in the queues of the worker.
+
+        Moves the clock on to each retry in turn.
+
+        Args:
+            timeout: seconds of real time; left out, the harness's.
+
+        Raises:
+            TimeoutError: says what is not done.
+            BaseException: what handlers raised and nobody has looked at.
+        """
+        __tracebackhide__ = True
+        self._settle(timeout)
+        self._raise_errors()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for the broker, as if it were `seconds` later: messages expire, retries come.
+
+        Waits until the worker has nothing to do before each moment at which something happens, and at the end.
+
+        Raises:
+            TimeoutError, BaseException: as `drain`.
+        """
+        __tracebackhide__ = True
+        until, deadline = self._clock.now() + seconds, time.monotonic() + self._timeout
+        self._work_off(deadline)
+        while (due := self._clock.next_call()) is not None and due <= until:
+            self._clock.advance_to(due)
+            self._work_off(deadline)
+        self._clock.advance_to(until)
+        self._raise_errors()
+
+    def handled(self, handler: Callable[..., object]) -> list[Call]:
+        """Drain, and return the calls of a handler that returned, in the order in which they began.
+
+        Raises:
+            ConfigurationError: the registry has no such handler.
+            TimeoutError, BaseException: as `drain`.
+        """
+        __tracebackhide__ = True
+        self._check_known(handler)
+        self.drain()
+        return self._recorder.handled(handler)
+
+    def failed(self, handler: Callable[..., object]) -> list[Call]:
+        """Drain, and return the attempts of a handler that raised, each with its `error`.
+
+        Their errors have been looked at then, and are not raised any more; those of other handlers are. The errors
+        are also those of its middleware and providers. A message that does not fit the handler is no attempt: see
+        `dead_letters`.
+
+        Raises:
+            ConfigurationError: the registry has no such handler.
+            TimeoutError, BaseException: as `drain`.
+        """
+        __tracebackhide__ = True
+        self._check_known(handler)
+        self._settle()
+        failed = self._recorder.failed(handler)
+        self._raise_errors()
+        return failed
+
+    def dead_letters(self, queue: QueueSpec | str) -> list[DeadLetter]:
+        """Drain, and return the messages of `queue` that are in its dead-letter queue, the first one first.
+
+        Raises:
+            UnknownQueueError: the topology has no such queue.
+            TopologyError: the queue keeps no dead letters.
+            TimeoutError, BaseException: as `drain`.
+        """
+        __tracebackhide__ = True
+        spec = self._topology.queue(queue)
+        if spec.dead_letter_queue is None:
+            raise TopologyError(f"queue {spec.name!r} keeps no dead letters; what is in it, messages() tells")
+        self.drain()
+        letters = map(DeadLetter.of, self._broker.peek(spec.dead_letter_queue))
+        return [letter for letter in letters if letter.queue == spec.name]
+
+    def messages(self, queue: QueueSpec | str) -> list[Message]:
+        """Drain, and return the messages that are ready in a queue, one that the worker does not consume.
+
+        Raises:
+            UnknownQueueError: the topology has no such queue.
+            TimeoutError, BaseException: as `drain`.
+        """
+        __tracebackhide__ = True
+        name = self._topology.queue(queue).name
+        self.drain()
+        return [_message(name, stored) for stored in self._broker.peek(name)]
+
+    def _opened(self) -> ExitStack:
+        if self._resources is None:
+            raise ClosedError("a harness is used inside of its with statement: with Harness(...) as harness")
+        return self._resources
+
+    def _check_known(self, handler: Callable[..., object]) -> None:
+        if handler not in self._functions:
+            known = ", ".join(map(describe, self._functions))
+            raise ConfigurationError(f"{describe(handler)} is no handler of this registry; its handlers: {known}")
+
+    def _settle(self, timeout: float | None = None) -> None:
+        deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
+        self._work_off(deadline)
+        while any(depth.ready for depth in self._broker.depths(self._waiting).values()):
+            due = self._clock.next_call()
+            if due is None or time.monotonic() >= deadline:  # what waits cannot go where it should
+                raise self._overdue()
+            self._clock.advance_to(due)
+            self._work_off(deadline)
+
+    def _work_off(self, deadline: float) -> None:
+        """Wait until the worker has nothing to do, and whatever handlers have published is in its queues."""
+        self._opened()
+        changes = None
+        while changes != self._recorder.changes:  # a handler that ran meanwhile may have published something
+            changes = self._recorder.changes
+            if not self._publisher.wait_idle(deadline - time.monotonic()):
+                raise self._overdue()
+            if not self._broker.wait_empty(self._consumed, deadline - time.monotonic()):
+                raise self._overdue()
+        self._has_given_up = False
+
+    def _overdue(self) -> TimeoutError:
+        self._has_given_up = True
+        depths = self._broker.depths([*self._consumed, *self._waiting]).items()
+        queues = [
+            f"queue {name!r} has {depth.ready} messages ready and {depth.unsettled} not settled"
+            for name, depth in depths
+            if depth.ready or depth.unsettled
+        ]
+        return TimeoutError(f"not done in time: {'; '.join([*self._recorder.running, *queues]) or 'publishing'}")
+
+    def _raise_errors(self) -> None:
+        __tracebackhide__ = True
+        errors = self._recorder.unseen_errors()
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise BaseExceptionGroup(f"handlers raised {len(errors)} errors", errors)
+
+
+def _owned(topology: Topology) -> Topology:
+    """The exchanges and queues with those of others as its own: nobody else is there to declare them."""
+    return Topology(
+        exchanges=[
+            exchange.model_copy(update={"passive": exchange.name.startswith("amq.")}) for exchange in topology.exchanges
+        ],
+        queues=[queue.model_copy(update={"passive": False}) for queue in topology.queues],
+    )
+
+
+def _wait_queues(queue: QueueSpec) -> list[str]:
+    policy = queue.retry_policy
+    return [queue.wait_queue(delay) for delay in policy.delays] if policy else []
+
+
+def _message(queue: str, stored: StoredMessage) -> Message:
+    return Delivery(
+        queue=queue,
+        exchange=stored.exchange,
+        routing_key=stored.routing_keys[0],
+        body=stored.body,
+        properties=stored.properties,
+    ).message()
