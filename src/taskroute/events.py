@@ -45,7 +45,7 @@ def _parsed(pattern: object) -> object:
     return RoutingPattern(pattern) if isinstance(pattern, str) else pattern
 
 
-class EventSpec(Spec, Generic[Body]):
+class EventSpec(Spec, Generic[Body], frozen=True):
     """What is published under which keys: one object for both sides.
 
     Publishers call it, queues are bound with it, handlers are registered for it, and with

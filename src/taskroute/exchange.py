@@ -28,7 +28,7 @@ def _name_of(value: object) -> object:
     return value.name if isinstance(value, ExchangeSpec) else value
 
 
-class BindingSpec(Spec):
+class BindingSpec(Spec, frozen=True):
     """A binding from an exchange. Made by `ExchangeSpec.bind`, which checks it against the exchange's type.
 
     Args:
@@ -67,7 +67,7 @@ class BindingSpec(Spec):
             yield "match: 'any' with no headers matches no message at all; use 'all' to match every message"
 
 
-class ExchangeSpec(Spec):
+class ExchangeSpec(Spec, frozen=True):
     """An exchange.
 
     Args:

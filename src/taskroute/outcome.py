@@ -41,7 +41,7 @@ class Retry(Exception):  # noqa: N818 - a verdict, not an error
 
     def __init__(self, reason: str = "", *, delay: float | timedelta | None = None) -> None:
         super().__init__(reason)
-        self.delay = timedelta(seconds=delay) if isinstance(delay, int | float) else delay
+        self.delay: timedelta | None = timedelta(seconds=delay) if isinstance(delay, int | float) else delay
 
 
 class HandlerTimeoutError(TimeoutError):

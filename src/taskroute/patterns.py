@@ -49,7 +49,7 @@ class RoutingPattern:
 
     def __init__(self, template: str) -> None:
         check_key(template, "pattern", PatternError)
-        self.template = template
+        self.template: str = template
         names: list[str | None] = []
         tokens: list[str] = []
         for word in split_words(template):

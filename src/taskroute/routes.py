@@ -30,7 +30,7 @@ class Routes:
 
     def __init__(self, topology: Topology, registry: HandlerRegistry) -> None:
         self.topology = topology
-        self.handlers = registry.handlers
+        self.handlers: tuple[Handler, ...] = registry.handlers
         for handler in self.handlers:
             _check_queue(handler, topology)
         for ambiguity in find_ambiguities(self.handlers):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -39,9 +39,12 @@ Table = Annotated[Mapping[str, Value], AfterValidator(_frozen_table), PlainSeria
 
 
 class Spec(BaseModel):
-    """Frozen, no unknown fields, and every refusal a TopologyError."""
+    """Frozen, no unknown fields, and every refusal a TopologyError.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    A subclass says `frozen=True` again: type checkers without a plugin for pydantic read it there only.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     @model_validator(mode="wrap")
     @classmethod

@@ -69,7 +69,7 @@ def milliseconds(duration: timedelta) -> int:
     return duration // _MILLISECOND
 
 
-class RetryPolicy(Spec):
+class RetryPolicy(Spec, frozen=True):
     """How often and after which delays a failed message is tried again before it is dead-lettered.
 
     Args:
@@ -96,7 +96,7 @@ class RetryPolicy(Spec):
         return len(self.delays) + 1
 
 
-class QueueSpec(Spec):
+class QueueSpec(Spec, frozen=True):
     """A queue, its bindings, and what becomes of messages that fail.
 
     Args:
@@ -366,7 +366,7 @@ class _Node(NamedTuple):
     alternate: str | None
 
 
-class Topology(Spec):
+class Topology(Spec, frozen=True):
     """Exchanges and queues that belong together. Checks itself when built; immutable.
 
     Args:

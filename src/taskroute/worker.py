@@ -131,7 +131,7 @@ class Worker:
         urls = parse_urls(url, tls)
         around = HandlerRegistry(middleware=middleware)
         around.include(registry)
-        self.routes = Routes(topology, around)
+        self.routes: Routes = Routes(topology, around)
         self._queues = _queues_to_consume(self.routes, queues)
         self._shutdown_timeout = _checked("shutdown_timeout", shutdown_timeout, 0)
         self._declare = checked_mode(declare)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from taskroute import (
+    Depends,
     EventSpec,
     ExchangeSpec,
     HandlerRegistry,
+    Header,
     Publisher,
     QueueSpec,
     RetryPolicy,
@@ -36,6 +38,11 @@ def wrong(publisher: Publisher, worker: Worker) -> None:
     RoutingPattern(5)  # type: ignore[arg-type]
     registry.handler(5)  # type: ignore[arg-type]
     registry.add("jobs", "not a function")  # type: ignore[arg-type]
+    registry.handler("jobs", retry=5)  # type: ignore[arg-type]
+    registry.handler("jobs", timeout="5")  # type: ignore[arg-type]
+    HandlerRegistry(middleware=[len])  # type: ignore[list-item]
+    Depends("open_session")  # type: ignore[arg-type]
+    Header()  # type: ignore[call-arg]
     publisher.publish({}, "jobs")  # type: ignore[call-overload]
     publisher.publish({}, 5, exchange=media)  # type: ignore[call-overload]
     publisher.publish({}, "jobs", exchange=media, persistant=True)  # type: ignore[call-overload]
@@ -53,6 +60,7 @@ def wrong(publisher: Publisher, worker: Worker) -> None:
     counted.body = int  # type: ignore[misc]
     Topology(events=counted)  # type: ignore[arg-type]
     QueueSpec(name="jobs", bindings=[counted(1, name="a")])  # type: ignore[list-item]
+    worker.health().ready = True  # type: ignore[misc]
     worker.wait_idle()  # type: ignore[call-arg]
     Worker("memory://", topology, registry, declare="maybe")  # type: ignore[arg-type]
     Worker("memory://", topology)  # type: ignore[call-arg]

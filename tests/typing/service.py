@@ -1,7 +1,8 @@
-"""A service as a user writes it: mypy strict finds nothing wrong with it."""
+"""A service as a user writes it: mypy and pyright, both strict, find nothing wrong with it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future
 from datetime import timedelta
 from typing import Annotated, Any
@@ -10,13 +11,17 @@ from unittest.mock import call
 from pydantic import BaseModel
 
 from taskroute import (
+    CallNext,
+    Depends,
     Event,
     EventSpec,
     ExchangeSpec,
     Finding,
     HandlerRegistry,
     Header,
+    Health,
     Message,
+    Middleware,
     Publisher,
     QueueSpec,
     Receipt,
@@ -51,7 +56,31 @@ numbers = EventSpec(pattern="numbers.{path:#}", exchange="media", body=list[int]
 events: list[EventSpec[Any]] = [deleted, numbers]
 other = QueueSpec(name="other", bindings=[numbers, deleted.bind(), media.bind("other")])
 topology = Topology(exchanges=[media], queues=[video], events=events) | Topology(queues=[other])
-registry = HandlerRegistry()
+
+
+def logged(message: Message, call_next: CallNext) -> Any:
+    """Around a handler."""
+    print(message.routing_key)
+    return call_next(message)
+
+
+async def awaited(message: Message, call_next: CallNext) -> Any:
+    """Around an async one."""
+    return await call_next(message)
+
+
+around: list[Middleware] = [logged, awaited]
+registry = HandlerRegistry(middleware=around)
+
+
+class Session:
+    """What a handler needs."""
+
+
+def open_session(tenant: Annotated[str, Header("x-tenant")] = "") -> Iterator[Session]:
+    """Provide."""
+    print(tenant)
+    yield Session()
 
 
 @registry.handler("video.{action}", queue=video, timeout=5)
@@ -60,6 +89,12 @@ def transcode(task: Video, action: str, tenant: Annotated[str, Header("x-tenant"
     if not task.id:
         raise Reject("no id")
     raise Retry(f"{action} {tenant}", delay=1)
+
+
+@registry.handler("video.archive", queue=video, retry=False)
+async def archive(task: Video, session: Annotated[Session, Depends(open_session)]) -> None:
+    """Handles on the event loop."""
+    print(task, session)
 
 
 @registry.handler(deleted, queue=video)
@@ -96,7 +131,10 @@ async def announce(publisher: Publisher) -> Receipt:
 
 def serve(url: str) -> Stats:
     """Run."""
-    with Worker(url, topology, registry, threads=2) as worker, Publisher(url, topology) as publisher:
+    with (
+        Worker(url, topology, registry, threads=2, middleware=[logged]) as worker,
+        Publisher(url, topology) as publisher,
+    ):
         receipt: Receipt = publisher.publish(Video(id="1"), "video.upload", exchange=media, priority=1)
         future: Future[Receipt] = publisher.submit({"id": "2"}, "video.upload", exchange="media")
         event: Event[Video] = deleted(Video(id="1"), name="1")
@@ -107,7 +145,8 @@ def serve(url: str) -> Stats:
         for outcome in publisher.publish_many([(b"{}", "video.x")], exchange=media):
             if isinstance(outcome, TaskrouteError):
                 print(outcome)
-        print(receipt.message_id, future.result().message_id, worker.health().reasons)
+        health: Health = worker.health()
+        print(receipt.message_id, future.result().message_id, health.ready, health.reasons)
         idle: bool = worker.wait_idle(timeout=10)
         print(idle)
         return worker.stats()
