@@ -1,11 +1,11 @@
-"""Ready: deliveries that wait for a handler thread, one line per queue, taken in turn."""
+"""Ready: deliveries that wait for a handler thread, and who is woken for them."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Sequence
 
+from taskroute.lines import Lines
 from taskroute.message import Delivery
 
 
@@ -13,14 +13,18 @@ class Ready:
     """Hands deliveries from the session's thread to handler threads, and knows how many are open.
 
     A delivery is open from `put` until `done`, also while it is handled or handed over. Any thread may call.
+
+    Args:
+        lines: of a queue with a limit, each delivery that was taken has to be released.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Lines | None = None) -> None:
         lock = threading.Lock()
         self._arrived = threading.Condition(lock)
         self._finished = threading.Condition(lock)
-        self._lines: dict[str, deque[Delivery]] = {}
-        self._turns: deque[deque[Delivery]] = deque()  # the lines that are not empty, the next one first
+        self._lines = Lines() if lines is None else lines
+        self._turns = self._lines.turns
+        self._next = self._lines.take
         self._open = 0
         self._closed = False
         self._idle = 0  # threads that wait
@@ -36,13 +40,7 @@ class Ready:
         with self._arrived:
             if self._closed:
                 return  # they go back to their queue when the connection closes
-            for delivery in deliveries:
-                line = self._lines.get(delivery.queue)
-                if line is None:
-                    line = self._lines[delivery.queue] = deque()
-                if not line:
-                    self._turns.append(line)
-                line.append(delivery)
+            self._lines.put(deliveries)
             self._open += len(deliveries)
             self._call_one()
 
@@ -64,6 +62,12 @@ class Ready:
         """A delivery if there is one, without waiting."""
         with self._arrived:
             return self._next() if self._turns else None
+
+    def release(self, queue: str) -> None:
+        """A handler of a queue with a limit has ended: another delivery of it may be taken."""
+        with self._arrived:
+            self._lines.release(queue)
+            self._call_one()
 
     def done(self) -> None:
         """One delivery is settled, or will be redelivered."""
@@ -99,17 +103,7 @@ class Ready:
             self._is_one_called = True
             self._arrived.notify()
 
-    def _next(self) -> Delivery:
-        line = self._turns.popleft()
-        delivery = line.popleft()
-        if line:
-            self._turns.append(line)
-        return delivery
-
     def _drop_waiting(self) -> None:
-        self._open -= sum(len(line) for line in self._turns)
-        for line in self._turns:
-            line.clear()
-        self._turns.clear()
+        self._open -= self._lines.clear()
         if not self._open:
             self._finished.notify_all()

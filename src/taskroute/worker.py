@@ -38,6 +38,8 @@ from taskroute.event_loop import EventLoop
 from taskroute.health import Health, diagnose
 from taskroute.instrumentation.events import Event
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
+from taskroute.limits import ByQueue, read_concurrency, read_prefetch
+from taskroute.lines import Lines
 from taskroute.message import Delivery
 from taskroute.middleware import Middleware
 from taskroute.outcome import Failed, Handled, Outcome
@@ -52,10 +54,6 @@ from taskroute.topology import QueueSpec, Topology
 from taskroute.waiting import Waiting
 
 log = logging.getLogger(__name__)
-
-MAX_PREFETCH: Final = 65_535
-DEFAULT_MAX_PREFETCH: Final = 256
-PREFETCH_PER_THREAD: Final = 16
 
 HAND_OVER_TIMEOUT: Final = 30.0
 HAND_OVER_PAUSE: Final = 1.0
@@ -83,8 +81,10 @@ class Worker:
         registry: as it is now; later registrations do not count.
         queues: to consume; left out, those that a handler or fallback names.
         threads: for plain handlers; 0 runs them on the session's thread, for tiny handlers. How many ``async def``
-            handlers run at once is limited by `prefetch` alone.
-        prefetch: unacknowledged messages per queue; left out, 16 a thread and 256 at most.
+            handlers run at once is limited by `prefetch` and `concurrency`.
+        prefetch: unacknowledged messages per queue, or by queue; left out, 16 for each that can be handled at once,
+            and 256 at most.
+        concurrency: by queue, how many of its messages may be handled at once.
         heartbeat: seconds, at least 1. A silent connection is given up after two of them.
         shutdown_timeout: seconds that `stop` gives running handlers.
         declare: ``create``, ``verify`` existence only, or ``skip``.
@@ -95,7 +95,7 @@ class Worker:
         instrumentation: who listens; see `taskroute.instrumentation`.
 
     Raises:
-        UnknownQueueError: a handler or `queues` names a queue that the topology does not have.
+        UnknownQueueError: a handler or an argument names a queue that the topology does not have.
         AmbiguousHandlerError: two handlers share a key, and neither is more specific.
         TopologyError: a queue to consume has no handler, is a stream, or its dead-letter queue is missing.
         ConfigurationError, BrokerUrlError: another argument.
@@ -118,7 +118,8 @@ class Worker:
         *,
         queues: Iterable[QueueSpec | str] | None = None,
         threads: int = 8,
-        prefetch: int | None = None,
+        prefetch: int | ByQueue[int] | None = None,
+        concurrency: ByQueue[int] | None = None,
         heartbeat: float = 30,
         shutdown_timeout: float = 30,
         declare: DeclareMode = "create",
@@ -147,7 +148,9 @@ class Worker:
             self._loop.submit,
             listeners.handling,
         )
-        self._ready = Ready()
+        self._thread_count = _checked("threads", threads, 0)
+        self._limits = read_concurrency(concurrency, self._queues, topology)
+        self._ready = Ready(Lines(self._limits))
         self._tally = Tally()
         self._waiting = Waiting()
         self._ended = threading.Event()
@@ -156,7 +159,7 @@ class Worker:
         self._started = self._stopped = False
         self._consumer = Consumer(
             list(self._queues.values()),
-            prefetch=_checked_prefetch(prefetch, threads),
+            prefetch=read_prefetch(prefetch, self._queues, topology, self._thread_count, self._limits),
             prepare=self._prepare,
             deliver=self._deliver if threads else self._handle_here,
             on_lost=self._on_lost,
@@ -173,8 +176,7 @@ class Worker:
             urls, self._confirms, name=f"{self._name}-hand-over", heartbeat=heartbeat, tell=self._tell
         )
         self._hand_over_started = False
-        count = _checked("threads", threads, 0)
-        self._threads = HandlerThreads(count, self._ready, self._handle, f"{self._name}-handler")
+        self._threads = HandlerThreads(self._thread_count, self._ready, self._handle, f"{self._name}-handler")
 
     def __enter__(self) -> Self:
         self.start()
@@ -364,6 +366,9 @@ class Worker:
 
     def _handle_here(self, deliveries: Sequence[Delivery]) -> None:
         self._deliver(deliveries)
+        self._handle_waiting()
+
+    def _handle_waiting(self) -> None:
         while (delivery := self._ready.take_now()) is not None:
             self._handle(delivery)
 
@@ -429,6 +434,8 @@ class Worker:
     # On a handler's thread or the event loop's:
 
     def _conclude(self, delivery: Delivery, outcome: Outcome, began: float) -> None:
+        if delivery.queue in self._limits:
+            self._release(delivery.queue)
         if isinstance(outcome, Handled):
             self._tally.handled(delivery.queue, outcome.handler)
             if self._tell is not None:
@@ -446,6 +453,11 @@ class Worker:
         if self._tell is not None:
             self._tell(event)
         self._acknowledge(delivery)
+
+    def _release(self, queue: str) -> None:
+        self._ready.release(queue)
+        if not self._thread_count:
+            self._session.post(self._handle_waiting)
 
     def _acknowledge(self, delivery: Delivery) -> None:
         self._consumer.settle(delivery)
@@ -606,14 +618,6 @@ def _checked(name: str, value: Any, least: float) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
         raise ConfigurationError(f"{name}={value!r} has to be a number, {least} or more")
     return value
-
-
-def _checked_prefetch(prefetch: int | None, threads: int) -> int:
-    if prefetch is None:
-        return min(DEFAULT_MAX_PREFETCH, PREFETCH_PER_THREAD * threads) if threads else DEFAULT_MAX_PREFETCH
-    if isinstance(prefetch, bool) or not isinstance(prefetch, int) or not 1 <= prefetch <= MAX_PREFETCH:
-        raise ConfigurationError(f"prefetch={prefetch!r} has to be between 1 and {MAX_PREFETCH}; 0 would be unlimited")
-    return prefetch
 
 
 def _log_failure(delivery: Delivery, failed: Failed, action: Ack | HandOver) -> None:

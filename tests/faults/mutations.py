@@ -123,7 +123,7 @@ MUTATIONS = (
         "full prefetch straight after a start",
         "broker/consumer.py",
         "            self._consume(queue, 1)\n",
-        "            self._consume(queue, self._prefetch)\n",
+        "            self._consume(queue, self._prefetch[queue.name])\n",
         "test_handlers.py::test_row_24_a_message_that_kills_its_process_ends_as_a_dead_letter_and_its_neighbours_do_not[kill]",
     ),
     Mutation(

@@ -152,6 +152,14 @@ def serve(url: str) -> Stats:
         return worker.stats()
 
 
+def limit(url: str) -> None:
+    """Queues by spec, by name, or both."""
+    by_name: dict[str, int] = {"video": 2}
+    by_spec: dict[QueueSpec, int] = {video: 20}
+    Worker(url, topology, registry, concurrency=by_name, prefetch=by_spec)
+    Worker(url, topology, registry, concurrency={video: 2}, prefetch={video: 20, "other": 5})
+
+
 # An event keeps its body's type.
 key: str = deleted(Video(id="1"), name=7).body.id
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from queue import SimpleQueue
 
+from taskroute.lines import Lines
 from taskroute.message import Delivery
 from taskroute.ready import Ready
 
 DEADLINE = 30.0
 
 
-def delivery(number: int) -> Delivery:
-    return Delivery(queue="q", exchange="", routing_key="k", body=b"", properties={}, tag=number)
+def delivery(number: int, queue: str = "q") -> Delivery:
+    return Delivery(queue=queue, exchange="", routing_key="k", body=b"", properties={}, tag=number)
 
 
 class Takers:
@@ -100,3 +102,54 @@ def test_a_closed_one_gives_out_nothing_more() -> None:
     ready.close()
     assert ready.take() is None
     assert ready.open_count == 0
+
+
+# --- limits ---
+
+
+def test_threads_that_a_limit_holds_back_are_free_for_other_queues_and_called_when_it_lets_go() -> None:
+    ready = Ready(Lines({"slow": 1}))
+    takers = Takers(ready, 3)
+    ready.put([delivery(0, "slow"), delivery(1, "slow"), delivery(2, "slow"), delivery(3), delivery(4)])
+    assert numbers(takers.taken, 3) == {0, 3, 4}  # no thread idles, and none has a second slow one
+    takers.let_go(3)
+    ready.put([delivery(5)])
+    assert numbers(takers.taken, 1) == {5}  # while a slow one would have been next
+    ready.release("slow")  # by a thread that takes nothing itself
+    assert numbers(takers.taken, 1) == {1}
+    ready.release("slow")
+    assert numbers(takers.taken, 1) == {2}
+    takers.end()
+
+
+def test_with_limits_every_delivery_is_taken_once_and_none_is_forgotten() -> None:
+    limits = {"a": 1, "b": 2}
+    ready, taken = Ready(Lines(limits)), SimpleQueue[int]()
+    in_hand, most = Counter[str](), Counter[str]()
+    lock = threading.Lock()
+
+    def run() -> None:
+        while (one := ready.take()) is not None:
+            with lock:
+                in_hand[one.queue] += 1
+                most[one.queue] = max(most[one.queue], in_hand[one.queue])
+            taken.put(one.tag)
+            with lock:
+                in_hand[one.queue] -= 1
+            if one.queue in limits:
+                ready.release(one.queue)
+            ready.done()
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for number in range(0, 6000, 3):
+        ready.put([delivery(number, "a"), delivery(number + 1, "b"), delivery(number + 2, "c")])
+    assert ready.wait_idle(DEADLINE)
+    assert {taken.get_nowait() for _ in range(6000)} == set(range(6000))
+    assert most["a"] == 1
+    assert most["b"] <= 2
+    ready.close()
+    for thread in threads:
+        thread.join(DEADLINE)
+        assert not thread.is_alive()

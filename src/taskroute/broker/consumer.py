@@ -31,7 +31,7 @@ class Consumer:
 
     Args:
         queues: specs of the queues to consume.
-        prefetch: unacknowledged deliveries per queue.
+        prefetch: unacknowledged deliveries, by queue.
         prepare: declares what has to be there, on a fresh channel.
         deliver: takes the deliveries of one drain.
         on_lost: called when none of them can be settled any more.
@@ -41,7 +41,7 @@ class Consumer:
         self,
         queues: Sequence[QueueSpec],
         *,
-        prefetch: int,
+        prefetch: Mapping[str, int],
         prepare: Callable[[Any], None],
         deliver: Callable[[Sequence[Delivery]], None],
         on_lost: Callable[[], None],
@@ -198,7 +198,7 @@ class Consumer:
             self._cautious[queue.name] = queue
             self._consume(queue, 1)
         else:
-            self._consume(queue, self._prefetch)
+            self._consume(queue, self._prefetch[queue.name])
 
     def _consume(self, queue: QueueSpec, prefetch: int) -> None:
         tag = f"taskroute.{self._generation}.{prefetch}.{queue.name}"[:255]
@@ -241,7 +241,7 @@ class Consumer:
     def _widen(self, queue: QueueSpec) -> None:
         if not self._cancelled:
             self._stop(queue.name)
-            self._consume(queue, self._prefetch)
+            self._consume(queue, self._prefetch[queue.name])
 
     def _acknowledge(self, settled: set[int]) -> None:
         prefix, last = self._acknowledged, 0

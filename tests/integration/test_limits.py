@@ -1,0 +1,135 @@
+"""Limits of single queues: how many messages in advance, how many at once. On both brokers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+
+import pytest
+from pydantic import BaseModel
+from tests.integration.test_async import Gate, set_event
+from tests.integration.test_worker import DEADLINE, Seen
+
+from taskroute import (
+    ConfigurationError,
+    ExchangeSpec,
+    HandlerRegistry,
+    Message,
+    Publisher,
+    QueueSpec,
+    RetryPolicy,
+    Topology,
+    UnknownQueueError,
+    Worker,
+)
+
+media = ExchangeSpec(name="media")
+slow = QueueSpec(name="slow", bindings=[media.bind("slow.#")], retry=RetryPolicy(delays=(0.05,)))
+fast = QueueSpec(name="fast", type="classic", bindings=[media.bind("fast.#")])
+topology = Topology(exchanges=[media], queues=[slow, fast])
+
+
+class Job(BaseModel):
+    number: int
+
+
+def test_one_at_a_time_of_one_queue_while_every_other_thread_works_for_the_other(broker_url: str) -> None:
+    registry, begun, done, go_on = HandlerRegistry(), Seen(), Seen(), threading.Semaphore(0)
+
+    @registry.handler("#", queue=slow)
+    def handle_slow(job: Job) -> None:
+        begun(job.number)
+        assert go_on.acquire(timeout=DEADLINE)
+        done(("slow", job.number))
+
+    @registry.handler("#", queue=fast)
+    def handle_fast(job: Job) -> None:
+        done(("fast", job.number))
+
+    with (
+        Worker(broker_url, topology, registry, threads=3, concurrency={slow: 1}) as worker,
+        Publisher(broker_url, topology) as publisher,
+    ):
+        for number in range(5):
+            publisher.publish(Job(number=number), "slow.a", exchange=media)
+        begun.wait(1)
+        for number in range(50):
+            publisher.publish(Job(number=number), "fast.a", exchange=media)
+        assert sorted(done.wait(50)) == [("fast", number) for number in range(50)]
+        for count in range(1, 6):
+            assert len(begun.wait(count)) == count  # the next one only after this one has ended
+            go_on.release()
+            done.wait(50 + count)
+        assert worker.wait_idle(DEADLINE)
+    assert begun.calls == list(range(5))  # in their order, as there is one at a time
+
+
+def test_a_handler_that_fails_makes_room_before_its_message_is_put_away(broker_url: str) -> None:
+    registry, attempts = HandlerRegistry(), Seen()
+
+    @registry.handler("#", queue=slow)
+    def fail(message: Message) -> None:
+        attempts(message.attempt)
+        raise ValueError
+
+    with (
+        Worker(broker_url, topology, registry, threads=2, concurrency={"slow": 1}) as worker,
+        Publisher(broker_url, topology) as publisher,
+    ):
+        for number in range(3):
+            publisher.publish(Job(number=number), "slow.a", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+    assert sorted(attempts.calls) == [1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_async_handlers_keep_the_limit_without_a_thread_each(broker_url: str, threads: int) -> None:
+    registry, gate, open_, done = HandlerRegistry(), Gate(), asyncio.Event(), []
+
+    @registry.handler("#", queue=fast)
+    async def wait(job: Job) -> None:
+        await gate.stand(open_)
+        done.append(job.number)
+
+    with (
+        Worker(broker_url, topology, registry, threads=threads, concurrency={fast: 3}) as worker,
+        Publisher(broker_url, topology) as publisher,
+    ):
+        for number in range(12):
+            publisher.publish(Job(number=number), "fast.a", exchange=media)
+        gate.wait(3)
+        assert not worker.wait_idle(0.2)
+        worker._loop.submit(set_event(open_)).result(DEADLINE)
+        assert worker.wait_idle(DEADLINE)
+    assert gate.most == 3
+    assert sorted(done) == list(range(12))
+
+
+def test_each_queue_has_its_own_prefetch(broker_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    registry = HandlerRegistry()
+    registry.add("#", lambda body: None)
+    caplog.set_level(logging.INFO, logger="taskroute")
+    with (
+        Worker(broker_url, topology, registry, queues=[slow, fast], threads=2, prefetch={"slow": 3}) as worker,
+        Publisher(broker_url, topology) as publisher,
+    ):
+        publisher.publish({}, "slow.a", exchange=media)  # from here on with all of its prefetch
+        assert worker.wait_idle(DEADLINE)
+    consumed = [line.removeprefix("consuming ") for line in caplog.messages if line.startswith("consuming ")]
+    assert sorted(line.rpartition(" ")[0] for line in consumed) == [
+        "queue=fast prefetch=32",
+        "queue=slow prefetch=1",
+        "queue=slow prefetch=3",
+    ]
+
+
+def test_a_limit_of_a_queue_that_is_not_consumed_is_an_error(memory_url: str) -> None:
+    registry = HandlerRegistry()
+    registry.add("#", lambda body: None, queue=slow)
+    with pytest.raises(ConfigurationError, match="concurrency: this worker does not consume queue 'fast'"):
+        Worker(memory_url, topology, registry, concurrency={fast: 1})
+    with pytest.raises(ConfigurationError, match="prefetch: this worker does not consume queue 'fast'"):
+        Worker(memory_url, topology, registry, prefetch={fast: 1})
+    with pytest.raises(UnknownQueueError, match="fats"):
+        Worker(memory_url, topology, registry, concurrency={"fats": 1})

@@ -1,0 +1,73 @@
+"""Limits: what is said about single queues, read and refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskroute import ConfigurationError, QueueSpec, Topology, UnknownQueueError
+from taskroute.limits import MAX_PREFETCH, read_concurrency, read_prefetch
+
+video, audit = QueueSpec(name="video"), QueueSpec(name="audit")
+topology = Topology(queues=[video, audit, QueueSpec(name="other")])
+consumed = ("video", "audit")
+
+
+def concurrency(given: Any) -> dict[str, int]:
+    return read_concurrency(given, consumed, topology)
+
+
+def prefetch(given: Any, threads: int = 2, limits: dict[str, int] | None = None) -> dict[str, int]:
+    return read_prefetch(given, consumed, topology, threads, limits or {})
+
+
+def test_a_queue_is_named_by_its_spec_or_its_name() -> None:
+    assert concurrency({video: 1, "audit": 2}) == {"video": 1, "audit": 2}
+    assert prefetch({video: 7}) == {"video": 7, "audit": 32}
+    assert concurrency(None) == {}
+
+
+def test_one_number_is_the_prefetch_of_every_queue() -> None:
+    assert prefetch(5) == {"video": 5, "audit": 5}
+
+
+@pytest.mark.parametrize(
+    ("threads", "limit", "expected"), [(2, None, 32), (100, None, 256), (0, None, 256), (8, 1, 16), (1, 100, 100)]
+)
+def test_left_out_it_is_sixteen_for_each_that_can_be_handled_at_once(
+    threads: int, limit: int | None, expected: int
+) -> None:
+    limits = {} if limit is None else {"video": limit}
+    assert prefetch(None, threads, limits)["video"] == expected
+
+
+@given(st.integers(0, 1000), st.none() | st.integers(1, 1_000_000))
+def test_a_default_prefetch_lets_as_many_be_handled_at_once_as_may(threads: int, limit: int | None) -> None:
+    count = prefetch(None, threads, {} if limit is None else {"video": limit})["video"]
+    assert min(limit or 1, MAX_PREFETCH) <= count <= MAX_PREFETCH
+
+
+@pytest.mark.parametrize("read", [concurrency, prefetch])
+def test_a_queue_that_the_worker_does_not_consume_is_refused_by_name(read: Any) -> None:
+    with pytest.raises(UnknownQueueError, match="vidoe"):
+        read({"vidoe": 1})
+    with pytest.raises(ConfigurationError, match=r"'other'; it consumes 'video', 'audit'"):
+        read({"other": 1})
+    with pytest.raises(ConfigurationError, match="'video' is there twice"):
+        read({video: 1, "video": 2})
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "2", None])
+def test_a_number_that_is_none_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"concurrency=.* of queue 'video'"):
+        concurrency({"video": wrong})
+    with pytest.raises(ConfigurationError, match=r"prefetch=.* of queue 'video'"):
+        prefetch({"video": wrong})
+
+
+def test_a_prefetch_beyond_the_protocol_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="65535"):
+        prefetch(MAX_PREFETCH + 1)

@@ -1,0 +1,96 @@
+"""Lines: turns and limits, against a model that looks at everything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from taskroute.lines import Lines
+from taskroute.message import Delivery
+
+QUEUES = "abcd"
+
+
+def delivery(queue: str, number: int = 0) -> Delivery:
+    return Delivery(queue=queue, exchange="", routing_key="k", body=b"", properties={}, tag=number)
+
+
+class Against(RuleBasedStateMachine):
+    """A model of lists and counts. Every turn is asked for by looking at all queues."""
+
+    @initialize(limits=st.dictionaries(st.sampled_from(QUEUES), st.integers(1, 3)))
+    def begin(self, limits: dict[str, int]) -> None:
+        self.limits = limits
+        self.lines = Lines(limits)
+        self.waiting: dict[str, list[Delivery]] = {queue: [] for queue in QUEUES}
+        self.in_hand: list[str] = []
+        self.passed_over: dict[str, Counter[str]] = {queue: Counter() for queue in QUEUES}
+
+    def may_be_taken(self, queue: str) -> bool:
+        return bool(self.waiting[queue]) and self.in_hand.count(queue) < self.limits.get(queue, 1000)
+
+    @rule(queues=st.lists(st.sampled_from(QUEUES), max_size=6))
+    def put(self, queues: list[str]) -> None:
+        batch = [delivery(queue) for queue in queues]
+        self.lines.put(batch)
+        for each in batch:
+            self.waiting[each.queue].append(each)
+
+    @precondition(lambda self: any(self.may_be_taken(queue) for queue in QUEUES))
+    @rule()
+    def take(self) -> None:
+        before = [queue for queue in QUEUES if self.may_be_taken(queue)]
+        taken = self.lines.take()
+        assert taken.queue in before
+        assert taken is self.waiting[taken.queue].pop(0)
+        self.in_hand.append(taken.queue)
+        self.passed_over[taken.queue].clear()
+        for queue in before:
+            if queue != taken.queue:
+                self.passed_over[queue][taken.queue] += 1
+                assert self.passed_over[queue][taken.queue] == 1, "one queue had two turns while another one waited"
+
+    @precondition(lambda self: self.in_hand)
+    @rule(data=st.data())
+    def release(self, data: Any) -> None:
+        queue = self.in_hand.pop(data.draw(st.integers(0, len(self.in_hand) - 1)))
+        self.lines.release(queue)
+
+    @rule()
+    def clear(self) -> None:
+        assert self.lines.clear() == sum(map(len, self.waiting.values()))
+        for queue in QUEUES:
+            self.waiting[queue].clear()
+
+    @invariant()
+    def there_is_a_turn_if_and_only_if_something_may_be_taken(self) -> None:
+        eligible = [queue for queue in QUEUES if self.may_be_taken(queue)]
+        assert len(self.lines.turns) == len(eligible)
+        for queue in set(QUEUES).difference(eligible):
+            self.passed_over[queue].clear()
+
+
+TestAgainst = Against.TestCase
+
+
+def test_a_queue_at_its_limit_is_passed_over_until_one_of_it_is_released() -> None:
+    lines = Lines({"slow": 1})
+    lines.put([delivery("slow", 1), delivery("slow", 2), delivery("fast", 3), delivery("fast", 4)])
+    assert [lines.take().tag for _ in range(3)] == [1, 3, 4]
+    assert not lines.turns
+    lines.release("slow")
+    assert lines.take().tag == 2
+
+
+def test_what_is_in_hand_counts_after_the_rest_was_dropped() -> None:
+    lines = Lines({"slow": 1})
+    lines.put([delivery("slow", 1), delivery("slow", 2)])
+    lines.take()
+    assert lines.clear() == 1
+    lines.put([delivery("slow", 3)])
+    assert not lines.turns
+    lines.release("slow")
+    assert lines.take().tag == 3
