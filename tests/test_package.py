@@ -46,8 +46,13 @@ def test_the_wheel_installs_into_an_empty_environment_and_works(tmp_path: Path) 
         names = archive.namelist()
         (metadata_name,) = (name for name in names if name.endswith("METADATA"))
         metadata = message_from_bytes(archive.read(metadata_name))
+        entry_points = archive.read(metadata_name.replace("METADATA", "entry_points.txt")).decode()
     assert "taskroute/py.typed" in names
-    assert not [name for name in names if not name.startswith("taskroute")]
+    assert {name.partition("/")[0] for name in names} - {metadata_name.partition("/")[0]} == {
+        "taskroute",
+        "taskroute_pytest.py",
+    }
+    assert entry_points == "[pytest11]\ntaskroute = taskroute_pytest\n"
     assert sorted(metadata.get_all("Requires-Dist")) == ["amqp>=5.4.2", "kombu<6,>=5.7", "pydantic>=2"]
     assert metadata["Requires-Python"] == ">=3.11"
     venv.create(tmp_path / "empty", with_pip=True)
