@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
@@ -113,7 +114,8 @@ class _Crossing:
 
         async def call(message: Message) -> Any:
             result: Future[Any] = Future()
-            self._calls.put(lambda: _resolve(result, call_next, message))
+            context = copy_context()  # so that what was set around the call is seen in it, as with asyncio.to_thread
+            self._calls.put(lambda: context.run(_resolve, result, call_next, message))
             return await asyncio.wrap_future(result)
 
         return call

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -94,6 +95,44 @@ def test_each_layer_is_around_the_next_and_runs_where_its_kind_does(
         f"handler {handler_is_async}",
         *(f"{number} out {result}" for number, result in zip(reversed(range(len(kinds))), results, strict=False)),
     ]
+
+
+names: ContextVar[tuple[str, ...]] = ContextVar("names", default=())
+
+
+@given(kinds=st.lists(st.booleans(), max_size=5), handler_is_async=st.booleans())
+def test_what_a_layer_sets_in_its_context_is_seen_further_in_and_not_outside(
+    loop: EventLoop, kinds: list[bool], handler_is_async: bool
+) -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def setting(name: str, is_async: bool) -> Middleware:
+        def plain(message: Message, call_next: CallNext) -> None:
+            token = names.set((*names.get(), name))
+            call_next(message)
+            seen.append(names.get())
+            names.reset(token)
+
+        async def later(message: Message, call_next: CallNext) -> None:
+            token = names.set((*names.get(), name))
+            await call_next(message)
+            seen.append(names.get())
+            names.reset(token)
+
+        return later if is_async else plain
+
+    def on_plain(body: int) -> None:
+        seen.append(names.get())
+
+    async def on_async(body: int) -> None:
+        seen.append(names.get())
+
+    registry = HandlerRegistry(middleware=[setting(str(number), kind) for number, kind in enumerate(kinds)])
+    registry.add("#", on_async if handler_is_async else on_plain, queue="q")
+    assert isinstance(dispatch(registry, loop), Handled)
+    every = tuple(map(str, range(len(kinds))))
+    assert seen == [every, *(every[:end] for end in range(len(kinds), 0, -1))]
+    assert names.get() == ()
 
 
 @pytest.mark.parametrize("handler_is_async", [False, True])
