@@ -1,6 +1,7 @@
 """taskroute: declare a topic-exchange topology, register handlers by routing-key pattern, publish with confirms.
 
-The names here are the public API; every other module is an implementation detail.
+The names here, and those of `taskroute.testing` and `taskroute.instrumentation`, are the public API; every other module
+is an implementation detail.
 """
 
 import logging as _logging

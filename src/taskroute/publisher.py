@@ -21,7 +21,7 @@ from typing import Any, Final, Required, Self, TypedDict, Unpack, overload
 
 from taskroute.broker.confirms import Confirms, Receipt, Submission
 from taskroute.broker.declare import DeclareMode, checked_mode, declare
-from taskroute.broker.properties import encode_properties
+from taskroute.broker.properties import encode_properties, with_headers
 from taskroute.broker.session import Session, closed
 from taskroute.broker.url import parse_urls
 from taskroute.content import encode
@@ -183,9 +183,8 @@ class Publisher:
             unavailable=self._unavailable,
             is_blocked=self._is_blocked,
         )
-        listeners = Listeners(instrumentation)
-        self._tell = listeners.on_event
-        self._added_headers = listeners.publishing
+        self._listeners = Listeners(instrumentation)
+        self._tell = self._listeners.on_event
         self._session = Session(
             parse_urls(url, tls),
             self._confirms,
@@ -411,11 +410,13 @@ class Publisher:
 
     def _announce(self, submission: Submission) -> None:
         """Let those who listen add their headers, and tell them later what became of the message."""
-        if self._added_headers is not None:
-            added = self._added_headers(submission.exchange, submission.routing_key, submission.message_id)
-            headers = submission.properties.get("application_headers")
-            merged = {**added, **headers} if isinstance(headers, Mapping) else added
-            submission.properties = {**submission.properties, "application_headers": merged}
+        added_headers = self._listeners.publishing
+        if added_headers is not None:
+            added = added_headers(submission.exchange, submission.routing_key, submission.message_id)
+            try:
+                submission.properties = with_headers(submission.properties, added)
+            except PublishError as error:  # the message counts for more than what was to be added
+                self._listeners.report(added_headers, error)
         if self._tell is not None:
             submission.future.add_done_callback(partial(_tell_outcome, self._tell, submission, time.monotonic()))
 

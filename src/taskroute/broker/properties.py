@@ -66,6 +66,18 @@ def encode_properties(
     return {name: value for name, value in properties.items() if value is not None}
 
 
+def with_headers(properties: Mapping[str, object], headers: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the properties with more headers. Those that they have already win.
+
+    Raises:
+        MessageInvalidError: a value that AMQP cannot carry.
+        MessageTooLargeError: the headers take more than `MAX_HEADERS_SIZE` bytes together.
+    """
+    own = properties.get("application_headers")
+    both = _checked_headers({**headers, **own} if isinstance(own, Mapping) else headers)
+    return {**properties, "application_headers": both} if both else properties
+
+
 def _milliseconds(expiration: float | timedelta | None) -> str | None:
     if expiration is None:
         return None

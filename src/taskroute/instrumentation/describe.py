@@ -1,0 +1,84 @@
+"""An event or a message as names and values for a log: what others wrote cannot forge a line."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Final
+
+from taskroute.instrumentation import events
+from taskroute.instrumentation.events import Event
+from taskroute.message import Message
+from taskroute.patterns import shorten
+
+Levels = Mapping[type[Event], int]
+
+LEVELS: Final[Levels] = {
+    events.Received: logging.DEBUG,
+    events.Handled: logging.INFO,
+    events.Retried: logging.WARNING,
+    events.DeadLettered: logging.ERROR,
+    events.Dropped: logging.ERROR,
+    events.Overdue: logging.WARNING,
+    events.Published: logging.DEBUG,
+    events.Returned: logging.WARNING,
+    events.PublishFailed: logging.WARNING,
+    events.Connected: logging.INFO,
+    events.Disconnected: logging.WARNING,
+    events.Paused: logging.WARNING,
+    events.Resumed: logging.INFO,
+}
+
+_WORD = re.compile(r"[\w.:/@+#*-]+", re.ASCII)
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
+_LIMIT: Final = 200
+_DIGITS: Final = 6
+
+Text = Callable[[str], str]
+"""Makes text of others safe: `quoted` in lines of text, `printable` where a renderer tells values apart."""
+
+
+def name_of(event: Event) -> str:
+    """``DeadLettered`` -> ``dead_lettered``."""
+    return _CAPITAL.sub("_", type(event).__name__).lower()
+
+
+def fields_of(event: Event, text: Text) -> dict[str, object]:
+    """The fields of an event by name."""
+    return {field.name: _safe(getattr(event, field.name), text) for field in fields(event)}
+
+
+def context_of(message: Message, text: Text) -> dict[str, object]:
+    """What tells a message apart from others."""
+    return {
+        "queue": text(message.queue),
+        "routing_key": text(message.routing_key),
+        "message_id": _safe(message.message_id, text),
+        "attempt": message.attempt,
+    }
+
+
+def quoted(text: str) -> str:
+    """A word stays as it is, so that it can be searched for; what could end a line or a field is quoted, and cut.
+
+    >>> quoted("video.upload"), quoted("m-1 attempt=9")
+    ('video.upload', "'m-1 attempt=9'")
+    """
+    return text if len(text) <= _LIMIT and _WORD.fullmatch(text) else shorten(text, _LIMIT)
+
+
+def printable(text: str) -> str:
+    """Text stays as it is, unless it could end a line or command a terminal.
+
+    >>> printable("m-1 attempt=9")
+    'm-1 attempt=9'
+    """
+    return text if len(text) <= _LIMIT and text.isprintable() else shorten(text, _LIMIT)
+
+
+def _safe(value: object, text: Text) -> object:
+    if isinstance(value, str):
+        return text(value)
+    return round(value, _DIGITS) if isinstance(value, float) else value
