@@ -19,6 +19,7 @@ from taskroute import (
     Publisher,
     PublishError,
     PublishRejectedError,
+    PublishTimeoutError,
     QueueSpec,
     Receipt,
     Topology,
@@ -153,6 +154,19 @@ def test_a_broker_that_is_not_there_is_an_error_by_the_deadline() -> None:
     publisher.close()
     assert isinstance(caught.value, PublishError)
     assert "s3cret" not in str(caught.value)
+
+
+def test_one_can_wait_until_every_message_has_its_outcome(memory_url: str) -> None:
+    with Publisher(memory_url, topology) as publisher:
+        futures = [publisher.submit({}, "in.a", exchange=media) for _ in range(100)]
+        assert publisher.wait_idle(DEADLINE)
+        assert all(isinstance(future.result(0), Receipt) for future in futures)
+    nowhere = Publisher("amqp://guest:guest@127.0.0.1:1/", topology, timeout=10 * DEADLINE)
+    nowhere.submit({}, "in.a", exchange=media)
+    assert not nowhere.wait_idle(0)
+    with pytest.raises(PublishTimeoutError):
+        nowhere.close(0)
+    assert nowhere.wait_idle(0)
 
 
 def test_it_is_safe_to_submit_from_many_threads_while_closing(memory_url: str) -> None:

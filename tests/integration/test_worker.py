@@ -493,6 +493,13 @@ def test_no_thread_outlives_a_worker_and_a_publisher(broker_url: str) -> None:
 # --- starting ---
 
 
+def test_it_consumes_the_queues_that_handlers_name_or_those_that_it_is_told(memory_url: str) -> None:
+    registry = registry_of(lambda action: None)
+    registry.add("#", lambda message: None)
+    assert Worker(memory_url, topology, registry).queues == (video,)
+    assert Worker(memory_url, topology, registry, queues=["audit", video]).queues == (audit, video)
+
+
 def test_a_queue_without_a_handler_is_refused(memory_url: str) -> None:
     with pytest.raises(TopologyError, match="audit"):
         Worker(memory_url, topology, registry_of(lambda action: None), queues=[video, audit])

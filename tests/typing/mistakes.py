@@ -15,6 +15,7 @@ from taskroute import (
     Topology,
     Worker,
 )
+from taskroute.testing import Harness
 
 media = ExchangeSpec(name="media")
 jobs = QueueSpec(name="jobs")
@@ -23,7 +24,7 @@ registry = HandlerRegistry()
 counted = EventSpec(pattern="count.{name}", exchange=media, body=int)
 
 
-def wrong(publisher: Publisher, worker: Worker) -> None:
+def wrong(publisher: Publisher, worker: Worker, harness: Harness) -> None:
     """Never called."""
     ExchangeSpec(name="media", type="topics")  # type: ignore[arg-type]
     ExchangeSpec()  # type: ignore[call-arg]
@@ -66,3 +67,9 @@ def wrong(publisher: Publisher, worker: Worker) -> None:
     Worker("memory://", topology)  # type: ignore[call-arg]
     Worker("memory://", topology, registry, concurrency=5)  # type: ignore[arg-type]
     Worker("memory://", topology, registry, prefetch={jobs: "many"})  # type: ignore[dict-item]
+    publisher.wait_idle()  # type: ignore[call-arg]
+    harness.publish({}, "jobs")  # type: ignore[call-overload]
+    harness.publish(counted(1, name="a"), exchange=media)  # type: ignore[call-overload]
+    harness.handled("jobs")  # type: ignore[arg-type]
+    harness.dead_letters(5)  # type: ignore[arg-type]
+    Harness(topology, registry, overrides={5: list})  # type: ignore[dict-item]
