@@ -8,9 +8,19 @@ from typing import Any
 
 import pika
 import pytest
-from tests.interop.shop import DEADLINE, Order, Seen, orders, pika_channel, registry_telling, taken_by_pika, topology
+from tests.interop.shop import (
+    DEADLINE,
+    Order,
+    Seen,
+    orders,
+    pika_channel,
+    registry_telling,
+    shop,
+    taken_by_pika,
+    topology,
+)
 
-from taskroute import HandlerRegistry, Message, Publisher, Worker
+from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, Topology, Worker
 
 MOMENT = datetime(2024, 2, 29, 12, 30, 15, tzinfo=UTC)
 
@@ -126,3 +136,15 @@ def test_what_is_published_here_pika_reads(rabbitmq_url: str) -> None:
             type="order",
         )
     )
+
+
+def test_a_plain_durable_queue_that_it_declared_can_be_declared_here_as_well(rabbitmq_url: str) -> None:
+    plain = QueueSpec(name="plain", type="classic", bindings=[shop.bind("order.*")])
+    seen, registry = Seen(), HandlerRegistry()
+    registry.add("order.{action}", lambda order, action: seen((order, action)), queue=plain)
+    with pika_channel(rabbitmq_url) as channel:
+        channel.queue_declare("plain", durable=True)
+        with Worker(rabbitmq_url, Topology(exchanges=[shop], queues=[plain]), registry):
+            channel.queue_declare("plain", durable=True)
+            channel.basic_publish("shop", "order.paid", b'{"id": 7}', mandatory=True)
+            assert seen.wait() == [({"id": 7}, "paid")]
