@@ -98,7 +98,7 @@ class _HandlerThread(threading.Thread):
     def __init__(self, ready: Ready, handle: Callable[[Delivery], None], name: str) -> None:
         super().__init__(name=name, daemon=True)
         self._ready = ready
-        self._handle = handle
+        self._handle_one = handle  # Thread has a `_handle` of its own from Python 3.13 on
         self.current: Delivery | None = None
         self.since = 0.0
         self.overdue: Delivery | None = None  # the last one that took longer than its handler's timeout
@@ -115,7 +115,7 @@ class _HandlerThread(threading.Thread):
             self.since = time.monotonic()
             self.current = delivery
             try:
-                self._handle(delivery)
+                self._handle_one(delivery)
             except Exception:
                 # A defect of ours. The message stays unacknowledged and open: neither lost nor overlooked.
                 log.exception("settling_failed queue=%s", delivery.queue)
