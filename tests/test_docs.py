@@ -7,17 +7,21 @@ A block of ```text straight after one is what it prints; "…" in it stands for 
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import inspect
 import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
+from typing import get_args
 
 import pytest
 
 import taskroute
+from taskroute import check, outcome
 from taskroute.broker.embedded.transport import drop
 
 pytest_plugins = ["pytester"]
@@ -108,3 +112,62 @@ def test_the_tests_on_the_page_about_testing_pass(pytester: pytest.Pytester) -> 
     source = "\n".join(block[2] for block in BLOCK.finditer((DOCS / "testing.md").read_text()))
     pytester.makepyfile(source)
     pytester.runpytest("-W", "error").assert_outcomes(passed=source.count("\ndef test_"))
+
+
+def code_in(page: str) -> set[str]:
+    return set(re.findall(r"`([^`\n]+)`", (DOCS / page).read_text()))
+
+
+def test_every_error_is_explained() -> None:
+    errors = {name for name in taskroute.__all__ if isinstance(getattr(taskroute, name), type(Exception))}
+    raised = {name for name in errors if issubclass(getattr(taskroute, name), taskroute.TaskrouteError)}
+    assert len(raised) > 20
+    assert raised - code_in("troubleshooting.md") == set()
+
+
+def test_every_event_of_the_log_is_explained() -> None:
+    events = {event for path in (ROOT / "src").rglob("*.py") for event in logged_events(path)}
+    assert events >= {"message_failed", "connect_failed", "connection_lost"}
+    assert events - code_in("troubleshooting.md") == set()
+
+
+def logged_events(path: Path) -> Iterator[str]:
+    """The first words of what a module logs; of a format that begins with %s every word that may stand there."""
+    for function in ast.walk(ast.parse(path.read_text())):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            formats = [format_of(node) for node in ast.walk(function) if is_log_call(node)]
+            yield from (text.split()[0] for text in formats if not text.startswith("%s"))
+            if any(text.startswith("%s") for text in formats):
+                yield from (text for text in strings_in(function) if re.fullmatch(r"[a-z]+(_[a-z]+)+", text))
+
+
+def is_log_call(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func).startswith("log.")
+
+
+def format_of(node: ast.AST) -> str:
+    assert isinstance(node, ast.Call)
+    (text,) = strings_in(node.args[0])  # a message that is put together would escape this test
+    return text
+
+
+def strings_in(node: ast.AST) -> list[str]:
+    return [leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str)]
+
+
+def test_every_reason_of_a_dead_letter_is_explained() -> None:
+    assert set(get_args(outcome.Reason)) - code_in("retries.md") == set()
+
+
+def test_every_finding_is_explained() -> None:
+    assert set(get_args(check.Code)) - code_in("checking.md") == set()
+
+
+@pytest.mark.parametrize("configured", [taskroute.Worker, taskroute.Publisher])
+def test_every_argument_and_its_default_are_in_the_reference(configured: type) -> None:
+    text = (DOCS / "configuration.md").read_text()
+    section = text.split(f"\n## {configured.__name__}\n")[1].split("\n## ")[0]
+    documented = re.findall(r"^\| `(\w+)` \|(?: `(.+?)`)? \|", section, re.MULTILINE)
+    parameters = inspect.signature(configured).parameters.values()
+    expected = [(each.name, "" if each.default is each.empty else repr(each.default)) for each in parameters]
+    assert sorted(documented) == sorted(expected)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from tests import rabbitmq as server
 from tests.conformance.conftest import Peer
+
+from taskroute import ExchangeSpec, Publisher, QueueSpec, Topology
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DEADLINE = 60.0
@@ -131,3 +137,55 @@ print("stopped", dict(worker.stats().handled), flush=True)
     rest, _ = process.communicate("go on\n", timeout=DEADLINE)
     assert rest == "finished\nstopped {('jobs', '__main__.handle'): 1}\n"
     assert process.returncode == 0
+
+
+def test_the_service_runs_without_the_right_to_configure_answers_probes_and_ends_by_a_signal(
+    rabbitmq: server.Node,
+) -> None:
+    with rabbitmq.vhost_name() as vhost:
+        rabbitmq.ctl("add_user", f"shop-{vhost}", "secret")
+        rabbitmq.ctl("set_permissions", "--vhost", vhost, f"shop-{vhost}", "^$", r"^(shop|amq\.default)$", "^orders$")
+        owner = rabbitmq.url(vhost)
+        shop = ExchangeSpec(name="shop")
+        declared = Topology(exchanges=[shop], queues=[QueueSpec(name="orders", bindings=[shop.bind("order.#")])])
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        with Publisher(owner, declared) as publisher:
+            service = subprocess.Popen(
+                [sys.executable, "-W", "error", str(EXAMPLES / "service.py")],
+                stderr=subprocess.PIPE,
+                text=True,
+                env={
+                    **os.environ,
+                    "AMQP_URL": rabbitmq.url(vhost, user=f"shop-{vhost}:secret"),
+                    "DECLARE": "verify",
+                    "PROBE_PORT": str(port),
+                },
+            )
+            try:
+                assert service.stderr is not None
+                wait_for("consuming queue=orders", service.stderr)
+                publisher.publish({"goods": "tea"}, "order.7.paid", exchange=shop)
+                publisher.publish("no order", "order.8.paid", exchange=shop)  # has to be written to orders.dead
+                wait_for("order 7: pack tea", service.stderr)
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=DEADLINE) as answer:
+                    assert json.load(answer)["ready"] is True
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/live", timeout=DEADLINE) as answer:
+                    assert json.load(answer)["consuming"] == ["orders"]
+                peer = Peer(owner)
+                assert peer.receive("orders.dead", 1).bodies == [b"no order"]
+                peer.close()
+            finally:
+                service.terminate()
+                _, rest = service.communicate(timeout=DEADLINE)
+        assert service.returncode == 0, rest
+
+
+def wait_for(text: str, stream: TextIO) -> None:
+    """Read lines until one has a text in it."""
+    lines: list[str] = []
+    for line in stream:
+        lines.append(line)
+        if text in line:
+            return
+    pytest.fail(f"no {text!r} in {lines}")
