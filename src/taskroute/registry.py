@@ -111,13 +111,13 @@ class HandlerRegistry:
 
     def __init__(self, *, middleware: Iterable[Middleware] = ()) -> None:
         self._middleware = layers(middleware)
-        self._handlers: tuple[Handler, ...] = ()
+        self._by_keys: dict[object, Handler] = {}
         self._resolver: Resolver | None = None
 
     @property
     def handlers(self) -> tuple[Handler, ...]:
         """Every handler and fallback."""
-        return self._handlers
+        return tuple(self._by_keys.values())
 
     def handler(
         self,
@@ -195,18 +195,19 @@ class HandlerRegistry:
             AmbiguousHandlerError: two handlers match, and neither is more specific.
         """
         if self._resolver is None:
-            self._resolver = Resolver(self._handlers)
+            self._resolver = Resolver(self._by_keys.values())
         return self._resolver.resolve(str(queue), routing_key)
 
     def _extend(self, handlers: Iterable[Handler]) -> None:
-        added = (replace(handler, middleware=(*self._middleware, *handler.middleware)) for handler in handlers)
-        extended = (*self._handlers, *added)
-        known: dict[object, Handler] = {}
-        for handler in extended:
-            same = known.setdefault((handler.queue, handler.is_fallback, canonical(handler.pattern.tokens)), handler)
+        added: dict[object, Handler] = {}
+        for each in handlers:
+            handler = replace(each, middleware=(*self._middleware, *each.middleware)) if self._middleware else each
+            taken = (handler.queue, handler.is_fallback, canonical(handler.pattern.tokens))
+            # What is included twice is there once.
+            same = self._by_keys.get(taken) or added.setdefault(taken, handler)
             if same.plan is not handler.plan or same.middleware != handler.middleware:
                 raise DuplicateHandlerError(f"{handler} takes exactly the keys of {same}: keep one of them")
-        self._handlers = tuple(known.values())  # what was included twice is there once
+        self._by_keys.update(added)
         self._resolver = None
 
 
