@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import ssl
 import threading
@@ -424,8 +423,6 @@ class Worker:
         self._awaited[delivery] = _Awaited(time.monotonic())
         try:
             self._conclude(delivery, await outcome, began)
-        except asyncio.CancelledError:
-            self._ready.done()  # the worker ends: the message returns to its queue
         except Exception:
             log.exception("settling_failed queue=%s", delivery.queue)
         finally:

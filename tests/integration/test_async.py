@@ -203,7 +203,9 @@ def test_stop_lets_them_finish(broker_url: str) -> None:
         assert sum(worker.stats().handled.values()) == 3
 
 
-def test_the_deadline_of_stop_cancels_and_the_message_returns(broker_url: str) -> None:
+def test_the_deadline_of_stop_cancels_and_the_message_returns(
+    broker_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     gate, never, cleaned, registry = Gate(), asyncio.Event(), [], HandlerRegistry()
 
     @registry.handler("#", queue=video)
@@ -222,6 +224,7 @@ def test_the_deadline_of_stop_cancels_and_the_message_returns(broker_url: str) -
         worker.stop()
     assert worker._loop.join(DEADLINE)
     assert cleaned == [7]
+    assert "message_failed" not in caplog.text
     with closing(Peer(broker_url)) as peer:
         assert peer.receive("video", 1).bodies == [b'{"id":7}']
 
