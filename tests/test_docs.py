@@ -2,6 +2,7 @@
 
 A block that begins with ```python runs on the embedded broker. One with ```python rabbitmq needs a server: it is
 compiled everywhere, and runs where RabbitMQ is, after what stands before it, with the URL in the variable AMQP_URL.
+One with ```python folder/name.py is a file of a program that its page's test puts together.
 A block of ```text straight after one is what it prints; "…" in it stands for anything.
 """
 
@@ -15,7 +16,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType
 from typing import get_args
 
 import pytest
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
 BLOCK = re.compile(
-    r"^```python(?P<server> rabbitmq)?\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<prints>.*?)^```$)?",
+    r"^```python(?: (?P<kind>rabbitmq|\S+\.py))?\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<prints>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
 FENCE = re.compile(r"^ *`{3,} *\{?\w*py.*$", re.MULTILINE)
@@ -38,26 +38,31 @@ FENCE = re.compile(r"^ *`{3,} *\{?\w*py.*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Block:
-    """A block of Python on a page."""
+    """A block of Python on a page, which begins after so many lines of it."""
 
-    code: CodeType
-    needs_rabbitmq: bool
+    lines_before: int
+    code: str
+    kind: str | None
     prints: str | None
 
 
 def blocks_of(page: Path) -> Iterator[Block]:
     text = page.read_text()
     for block in BLOCK.finditer(text):
-        line = text.count("\n", 0, block.start("code"))
-        code = compile("\n" * line + block["code"], str(page), "exec")
-        yield Block(code, needs_rabbitmq=bool(block["server"]), prints=block["prints"])
+        yield Block(text.count("\n", 0, block.start("code")), block["code"], block["kind"], block["prints"])
 
 
-def run(blocks: list[Block]) -> None:
+def run(blocks: list[Block], file: Path) -> None:
+    """Run them in one namespace, as parts of a file that has each line where the page has it."""
+    source = ""
+    for block in blocks:
+        source += "\n" * (block.lines_before - source.count("\n")) + block.code
+    file.write_text(source)
     namespace: dict[str, object] = {"__name__": "__main__"}
     for block in blocks:
+        code = compile("\n" * block.lines_before + block.code, str(file), "exec", dont_inherit=True)
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            exec(block.code, namespace)
+            exec(code, namespace)
         if block.prints is not None:
             pattern = re.escape(block.prints.strip()).replace("…", ".*")
             assert re.fullmatch(pattern, printed.getvalue().strip(), re.DOTALL), printed.getvalue()
@@ -78,28 +83,35 @@ def fresh_broker() -> Iterator[None]:
 
 
 def test_the_pages_that_teach_have_examples() -> None:
-    names = {name_of(page) for page, blocks in BLOCKS.items() if blocks}
-    taught = {"index", "quickstart", "concepts", "publishing", "embedded", "async", "middleware", "dependencies"}
-    assert names >= {"README.md", *(f"docs/{name}.md" for name in taught)}
+    tutorials_and_guides = (DOCS / "index.md").read_text().split(":caption: Explanation")[0]
+    taught = set(re.findall(r"^([a-z-]+)$", tutorials_and_guides, re.MULTILINE)) - {"troubleshooting"}
+    assert len(taught) > 10
+    assert {name for name in taught if not BLOCKS[DOCS / f"{name}.md"]} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_no_block_is_overlooked(page: Path) -> None:
     fences = FENCE.findall(page.read_text())
-    assert len(fences) == len(BLOCKS[page]), f"only ```python and ```python rabbitmq are run: {fences}"
+    assert len(fences) == len(BLOCKS[page]), f"not every one of them is run: {fences}"
+    for block in BLOCKS[page]:
+        compile(block.code, str(page), "exec", dont_inherit=True)
 
 
-@pytest.mark.parametrize("page", [page for page, blocks in BLOCKS.items() if blocks], ids=name_of)
-def test_every_block_runs(page: Path) -> None:
-    run([block for block in BLOCKS[page] if not block.needs_rabbitmq])
+def pages_with(kind: str | None) -> list[Path]:
+    return [page for page, blocks in BLOCKS.items() if any(block.kind == kind for block in blocks)]
 
 
-@pytest.mark.parametrize(
-    "page", [page for page, blocks in BLOCKS.items() if any(block.needs_rabbitmq for block in blocks)], ids=name_of
-)
-def test_every_block_runs_on_rabbitmq(page: Path, rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", pages_with(None), ids=name_of)
+def test_every_block_runs(page: Path, tmp_path: Path) -> None:
+    run([block for block in BLOCKS[page] if block.kind is None], tmp_path / f"{page.stem}.py")
+
+
+@pytest.mark.parametrize("page", pages_with("rabbitmq"), ids=name_of)
+def test_every_block_runs_on_rabbitmq(
+    page: Path, tmp_path: Path, rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AMQP_URL", rabbitmq_url)
-    run(BLOCKS[page])
+    run([block for block in BLOCKS[page] if block.kind in (None, "rabbitmq")], tmp_path / f"{page.stem}.py")
 
 
 def test_every_public_name_is_in_the_reference() -> None:
