@@ -12,13 +12,18 @@ import ast
 import contextlib
 import inspect
 import io
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from tests.conformance.conftest import Peer
 
 import taskroute
 from taskroute import check, outcome
@@ -124,6 +129,48 @@ def test_the_tests_on_the_page_about_testing_pass(pytester: pytest.Pytester) -> 
     source = "\n".join(block[2] for block in BLOCK.finditer((DOCS / "testing.md").read_text()))
     pytester.makepyfile(source)
     pytester.runpytest("-W", "error").assert_outcomes(passed=source.count("\ndef test_"))
+
+
+@pytest.fixture
+def service_of_the_tutorial(tmp_path: Path) -> Path:
+    """The folder that the second part of the tutorial has its reader make."""
+    for block in BLOCKS[DOCS / "service.md"]:
+        assert block.kind is not None
+        file = tmp_path / block.kind
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(block.code)
+    return tmp_path
+
+
+def test_the_tests_of_the_tutorial_pass(service_of_the_tutorial: Path) -> None:
+    command = [sys.executable, "-W", "error", "-m", "pytest", "-q"]
+    tests = subprocess.run(
+        command, cwd=service_of_the_tutorial, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "4 passed" in tests.stdout, tests.stdout + tests.stderr
+
+
+def test_the_service_of_the_tutorial_handles_what_its_example_publishes(
+    service_of_the_tutorial: Path, rabbitmq_url: str
+) -> None:
+    start = partial(
+        subprocess.Popen,
+        cwd=service_of_the_tutorial,
+        env={**os.environ, "AMQP_URL": rabbitmq_url},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    with start([sys.executable, "-W", "error", "-m", "shop"]) as service:
+        assert "consuming queue=packing prefetch=1 " in service.stderr.readline()
+        with start([sys.executable, "-W", "error", "-m", "shop.example"]) as example:
+            assert example.wait(60) == 0, example.stderr.read()
+        assert any("consuming queue=packing prefetch=128" in line for line in service.stderr)  # now that one has come
+        service.terminate()
+        assert service.wait(60) == 0, service.stderr.read()
+    peer = Peer(rabbitmq_url)
+    assert [peer.ready(queue) for queue in ("packing", "packing.dead")] == [0, 0]
+    peer.close()
 
 
 def code_in(page: str) -> set[str]:
