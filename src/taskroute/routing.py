@@ -197,12 +197,14 @@ def reachable_queues(
         if current is None:
             continue
         found = current.table.destinations(keys, headers)
-        queues.update(name for kind, name in found if kind == "queue")
-        onward = {name for kind, name in found if kind == "exchange"}
         if not found and current.alternate is not None:
-            onward = {current.alternate}
-        pending += onward - seen
-        seen |= onward
+            found = {Destination("exchange", current.alternate)}
+        for kind, name in found:
+            if kind == "queue":
+                queues.add(name)
+            elif name not in seen:
+                seen.add(name)
+                pending.append(name)
     return queues
 
 
@@ -214,7 +216,9 @@ def all_routing_keys(routing_key: str, headers: Mapping[str, object]) -> tuple[s
     """
     keys = [routing_key]
     for name in ("CC", "BCC"):
-        extra = headers.get(name, ())
+        if name not in headers:
+            continue
+        extra = headers[name]
         if not isinstance(extra, list | tuple) or not all(isinstance(key, str) for key in extra):
             raise ValueError(f"the header {name} is a list of routing keys (str)")
         keys += extra

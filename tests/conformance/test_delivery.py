@@ -63,6 +63,14 @@ def test_copies_in_two_queues_share_nothing(peer: Peer) -> None:
     assert peer.get_all("two").headers == {"list": [1]}
 
 
+def test_empty_headers_belong_to_one_message(peer: Peer) -> None:
+    for queue in ("one", "two"):
+        peer.publish(b"x", peer.queue(queue), application_headers={})
+    (first,), (second,) = peer.get_all("one"), peer.get_all("two")
+    first.properties["application_headers"]["h"] = 1
+    assert second.properties["application_headers"] == {}
+
+
 @QUEUE_TYPES
 def test_prefetch_limits_what_is_unacknowledged_per_consumer(peer: Peer, kind: str) -> None:
     filled(peer, 7, x_queue_type=kind)
@@ -90,6 +98,15 @@ def test_consumers_take_turns(peer: Peer) -> None:
         peer.publish(str(number).encode(), queue)
     peer.until(lambda: sum(map(len, inboxes)) == 9)
     assert [len(inbox) for inbox in inboxes] == [3, 3, 3]
+
+
+def test_a_consumer_that_is_full_is_passed_over(peer: Peer) -> None:
+    queue = peer.queue("q")
+    inboxes = [peer.consume(queue, prefetch=prefetch) for prefetch in (0, 1, 0)]
+    for number in range(8):
+        peer.publish(str(number).encode(), queue)
+    peer.until(lambda: sum(map(len, inboxes)) == 8)
+    assert [inbox.bodies for inbox in inboxes] == [[b"0", b"3", b"5", b"7"], [b"1"], [b"2", b"4", b"6"]]
 
 
 def test_acknowledging_many_takes_the_prefix(peer: Peer) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import threading
 import uuid
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -18,8 +20,12 @@ from hypothesis import strategies as st
 
 from taskroute.broker.embedded import engine, transport
 from taskroute.broker.embedded.backlog import Backlog, Entry, StoredMessage
+from taskroute.broker.embedded.bindings import Binding, Bindings
 from taskroute.broker.embedded.clock import ManualClock, SystemClock
 from taskroute.broker.embedded.mailbox import Mailbox
+from taskroute.broker.embedded.refusal import Refusal
+from taskroute.broker.embedded.wire import short_text
+from taskroute.routing import Destination
 
 DEADLINE = 30.0
 
@@ -232,6 +238,19 @@ def test_one_who_waits_is_woken(name: str) -> None:
     assert len(got) == 1
     consumer.close()
     publisher.close()
+
+
+def test_what_was_told_to_a_channel_that_is_closed_by_then_is_void(name: str) -> None:
+    connection, got = connect(name), []
+    channel, other = connection.channel(), connection.channel()
+    channel.queue_declare("q", auto_delete=False)
+    channel.basic_consume("q", callback=got.append)
+    other.basic_publish(amqp.Message(b"x"), "", "q")
+    channel.close()
+    connection.drain_events(timeout=0)
+    assert got == []
+    assert other.queue_declare("q", passive=True).message_count == 1
+    connection.close()
 
 
 def test_a_mailbox_loses_nothing_between_many_threads() -> None:
@@ -477,6 +496,93 @@ def test_kombu_itself_works_with_it(name: str) -> None:
     assert got == [({"n": 1}, {"h": [1]}, "a.b")]
 
 
+# --- what AMQP carries ---
+
+
+@given(st.sampled_from("aé€😀\ud800"), st.integers(60, 260), st.text(max_size=3))
+def test_a_short_text_is_measured_in_bytes(letter: str, count: int, rest: str) -> None:
+    text = letter * count + rest
+    if len(text.encode("utf-8", "surrogatepass")) <= 255:
+        assert short_text(text, "it") == text
+    else:
+        with pytest.raises(amqp.exceptions.FrameSyntaxError, match="it is not a string of at most 255 bytes"):
+            short_text(text, "it")
+
+
+# --- routes that are known ---
+
+EXCHANGES = ("e", "f", "amq.topic")
+KEYS = ("a", "a.b")
+CHANGES = st.one_of(
+    st.tuples(st.just("declare"), st.sampled_from("ef"), st.none() | st.sampled_from(EXCHANGES), st.booleans()),
+    st.tuples(
+        st.sampled_from(["bind", "bind", "unbind"]),
+        st.sampled_from(EXCHANGES),
+        st.sampled_from([*(Destination("queue", name) for name in "pq"), *(Destination("exchange", e) for e in "ef")]),
+        st.sampled_from(["#", "a", "*.b"]),
+    ),
+    st.tuples(st.just("delete"), st.sampled_from("ef")),
+    st.tuples(st.just("forget"), st.sampled_from("pq")),
+)
+
+BEGUN: list[tuple[Any, ...]] = [
+    ("declare", "e", "f", False),
+    ("declare", "f", "amq.topic", False),
+    ("bind", "amq.topic", Destination("queue", "p"), "#"),
+]
+"""The longest way there is, so that the changes that follow have something to break."""
+
+
+def change(bindings: Bindings, what: str, name: str, *more: Any) -> None:
+    match what, more:
+        case "declare", (alternate, auto_delete):
+            arguments = {} if alternate is None else {"alternate-exchange": alternate}
+            options = {"durable": True, "internal": False, "auto_delete": auto_delete, "arguments": arguments}
+            bindings.declare(name, "topic", **options)
+        case "bind", (destination, key):
+            bindings.bind(Binding.of(name, destination, key, {}))
+        case "unbind", (destination, key):
+            bindings.unbind(Binding.of(name, destination, key, {}))
+        case "delete", ():
+            bindings.delete(name, if_unused=False)
+        case "forget", ():
+            bindings.forget(Destination("queue", name))
+
+
+def routes(bindings: Bindings) -> dict[tuple[str, str], set[str]]:
+    return {(exchange, key): set(bindings.queues(exchange, (key,), {})) for exchange in EXCHANGES for key in KEYS}
+
+
+@settings(max_examples=100)
+@given(st.lists(CHANGES, max_size=10))
+def test_a_route_is_known_only_until_something_changes(changes: list[tuple[Any, ...]]) -> None:
+    asked, changes = Bindings(), [*BEGUN, *changes]
+    for count, made in enumerate(changes, 1):
+        with contextlib.suppress(Refusal):
+            change(asked, *made)
+        never_asked = Bindings()
+        for one in changes[:count]:
+            with contextlib.suppress(Refusal):
+                change(never_asked, *one)
+        assert routes(asked) == routes(never_asked)
+
+
+class Key(str):
+    """One can see whether somebody keeps it."""
+
+    __slots__ = ("__weakref__",)
+
+
+def test_only_so_many_routes_are_kept() -> None:
+    bindings, kept = Bindings(), weakref.WeakSet[Key]()
+    bindings.bind(Binding.of("amq.topic", Destination("queue", "q"), "#", {}))
+    for number in range(5000):
+        key = Key(number)
+        kept.add(key)
+        assert bindings.queues("amq.topic", (key,), {}) == {"q"}
+    assert 0 < len(kept) <= 1025
+
+
 # --- the backlog ---
 
 
@@ -485,7 +591,7 @@ def test_kombu_itself_works_with_it(name: str) -> None:
 def test_what_is_restored_comes_out_as_if_it_had_never_left(arrivals: list[tuple[int, bool]], chance: Any) -> None:
     backlog = Backlog(2)
     entries = [
-        Entry(StoredMessage("", ("k",), b"x" * at, {}), at, priority, None) for at, (priority, _) in enumerate(arrivals)
+        Entry(StoredMessage("", "k", b"x" * at, {}), at, priority, None) for at, (priority, _) in enumerate(arrivals)
     ]
     for entry in entries:
         backlog.append(entry)

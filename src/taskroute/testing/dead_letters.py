@@ -44,7 +44,7 @@ class DeadLetter:
             headers=dict(headers),
             queue=str(told.get(names.QUEUE, "")),
             exchange=str(told.get(names.EXCHANGE, stored.exchange)),
-            routing_key=str(told.get(names.ROUTING_KEY, stored.routing_keys[0])),
+            routing_key=str(told.get(names.ROUTING_KEY, stored.routing_key)),
             message_id=message_id if isinstance(message_id, str) else None,
         )
 

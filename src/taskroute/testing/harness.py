@@ -311,7 +311,7 @@ def _message(queue: str, stored: StoredMessage) -> Message:
     return Delivery(
         queue=queue,
         exchange=stored.exchange,
-        routing_key=stored.routing_keys[0],
+        routing_key=stored.routing_key,
         body=stored.body,
         properties=stored.properties,
     ).message()

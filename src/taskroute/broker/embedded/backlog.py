@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
-    """A message as it was published; queues share it. `routing_keys`: its own, then those of ``CC`` and ``BCC``."""
+class StoredMessage(NamedTuple):
+    """A message as it was published; queues share it. `copy_keys`: the routing keys of ``CC`` and ``BCC``."""
 
     exchange: str
-    routing_keys: tuple[str, ...]
+    routing_key: str
     body: bytes
     properties: Mapping[str, object]
+    copy_keys: tuple[str, ...] = ()
+
+    @property
+    def routing_keys(self) -> tuple[str, ...]:
+        """Its own, then those of ``CC`` and ``BCC``."""
+        return (self.routing_key, *self.copy_keys)
 
     @property
     def headers(self) -> Mapping[str, object]:
         """Its headers; empty when it has none."""
         headers = self.properties.get("application_headers")
-        return headers if isinstance(headers, Mapping) else {}
+        return headers if isinstance(headers, dict) else {}
 
 
 class Entry:
@@ -48,6 +53,7 @@ class Backlog:
     def __init__(self, max_priority: int) -> None:
         self._levels: tuple[deque[Entry], ...] = tuple(deque() for _ in range(max_priority + 1))
         self._count = 0
+        self._expiring = 0  # how many have a time at which they expire: mostly none, and then nothing looks for them
         self.body_bytes = 0
 
     def __len__(self) -> int:
@@ -91,6 +97,8 @@ class Backlog:
 
     def next_expiry(self) -> float | None:
         """When `pop_expired` has something next."""
+        if not self._expiring:
+            return None
         moments = [level[0].expires_at for level in self._levels if level]
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -99,15 +107,17 @@ class Backlog:
         count = self._count
         for level in self._levels:
             level.clear()
-        self._count = self.body_bytes = 0
+        self._count = self._expiring = self.body_bytes = 0
         return count
 
     def _add(self, entry: Entry) -> None:
         self._count += 1
+        self._expiring += entry.expires_at is not None
         self.body_bytes += len(entry.message.body)
 
     def _take_first(self, level: deque[Entry]) -> Entry:
         entry = level.popleft()
         self._count -= 1
+        self._expiring -= entry.expires_at is not None
         self.body_bytes -= len(entry.message.body)
         return entry

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,6 +27,9 @@ from taskroute.routing import (
 
 _INTERNAL: Final = "amq.rabbitmq.trace"
 _DEFAULT: Final = ""
+_KNOWN_ROUTES: Final = 1024
+"""Routes that are kept, at most. Most messages have one of a few keys; the walk would be a quarter of publishing."""
+
 _MATCHES: Final = ("all", "any", "all-with-x", "any-with-x")
 
 
@@ -71,6 +75,7 @@ class Bindings:
     def __init__(self) -> None:
         self._exchanges: dict[str, Exchange] = {}
         self._to: dict[Destination, set[Binding]] = {}
+        self._reached: dict[tuple[str, tuple[str, ...]], AbstractSet[str]] = {}  # by `queues`, until something changes
         for name, exchange_type in PREDECLARED.items():
             self._exchanges[name] = Exchange(
                 name, exchange_type, True, False, name == _INTERNAL, {}, binding_table(exchange_type)
@@ -105,6 +110,7 @@ class Bindings:
             raise Refusal(ACCESS_REFUSED, f"exchange name '{name}' contains reserved prefix 'amq.*'")
         else:
             self._exchanges[name] = asked
+            self._reached.clear()
 
     def exchange(self, name: str) -> Exchange:
         """Return an exchange.
@@ -133,6 +139,7 @@ class Bindings:
         for binding in tuple(exchange.bindings):
             self._remove(binding)
         self._exchanges.pop(name, None)
+        self._reached.clear()
         self.forget(Destination("exchange", name))
 
     def bind(self, binding: Binding) -> None:
@@ -147,6 +154,7 @@ class Bindings:
             raise Refusal(PRECONDITION_FAILED, f"invalid x-match field value {match!r}; expected {', '.join(_MATCHES)}")
         source.table.add(binding.destination, binding.key, binding.arguments)
         source.bindings.add(binding)
+        self._reached.clear()
         self._to.setdefault(binding.destination, set()).add(binding)
 
     def unbind(self, binding: Binding) -> None:
@@ -163,9 +171,17 @@ class Bindings:
         for binding in self._to.pop(destination, ()):
             self._remove(binding)
 
-    def queues(self, exchange: str, keys: Iterable[str], headers: Mapping[str, object]) -> set[str]:
+    def queues(self, exchange: str, keys: tuple[str, ...], headers: Mapping[str, object]) -> AbstractSet[str]:
         """Names of the queues that a message to an exchange, not the default one, reaches."""
-        return reachable_queues(exchange, keys, headers, self._exchanges)
+        if headers:  # they may decide, and each message has its own
+            return reachable_queues(exchange, keys, headers, self._exchanges)
+        known = self._reached.get((exchange, keys))
+        if known is not None:
+            return known
+        if len(self._reached) == _KNOWN_ROUTES:
+            self._reached.clear()
+        reached = self._reached[exchange, keys] = reachable_queues(exchange, keys, headers, self._exchanges)
+        return reached
 
     def __contains__(self, name: str) -> bool:
         return name in self._exchanges
@@ -182,6 +198,7 @@ class Bindings:
         source = self._exchanges[binding.source]
         source.table.discard(binding.destination, binding.key, binding.arguments)
         source.bindings.discard(binding)
+        self._reached.clear()
         self._to.get(binding.destination, set()).discard(binding)
         if source.auto_delete and not source.bindings:
             del self._exchanges[binding.source]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import amqp
@@ -15,9 +14,9 @@ from kombu.transport.base import to_rabbitmq_queue_arguments
 
 from taskroute.broker.embedded import engine
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, Refusal
-from taskroute.broker.embedded.wire import carried_properties, carried_table, short_text
-from taskroute.broker.frames import Content
+from taskroute.broker.embedded.wire import carried_properties, carried_table, copied_properties, short_text
 from taskroute.errors import MessageInvalidError
+from taskroute.message import Flaw
 
 if TYPE_CHECKING:
     from taskroute.broker.embedded.transport import EmbeddedConnection
@@ -31,6 +30,13 @@ class QueueDeclared(NamedTuple):
     queue: str
     message_count: int
     consumer_count: int
+
+
+class Received(amqp.Message):  # type: ignore[misc]
+    """A message as it is delivered."""
+
+    malformed: Flaw | None = None
+    """Nothing: it was never encoded."""
 
 
 class Channel(base.StdChannel):
@@ -52,7 +58,7 @@ class Channel(base.StdChannel):
         self.no_ack_consumers: set[str] = set()  # type: ignore[assignment]
         self.events: dict[str, set[Callable[..., Any]]] = defaultdict(set)
         self._broker = connection.broker
-        self._state = self._open(connection)
+        self._state = connection.open(self)
 
     @property
     def is_open(self) -> bool:
@@ -62,7 +68,7 @@ class Channel(base.StdChannel):
     def close(self, *_: object, **__: object) -> None:
         """End the consumers; unsettled messages go back to their queues."""
         if self.connection is not None:
-            self.connection.forget(self)
+            self.connection.forget(self._state)
             self.connection = None
             self._broker.close_channel(self._state)
 
@@ -235,8 +241,9 @@ class Channel(base.StdChannel):
     def _publish(
         self, exchange: str, routing_key: str, mandatory: bool, properties: Mapping[str, object], body: bytes
     ) -> None:
-        self._tell(
-            lambda: self._broker.publish(
+        self._check_open()
+        try:
+            self._broker.publish(
                 self._state,
                 exchange=exchange,
                 routing_key=routing_key,
@@ -244,7 +251,8 @@ class Channel(base.StdChannel):
                 properties=properties,
                 mandatory=mandatory,
             )
-        )
+        except Refusal as refusal:
+            self._tell_later(refusal)
 
     def confirm_select(self, nowait: bool = False) -> None:  # noqa: ARG002
         """Have every later publish confirmed."""
@@ -306,7 +314,11 @@ class Channel(base.StdChannel):
 
     def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
         """Acknowledge a delivery, or with `multiple` all up to it."""
-        self._tell(lambda: self._broker.acknowledge(self._state, delivery_tag, multiple=multiple))
+        self._check_open()
+        try:
+            self._broker.acknowledge(self._state, delivery_tag, multiple=multiple)
+        except Refusal as refusal:
+            self._tell_later(refusal)
 
     def acknowledge(self, up_to: int, tags: Iterable[int]) -> None:
         """Acknowledge every delivery `up_to` a tag, 0 for none, and single ones."""
@@ -317,13 +329,21 @@ class Channel(base.StdChannel):
 
     def basic_reject(self, delivery_tag: int, requeue: bool) -> None:
         """Put a delivery back, or have it dead-lettered."""
-        self._tell(lambda: self._broker.reject(self._state, delivery_tag, requeue=requeue))
+        self._check_open()
+        try:
+            self._broker.reject(self._state, delivery_tag, requeue=requeue)
+        except Refusal as refusal:
+            self._tell_later(refusal)
 
     def basic_recover(self, requeue: bool = False) -> None:
         """Put back everything that is unsettled."""
         if not requeue:
             self._refuse(Refusal(NOT_IMPLEMENTED, "basic.recover without requeue"), spec.Basic.Recover)
-        self._tell(lambda: self._broker.recover(self._state))
+        self._check_open()
+        try:
+            self._broker.recover(self._state)
+        except Refusal as refusal:
+            self._tell_later(refusal)
 
     # kombu's part of the surface
 
@@ -337,14 +357,15 @@ class Channel(base.StdChannel):
         properties: Mapping[str, object] | None = None,
     ) -> Any:
         """Return the message for `basic_publish`."""
-        return amqp.Message(
-            body,
-            priority=priority,
-            content_type=content_type,
-            content_encoding=content_encoding,
-            application_headers=headers,
+        message = amqp.Message(body)
+        message.properties = {  # not as options, which would be copied on their way
             **(properties or {}),
-        )
+            "priority": priority,
+            "content_type": content_type,
+            "content_encoding": content_encoding,
+            "application_headers": headers,
+        }
+        return message
 
     def message_to_python(self, raw_message: Any) -> pyamqp.Message:
         """Return kombu's view of a delivery."""
@@ -357,12 +378,8 @@ class Channel(base.StdChannel):
 
     # What the broker has to say
 
-    def dispatch(self, state: engine.Channel, event: engine.Event) -> None:
-        """Act on an event, on the thread that drains. Events of a channel that was closed since are void."""
-        if isinstance(event, engine.Closed):
-            raise error_for_code(event.refusal.code, str(event.refusal), (0, 0), ChannelError)
-        if state is not self._state or self.connection is None:
-            return
+    def dispatch(self, event: engine.Event) -> None:
+        """Act on an event, on the thread that drains."""
         match event:
             case engine.Delivered():
                 self._deliver(event)
@@ -393,38 +410,35 @@ class Channel(base.StdChannel):
         if not handlers:
             raise error
         stored = event.message
-        message = amqp.Message(stored.body, **carried_properties(stored.properties))
+        message = amqp.Message(stored.body, **copied_properties(stored.properties))
         for handler in tuple(handlers):
-            handler(error, stored.exchange, stored.routing_keys[0], message)
+            handler(error, stored.exchange, stored.routing_key, message)
 
     def _message(self, event: engine.Delivered) -> Any:
         stored = event.message
-        properties = carried_properties(stored.properties)
+        properties = copied_properties(stored.properties)
         if event.delivery_count is not None:
             headers = properties.setdefault("application_headers", {})
-            assert isinstance(headers, dict)  # noqa: S101 - carried_properties made it
+            assert isinstance(headers, dict)  # noqa: S101 - copied_properties made it
             headers["x-delivery-count"] = event.delivery_count
-        message = Content(body=stored.body, channel=self, **properties)
+        message = Received(stored.body, channel=self)
+        message.properties = properties  # not as options, which would be copied on their way
         message.delivery_info = {
             "consumer_tag": event.consumer_tag,
             "delivery_tag": event.delivery_tag,
             "redelivered": event.redelivered,
             "exchange": stored.exchange,
-            "routing_key": stored.routing_keys[0],
+            "routing_key": stored.routing_key,
         }
         encoding = properties.get("content_encoding")
         if self.auto_decode and isinstance(encoding, str):
-            with suppress(LookupError, ValueError):  # as py-amqp does: what is no text stays bytes
-                message.body = stored.body.decode(encoding)
+            message.body = _text_or_bytes(stored.body, encoding)
         return message
 
     def _forget_consumer(self, consumer_tag: str) -> Callable[[str], Any] | None:
         self.no_ack_consumers.discard(consumer_tag)
         self.callbacks.pop(consumer_tag, None)
         return self.cancel_callbacks.pop(consumer_tag, None)
-
-    def _open(self, connection: EmbeddedConnection) -> engine.Channel:
-        return engine.Channel(connection, lambda state, event: connection.post(self, state, event))
 
     def _ask(self, method: tuple[int, int], call: Callable[[], T]) -> T:
         """Make a call that the broker answers: a refusal is raised here."""
@@ -435,14 +449,10 @@ class Channel(base.StdChannel):
             self._refuse(refusal, method)
             raise
 
-    def _tell(self, call: Callable[[], None]) -> None:
-        """Make a call without an answer: a refusal comes with the events."""
-        self._check_open()
-        try:
-            call()
-        except Refusal as refusal:
-            self._state.post(engine.Closed(refusal))
-            self._reopen(refusal)
+    def _tell_later(self, refusal: Refusal) -> None:
+        """Have the refusal of a call that the broker does not answer come with the events."""
+        self._state.post(engine.Closed(self._state, refusal))
+        self._reopen(refusal)
 
     def _refuse(self, refusal: Refusal, method: tuple[int, int]) -> None:
         self._reopen(refusal)
@@ -452,11 +462,18 @@ class Channel(base.StdChannel):
         connection = self.connection
         assert connection is not None  # noqa: S101 - checked before the call
         self._broker.close_channel(self._state)
-        self._state = self._open(connection)
+        connection.forget(self._state)
+        self._state = connection.open(self)
         if refusal.closes_connection:
             connection.closed_by_broker()
 
     def _check_open(self) -> None:
-        if self.connection is None:
+        if self.connection is None:  # as it is once the connection is closed
             raise amqp.RecoverableConnectionError("channel closed")
-        self.connection.check_open()
+
+
+def _text_or_bytes(body: bytes, encoding: str) -> str | bytes:
+    try:
+        return body.decode(encoding)
+    except (LookupError, ValueError):
+        return body  # as py-amqp does

@@ -25,13 +25,13 @@ def dead_letter(
     headers = dict(message.headers)
     death = _death(message, queue, reason, at)
     _add_death(headers, death)
-    keys = message.routing_keys
+    key, copy_keys = message.routing_key, message.copy_keys
     if routing_key is not None:
         headers.pop("CC", None)
-        keys = (routing_key,)
+        key, copy_keys = routing_key, ()
     properties = {name: value for name, value in message.properties.items() if name != "expiration"}
     properties["application_headers"] = headers
-    return StoredMessage(exchange, keys, message.body, properties)
+    return StoredMessage(exchange, key, message.body, properties, copy_keys)
 
 
 def is_cycle(message: StoredMessage, queue: str) -> bool:
@@ -47,7 +47,7 @@ def is_cycle(message: StoredMessage, queue: str) -> bool:
 
 
 def _death(message: StoredMessage, queue: str, reason: Reason, at: datetime) -> dict[str, object]:
-    keys = all_routing_keys(message.routing_keys[0], message.headers)
+    keys = all_routing_keys(message.routing_key, message.headers)
     death: dict[str, object] = {
         "count": 1,
         "reason": reason,

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from taskroute.broker.embedded.backlog import Entry, StoredMessage
 from taskroute.broker.embedded.bindings import Binding, Bindings
@@ -40,46 +40,61 @@ PARKED_RETRY: Final = 1.0
 _NO_ROUTE: Final = 312
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A message for a consumer, or the answer to a get (no consumer tag; `remaining` are ready behind it)."""
+class Delivered(NamedTuple):
+    """A message for a consumer, or the answer to a get (no consumer; `remaining` are ready behind it).
 
-    consumer_tag: str
+    The channel keeps it until it is settled.
+    """
+
+    channel: Channel
     delivery_tag: int
+    entry: Entry
+    queue: Queue
+    consumer: ChannelConsumer | None
     redelivered: bool
-    message: StoredMessage
-    delivery_count: int | None = None
-    remaining: int = 0
+    """As it was then; the entry may have been put back since."""
+    delivery_count: int | None
+    remaining: int
+
+    @property
+    def consumer_tag(self) -> str:
+        """Whom it is for; empty for a get."""
+        return "" if self.consumer is None else self.consumer.tag
+
+    @property
+    def message(self) -> StoredMessage:
+        """What is delivered."""
+        return self.entry.message
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(NamedTuple):
     """A mandatory message that no queue takes."""
 
+    channel: Channel
     code: int
     text: str
     message: StoredMessage
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmed:
+class Confirmed(NamedTuple):
     """The outcome of a publish on a channel with confirms."""
 
+    channel: Channel
     delivery_tag: int
     accepted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(NamedTuple):
     """The broker has ended a consumer: its queue is gone."""
 
+    channel: Channel
     consumer_tag: str
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The broker has closed the channel, or the whole connection."""
+class Closed(NamedTuple):
+    """The broker has closed the channel, or the whole connection (no channel)."""
 
+    channel: Channel | None
     refusal: Refusal
 
 
@@ -108,23 +123,19 @@ class Channel:
 
     Args:
         owner: the connection it belongs to; any object.
-        listener: takes this channel and an event, under the lock; must not block, nor call the broker.
+        post: takes what happens, under the lock; must not block, nor call the broker.
     """
 
-    def __init__(self, owner: object, listener: Callable[[Channel, Event], None]) -> None:
+    def __init__(self, owner: object, post: Callable[[Event], None]) -> None:
         self.owner = owner
-        self._listener = listener
+        self.post = post
         self.prefetch = 0
         self.confirms = False
         self.published = 0
         self.last_queue = ""
         self.consumers: dict[str, ChannelConsumer] = {}
-        self.unsettled: dict[int, tuple[Entry, Queue, ChannelConsumer | None]] = {}
+        self.unsettled: dict[int, Delivered] = {}
         self._last_delivery = 0
-
-    def post(self, event: Event) -> None:
-        """Tell the connection's side of it."""
-        self._listener(self, event)
 
     def deliver(
         self, entry: Entry, queue: Queue, consumer: ChannelConsumer | None, *, no_ack: bool, remaining: int = 0
@@ -132,12 +143,12 @@ class Channel:
         """Number a delivery and, if it has to be acknowledged, remember it."""
         self._last_delivery += 1
         tag = self._last_delivery
+        count = entry.failed_deliveries if entry.failed_deliveries and queue.settings.is_quorum else None
+        delivered = Delivered(self, tag, entry, queue, consumer, entry.redelivered, count, remaining)
         if not no_ack:
-            self.unsettled[tag] = (entry, queue, consumer)
+            self.unsettled[tag] = delivered
             queue.unsettled += 1
-        count = entry.failed_deliveries if queue.settings.is_quorum and entry.failed_deliveries else None
-        name = consumer.tag if consumer is not None else ""
-        return Delivered(name, tag, entry.redelivered, entry.message, count, remaining)
+        return delivered
 
 
 class ChannelConsumer:
@@ -223,7 +234,7 @@ class Broker:
         """Have every connection told that it is closed, as an operator would."""
         with self._lock:
             for post in self._connections.values():
-                post(Closed(Refusal(CONNECTION_FORCED, "closed by the broker")))
+                post(Closed(None, Refusal(CONNECTION_FORCED, "closed by the broker")))
 
     def close(self) -> None:
         """End: close every connection, forget every message, accept nothing more."""
@@ -355,12 +366,12 @@ class Broker:
             message = self._accepted(exchange, routing_key, body, properties)
             queues = self._route(message)
             if mandatory and not queues:
-                channel.post(Returned(_NO_ROUTE, "NO_ROUTE", message))
+                channel.post(Returned(channel, _NO_ROUTE, "NO_ROUTE", message))
             accepted = True
             for queue in queues:
                 accepted = queue.enqueue(message) and accepted
             if channel.confirms:
-                channel.post(Confirmed(channel.published, accepted))
+                channel.post(Confirmed(channel, channel.published, accepted))
 
     # Consuming
 
@@ -420,8 +431,8 @@ class Broker:
                 self._requeue(channel, tags)
             else:
                 for tag in tags:
-                    entry, queue, _ = channel.unsettled[tag]
-                    queue.reject(entry)
+                    delivered = channel.unsettled[tag]
+                    delivered.queue.reject(delivered.entry)
                 self._settle(channel, tags)
 
     def recover(self, channel: Channel) -> None:
@@ -497,16 +508,16 @@ class Broker:
         if expiration is not None and not (str(expiration).isascii() and str(expiration).isdigit()):
             raise Refusal(PRECONDITION_FAILED, f"invalid expiration '{expiration}'")
         headers = properties.get("application_headers")
-        keys: tuple[str, ...] = (routing_key,)
-        if isinstance(headers, Mapping):
+        copy_keys: tuple[str, ...] = ()
+        if headers and isinstance(headers, dict):
             try:
-                keys = all_routing_keys(routing_key, headers)
+                copy_keys = all_routing_keys(routing_key, headers)[1:]
             except ValueError as error:
                 raise Refusal(PRECONDITION_FAILED, str(error)) from None
             if "BCC" in headers:
                 visible = {name: value for name, value in headers.items() if name != "BCC"}
                 properties = {**properties, "application_headers": visible}
-        return StoredMessage(exchange, keys, body, properties)
+        return StoredMessage(exchange, routing_key, body, properties, copy_keys)
 
     def _route(self, message: StoredMessage) -> list[Queue]:
         if message.exchange:
@@ -558,7 +569,7 @@ class Broker:
         for consumer in queue.consumers:
             if isinstance(consumer, ChannelConsumer):
                 consumer.channel.consumers.pop(consumer.tag, None)
-                consumer.channel.post(Cancelled(consumer.tag))
+                consumer.channel.post(Cancelled(consumer.channel, consumer.tag))
         queue.consumers.clear()
         return queue.purge()
 
@@ -590,8 +601,8 @@ class Broker:
     def _requeue(self, channel: Channel, tags: list[int]) -> None:
         returning: dict[Queue, list[Entry]] = {}
         for tag in tags:
-            entry, queue, _ = channel.unsettled[tag]
-            returning.setdefault(queue, []).append(entry)
+            delivered = channel.unsettled[tag]
+            returning.setdefault(delivered.queue, []).append(delivered.entry)
         for queue in self._release(channel, tags):
             queue.requeue(returning[queue])
             queue.deal()
@@ -600,7 +611,8 @@ class Broker:
         """Make room in the prefetch of those who had them; return the queues concerned that still exist."""
         queues: dict[str, Queue] = {}
         for tag in tags:
-            _, queue, consumer = channel.unsettled.pop(tag)
+            delivered = channel.unsettled.pop(tag)
+            queue, consumer = delivered.queue, delivered.consumer
             queue.unsettled -= 1
             if consumer is not None:
                 consumer.unsettled -= 1

@@ -21,6 +21,7 @@ class Mailbox(Generic[T]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._items: deque[T] = deque()
+        self._taken: deque[T] = deque()  # from there; of the thread that takes, which needs no lock for it
         self._wakeup = Wakeup()
         self._signalled = False
 
@@ -42,15 +43,9 @@ class Mailbox(Generic[T]):
         Raises:
             TimeoutError: there was none.
         """
-        item = self._take_now()
-        if item is None and timeout != 0:
-            with selectors.DefaultSelector() as selector:
-                selector.register(self, selectors.EVENT_READ)
-                selector.select(timeout)
-            item = self._take_now()
-        if item is None:
+        if not self._taken and not self._take_all() and (timeout == 0 or not self._wait(timeout)):
             raise TimeoutError("no event in time")
-        return item
+        return self._taken.popleft()
 
     def close(self) -> None:
         """Release the descriptor. Nothing is put or taken any more."""
@@ -58,11 +53,16 @@ class Mailbox(Generic[T]):
             self._signalled = True  # nobody is there to be woken
             self._wakeup.close()
 
-    def _take_now(self) -> T | None:
+    def _wait(self, timeout: float | None) -> bool:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self, selectors.EVENT_READ)
+            selector.select(timeout)
+        return self._take_all()
+
+    def _take_all(self) -> bool:
         with self._lock:
-            if self._items:
-                return self._items.popleft()
-            if self._signalled:
+            self._items, self._taken = self._taken, self._items
+            if not self._taken and self._signalled:
                 self._wakeup.clear()
                 self._signalled = False
-            return None
+        return bool(self._taken)

@@ -59,6 +59,7 @@ class Queue:
         self._backlog = Backlog(settings.max_priority)
         self._arrived = 0
         self._expiry_armed_for: float | None = None
+        self._is_limited = settings.max_length is not None or settings.max_length_bytes is not None
 
     @property
     def ready(self) -> int:
@@ -67,7 +68,7 @@ class Queue:
 
     def enqueue(self, message: StoredMessage) -> bool:
         """Take a message; False when the queue is full and rejects."""
-        if self.settings.overflow != "drop-head" and self._would_overflow(message):
+        if self._is_limited and self.settings.overflow != "drop-head" and self._would_overflow(message):
             if self.settings.overflow == "reject-publish-dlx":
                 self._host.bury(self, message, "maxlen")
             return False
@@ -78,7 +79,8 @@ class Queue:
             consumer.take(entry)  # nothing else is ready then, and it cannot expire on the way
             return True
         self._backlog.append(entry)
-        self._drop_overflow()
+        if self._is_limited:
+            self._drop_overflow()
         if entry.expires_at is not None:
             self.expire()
         return True
@@ -149,23 +151,25 @@ class Queue:
         if self.settings.single_active_consumer:
             first = self.consumers[0] if self.consumers else None
             return first if first is not None and first.can_take else None
-        for _ in range(len(self.consumers)):
-            consumer = self.consumers[0]
-            self.consumers.rotate(-1)
+        for place, consumer in enumerate(self.consumers, 1):
             if consumer.can_take:
+                self.consumers.rotate(-place)  # who was asked stands last now
                 return consumer
         return None
 
     def _priority_of(self, message: StoredMessage) -> int:
+        if not self.settings.max_priority:
+            return 0
         priority = message.properties.get("priority")
         return min(priority, self.settings.max_priority) if isinstance(priority, int) else 0
 
     def _expiry_of(self, message: StoredMessage) -> float | None:
-        lifetimes = [] if self.settings.message_ttl is None else [self.settings.message_ttl]
+        lifetime = self.settings.message_ttl
         expiration = message.properties.get("expiration")
         if expiration is not None:
-            lifetimes.append(int(str(expiration)) / 1000)
-        return self._host.now() + min(lifetimes) if lifetimes else None
+            own = int(str(expiration)) / 1000
+            lifetime = own if lifetime is None else min(lifetime, own)
+        return None if lifetime is None else self._host.now() + lifetime
 
     def _would_overflow(self, message: StoredMessage) -> bool:
         return self._is_over(self.ready + self.parked + 1, self._ready_bytes + len(message.body))

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import amqp
+from amqp.exceptions import ChannelError, error_for_code
 from amqp.exceptions import ConnectionError as AmqpConnectionError
-from amqp.exceptions import error_for_code
 from kombu.transport import base
 
 from taskroute.broker.embedded import engine
@@ -81,12 +81,12 @@ class EmbeddedConnection:
     def __init__(self, embedded_broker: engine.Broker) -> None:
         self.broker = embedded_broker
         self.client: Any = None
-        self._mailbox: Mailbox[tuple[Channel | None, engine.Channel | None, engine.Event]] = Mailbox()
-        self._channels: dict[int, Channel] = {}
+        self._mailbox: Mailbox[engine.Event] = Mailbox()
+        self._channels: dict[engine.Channel, Channel] = {}
         self._channel_ids = itertools.count(1)
         self._open = True
         try:
-            embedded_broker.connect(self, lambda event: self.post(None, None, event))
+            embedded_broker.connect(self, self._mailbox.put)
         except Refusal as refusal:
             self._mailbox.close()
             raise _error(refusal) from None
@@ -104,9 +104,7 @@ class EmbeddedConnection:
     def channel(self, channel_id: int | None = None) -> Channel:
         """Open a channel."""
         self.check_open()
-        number = channel_id or next(self._channel_ids)
-        channel = self._channels[number] = Channel(self, number)
-        return channel
+        return Channel(self, channel_id or next(self._channel_ids))
 
     def drain_events(self, timeout: float | None = None) -> None:
         """Handle one event; wait for it up to `timeout` seconds, None for as long as it takes.
@@ -116,12 +114,15 @@ class EmbeddedConnection:
             amqp.AMQPError: the broker has closed the channel, a consumer or the connection.
         """
         self.check_open()
-        channel, state, event = self._mailbox.take(timeout)
-        if channel is None or state is None:
-            assert isinstance(event, engine.Closed)  # noqa: S101 - all that concerns a whole connection
-            self.closed_by_broker()
-            raise _error(event.refusal)
-        channel.dispatch(state, event)
+        event = self._mailbox.take(timeout)
+        if isinstance(event, engine.Closed):
+            if event.channel is None:
+                self.closed_by_broker()
+                raise _error(event.refusal)
+            raise error_for_code(event.refusal.code, str(event.refusal), (0, 0), ChannelError)
+        channel = self._channels.get(event.channel)
+        if channel is not None:  # else it was closed since, and the event is void
+            channel.dispatch(event)
 
     def drain_available(self, most: int) -> bool:
         """Handle the events there are, `most` at most; whether there may be more."""
@@ -135,10 +136,6 @@ class EmbeddedConnection:
     def write_together(self, write: Callable[[], None]) -> None:
         """Call `write`."""
         write()
-
-    def post(self, channel: Channel | None, state: engine.Channel | None, event: engine.Event) -> None:
-        """Take an event; called by the broker, from any thread."""
-        self._mailbox.put((channel, state, event))
 
     def heartbeat_tick(self, rate: int = 2) -> None:
         """Nothing: there is no network that could fail."""
@@ -158,9 +155,15 @@ class EmbeddedConnection:
         self._open = False
         self.broker.disconnect(self)
 
-    def forget(self, channel: Channel) -> None:
-        """Take note that a channel is closed."""
-        self._channels.pop(channel.channel_id, None)
+    def open(self, channel: Channel) -> engine.Channel:
+        """Return the broker's side of a channel; what it posts is given to `channel`, until `forget`."""
+        state = engine.Channel(self, self._mailbox.put)
+        self._channels[state] = channel
+        return state
+
+    def forget(self, state: engine.Channel) -> None:
+        """Take note that a channel is closed: what was posted for it is void."""
+        self._channels.pop(state, None)
 
     def check_open(self) -> None:
         """Raise what py-amqp raises once the connection is closed."""

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 from amqp.exceptions import FrameSyntaxError
 
-_TEXTS: Final = (
-    "content_type",
-    "content_encoding",
-    "correlation_id",
-    "reply_to",
-    "expiration",
-    "message_id",
-    "type",
-    "user_id",
-    "app_id",
-    "cluster_id",
-)
-_NUMBERS: Final = ("delivery_mode", "priority", "timestamp")
 _MAX_TEXT_BYTES: Final = 255
+_FITS_ANYWAY: Final = _MAX_TEXT_BYTES // 4
+"""Characters that need not be encoded to know that they fit."""
+
+_HEADERS: Final = "application_headers"
+_NO_HEADERS: Final[Mapping[str, object]] = MappingProxyType({})
+"""kombu sends empty headers with every message: one table for all of them is less to keep and to collect."""
+
+# isinstance takes these as they are; `str | int` would be made anew for each value.
+_PLAIN: Final = (str, bool, int, float, Decimal, type(None))
+_TABLE: Final = (dict, Mapping)  # dict first: the abstract class has to be asked, and nearly every table is a dict
 
 
 def carried_properties(properties: Mapping[str, object]) -> dict[str, object]:
@@ -32,20 +30,22 @@ def carried_properties(properties: Mapping[str, object]) -> dict[str, object]:
         FrameSyntaxError: a value that cannot be encoded.
     """
     carried: dict[str, object] = {}
-    for name in _TEXTS:
-        text = properties.get(name)
-        if text is not None:
-            carried[name] = short_text(text, name)
-    for name in _NUMBERS:
-        number = properties.get(name)
-        if number is not None:
-            if not isinstance(number, int):
-                raise FrameSyntaxError(f"{name} is not a number: {number!r}")
-            carried[name] = number
-    headers = properties.get("application_headers")
-    if isinstance(headers, Mapping):
-        carried["application_headers"] = carried_table(headers)
+    for name, value in properties.items():
+        if value is not None and name in _CHECKS:
+            carried[name] = _CHECKS[name](value, name)
+    headers = properties.get(_HEADERS)
+    if isinstance(headers, _TABLE):
+        carried[_HEADERS] = carried_table(headers) if headers else _NO_HEADERS
     return carried
+
+
+def copied_properties(carried: Mapping[str, Any]) -> dict[str, object]:
+    """Return a copy of what `carried_properties` returned, for one who receives it and may change it."""
+    copy = dict(carried)
+    headers = copy.get(_HEADERS)
+    if headers is not None:
+        copy[_HEADERS] = carried_table(headers)
+    return copy
 
 
 def carried_table(table: Mapping[str, object]) -> dict[str, object]:
@@ -63,15 +63,41 @@ def short_text(text: object, what: str) -> str:
     Raises:
         FrameSyntaxError: no str, or more than 255 bytes in UTF-8.
     """
-    if not isinstance(text, str) or len(text.encode("utf-8", "surrogatepass")) > _MAX_TEXT_BYTES:
-        raise FrameSyntaxError(f"{what} is not a string of at most {_MAX_TEXT_BYTES} bytes: {text!r}")
-    return text
+    if isinstance(text, str) and (
+        len(text) <= _FITS_ANYWAY or len(text.encode("utf-8", "surrogatepass")) <= _MAX_TEXT_BYTES
+    ):
+        return text
+    raise FrameSyntaxError(f"{what} is not a string of at most {_MAX_TEXT_BYTES} bytes: {text!r}")
+
+
+def _number(number: object, what: str) -> int:
+    if not isinstance(number, int):
+        raise FrameSyntaxError(f"{what} is not a number: {number!r}")
+    return number
+
+
+_CHECKS: Final[Mapping[str, Callable[[object, str], object]]] = {
+    "content_type": short_text,
+    "content_encoding": short_text,
+    "delivery_mode": _number,
+    "priority": _number,
+    "correlation_id": short_text,
+    "reply_to": short_text,
+    "expiration": short_text,
+    "message_id": short_text,
+    "timestamp": _number,
+    "type": short_text,
+    "user_id": short_text,
+    "app_id": short_text,
+    "cluster_id": short_text,
+}
+"""The properties that AMQP has, in its order, besides the headers."""
 
 
 def _carried(value: object) -> object:
-    if value is None or isinstance(value, str | bool | int | float | Decimal):
+    if isinstance(value, _PLAIN):
         return value
-    if isinstance(value, Mapping):
+    if isinstance(value, _TABLE):
         return carried_table(value)
     if isinstance(value, list | tuple):
         return [_carried(item) for item in value]
