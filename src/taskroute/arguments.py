@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, get_args, get_origin
+from typing import Annotated, Any, Final, NamedTuple, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -38,17 +38,26 @@ class InvalidArgumentError(Exception):
         self.error = error
 
 
-class ArgumentPlan:
-    """Where each parameter of a handler comes from, decided at registration."""
+class BodyParameter(NamedTuple):
+    """The parameter that takes the body: its annotation, and how it is read from a delivery."""
 
-    __slots__ = ("_sources", "dependencies", "needs")
+    annotation: Any
+    source: Source
+
+
+class ArgumentPlan:
+    """Where each parameter of a handler comes from, decided at registration. `body` None: it takes no body."""
+
+    __slots__ = ("_sources", "body", "dependencies", "needs")
 
     def __init__(
         self,
         sources: Mapping[str, Source],
         needs: Mapping[str, Provider] | None = None,
         dependencies: Iterable[Dependency] = (),
+        body: BodyParameter | None = None,
     ) -> None:
+        self.body = body
         self._sources = tuple(sources.items())
         self.needs = tuple((needs or {}).items())
         self.dependencies = tuple(dependencies)  # each one after those that it needs
@@ -107,16 +116,17 @@ def plan_arguments(
         )
     providers = _Providers(pattern, overrides)
     sources, needs, remaining = providers.sort(function, name)
-    body = _body_parameter(remaining, pattern, name)
-    if body is not None:
-        sources[body.name] = _body_source(body, name)
+    taken = _body_parameter(remaining, pattern, name)
+    body = None if taken is None else BodyParameter(taken.annotation, _body_source(taken, name))
+    if taken is not None and body is not None:
+        sources[taken.name] = body.source
     for dependency in providers.planned.values():
         if dependency.is_async and not is_async(function):
             raise HandlerSignatureError(
                 f"handler {name} is a plain function, and its provider {describe(dependency.provider)} is async; "
                 f"make both plain, or both async"
             )
-    return ArgumentPlan(sources, needs, providers.planned.values())
+    return ArgumentPlan(sources, needs, providers.planned.values(), body)
 
 
 class _Providers:

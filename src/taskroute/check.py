@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+from taskroute.bodies import judge
+from taskroute.events import EventSpec
 from taskroute.exchange import ExchangeSpec
-from taskroute.flows import Flow, Flows, literal
+from taskroute.flows import Flow, Flows, find_missed, literal
 from taskroute.language import BudgetExceededError, Tokens
 from taskroute.matcher import Matcher
 from taskroute.registry import Handler, find_ambiguities
@@ -27,6 +29,9 @@ Code = Literal[
     "unconsumed_queue",
     "missing_dead_letter_queue",
     "dead_letter_cycle",
+    "event_unrouted",
+    "event_unhandled",
+    "event_body",
     "undecided",
 ]
 
@@ -71,7 +76,7 @@ def check(topology: Topology, handlers: Iterable[Handler]) -> tuple[Finding, ...
         ['dead_end_exchange']
     """
     graph = _Graph(topology, tuple(handlers))
-    checks = (_ambiguous, _unreached, _unhandled, _twice, _dead_ends, _unconsumed, _dead_letters)
+    checks = (_ambiguous, _unreached, _unhandled, _twice, _dead_ends, _unconsumed, _dead_letters, _events)
     findings = [finding for look in checks for finding in look(graph)]
     return tuple(sorted(findings, key=lambda finding: _RANKS[finding.severity]))
 
@@ -83,6 +88,7 @@ class _Graph:
         self.topology = topology
         self.handlers = handlers
         self.flows = Flows(topology)
+        self._without_headers = Flows(topology, headers=False)
         self.named = {handler.queue for handler in handlers if handler.queue is not None}
         self.by_tier: dict[tuple[str | None, bool], list[Handler]] = {}
         self._matchers: dict[tuple[str | None, bool], Matcher[Handler]] = {}
@@ -91,6 +97,37 @@ class _Graph:
             self.by_tier.setdefault(tier, []).append(handler)
             self._matchers.setdefault(tier, Matcher()).add(handler.pattern.binding_key, handler)
         self._into: dict[str, frozenset[Flow]] = {}
+        self._ways: dict[tuple[EventSpec[Any], bool], list[tuple[str, Flow]]] = {}
+        self._arrivals: dict[tuple[str, bool], Matcher[tuple[str, Flow]]] = {}
+
+    def ways(self, event: EventSpec[Any], *, headers: bool = True) -> list[tuple[str, Flow]]:
+        """The queues that keys of an event reach, each with a way to it; `headers` False: when it has none."""
+        known = self._ways.get((event, headers))
+        if known is None:
+            pattern = event.pattern
+            near = self.arrivals(str(event.exchange), headers=headers).overlapping(pattern.binding_key)
+            arriving = (one for one in near if one[1].witness((pattern.tokens,), BUDGET) is not None)
+            known = self._ways[event, headers] = sorted(arriving, key=_arrival_order)
+        return known
+
+    def arrivals(self, exchange: str, *, headers: bool = True) -> Matcher[tuple[str, Flow]]:
+        """The ways from an exchange, with the queue each leads to, to be asked which may share a key with a pattern."""
+        known = self._arrivals.get((exchange, headers))
+        if known is None:
+            flows = self.flows if headers else self._without_headers
+            known = self._arrivals[exchange, headers] = self._arriving(exchange, flows)
+        return known
+
+    def _arriving(self, exchange: str, flows: Flows) -> Matcher[tuple[str, Flow]]:
+        arrivals: Matcher[tuple[str, Flow]] = Matcher()
+        if exchange == "":  # feeds every queue by its name
+            for queue in self.topology.all_queues:
+                arrivals.add(queue.name, (queue.name, Flow(frozenset({literal(queue.name)}))))
+            return arrivals
+        for name, ways in flows.beyond(self.topology.exchange(exchange)).items():
+            for flow in ways:
+                arrivals.add(".".join(min(flow.inside)), (name, flow))
+        return arrivals
 
     @property
     def any_queue(self) -> list[Handler]:
@@ -111,9 +148,16 @@ class _Graph:
         matcher = self._matchers.get((queue, False))
         return matcher.overlapping(binding_key) if matcher is not None else []
 
+    def takers(self, queue: str, binding_key: str) -> list[Handler]:
+        """All handlers that a queue has for keys of a pattern, fallbacks included."""
+        fallbacks = self.by_tier.get((queue, True)) or self.by_tier.get((None, True), [])
+        return [*self.sharing(queue, binding_key), *self.sharing(None, binding_key), *fallbacks]
+
     def winners(self, handler: Handler, queue: str) -> list[Handler]:
         """The handlers that come before this one in a queue, where they share keys."""
         key = handler.pattern.binding_key
+        if handler.is_fallback:
+            return [*self.sharing(queue, key), *self.sharing(None, key)]
         same_tier = [
             other
             for other in self.sharing(handler.queue, key)
@@ -217,18 +261,14 @@ def _twice(graph: _Graph) -> Iterator[Finding]:
 
 
 def _handled_twice(graph: _Graph, exchange: ExchangeSpec) -> Iterator[Finding]:
-    beyond = graph.flows.beyond(exchange)
-    arrivals: Matcher[tuple[str, Flow]] = Matcher()
-    for queue, flows in beyond.items():
-        for flow in flows:
-            arrivals.add(".".join(min(flow.inside)), (queue, flow))
+    arrivals = graph.arrivals(exchange.name)
     for handler in graph.any_queue:
         arriving = arrivals.overlapping(handler.pattern.binding_key)
         for (first, one), (second, other) in combinations(sorted(arriving, key=_arrival_order), 2):
             if first == second:
                 continue
             winners = [*graph.winners(handler, first), *graph.winners(handler, second)]
-            both = Flow(one.inside | other.inside, one.outside | other.outside)
+            both = one.within(other)
             key = both.without(winner.pattern.tokens for winner in winners).witness((handler.pattern.tokens,), BUDGET)
             if key is not None:
                 yield _twice_finding(handler, exchange, first, second, key)
@@ -310,3 +350,87 @@ def _key_into(graph: _Graph, queue: QueueSpec) -> str:
     except BudgetExceededError:
         keys = []
     return next((key for key in keys if key is not None), queue.name)
+
+
+def _events(graph: _Graph) -> Iterator[Finding]:
+    for event in graph.topology.events:
+        looks = {
+            "whether every key reaches a queue": _unrouted_event,
+            "whether every key has a handler": _unhandled_event,
+            "which handlers take it": _event_bodies,
+        }
+        for question, look in looks.items():
+            yield from _decided(str(event), question, partial(look, graph, event))
+
+
+def _unrouted_event(graph: _Graph, event: EventSpec[Any]) -> Iterator[Finding]:
+    if _missed(graph, event, headers=False) is None:
+        return
+    key = _missed(graph, event, headers=True)
+    where = f"exchange {str(event.exchange)!r}" if str(event.exchange) else "the default exchange"
+    if key is None:
+        message = f"{event}: which queue it reaches from {where} depends on the headers it is published with"
+        yield Finding("undecided", "info", str(event), None, message)
+        return
+    severity: Severity = "info" if _may_be_bound_elsewhere(graph, event) else "error"
+    message = f"{event}: {key!r} reaches no queue from {where}: bind a queue with the event's bind()"
+    yield Finding("event_unrouted", severity, str(event), key, message)
+
+
+def _missed(graph: _Graph, event: EventSpec[Any], *, headers: bool) -> str | None:
+    return find_missed(event.pattern.tokens, [flow for _, flow in graph.ways(event, headers=headers)], BUDGET)
+
+
+def _may_be_bound_elsewhere(graph: _Graph, event: EventSpec[Any]) -> bool:
+    return bool(str(event.exchange)) and graph.topology.exchange(event.exchange).passive
+
+
+def _unhandled_event(graph: _Graph, event: EventSpec[Any]) -> Iterator[Finding]:
+    ways = graph.ways(event)
+    reached = sorted({queue for queue, _ in ways})
+    for queue in reached:
+        key = _unhandled_in(graph, event, queue) if queue in graph.named else None
+        if key is not None:
+            message = f"{event}: {key!r} reaches queue {queue!r}, and no handler takes it: add a handler or a fallback"
+            yield Finding("event_unhandled", "error", str(event), key, message)
+    if ways and not graph.named.intersection(reached):
+        names = ", ".join(map(repr, reached))
+        key = ways[0][1].witness((event.pattern.tokens,), BUDGET)
+        message = f"{event}: no handler names a queue that it reaches ({names}); another service may handle it"
+        yield Finding("event_unhandled", "info", str(event), key, message)
+
+
+def _unhandled_in(graph: _Graph, event: EventSpec[Any], queue: str) -> str | None:
+    """A key of an event that no handler of a queue takes."""
+    takers = graph.takers(queue, event.pattern.binding_key)
+    return _key_through(graph, event, queue, without=takers, within=())
+
+
+def _key_through(
+    graph: _Graph, event: EventSpec[Any], queue: str, without: Iterable[Handler], within: Iterable[Handler]
+) -> str | None:
+    """A key of an event that reaches a queue, that all handlers of `within` match and none of `without`."""
+    patterns = [event.pattern.tokens, *(handler.pattern.tokens for handler in within)]
+    taken = [handler.pattern.tokens for handler in without]
+    keys = (flow.without(taken).witness(patterns, BUDGET) for name, flow in graph.ways(event) if name == queue)
+    return next((key for key in keys if key is not None), None)
+
+
+def _event_bodies(graph: _Graph, event: EventSpec[Any]) -> Iterator[Finding]:
+    judged: set[Handler] = set()
+    for queue in sorted(graph.named.intersection(queue for queue, _ in graph.ways(event))):
+        for handler in graph.takers(queue, event.pattern.binding_key):
+            key = _key_through(graph, event, queue, graph.winners(handler, queue), [handler])
+            if key is not None and handler not in judged:
+                judged.add(handler)
+                yield from _body_finding(event, handler, key)
+
+
+def _body_finding(event: EventSpec[Any], handler: Handler, key: str) -> Iterator[Finding]:
+    verdict = judge(event, handler.plan.body)
+    body = f"a body of {event} ({event.body_name})"
+    if verdict.answer == "refused":
+        advice = "such messages are dead-lettered: let the handler's type read what the event's type writes"
+        yield Finding("event_body", "error", str(handler), key, f"{handler} refuses {body}: {verdict.reason}; {advice}")
+    elif verdict.answer == "undecided":
+        yield Finding("undecided", "info", str(handler), key, f"{handler} may refuse {body}: {verdict.reason}")

@@ -38,7 +38,7 @@ class Event(Generic[Body]):
         Raises:
             MessageInvalidError: it cannot be encoded.
         """
-        return content.encode(self.body, self.spec.to_json)
+        return content.encode(self.body, lambda body: self.spec.adapter.dump_json(body, by_alias=True))
 
 
 def _parsed(pattern: object) -> object:
@@ -90,7 +90,7 @@ class EventSpec(Spec, Generic[Body], frozen=True):
         """
         routing_key = self.pattern.format(**captures)
         try:
-            return Event(self, routing_key, self._adapter.validate_python(body))
+            return Event(self, routing_key, self.adapter.validate_python(body))
         except ValidationError as error:
             raise MessageInvalidError(f"{self}: not a valid {self.body_name}: {describe_fields(error)}") from None
 
@@ -112,10 +112,6 @@ class EventSpec(Spec, Generic[Body], frozen=True):
             raise TopologyError(f"{self}: {why}: bind the queue with {self.exchange.name!r}'s own bind(...)")
         return self.exchange.bind(self.pattern)
 
-    def to_json(self, body: object) -> bytes:
-        """Return the JSON of a body, as the body's type says it."""
-        return self._adapter.dump_json(body, by_alias=True)
-
     @property
     def body_name(self) -> str:
         """The name of the body's type, for people."""
@@ -128,7 +124,8 @@ class EventSpec(Spec, Generic[Body], frozen=True):
         return hash((self.pattern, str(self.exchange)))
 
     @cached_property
-    def _adapter(self) -> TypeAdapter[Any]:
+    def adapter(self) -> TypeAdapter[Any]:
+        """What validates a body and writes it as JSON."""
         return TypeAdapter(self.body)
 
     def _problems(self) -> Iterator[str]:
@@ -140,7 +137,7 @@ class EventSpec(Spec, Generic[Body], frozen=True):
         if isinstance(self.exchange, ExchangeSpec) and self.exchange.internal:
             yield f"exchange: {self.exchange.name!r} is internal: nobody can publish to it"
         try:
-            self._adapter.validate_json(b"")  # pydantic puts off a name that it cannot resolve until the first use
+            self.adapter.validate_json(b"")  # pydantic puts off a name that it cannot resolve until the first use
         except ValidationError:
             return
         except Exception as error:  # noqa: BLE001 - types bring their own code, which may raise anything

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
+from taskroute.events import EventSpec
 from taskroute.exchange import BindingSpec, ExchangeSpec
 from taskroute.patterns import Captures, shorten
 from taskroute.registry import Handler, Resolver
@@ -55,13 +56,14 @@ class Arrival:
 class Explanation:
     """The way of one message: `hops` in the order in which they are taken, `arrivals` by queue name.
 
-    `str` of it is for people.
+    `events`: the topology's events that have this key. `str` of it is for people.
     """
 
     routing_key: str
     exchange: str
     hops: tuple[Hop, ...]
     arrivals: tuple[Arrival, ...]
+    events: tuple[EventSpec[Any], ...] = ()
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -69,6 +71,8 @@ class Explanation:
     def _lines(self) -> Iterator[str]:
         source = f"exchange {self.exchange!r}" if self.exchange else "the default exchange"
         yield f"key {shorten(self.routing_key)} published to {source}"
+        for event in self.events:
+            yield f"  {event} with a body of {event.body_name}"
         for hop in self.hops:
             yield f"  {hop}"
         if not self.arrivals:
@@ -96,7 +100,12 @@ def explain(
     hops = tuple(_hops(topology, all_routing_keys(routing_key, headers), exchange, headers))
     every_handler = tuple(handlers)
     arrivals = (_arrive(topology.queue(name), routing_key, every_handler, resolver) for name in sorted(queues))
-    return Explanation(routing_key, exchange, hops, tuple(arrivals))
+    events = (event for event in topology.events if _is_of(event, routing_key, exchange))
+    return Explanation(routing_key, exchange, hops, tuple(arrivals), tuple(events))
+
+
+def _is_of(event: EventSpec[Any], routing_key: str, exchange: str) -> bool:
+    return str(event.exchange) == exchange and event.pattern.matches(routing_key)
 
 
 def _hops(topology: Topology, keys: tuple[str, ...], exchange: str, headers: Mapping[str, object]) -> Iterator[Hop]:

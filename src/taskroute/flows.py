@@ -1,7 +1,4 @@
-"""Flows: which routing keys can reach a queue, along which way, as patterns: the graph read as a language.
-
-Headers are taken as free: whatever a headers exchange asks for, some message has it.
-"""
+"""Flows: which routing keys can reach a queue, along which way, as patterns: the graph read as a language."""
 
 from __future__ import annotations
 
@@ -44,27 +41,62 @@ class Flow:
         words = find_words(sorted(self.inside | set(within)), sorted(self.outside), budget)
         return None if words is None else ".".join(words).replace(_LITERAL, "")
 
+    def within(self, other: Flow) -> Flow:
+        """Return the keys that take both ways."""
+        inside = (self.inside | other.inside) - {_EVERYTHING}
+        return Flow(inside or self.inside, self.outside | other.outside)
+
+    def misses(self) -> tuple[Flow, ...]:
+        """The keys that do not take this way: those outside of one of its patterns, or inside of one that it leaves."""
+        not_inside = (Flow(outside=frozenset({pattern})) for pattern in sorted(self.inside - {_EVERYTHING}))
+        return (*not_inside, *(Flow(frozenset({pattern})) for pattern in sorted(self.outside)))
+
 
 def literal(key: str) -> Tokens:
     """Return the pattern of exactly this key, its wildcards included."""
     return tuple(_LITERAL + word if word in (ONE_WORD, ANY_WORDS) else word for word in split_words(key))
 
 
+def find_missed(pattern: Tokens, flows: Iterable[Flow], budget: int = 100_000) -> str | None:
+    """Return a key of `pattern` that takes none of these ways, None when there is none.
+
+    Raises:
+        BudgetExceededError: too hard to decide.
+    """
+    misses = sorted((flow.misses() for flow in flows), key=len)
+    pending = [(Flow(), 0)]
+    for _ in range(MOST_FLOWS):
+        if not pending:
+            return None
+        missed, count = pending.pop()
+        while count < len(misses) and len(misses[count]) == 1:  # the usual way: nothing to choose
+            missed, count = missed.within(misses[count][0]), count + 1
+        key = missed.witness((pattern,), budget)
+        if key is not None and count == len(misses):
+            return key
+        if key is not None:
+            pending += [(missed.within(miss), count + 1) for miss in misses[count]]
+    raise BudgetExceededError
+
+
 class Flows:
     """The ways of a topology. Immutable.
+
+    Headers are taken as free: whatever a headers exchange asks for, some message has it. With `headers` False,
+    messages have none.
 
     Methods raise `BudgetExceededError` when there are more than `MOST_FLOWS`.
     """
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, *, headers: bool = True) -> None:
         self._topology = topology
         self._queue_bindings: dict[str, list[tuple[str, BindingSpec]]] = {}
         self._exchange_bindings: dict[str, list[tuple[str, BindingSpec]]] = {}
         for queue in topology.queues:
-            for binding in queue.bindings:
+            for binding in _taken(queue.bindings, headers):
                 self._queue_bindings.setdefault(binding.exchange, []).append((queue.name, binding))
         for exchange in topology.exchanges:
-            for binding in exchange.bindings:
+            for binding in _taken(exchange.bindings, headers):
                 self._exchange_bindings.setdefault(binding.exchange, []).append((exchange.name, binding))
         self._alternates: dict[str, list[ExchangeSpec]] = {}
         self._dying_into: dict[str, list[QueueSpec]] = {}
@@ -154,6 +186,10 @@ class Flows:
             return None if bindings else flow
         patterns = (self._pattern(binding) for binding in bindings)
         return flow.without(pattern for pattern in patterns if pattern is not None)
+
+
+def _taken(bindings: Iterable[BindingSpec], headers: bool) -> Iterator[BindingSpec]:
+    return (binding for binding in bindings if headers or not binding.headers)
 
 
 def _add(flows: set[Flow], flow: Flow) -> None:

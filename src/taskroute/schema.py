@@ -1,0 +1,291 @@
+"""Schema: what a type writes as JSON and what it reads, as pydantic's core schema has it.
+
+A core schema is a tree of dicts. It says more than a JSON schema does: where validators and serializers of the user's
+own stand, which fields are strict, and under which names a field is read and written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from pydantic import TypeAdapter
+from pydantic_core import SchemaValidator, to_json
+
+if TYPE_CHECKING:
+    from pydantic_core.core_schema import CoreConfig, CoreSchema
+
+Node = Mapping[str, Any]
+
+FUNCTIONS: Final = ("function-before", "function-after", "function-wrap", "function-plain")
+RECORDS: Final = ("model", "dataclass", "typed-dict")
+ARRAYS: Final = ("list", "tuple", "set", "frozenset")
+UNIONS: Final = ("nullable", "union", "tagged-union")
+CONSTANTS: Final = ("literal", "enum")
+
+_NOTHING: Final[Node] = {}
+_WRITTEN_BY: Final = {
+    "definitions": "schema",
+    "default": "schema",
+    "function-before": "schema",
+    "function-after": "schema",
+    "function-wrap": "schema",
+    "json-or-python": "json_schema",
+    "lax-or-strict": "strict_schema",
+}
+_READ_BY: Final = {
+    "definitions": "schema",
+    "default": "schema",
+    "json-or-python": "json_schema",
+    "lax-or-strict": "lax_schema",
+}
+_ABOUT: Final = frozenset({"metadata", "ref", "title"})
+"""Keys of a node that say nothing about values."""
+_NO_CONSTRAINTS: Final = _ABOUT | {"type", "strict", "serialization"}
+_RULES_OF_CONFIG: Final = ("strict", "str_", "allow_inf_nan", "ser_json_", "val_json_", "coerce_", "regex_engine")
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A node of a core schema where it stands: with the definitions it may name and the configuration it is under."""
+
+    node: Node
+    definitions: Mapping[str, Node]
+    config: Node
+
+    @property
+    def kind(self) -> str:
+        """The node's type."""
+        return str(self.node["type"])
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether values have to be of the type already."""
+        return bool(self.node.get("strict", self.config.get("strict", False)))
+
+    def at(self, node: Node, config: Node | None = None) -> Schema:
+        """Return another node of the same tree."""
+        return Schema(node, self.definitions, self.config if config is None else config)
+
+    def resolved(self) -> Schema:
+        """Return the node that a reference or a default stands for."""
+        inner = self._inner({"definitions": "schema", "default": "schema"})
+        return self if inner is None else inner.resolved()
+
+    def written(self) -> Schema:
+        """Return what decides on the JSON that is written; a type ``custom`` where that is code of the user's."""
+        if self.kind == "function-plain" or _is_written_by_users_code(self.node):
+            return self.at({"type": "custom"})
+        inner = self._inner(_WRITTEN_BY)
+        return self if inner is None else inner.written()
+
+    def reached(self) -> Schema | None:
+        """Return the next node inside, where a node only adds to another one how it is read; None where it does not."""
+        if self.kind == "chain":
+            return self.at(self.node["steps"][0])
+        return self._inner(_READ_BY | dict.fromkeys(FUNCTIONS[:3], "schema"))
+
+    def read(self) -> Schema:
+        """Return what decides on the JSON that is read."""
+        by = _READ_BY | {"lax-or-strict": "strict_schema"} if self.is_strict else _READ_BY
+        inner = self._inner(by)
+        return self if inner is None else inner.read()
+
+    def _inner(self, by: Mapping[str, str]) -> Schema | None:
+        if self.kind == "definition-ref":
+            return self.at(self.definitions[self.node["schema_ref"]])
+        if self.kind == "definitions":
+            known = {node["ref"]: node for node in self.node["definitions"]}
+            return Schema(self.node["schema"], {**self.definitions, **known}, self.config)
+        if self.kind == "model" and self.node.get("root_model"):
+            inside = self.node["schema"]
+            checked = {"type": "function-after", "schema": inside} if _is_initialised(self.node) else inside
+            return self.at(checked, self.node.get("config") or _NOTHING)
+        return self.at(self.node[by[self.kind]]) if self.kind in by else None
+
+    def choices(self) -> Iterator[Schema]:
+        """The alternatives of one of the kinds `UNIONS`."""
+        if self.kind == "nullable":
+            yield self.at(self.node["schema"])
+            yield self.at({"type": "none"})
+            return
+        choices = self.node["choices"]
+        for choice in choices.values() if isinstance(choices, Mapping) else choices:
+            yield self.at(choice[0] if isinstance(choice, tuple) else choice)
+
+    def constants(self) -> list[bytes]:
+        """The values of a literal or an enum, as JSON."""
+        if self.kind == "literal":
+            return [to_json(value) for value in self.node["expected"]]
+        return [to_json(member.value) for member in self.node["members"]]
+
+    def places(self) -> tuple[Schema, ...] | None:
+        """What stands at each place of a tuple of fixed length; None for anything else."""
+        if self.kind != "tuple" or self.node.get("variadic_item_index") is not None:
+            return None
+        return tuple(map(self.at, self.node["items_schema"]))
+
+    def item(self) -> Schema | None:
+        """What an array of any length holds; None for anything else."""
+        if self.kind == "tuple":
+            items = self.node["items_schema"]
+            return self.at(items[0]) if len(items) == 1 and self.node.get("variadic_item_index") == 0 else None
+        return self.at(self.node.get("items_schema") or {"type": "any"}) if self.kind in ARRAYS else None
+
+    def keys(self) -> Schema:
+        """What the keys of a dict are."""
+        return self.at(self.node.get("keys_schema") or {"type": "any"})
+
+    def values(self) -> Schema:
+        """What the values of a dict are."""
+        return self.at(self.node.get("values_schema") or {"type": "any"})
+
+    def constraints(self) -> dict[str, Any]:
+        """What the node asks of a value besides its type."""
+        asked = {key: value for key, value in self.node.items() if key not in _NO_CONSTRAINTS}
+        if self.kind == "str":
+            asked |= {
+                key: self.config[f"str_{key}"]
+                for key in ("min_length", "max_length", "strip_whitespace")
+                if self.config.get(f"str_{key}") and key not in asked
+            }
+        return {key: value for key, value in asked.items() if value is not None and value is not False}
+
+    def reader(self) -> Callable[[bytes], bool]:
+        """Return the question whether a JSON document is read without an error."""
+        whole = {"type": "definitions", "schema": self.node, "definitions": list(self.definitions.values())}
+        validator = SchemaValidator(cast("CoreSchema", whole), cast("CoreConfig", self.config))
+
+        def reads(document: bytes) -> bool:
+            try:
+                validator.validate_json(document)
+            except Exception:  # noqa: BLE001 - whatever a validator of the user's raises
+                return False
+            return True
+
+        return reads
+
+
+class Field(NamedTuple):
+    """A field of a record.
+
+    `read_as` None: it is read from a path, or in a way that is not told. `is_always_written` None: it is never written.
+    """
+
+    name: str
+    schema: Schema
+    is_required: bool
+    read_as: tuple[str, ...] | None
+    written_as: str
+    is_always_written: bool | None
+
+
+class Record(NamedTuple):
+    """A model, dataclass or typed dict. `validators`: the user's own that run on it as a whole."""
+
+    schema: Schema
+    fields: tuple[Field, ...]
+    extra: str
+    validators: frozenset[str]
+
+    @classmethod
+    def of(cls, schema: Schema) -> Record:
+        """Read a node of one of the kinds `RECORDS`."""
+        node, validators = schema.node, set()
+        if node.get("custom_init"):
+            validators.add("function-plain")
+        if _is_initialised(node):
+            validators.add("function-after")
+        config = node.get("config") or (_NOTHING if schema.kind != "typed-dict" else schema.config)
+        inner = node if schema.kind == "typed-dict" else node["schema"]
+        while inner["type"] in FUNCTIONS:
+            validators.add(inner["type"])
+            inner = inner.get("schema", {"type": "any"})
+        inside = schema.at(inner, config)
+        if inner.get("extras_schema") or inner.get("extras_keys_schema"):
+            validators.add("function-after")
+        extra = inner.get("extra_behavior") or config.get("extra_fields_behavior") or "ignore"
+        return cls(schema, tuple(_fields(inside)), extra, frozenset(validators))
+
+
+def _is_written_by_users_code(node: Node) -> bool:
+    """Whether a type has a serializer that is not pydantic's own: its own write what the type itself reads."""
+    serializer = node.get("serialization")
+    if serializer is None or serializer.get("when_used") in ("python", "python-unless-none"):
+        return False
+    return not _of_pydantic(serializer.get("function"))
+
+
+def _is_initialised(node: Node) -> bool:
+    """Whether code of the user's runs on a new instance."""
+    hook = node.get("post_init")
+    if isinstance(hook, str):  # pydantic sets private attributes by such a hook, too
+        return bool(getattr(node["cls"], hook).__name__ != "init_private_attributes")
+    return bool(hook)
+
+
+def _fields(schema: Schema) -> Iterator[Field]:
+    listed = schema.node.get("fields", ())
+    named = listed.items() if isinstance(listed, Mapping) else ((field["name"], field) for field in listed)
+    for name, field in named:
+        yield _field(schema, name, field)
+    for computed in schema.node.get("computed_fields", ()):
+        written_as = computed.get("alias") or computed["property_name"]
+        yield Field("", schema.at(computed["return_schema"]), False, (), written_as, True)
+
+
+def _field(schema: Schema, name: str, field: Node) -> Field:
+    required = field["required"] if "required" in field else field["schema"]["type"] != "default"
+    always: bool | None = field.get("serialization_exclude_if") is None and field.get("required", True)
+    if field.get("serialization_exclude") or field.get("init_only"):
+        always = None
+    written_as = field.get("serialization_alias") or name
+    read_as = _read_as(schema.config, name, field)
+    return Field(name, schema.at(field["schema"]), required and read_as != (), read_as, written_as, always)
+
+
+def _read_as(config: Node, name: str, field: Node) -> tuple[str, ...] | None:
+    """The names a field is read under; None where it is read from a path."""
+    alias = field.get("validation_alias")
+    if field.get("init") is False:
+        return ()
+    if alias is None:
+        return (name,)
+    paths = [[alias]] if isinstance(alias, str) else alias if isinstance(alias[0], list) else [alias]
+    names = [path[0] for path in paths if len(path) == 1 and isinstance(path[0], str)]
+    if len(names) < len(paths):
+        return None
+    by_name = config.get("validate_by_name") or config.get("populate_by_name")
+    return (*(names if config.get("validate_by_alias", True) else ()), *((name,) if by_name else ()))
+
+
+def schema_of(adapter: TypeAdapter[Any]) -> Schema:
+    """Return the schema of a type."""
+    return Schema(adapter.core_schema, {}, _NOTHING)
+
+
+def alike(one: Schema, other: Schema) -> bool:
+    """Whether two nodes are of the same type: what the one writes, the other reads, as far as the type does so."""
+    ours, theirs = _rules(one.config), _rules(other.config)
+    return ours == theirs and _same(one.node, other.node)
+
+
+def _rules(config: Node) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key.startswith(_RULES_OF_CONFIG)}
+
+
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        keys = (one.keys() | other.keys()) - _ABOUT
+        return all(key in one and key in other and _same(one[key], other[key]) for key in keys)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) is type(other) and (one == other or _of_pydantic(one) == _of_pydantic(other) != "")
+
+
+def _of_pydantic(function: object) -> str:
+    """Name of a function of pydantic's own, which makes some of them anew for each type; empty for anything else."""
+    module = str(getattr(function, "__module__", ""))
+    name = str(getattr(function, "__qualname__", ""))
+    return f"{module}.{name}" if module.partition(".")[0] == "pydantic" else ""

@@ -1,0 +1,592 @@
+"""Bodies: what is accepted is accepted by pydantic, what is refused is refused by it, and little is undecided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired
+from uuid import UUID
+
+import pytest
+from hypothesis import event as note
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    PlainSerializer,
+    PrivateAttr,
+    RootModel,
+    SecretStr,
+    TypeAdapter,
+    computed_field,
+    create_model,
+    field_validator,
+    model_validator,
+)
+from typing_extensions import TypedDict
+
+from taskroute import Event, EventSpec, Message, RoutingPattern
+from taskroute import proof as proof_module
+from taskroute.arguments import BodyParameter, InvalidArgumentError, plan_arguments
+from taskroute.bodies import Verdict, judge
+from taskroute.message import Delivery
+from taskroute.proof import doubts
+from taskroute.samples import limits, samples
+from taskroute.schema import schema_of
+
+
+def event_of(body: Any) -> EventSpec[Any]:
+    return EventSpec(pattern="a", exchange="", body=body)
+
+
+def parameter_of(annotation: Any) -> BodyParameter:
+    def handler(body): ...  # type: ignore[no-untyped-def]
+
+    handler.__annotations__["body"] = annotation
+    parameter = plan_arguments(handler, RoutingPattern("a")).body
+    assert parameter is not None
+    return parameter
+
+
+def judged(body: Any, annotation: Any) -> Verdict:
+    return judge(event_of(body), parameter_of(annotation))
+
+
+def answer(body: Any, annotation: Any) -> str:
+    """The answer; what is refused has no proof either: it is not only the made-up bodies that see it."""
+    verdict = judged(body, annotation)
+    if verdict.answer == "refused":
+        assert not is_proved(body, annotation)
+    return verdict.answer
+
+
+def is_proved(written: Any, read: Any) -> bool:
+    return not list(doubts(schema_of(TypeAdapter(written)), schema_of(TypeAdapter(read))))
+
+
+def model(config: ConfigDict | None = None, /, **fields: Any) -> type[BaseModel]:
+    ready = {name: field if isinstance(field, tuple) else (field, ...) for name, field in fields.items()}
+    return create_model("Made", __config__=config, **ready)  # type: ignore[no-any-return,call-overload]
+
+
+class Video(BaseModel):
+    id: str
+    size: int
+
+
+class LongVideo(Video):
+    minutes: int = 90
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = 2
+
+
+forbids = ConfigDict(extra="forbid")
+allows = ConfigDict(extra="allow")
+
+
+@pytest.mark.parametrize("annotation", [Video, bytes, str, Any, object, dict, dict[str, Any], model(id=str)])
+def test_a_model_is_taken_by_itself_and_by_what_asks_for_less(annotation: Any) -> None:
+    assert judged(Video, annotation) == Verdict("accepted")
+    assert judged(LongVideo, annotation) == Verdict("accepted")
+
+
+def test_a_handler_without_a_body_takes_every_body() -> None:
+    def handler(message: Message) -> None: ...
+
+    parameter = plan_arguments(handler, RoutingPattern("a")).body
+    assert parameter is None
+    assert judge(event_of(Video), parameter) == Verdict("accepted")
+
+
+def test_a_handler_without_an_annotation_takes_what_is_json() -> None:
+    def handler(body): ...  # type: ignore[no-untyped-def]
+
+    parameter = plan_arguments(handler, RoutingPattern("a")).body
+    assert judge(event_of(Video), parameter).answer == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        (model(id=str, size=int, file=str), "file: missing"),
+        (model(id=int), "id: int_parsing"),
+        (model(id=str, size=str), "size: string_type"),
+        (model(forbids, id=str), "size: extra_forbidden"),
+        (model(id=Annotated[str, Field(min_length=1)]), "id: string_too_short"),
+        (model(id=Annotated[str, Field(max_length=70)]), "id: string_too_long"),
+        (model(size=Annotated[int, Field(ge=-(10**6))]), "size: greater_than_equal"),
+        (model(size=Literal[1, 0]), "size: literal_error"),
+        (model(size=bool), "size: bool_parsing"),
+        (model(id=datetime), "id: datetime_from_date_parsing"),
+        (list[int], "body: list_type"),
+        (dict[str, str], "size: string_type"),
+        (int, "body: int_type"),
+    ],
+)
+def test_a_field_that_a_handler_refuses_is_named_with_the_reason_that_its_dead_letter_would_have(
+    annotation: Any, reason: str
+) -> None:
+    assert judged(Video, annotation) == Verdict("refused", reason)
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "expected"),
+    [
+        (int, float, "accepted"),
+        (float, int, "refused"),
+        (bool, int, "accepted"),
+        (bool, str, "refused"),
+        (bool, Annotated[int, Field(strict=True)], "refused"),
+        (int, Annotated[float, Field(strict=True)], "accepted"),
+        (date, datetime, "accepted"),
+        (datetime, date, "refused"),
+        (UUID, str, "accepted"),
+        (str, UUID, "refused"),
+        (Decimal, str, "accepted"),
+        (Decimal, int, "refused"),
+        (timedelta, timedelta, "accepted"),
+        (int | None, int | None, "accepted"),
+        (int, int | None, "accepted"),
+        (int | None, int, "refused"),
+        (int | str, str | int, "accepted"),
+        (int | str, int, "refused"),
+        (Literal["a"], Literal["a", "b"], "accepted"),
+        (Literal["a", "b"], Literal["a"], "refused"),
+        (Literal["a", 2], str | int, "accepted"),
+        (Colour, Literal["red", 2], "accepted"),
+        (Colour, Colour, "accepted"),
+        (Literal["red", 2], Colour, "accepted"),
+        (Literal["red", 3], Colour, "refused"),
+        (list[int], list[float], "accepted"),
+        (list[int], set[int], "accepted"),
+        (set[int], tuple[int, ...], "accepted"),
+        (list[int], list[str], "refused"),
+        (list[int], tuple[int, int], "refused"),
+        (tuple[int, str], tuple[float, str], "accepted"),
+        (tuple[int, str], list[int | str], "accepted"),
+        (tuple[int, str], tuple[str, str], "refused"),
+        (Annotated[list[int], Field(min_length=1)], Annotated[list[int], Field(min_length=2)], "refused"),
+        (Annotated[list[int], Field(min_length=2)], Annotated[list[int], Field(min_length=1)], "accepted"),
+        (Annotated[list[int], Field(min_length=2)], Annotated[set[int], Field(min_length=2)], "undecided"),
+        (Annotated[set[int], Field(min_length=2)], Annotated[set[int], Field(min_length=1)], "accepted"),
+        (dict[str, int], dict[str, float], "accepted"),
+        (dict[int, int], dict[str, int], "accepted"),
+        (dict[str, int], dict[int, int], "refused"),
+        (dict[str, int], dict[str, str], "refused"),
+        (dict[str, int], model(x=int), "refused"),
+        (dict[str, int], model(x=(int, 0)), "accepted"),
+        (Video, dict[str, int | str], "accepted"),
+        (Video, model(id=(str, ""), other=(int, 0)), "accepted"),
+        (list[Video], list[model(id=str)], "accepted"),  # type: ignore[misc]
+        (list[Video], list[model(nope=str)], "refused"),  # type: ignore[misc]
+        (Video | None, model(id=str) | None, "accepted"),
+        (Video | list[int], model(id=str) | list[float], "accepted"),
+        (RootModel[list[int]], list[float], "accepted"),
+        (list[int], RootModel[list[float]], "accepted"),
+        (Annotated[int, Field(ge=5)], Annotated[int, Field(gt=3)], "accepted"),
+        (Annotated[int, Field(gt=3)], Annotated[int, Field(ge=5)], "refused"),
+        (Annotated[int, Field(ge=5, le=7)], Annotated[float, Field(lt=8)], "accepted"),
+        (Annotated[str, Field(pattern="^a")], Annotated[str, Field(pattern="^a")], "accepted"),
+    ],
+)
+def test_types_of_fields(written: Any, read: Any, expected: str) -> None:
+    assert answer(model(field=written), model(field=read)) == expected
+
+
+class Left(BaseModel):
+    kind: Literal["left"]
+    x: int
+
+
+class Right(BaseModel):
+    kind: Literal["right"]
+    y: int
+
+
+Tagged = Annotated[Left | Right, Field(discriminator="kind")]
+
+
+class OfItself(BaseModel):
+    kind: Literal["of itself"] = "of itself"
+    x: int
+
+
+TaggedByDefault = Annotated[OfItself | Right, Field(discriminator="kind")]
+
+
+def test_unions_of_models() -> None:
+    assert answer(model(field=Tagged), model(field=Tagged)) == "accepted"
+    assert answer(model(field=Left), model(field=Tagged)) == "accepted"
+    assert answer(model(field=Tagged), model(field=Right | Left)) == "accepted"
+    assert judged(model(field=Tagged), model(field=Left)).reason == "field.kind: literal_error; field.x: missing"
+    assert answer(model(field=model(x=int)), model(field=Tagged)) == "refused"
+    assert answer(model(field=model(x=int)), model(field=OfItself | Right)) == "accepted"
+    assert answer(model(field=model(x=int)), model(field=TaggedByDefault)) == "refused"
+
+
+class Node(BaseModel):
+    value: int
+    next: Node | None = None
+
+
+class Link(BaseModel):
+    value: float
+    next: Link | None = None
+
+
+class Text(BaseModel):
+    value: str
+    next: Text | None = None
+
+
+def test_types_that_hold_themselves_end() -> None:
+    assert answer(Node, Link) == "accepted"
+    assert judged(Node, Text) == Verdict("refused", "value: string_type")
+
+
+class Serialized(BaseModel):
+    id: str = Field(serialization_alias="ID")
+
+
+def test_names_are_those_that_are_written_and_read() -> None:
+    assert answer(model(id=(str, Field(alias="videoId"))), model(videoId=str)) == "accepted"
+    assert judged(model(id=(str, Field(alias="videoId"))), model(id=str)).reason == "id: missing"
+    assert judged(Serialized, Serialized) == Verdict("refused", "id: missing")  # cannot even read itself
+    assert answer(Serialized, model(id=(str, Field(validation_alias=AliasChoices("ID", "id"))))) == "accepted"
+    assert answer(Serialized, model(ConfigDict(validate_by_name=True), ID=(str, Field(alias="x")))) == "accepted"
+    assert answer(Serialized, model(id=(str, Field(validation_alias=AliasPath("ID", "x"))))) == "refused"
+    assert answer(model(id=(str, Field(exclude=True))), model(id=str)) == "refused"
+
+
+class Computed(BaseModel):
+    a: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def b(self) -> int:
+        return self.a
+
+
+def test_computed_fields_are_written() -> None:
+    assert answer(Computed, model(b=int)) == "accepted"
+    assert answer(Computed, model(b=str)) == "refused"
+    assert judged(Computed, model(forbids, a=int)).reason == "b: extra_forbidden"
+
+
+class Partial(TypedDict):
+    id: str
+    size: NotRequired[int]
+
+
+@dataclass
+class Plain:
+    id: str
+    size: int = 1
+
+
+def test_dataclasses_and_typed_dicts() -> None:
+    assert answer(Partial, model(id=str, size=(int, 0))) == "accepted"
+    assert judged(Partial, Video).reason == "size: missing"
+    assert answer(Video, Partial) == "accepted"
+    assert answer(Plain, Video) == "accepted"
+    assert answer(Video, Plain) == "accepted"
+
+
+def test_a_default_that_does_not_fit_its_field_is_found() -> None:
+    assert judged(model(a=(int, None)), model(a=int)) == Verdict("refused", "a: int_type")
+
+
+def test_fields_that_an_event_may_add() -> None:
+    open_ = model(allows, id=str)
+    assert answer(open_, model(id=str)) == "accepted"
+    assert answer(open_, model(forbids, id=str)) == "refused"
+    assert judged(open_, model(id=str, size=(int, 0))).answer == "undecided"
+
+
+# --- what the body is published as ---
+
+
+def test_text_is_not_json_and_bytes_may_be_anything() -> None:
+    assert answer(str, str) == "accepted"
+    assert answer(str, bytes) == "accepted"
+    assert judged(str, Video) == Verdict("refused", "content_type: 'text/plain'")
+    assert judged(str, Any).answer == "refused"
+    assert judged(Literal["a"], Literal["a"]).answer == "refused"
+    assert answer(Literal[1, 2], int) == "accepted"
+    assert answer(bytes, bytes) == "accepted"
+    for annotation in (str, Video, Any):
+        assert judged(bytes, annotation).reason.startswith("body: bytes may hold anything")
+    assert answer(int, str) == "accepted"  # the JSON of it
+
+
+# --- what cannot be decided ---
+
+
+class Checked(BaseModel):
+    id: str
+
+    @field_validator("id")
+    @classmethod
+    def check(cls, value: str) -> str:
+        if not value.startswith("v-"):
+            raise ValueError("no id")
+        return value
+
+
+class MoreChecked(Checked):
+    more: int = 0
+
+
+class Moved(BaseModel):
+    file: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def move(cls, data: Any) -> Any:
+        return {"file": "", **data}
+
+
+class Initialised(BaseModel):
+    id: str
+
+    def model_post_init(self, context: Any, /) -> None:
+        assert self.id
+
+
+class Private(BaseModel):
+    id: str
+    _seen: int = PrivateAttr(0)
+
+
+def test_validators_of_the_users_are_not_guessed_at() -> None:
+    own = "the handler's type has a validator of its own for it"
+    assert judged(Video, Checked) == Verdict("undecided", f"id: {own}")
+    assert judged(Video, model(v=(Checked, None))).answer == "accepted"
+    assert judged(Video, Initialised) == Verdict("undecided", f"body: {own}")
+    assert judged(Video, Private) == Verdict("accepted")
+    assert judged(Video, Moved).answer == "undecided"
+    stripped = Annotated[int, BeforeValidator(lambda value: value.removeprefix("v-"))]
+    assert judged(Video, model(id=stripped)) == Verdict("undecided", f"id: {own}")
+    assert judged(Checked, Checked) == Verdict("accepted")
+    assert judged(MoreChecked, Checked) == Verdict("accepted")
+    assert judged(model(v=list[Checked]), model(v=list[Checked])) == Verdict("accepted")
+    assert judged(model(id=int), Checked) == Verdict("refused", "id: string_type")  # before its validator runs
+
+
+def test_a_validator_that_breaks_is_not_guessed_at_either() -> None:
+    broken = Annotated[str, BeforeValidator(lambda value: {}[value])]
+    assert judged(Video, model(id=broken)).answer == "undecided"
+
+
+def test_what_an_event_does_not_say_is_not_guessed_at() -> None:
+    told = "the event's type does not say what it holds"
+    assert judged(dict, Video) == Verdict("undecided", f"*: {told}")
+    assert judged(dict[str, Any], Video) == Verdict("undecided", f"*: {told}")
+    assert judged(Any, Video) == Verdict("undecided", f"body: {told}")
+    assert judged(model(id=Any, size=int), Video) == Verdict("undecided", f"id: {told}")
+    assert judged(model(id=Any, size=int), model(id=int, size=str)).reason.endswith("size: string_type")
+    assert judged(model(tags=list[Any]), model(tags=list[int])) == Verdict("undecided", f"tags.*: {told}")
+    shout = Annotated[str, PlainSerializer(str.upper)]
+    assert "serializer of its own" in judged(model(id=shout), model(id=str)).reason
+
+
+def test_types_with_code_of_pydantics_own_are_themselves() -> None:
+    kinds = {"a": HttpUrl, "b": Path, "c": SecretStr, "d": Sequence[int], "e": IPv4Address}
+    assert answer(model(**kinds), model(**kinds)) == "accepted"
+    assert answer(model(**kinds), model(a=str, b=str, c=str, d=list[float], e=str)) == "accepted"
+    assert answer(model(id=str), model(id=HttpUrl)) == "undecided"
+    assert answer(model(id=HttpUrl), model(id=Path)) == "undecided"
+    assert answer(model(id=Sequence[int]), model(id=list[str])) == "refused"
+
+
+def test_a_validator_of_the_events_own_does_not_hide_what_other_fields_show() -> None:
+    never = Annotated[str, AfterValidator(refuse)]
+    assert answer(model(id=int, name=(never, ""), other=(never, "")), model(id=str)) == "refused"
+    assert answer(model(id=int, name=never), model(id=str)) == "undecided"  # nothing can be made up
+
+
+def refuse(value: str) -> str:
+    raise ValueError(value)
+
+
+def test_limits_of_a_configuration_count() -> None:
+    short = ConfigDict(str_max_length=3)
+    assert answer(model(tags=list[str]), model(short, tags=list[str])) == "refused"
+    assert answer(model(short, tags=list[str]), model(short, tags=list[str])) == "accepted"
+    assert answer(model(tags=str), model(ConfigDict(str_strip_whitespace=True), tags=str)) == "accepted"
+
+
+def test_a_pattern_that_may_be_wider_is_undecided() -> None:
+    narrow, wide = Annotated[str, Field(pattern="^ab$")], Annotated[str, Field(pattern="^a")]
+    assert judged(model(id=narrow), model(id=wide)) == Verdict("undecided", "id: it is limited: pattern='^a'")
+
+
+def test_a_schema_that_is_not_understood_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof_module, "CONSTANTS", ("str",))
+    assert judged(Video, model(id=int)).reason == "body: its schema is not understood (KeyError: 'members')"
+
+
+def test_a_proof_beyond_its_budget_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof_module, "BUDGET", 1)
+    assert judged(Video, model(id=str)) == Verdict("undecided", "body: too hard to decide")
+
+
+# --- the property ---
+
+
+class Made(NamedTuple):
+    """A type and bodies of it."""
+
+    type: Any
+    values: st.SearchStrategy[Any]
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+moments = st.datetimes(timezones=st.just(UTC))
+PLAIN = [
+    Made(int, st.integers(-(2**70), 2**70)),
+    Made(float, finite),
+    Made(bool, st.booleans()),
+    Made(str, st.text(st.characters(codec="utf-8"), max_size=8)),
+    Made(type(None), st.none()),
+    Made(Decimal, st.decimals(allow_nan=False, allow_infinity=False)),
+    Made(date, st.dates()),
+    Made(datetime, moments),
+    Made(timedelta, st.timedeltas(timedelta(days=-999), timedelta(days=999))),
+    Made(UUID, st.uuids()),
+    Made(Literal["a", "b"], st.sampled_from(["a", "b"])),
+    Made(Literal["a", 1], st.sampled_from(["a", 1])),
+    Made(Colour, st.sampled_from(Colour)),
+    Made(Annotated[int, Field(ge=0)], st.integers(0, 2**70)),
+    Made(Annotated[int, Field(gt=0, le=10)], st.integers(1, 10)),
+    Made(Annotated[float, Field(lt=10)], st.floats(-1e300, 10, exclude_max=True)),
+    Made(Annotated[str, Field(min_length=1)], st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)),
+    Made(Annotated[str, Field(max_length=3)], st.text(st.characters(codec="utf-8"), max_size=3)),
+    Made(Annotated[int, Field(strict=True)], st.integers()),
+    Made(Annotated[str, Field(min_length=2, max_length=3)], st.text("ab", min_size=2, max_size=3)),
+]
+Pair = tuple[Made, Made]
+"""What is written, and what is read."""
+
+plain = st.sampled_from(PLAIN)
+CONFIGS = st.sampled_from([ConfigDict(), ConfigDict(), forbids, allows, ConfigDict(strict=True)])
+
+
+def containers(pair: Pair) -> st.SearchStrategy[Pair]:
+    """The pair inside of containers, of the same kind mostly."""
+    ways: list[Callable[[Made], Made]] = [
+        lambda made: Made(list[made.type], st.lists(made.values, max_size=3)),  # type: ignore[name-defined]
+        lambda made: Made(tuple[made.type, ...], st.lists(made.values, max_size=3).map(tuple)),  # type: ignore[name-defined]
+        lambda made: Made(
+            Annotated[list[made.type], Field(min_length=1)],  # type: ignore[name-defined]
+            st.lists(made.values, min_size=1, max_size=3),
+        ),
+        lambda made: Made(tuple[made.type, int], st.tuples(made.values, st.integers())),  # type: ignore[name-defined]
+        lambda made: Made(dict[str, made.type], st.dictionaries(st.text("abc"), made.values, max_size=3)),  # type: ignore[name-defined]
+        lambda made: Made(made.type | None, made.values | st.none()),
+        lambda made: made,
+    ]
+    written, read = pair
+    same = st.sampled_from(ways).map(lambda way: (way(written), way(read)))
+    return same | st.tuples(st.sampled_from(ways), st.sampled_from(ways)).map(
+        lambda two: (two[0](written), two[1](read))
+    )
+
+
+def unions(first: Pair, second: Pair) -> st.SearchStrategy[Pair]:
+    (one, one_read), (two, two_read) = first, second
+    written = Made(one.type | two.type, one.values | two.values)
+    return st.sampled_from([(written, Made(two_read.type | one_read.type, st.nothing())), (written, one_read)])
+
+
+@st.composite
+def records(draw: st.DrawFn, inner: st.SearchStrategy[Pair]) -> Pair:
+    written: dict[str, Any] = {}
+    read: dict[str, Any] = {}
+    values: dict[str, st.SearchStrategy[Any]] = {}
+    for name in draw(st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True)):
+        (kind, some), (other, _) = draw(inner)
+        where = draw(st.sampled_from(["both", "both", "both", "both", "written", "read"]))
+        alias = draw(st.sampled_from([None, None, f"{name}_"]))
+        if where != "read":
+            is_optional = draw(st.booleans())
+            written[name] = (kind, Field(draw(some), alias=alias) if is_optional else Field(alias=alias))
+            values[alias or name] = some
+        if where != "written":
+            read[alias or name] = (other, Field(None) if draw(st.booleans()) else Field())
+    kind = create_model("Written", __config__=draw(CONFIGS), **written)
+    bodies = st.fixed_dictionaries({}, optional=values) if not written else st.fixed_dictionaries(values)
+    return (
+        Made(kind, bodies.map(kind.model_validate)),
+        Made(create_model("Read", __config__=draw(CONFIGS), **read), st.nothing()),
+    )
+
+
+pairs = st.recursive(
+    plain.map(lambda made: (made, made)) | st.tuples(plain, plain),
+    lambda inner: (
+        records(inner)
+        | records(inner)
+        | inner.flatmap(containers)
+        | st.tuples(inner, inner).flatmap(lambda two: unions(*two))
+    ),
+    max_leaves=6,
+)
+
+
+def reads(parameter: BodyParameter, event: Event[Any]) -> bool:
+    encoded, kind = event.encode()
+    delivery = Delivery(queue="", exchange="", routing_key="", body=encoded, properties={"content_type": kind})
+    try:
+        parameter.source(delivery, {})
+    except InvalidArgumentError:
+        return False
+    return True
+
+
+@settings(max_examples=300)
+@given(st.data(), records(pairs) | pairs)
+def test_what_is_proved_is_read(data: st.DataObject, pair: Pair) -> None:
+    written, read = pair
+    if not is_proved(written.type, read.type):
+        return
+    adapter, reader = TypeAdapter(written.type), TypeAdapter(read.type)
+    for body in data.draw(st.lists(written.values, max_size=5)):
+        reader.validate_json(adapter.dump_json(body, by_alias=True))
+
+
+@settings(max_examples=200)
+@given(st.data(), records(pairs) | pairs)
+def test_what_is_accepted_is_read_and_what_is_refused_is_not(data: st.DataObject, pair: Pair) -> None:
+    written, read = pair
+    event, parameter = event_of(written.type), parameter_of(read.type)
+    verdict = judge(event, parameter)
+    note(verdict.answer)
+    if verdict.answer == "accepted":
+        for body in data.draw(st.lists(written.values, max_size=5)):
+            assert reads(parameter, Event(event, "a", body)), body
+    if verdict.answer == "refused":
+        around = limits(schema_of(TypeAdapter(read.type)).node)
+        assert not all(reads(parameter, Event(event, "a", body)) for body in made_up(event, around))
+
+
+def made_up(event: EventSpec[Any], around: frozenset[int]) -> Iterator[Any]:
+    for sample in samples(schema_of(event.adapter), around):
+        with suppress(ValueError):
+            yield event.adapter.validate_json(sample)
