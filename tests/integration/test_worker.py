@@ -278,6 +278,26 @@ def test_what_waits_in_the_queue_before_the_worker_starts_is_handled(broker_url:
     assert sorted(seen.calls) == list(range(300))
 
 
+def test_a_prefetch_of_one_is_one_from_the_beginning(broker_url: str) -> None:
+    registry, begun, go_on = HandlerRegistry(), threading.Semaphore(0), threading.Event()
+
+    @registry.handler("#", queue=video)
+    def wait(body: bytes) -> None:
+        begun.release()
+        go_on.wait(DEADLINE)
+
+    with running(broker_url, registry, prefetch=1) as (worker, publisher):
+        for key in ("video.a", "video.b"):
+            publisher.publish(b"", key, exchange=media)
+        assert begun.acquire(timeout=DEADLINE)
+        ready: Future[int] = Future()
+        worker._session.post(lambda: worker._consumer.count_ready(["video"], ready))
+        assert ready.result(DEADLINE) == 1
+        assert worker._ready.open_count == 1
+        go_on.set()
+        assert worker.wait_idle(DEADLINE)
+
+
 def test_what_is_on_its_way_when_the_broker_counts_is_known_before_its_answer(memory_url: str) -> None:
     registry = HandlerRegistry()
     go_on = threading.Event()

@@ -194,11 +194,11 @@ class Consumer:
     def _start(self, queue: QueueSpec) -> None:
         # What a crash left behind is redelivered first; taken one at a time, a message that kills its process
         # costs no other one a delivery. A single active consumer would lose its place, so it is spared.
-        if queue.queue_type == "quorum" and not queue.single_active_consumer:
+        prefetch = self._prefetch[queue.name]
+        if queue.queue_type == "quorum" and not queue.single_active_consumer and prefetch > 1:
             self._cautious[queue.name] = queue
-            self._consume(queue, 1)
-        else:
-            self._consume(queue, self._prefetch[queue.name])
+            prefetch = 1
+        self._consume(queue, prefetch)
 
     def _consume(self, queue: QueueSpec, prefetch: int) -> None:
         tag = f"taskroute.{self._generation}.{prefetch}.{queue.name}"[:255]
