@@ -201,6 +201,12 @@ def _parameters(function: Callable[..., object], name: str) -> Iterable[inspect.
     except Exception as error:  # noqa: BLE001 - a quoted annotation is an expression and may raise anything
         raise HandlerSignatureError(f"handler {name}: its signature cannot be read: {error}") from None
     for parameter in signature.parameters.values():
+        if isinstance(parameter.default, Depends | Header):
+            mark = type(parameter.default).__name__
+            raise HandlerSignatureError(
+                f"handler {name}: parameter {parameter.name!r} has {mark}(...) as its default; "
+                f"it belongs into the annotation: {parameter.name}: Annotated[..., {mark}(...)]"
+            )
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise HandlerSignatureError(
                 f"handler {name}: parameter {str(parameter).split(':')[0]!r} cannot be passed by name; "

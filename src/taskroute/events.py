@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BeforeValidator, Field, SkipValidation, TypeAdapter, ValidationError
 
@@ -68,6 +68,8 @@ class EventSpec(Spec, Generic[Body], frozen=True):
         >>> uploaded({"id": 1}, action="upload").routing_key
         'video.upload'
     """
+
+    _written: ClassVar[str] = "EventSpec(pattern='a.{x}', exchange=exchange, body=dict)"
 
     pattern: Annotated[RoutingPattern, BeforeValidator(_parsed)]
     exchange: Annotated[str | ExchangeSpec, Field(union_mode="left_to_right")]

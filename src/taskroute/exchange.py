@@ -6,7 +6,7 @@ A spec refuses, when it is built, whatever a broker would refuse or accept and s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -38,6 +38,8 @@ class BindingSpec(Spec, frozen=True):
         match: whether `all` or `any` of them have to; names that start with ``x-`` count only in the
             ``-with-x`` variants.
     """
+
+    _written: ClassVar[str] = "bindings=[exchange.bind('a.#')]"
 
     exchange: str
     binding_key: str = ""
@@ -89,6 +91,8 @@ class ExchangeSpec(Spec, frozen=True):
         >>> media.bind("video.#").binding_key
         'video.#'
     """
+
+    _written: ClassVar[str] = "exchanges=[ExchangeSpec(name='x')]"
 
     name: str
     type: ExchangeType = "topic"

@@ -50,6 +50,8 @@ def read_concurrency(concurrency: ByQueue[int] | None, consumed: Iterable[str], 
     Raises:
         UnknownQueueError, ConfigurationError: as `by_queue`; a number that is none.
     """
+    if isinstance(concurrency, int):
+        raise ConfigurationError(f"concurrency={concurrency!r} is not by queue: concurrency={{queue: {concurrency!r}}}")
     limits = {} if concurrency is None else by_queue("concurrency", concurrency, consumed, topology)
     for name, limit in limits.items():
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
 
 from taskroute.arguments import ArgumentPlan, describe, is_async, plan_arguments
-from taskroute.errors import AmbiguousHandlerError, ConfigurationError, DuplicateHandlerError
+from taskroute.errors import AmbiguousHandlerError, ConfigurationError, DuplicateHandlerError, PatternError
 from taskroute.events import EventSpec
 from taskroute.language import BudgetExceededError, canonical, find_words, split_words
 from taskroute.matcher import Matcher
@@ -128,9 +128,10 @@ class HandlerRegistry:
         timeout: float | None = None,
     ) -> Callable[[F], F]:
         """Register the decorated function; may be stacked. See `add`."""
+        parsed = _parsed(pattern)
 
         def register(function: F) -> F:
-            self.add(pattern, function, queue=queue, retry=retry, timeout=timeout)
+            self.add(parsed, function, queue=queue, retry=retry, timeout=timeout)
             return function
 
         return register
@@ -172,10 +173,12 @@ class HandlerRegistry:
 
     def fallback(self, queue: QueueSpec | str | None = None) -> Callable[[F], F]:
         """Register the decorated function for the keys that no handler takes, in `queue` or in any queue."""
+        if callable(queue):
+            raise ConfigurationError(f"brackets are missing: write @registry.fallback() above {describe(queue)}")
+        name = None if queue is None else str(queue)
 
         def register(function: F) -> F:
             pattern = RoutingPattern("#")
-            name = None if queue is None else str(queue)
             self._extend([Handler(pattern, function, name, plan_arguments(function, pattern), is_fallback=True)])
             return function
 
@@ -214,6 +217,8 @@ class HandlerRegistry:
 def _parsed(pattern: str | RoutingPattern | EventSpec[Any]) -> RoutingPattern:
     if isinstance(pattern, EventSpec):
         return pattern.pattern
+    if callable(pattern):
+        raise PatternError(f"a handler needs a pattern: write @registry.handler('a.b') above {describe(pattern)}")
     return pattern if isinstance(pattern, RoutingPattern) else RoutingPattern(pattern)
 
 

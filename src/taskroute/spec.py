@@ -45,6 +45,8 @@ class Spec(BaseModel):
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    _written: ClassVar[str]
+    """How it is written, for whoever gives something else."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -52,6 +54,8 @@ class Spec(BaseModel):
         try:
             return handler(data)
         except ValidationError as error:
+            if not isinstance(data, Mapping):  # the field's name does not get as far as here
+                raise TopologyError(f"{type(data).__name__} instead of {cls.__name__}: write {cls._written}") from None
             raise TopologyError(f"{_subject(cls, data)}: {describe_fields(error)}") from None
         except TopologyError as error:  # of a spec inside this one
             raise TopologyError(f"{_subject(cls, data)}: {error}") from None

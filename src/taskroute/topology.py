@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -80,6 +80,8 @@ class RetryPolicy(Spec, frozen=True):
         3
     """
 
+    _written: ClassVar[str] = "retry=RetryPolicy(delays=(1, 5, 25)), or retry=False"
+
     delays: Annotated[tuple[PositiveDuration, ...], Field(min_length=1)] = (
         timedelta(seconds=1),
         timedelta(seconds=5),
@@ -128,6 +130,8 @@ class QueueSpec(Spec, frozen=True):
         >>> QueueSpec(name="jobs", max_length=1000, overflow="reject-publish").queue_type
         'quorum'
     """
+
+    _written: ClassVar[str] = "queues=[QueueSpec(name='x')]"
 
     name: str
     bindings: tuple[Annotated[BindingSpec, BeforeValidator(_binding_of)], ...] = ()
@@ -385,6 +389,8 @@ class Topology(Spec, frozen=True):
         >>> topology.route("video.upload", exchange=media)
         frozenset({'video'})
     """
+
+    _written: ClassVar[str] = "Topology(exchanges=[exchange], queues=[queue])"
 
     exchanges: tuple[ExchangeSpec, ...] = ()
     queues: tuple[QueueSpec, ...] = ()

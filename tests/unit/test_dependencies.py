@@ -180,6 +180,14 @@ def test_what_cannot_be_provided_is_refused_when_registered() -> None:
         assert registry.handlers == ()
 
 
+@pytest.mark.parametrize("mark", [Depends(settings), Header("x-tenant")])
+def test_a_mark_in_place_of_a_default_is_refused(mark: Any) -> None:
+    def on_video(body: bytes, given: Any = mark) -> None: ...
+
+    with pytest.raises(HandlerSignatureError, match=rf"given: Annotated\[..., {type(mark).__name__}\(...\)\]"):
+        HandlerRegistry().add("#", on_video)
+
+
 def test_providers_can_be_overridden_nested_ones_too() -> None:
     def on_video(session: Annotated[str, Depends(session)]) -> None:
         told.append(session)

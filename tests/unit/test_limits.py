@@ -68,6 +68,11 @@ def test_a_number_that_is_none_is_refused(wrong: Any) -> None:
         prefetch({"video": wrong})
 
 
+def test_a_concurrency_for_no_queue_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"concurrency=\{queue: 2\}"):
+        concurrency(2)
+
+
 def test_a_prefetch_beyond_the_protocol_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="65535"):
         prefetch(MAX_PREFETCH + 1)

@@ -94,9 +94,10 @@ REFUSED_QUEUES: list[tuple[dict[str, Any], list[str]]] = [
     ({"delivery_limit": 0}, ["delivery_limit"]),
     ({"type": "mirrored"}, ["type", "'quorum'", "'classic'", "'stream'"]),
     ({"max_length": 1, "overflow": "drop-tail"}, ["overflow", "'drop-head'"]),
-    ({"retry": True}, ["RetryPolicy"]),
-    ({"retry": (1, 5)}, ["RetryPolicy"]),
-    ({"bindings": ["video.#"]}, ["BindingSpec"]),
+    ({"retry": True}, ["bool instead of RetryPolicy", "retry=False"]),
+    ({"retry": (1, 5)}, ["tuple instead of RetryPolicy", "retry=RetryPolicy(delays=(1, 5, 25))"]),
+    ({"bindings": ["video.#"]}, ["str instead of BindingSpec", "bindings=[exchange.bind('a.#')]"]),
+    ({"bindings": TOPIC.bind("video.#")}, ["instead of BindingSpec", "bindings=[exchange.bind('a.#')]"]),
     ({"ttl": 5}, ["ttl", "Extra inputs"]),
     # arguments
     ({"arguments": {"x-max-length": 5}}, ["arguments", "x-max-length is the field max_length"]),

@@ -58,7 +58,7 @@ def parse_urls(urls: str | Sequence[str], tls: ssl.SSLContext | None = None) -> 
     Raises:
         BrokerUrlError: another scheme, no user, an option; the password is never repeated.
     """
-    nodes = [urls] if isinstance(urls, str) else list(urls)
+    nodes = [urls] if isinstance(urls, str) else list(urls or ())
     if not nodes:
         raise BrokerUrlError("no broker URL: give one, such as 'memory://' or 'amqp://user:password@host/'")
     return tuple(_parse(node, tls) for node in nodes)
@@ -67,9 +67,8 @@ def parse_urls(urls: str | Sequence[str], tls: ssl.SSLContext | None = None) -> 
 def _parse(url: str, tls: ssl.SSLContext | None) -> BrokerUrl:
     scheme, found, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
     if not found or scheme not in ("memory", "amqp", "amqps"):
-        raise BrokerUrlError(
-            f"a broker URL starts with memory://, amqp:// or amqps://, not {scheme[:20]!r}; Redis is not supported yet"
-        )
+        redis = "; Redis is not supported yet" if scheme.startswith("redis") else ""
+        raise BrokerUrlError(f"a broker URL starts with memory://, amqp:// or amqps://, not {scheme[:20]!r}{redis}")
     try:
         parts = urlsplit(url)
         port = parts.port
