@@ -11,10 +11,12 @@ from pydantic import BaseModel
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
-from sphinx.util import logging
+from sphinx.util import import_object, logging
 from sphinx.util.typing import stringify_annotation
 
 import taskroute
+import taskroute.instrumentation
+import taskroute.testing
 
 project = "taskroute"
 version = release = taskroute.__version__
@@ -29,20 +31,29 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 default_role = "any"
-# Types of the standard library, of pydantic and of modules that are not public have no page here to link to. A name of
-# the public API has one: if it cannot be found, that is an error.
-nitpick_ignore_regex = [("py:.*", rf"(?!taskroute\.({'|'.join(taskroute.__all__)})\b).*")]
 suppress_warnings = ["ref.any"]
 
+PUBLIC = {
+    name: f"{module.__name__}.{name}"
+    for module in (taskroute.instrumentation, taskroute.testing, taskroute)
+    for name in module.__all__
+}
+"""The names that users import, and where from."""
+
 INSTANCES = {
-    "message": taskroute.Message,
-    "publisher": taskroute.Publisher,
-    "registry": taskroute.HandlerRegistry,
-    "routes": taskroute.Routes,
-    "topology": taskroute.Topology,
-    "worker": taskroute.Worker,
+    "harness": "Harness",
+    "message": "Message",
+    "publisher": "Publisher",
+    "registry": "HandlerRegistry",
+    "routes": "Routes",
+    "topology": "Topology",
+    "worker": "Worker",
 }
 """What pages call the objects of these classes."""
+
+# Types of the standard library, of pydantic and of modules that are not public have no page here to link to. A name of
+# the public API has one: if it cannot be found, that is an error.
+nitpick_ignore_regex = [("py:.*", rf"(?!({'|'.join(map(re.escape, PUBLIC.values()))})\b).*")]
 
 NAME = re.compile(r"(?P<owner>\w+)(\.(?P<member>\w+))?(\((\.\.\.)?\))?")
 
@@ -68,11 +79,12 @@ class LinkPublicNames(SphinxTransform):
 def public_name(text: str, where: nodes.Node) -> str | None:
     """The full name of what `text` names, None if that is nothing of the public API."""
     found = NAME.fullmatch(text.removeprefix("taskroute."))
-    if found is None or found["owner"] not in {*INSTANCES, *taskroute.__all__}:
+    if found is None or found["owner"] not in {*INSTANCES, *PUBLIC}:
         return None
-    owner = INSTANCES.get(found["owner"]) or getattr(taskroute, found["owner"])
-    member, name = found["member"], f"taskroute.{getattr(owner, '__name__', found['owner'])}"
-    if found["owner"] in INSTANCES and (member is None or not is_member(owner, member)):
+    is_instance, member = found["owner"] in INSTANCES, found["member"]
+    name = PUBLIC[INSTANCES.get(found["owner"], found["owner"])]
+    owner = import_object(name)
+    if is_instance and (member is None or not is_member(owner, member)):
         return None
     if member is None or member in fields(owner):  # fields are described with their class
         return name
@@ -99,7 +111,10 @@ def describe_fields(
     if not (isinstance(described, type) and issubclass(described, BaseModel)):
         return None
     types = app.env.current_document.autodoc_annotations[name]
+    types.pop("model_config", None)
     for field, hint in get_type_hints(described).items():
+        if field not in described.model_fields:
+            continue
         text = stringify_annotation(hint, "smart")
         types[field] = re.sub(r"~[\w.]+\.", "", text) if "Literal" in text else text  # Sphinx links nothing beside it
     return (signature or "").replace("<factory>", "{}"), returns
