@@ -8,7 +8,6 @@ from functools import partial
 from itertools import combinations
 from typing import Any, Final, Literal
 
-from taskroute.bodies import judge
 from taskroute.events import EventSpec
 from taskroute.exchange import ExchangeSpec
 from taskroute.flows import Flow, Flows, find_missed, literal
@@ -427,6 +426,8 @@ def _event_bodies(graph: _Graph, event: EventSpec[Any]) -> Iterator[Finding]:
 
 
 def _body_finding(event: EventSpec[Any], handler: Handler, key: str) -> Iterator[Finding]:
+    from taskroute.bodies import judge  # noqa: PLC0415 - only who declares events pays for it
+
     verdict = judge(event, handler.plan.body)
     body = f"a body of {event} ({event.body_name})"
     if verdict.answer == "refused":

@@ -44,7 +44,10 @@ class Spec(BaseModel):
     A subclass says `frozen=True` again: type checkers without a plugin for pydantic read it there only.
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    # Deferred: the first spec pays for the validators, not every process that imports the library.
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True
+    )
     _written: ClassVar[str]
     """How it is written, for whoever gives something else."""
 

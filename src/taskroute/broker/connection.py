@@ -13,7 +13,6 @@ from amqp import spec
 from kombu.connection import Connection
 from kombu.transport import pyamqp
 
-from taskroute.broker.embedded.transport import Transport as EmbeddedTransport
 from taskroute.broker.encoding import ack_frames, publish_frames
 from taskroute.broker.frames import Content, PlainTransport, TlsTransport, frame_handler, read_deliver
 from taskroute.broker.url import BrokerUrl
@@ -46,7 +45,9 @@ def connect(
 
 def _client(url: BrokerUrl, name: str, heartbeat: float, callbacks: Mapping[str, object]) -> Any:
     if url.scheme == "memory":
-        return Connection(hostname=url.host, transport=EmbeddedTransport)  # type: ignore[no-untyped-call]
+        from taskroute.broker.embedded.transport import Transport  # noqa: PLC0415 - only who uses it pays for it
+
+        return Connection(hostname=url.host, transport=Transport)  # type: ignore[no-untyped-call]
     return Connection(  # type: ignore[no-untyped-call]
         hostname=url.host,
         port=url.port,
