@@ -6,6 +6,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 from taskroute.message import Delivery
@@ -79,7 +80,10 @@ _WRAPPED: Final[Mapping[Kind, Callable[[Provider], Callable[..., Any]]]] = {
 
 def kind_of(function: Callable[..., Any]) -> Kind:
     """Return how a function has to be called."""
-    for code in (function, getattr(function, "__call__", None)):  # noqa: B004 - an object may have one that is async
+    while isinstance(function, partial | staticmethod):
+        function = function.func if isinstance(function, partial) else function.__func__
+    # An object may be called by something async; a class is called to make one.
+    for code in (function, None if inspect.isclass(function) else getattr(function, "__call__", None)):  # noqa: B004
         if inspect.isasyncgenfunction(code):
             return "async_generator"
         if inspect.isgeneratorfunction(code):

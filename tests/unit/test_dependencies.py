@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any
 
 import pytest
@@ -196,3 +197,37 @@ def test_providers_can_be_overridden_nested_ones_too() -> None:
     delivery = Delivery(queue="q", exchange="", routing_key="a", body=b"", properties={})
     plan.caller(on_video)(delivery, {})
     assert told == ["open with fake", "session", "close"]
+
+
+class Client:
+    """Made by calling the class; what its objects do when they are called is their own business."""
+
+    async def __call__(self) -> str:
+        return "called"
+
+
+def test_a_class_is_a_provider_of_its_objects_whatever_they_do_when_called() -> None:
+    async def on_loop(client: Annotated[Client, Depends(Client)]) -> None:
+        told.append(await client())
+
+    def on_thread(client: Annotated[Client, Depends(Client)]) -> None:
+        told.append(type(client).__name__)
+
+    for function in (on_loop, on_thread):
+        assert isinstance(handle(function), Handled)
+    assert told == ["called", "Client"]
+
+
+def test_what_is_wrapped_is_of_the_kind_of_what_is_in_it() -> None:
+    async def provider(number: int = 1) -> int:
+        return number
+
+    async def on_message(given: Annotated[int, Depends(partial(provider, number=2))]) -> None:
+        told.append(str(given))
+
+    async def of_an_object(given: Annotated[str, Depends(partial(Client()))]) -> None:
+        told.append(given)
+
+    for function in (on_message, staticmethod(on_message), partial(on_message), of_an_object):
+        assert isinstance(handle(function), Handled)
+    assert told == ["2", "2", "2", "called"]
