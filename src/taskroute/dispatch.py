@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
+from inspect import isawaitable
 from pathlib import PurePath
-from types import CoroutineType
 from typing import Any, Final
 
 from taskroute.arguments import InvalidArgumentError
-from taskroute.errors import AmbiguousHandlerError
+from taskroute.errors import AmbiguousHandlerError, ConfigurationError
 from taskroute.instrumentation.hooks import Handling
 from taskroute.message import Delivery, Message
-from taskroute.middleware import CallNext, Layer, Submit, compose
+from taskroute.middleware import CallNext, Layer, Submit, awaited, compose
 from taskroute.outcome import Failed, HandlerTimeoutError, Outcome, Reject, Retry
 from taskroute.patterns import Captures, shorten
 from taskroute.registry import Handler, HandlerMatch
@@ -81,7 +80,7 @@ class Dispatcher:
                 result = handler.call(delivery, match.captures)
         except BaseException as error:  # noqa: BLE001 - an exit in a handler must not end a worker's thread
             return _failure(error, handler)
-        if result is not None and isinstance(result, CoroutineType):
+        if result is not None and isawaitable(result):
             return _finish(result, handler)
         return handler.handled
 
@@ -89,7 +88,10 @@ class Dispatcher:
         message = delivery.message()
 
         def call_handler(given: Message) -> Any:
-            return handler.call(delivery if given is message else delivery.carrying(given), captures)
+            result = handler.call(delivery if given is message else delivery.carrying(given), captures)
+            if handler.is_async or result is None or not isawaitable(result):
+                return result
+            return awaited(result, self._submit)  # looked like a plain function: here, or a middleware might drop it
 
         around = handler.middleware
         if self._handling is not None:
@@ -110,14 +112,9 @@ class Dispatcher:
         return Layer(observe_async, True) if is_async else Layer(observe, False)
 
 
-async def _finish(result: Coroutine[Any, Any, Any], handler: Handler) -> Outcome:
+async def _finish(result: Awaitable[Any], handler: Handler) -> Outcome:
     try:
         await result
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise  # the worker ends; otherwise it is something of the handler's that was cancelled
-        return _failure(error, handler)
     except BaseException as error:  # noqa: BLE001 - an exit in a handler must not end the loop
         return _failure(error, handler)
     return handler.handled
@@ -130,9 +127,9 @@ def _failure(error: BaseException, handler: Handler) -> Failed:
         return Failed("rejected", shorten(str(error), 200), handler=handler.name)
     if isinstance(error, HandlerTimeoutError):
         return Failed("handler_timeout", str(error), retryable=True, delays=_own_delays(handler), handler=handler.name)
-    failed = Failed(
-        "handler_error", describe_error(error), retryable=True, delays=_own_delays(handler), handler=handler.name
-    )
+    # What is wrong with the code itself is said in our own words, which quote nothing.
+    text = str(error) if isinstance(error, ConfigurationError) else describe_error(error)
+    failed = Failed("handler_error", text, retryable=True, delays=_own_delays(handler), handler=handler.name)
     if isinstance(error, Retry):
         return replace(failed, delay=error.delay, asked_for_retry=True)
     return failed

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, NamedTuple
 
 log = logging.getLogger(__name__)
 
@@ -28,27 +30,32 @@ class EventLoop:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._posted: deque[Coroutine[Any, Any, None]] = deque()
+        self._posted: deque[_Posted] = deque()
         self._is_called = False  # to begin what was posted, and has not come yet
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
+        self._ended = False  # nothing is begun any more
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether what runs is being cancelled, or was."""
+        return self._stopping
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Have a coroutine run, with no way to wait for it. Cheap: the loop is called once for many of them."""
-        loop = self._started()
-        self._posted.append(coroutine)
-        if not self._is_called:
-            self._is_called = True  # before the call: whoever comes until the loop gets there need not call it again
-            loop.call_soon_threadsafe(self._begin)
+        """Have a coroutine run, with no way to wait for it. One that comes after the end is dropped."""
+        self._post(_Posted(coroutine))
 
     def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
-        """Have a coroutine run; the future has what it returns."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._started())
+        """Have a coroutine run in the caller's context; the future has what it returns. Cancelled after the end."""
+        result: Future[Any] = Future()
+        self._post(_Posted(coroutine, result, copy_context()))
+        return result
 
     def stop(self) -> None:
         """Cancel what runs, and have the thread end when all of it has. Does not wait for it; see `join`."""
         with self._lock:
             loop, self._stopping = self._loop, True
+            self._ended = self._ended or loop is None
         if loop is not None:
             with suppress(RuntimeError):  # ended before
                 # After a turn of the loop: what is cancelled before its first step would not see it.
@@ -58,45 +65,98 @@ class EventLoop:
         """Wait until the thread has ended; whether it has."""
         if self._thread is None:
             return True
-        self._thread.join(max(timeout, 0.0))
+        if self._thread is not threading.current_thread():
+            self._thread.join(max(timeout, 0.0))
         return not self._thread.is_alive()
 
-    def _started(self) -> asyncio.AbstractEventLoop:
-        loop = self._loop
-        if loop is None:
-            with self._lock:
-                loop = self._loop
-                if loop is None:
-                    loop = self._loop = asyncio.new_event_loop()
-                    self._thread = threading.Thread(target=self._run, args=(loop,), name=self.name, daemon=True)
-                    self._thread.start()
-        return loop
+    def _post(self, posted: _Posted) -> None:
+        """Cheap: the loop is called once for many of them."""
+        self._posted.append(posted)
+        loop = self._loop or self._started()
+        if self._ended:
+            self._drop_posted()
+        elif not self._is_called and loop is not None:
+            self._is_called = True  # before the call: whoever comes until the loop gets there need not call it again
+            with suppress(RuntimeError):  # ended just now, and drops it
+                loop.call_soon_threadsafe(self._begin)
+
+    def _started(self) -> asyncio.AbstractEventLoop | None:
+        with self._lock:
+            if self._loop is None and not self._stopping:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._run, args=(self._loop,), name=self.name, daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def _drop_posted(self) -> None:
+        while self._posted:
+            with suppress(IndexError):  # two threads may drop
+                self._posted.popleft().drop()
 
     # The loop's thread runs everything below.
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
-        while not self._stopping:
-            try:
-                loop.run_forever()
-            except (SystemExit, KeyboardInterrupt) as error:
-                # A task that a handler has left behind: asyncio lets these through, and the others' loop must go on.
-                log.warning("loop_interrupted error=%s", type(error).__name__)
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+        while not self._ended:
+            _go_on(loop.run_forever)
+        try:
+            _go_on(lambda: loop.run_until_complete(loop.shutdown_asyncgens()))
+        finally:
+            loop.close()
+            self._drop_posted()
 
     def _begin(self) -> None:
         self._is_called = False
         loop = asyncio.get_running_loop()
         while self._posted:
-            task = loop.create_task(self._posted.popleft())
+            posted = self._posted.popleft()
+            task = loop.create_task(posted.coroutine, context=posted.context)
             self._tasks.add(task)  # the loop itself keeps no task alive
             task.add_done_callback(self._tasks.discard)
+            if posted.result is not None:
+                task.add_done_callback(partial(_tell, posted.result))
 
     def _cancel_all(self) -> None:
+        """Cancel what there is, and what it begins while it is being cancelled, until there is nothing."""
         loop = asyncio.get_running_loop()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        ended = asyncio.gather(*tasks, return_exceptions=True)
-        ended.add_done_callback(lambda _: loop.stop())
+        if self._posted:
+            self._begin()
+            loop.call_soon(self._cancel_all)  # after their first step
+        elif tasks := asyncio.all_tasks(loop):
+            for task in tasks:
+                task.cancel()
+            ended = asyncio.gather(*tasks, return_exceptions=True)
+            ended.add_done_callback(lambda _: self._cancel_all())
+        else:
+            self._ended = True
+            loop.stop()
+
+
+class _Posted(NamedTuple):
+    """A coroutine to be run: who waits for its result, and the context it is to run in, if any."""
+
+    coroutine: Coroutine[Any, Any, Any]
+    result: Future[Any] | None = None
+    context: Context | None = None
+
+    def drop(self) -> None:
+        self.coroutine.close()
+        if self.result is not None:
+            self.result.cancel()
+
+
+def _tell(result: Future[Any], task: asyncio.Task[Any]) -> None:
+    if task.cancelled():
+        result.cancel()
+    elif (error := task.exception()) is not None:
+        result.set_exception(error)
+    else:
+        result.set_result(task.result())
+
+
+def _go_on(run: Callable[[], object]) -> None:
+    try:
+        run()
+    except (SystemExit, KeyboardInterrupt) as error:
+        # A task that a handler has left behind: asyncio lets these through, and the others' loop must go on.
+        log.warning("loop_interrupted error=%s", type(error).__name__)

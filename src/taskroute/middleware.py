@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import Future
-from contextvars import copy_context
-from queue import SimpleQueue
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import CancelledError, Future
+from contextvars import Context, copy_context
+from inspect import isawaitable
+from types import CoroutineType
 from typing import Any, NamedTuple, Protocol
 
 from taskroute.dependencies import kind_of
@@ -68,6 +71,15 @@ def _layer(middleware: Middleware) -> Layer:
     return Layer(middleware, kind == "coroutine")
 
 
+def awaited(result: Awaitable[Any], submit: Submit) -> Any:
+    """Have the event loop await what a plain function has returned, and wait for it here."""
+    return _Crossing(submit).wait(_await(result))
+
+
+async def _await(result: Awaitable[Any]) -> Any:
+    return await result
+
+
 def compose(around: Iterable[Layer], handler: CallNext, handler_is_async: bool, submit: Submit) -> CallNext:
     """Return the handler with its middleware around it, the first one outermost.
 
@@ -80,7 +92,8 @@ def compose(around: Iterable[Layer], handler: CallNext, handler_is_async: bool, 
         if layer.is_async != is_async:
             crossing = crossing or _Crossing(submit)
             call = crossing.to_thread(call) if layer.is_async else crossing.to_loop(call)
-        call, is_async = _around(layer.function, call), layer.is_async
+        call = (_around if layer.is_async else _around_plain)(layer.function, call)
+        is_async = layer.is_async
     return crossing.to_loop(call) if crossing and is_async else call
 
 
@@ -88,24 +101,35 @@ def _around(middleware: Middleware, call_next: CallNext) -> CallNext:
     return lambda message: middleware(message, call_next)
 
 
+def _around_plain(middleware: Middleware, call_next: CallNext) -> CallNext:
+    def call(message: Message) -> Any:
+        result = middleware(message, call_next)
+        if result is not None and isawaitable(result):
+            if isinstance(result, CoroutineType):
+                result.close()
+            name = getattr(middleware, "__qualname__", type(middleware).__qualname__)
+            raise ConfigurationError(
+                f"middleware {name} looks like a plain function and returns something to await: make it an async def"
+            )
+        return result
+
+    return call
+
+
 class _Crossing:
     """The way of one message between its thread and the event loop, and back."""
 
     def __init__(self, submit: Submit) -> None:
         self._submit = submit
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # for the thread; None: look around
+        self._changed = threading.Condition()
+        self._calls: deque[_Call] = deque()  # that come back to the thread
+        self._depth = 0  # how many calls wait for the loop, and so make those
 
     def to_loop(self, call_next: CallNext) -> CallNext:
         """Return a plain function that has async code run, and makes the calls that come back meanwhile."""
 
         def call(message: Message) -> Any:
-            result = self._submit(call_next(message))
-            result.add_done_callback(lambda _: self._calls.put(None))
-            while not result.done():
-                coming_back = self._calls.get()
-                if coming_back is not None:
-                    coming_back()
-            return result.result()
+            return self.wait(call_next(message))
 
         return call
 
@@ -113,17 +137,74 @@ class _Crossing:
         """Return an async function that has plain code run in the thread."""
 
         async def call(message: Message) -> Any:
-            result: Future[Any] = Future()
-            context = copy_context()  # so that what was set around the call is seen in it, as with asyncio.to_thread
-            self._calls.put(lambda: context.run(_resolve, result, call_next, message))
-            return await asyncio.wrap_future(result)
+            # In its context, so that what was set around the call is seen in it, as with asyncio.to_thread.
+            coming_back = _Call(Future(), copy_context(), call_next, message)
+            with self._changed:
+                has_thread = self._depth > 0
+                if has_thread:
+                    self._calls.append(coming_back)
+                    self._changed.notify_all()
+            if not has_thread:
+                coming_back.refuse()
+            return await asyncio.wrap_future(coming_back.result)
 
         return call
 
-
-def _resolve(result: Future[Any], call_next: CallNext, message: Message) -> None:
-    if result.set_running_or_notify_cancel():
+    def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """On the thread: make the calls that come back until the event loop has run it; return its result."""
+        with self._changed:
+            self._depth += 1
+        result = self._submit(coroutine)
+        result.add_done_callback(self._notify)
+        while (coming_back := self._next(result)) is not None:
+            coming_back.make()
         try:
-            result.set_result(call_next(message))
-        except BaseException as error:  # noqa: BLE001 - an exit in a handler is the message's error, not the thread's
-            result.set_exception(error)
+            return result.result()
+        except CancelledError:
+            raise asyncio.CancelledError from None  # as in the code that was cancelled, and no `Exception`
+        finally:
+            del result  # a circle with what it raises
+
+    def _next(self, result: Future[Any]) -> _Call | None:
+        """Wait for a call that comes back; None when there is the result."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._calls or result.done())
+            if not result.done():
+                return self._calls.popleft()
+            self._depth -= 1
+            late = [] if self._depth else list(self._calls)
+            if late:
+                self._calls.clear()
+        for call in late:
+            call.refuse()
+        return None
+
+    def _notify(self, _: Future[Any]) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+
+class _Call(NamedTuple):
+    """A call of plain code by async code."""
+
+    result: Future[Any]
+    context: Context
+    call_next: CallNext
+    message: Message
+
+    def refuse(self) -> None:
+        """No thread is there to make it."""
+        if self.result.set_running_or_notify_cancel():
+            self.result.set_exception(RuntimeError("a middleware has called what comes next after it had returned"))
+
+    def make(self) -> None:
+        """On the thread. Whatever is raised, an exit too, is the message's error, not the thread's."""
+        if not self.result.set_running_or_notify_cancel():
+            return
+        try:
+            self.result.set_result(self.context.run(self.call_next, self.message))
+        except StopIteration as error:  # which nothing that is awaited can raise
+            raised = RuntimeError("plain code raised StopIteration")
+            self.result.set_exception(raised.with_traceback(error.__traceback__))
+        except BaseException as error:  # noqa: BLE001
+            self.result.set_exception(error)

@@ -75,7 +75,8 @@ class HandlerThreads:
         with self._lock:
             self._is_ending = True
         for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()) if thread.current is None else 0)
+            if thread.current is None:
+                thread.join(max(0.0, deadline - time.monotonic()))
 
     def _replace(self, hung: _HandlerThread) -> None:
         with self._lock:

@@ -431,6 +431,8 @@ class Worker:
     # On a handler's thread or the event loop's:
 
     def _conclude(self, delivery: Delivery, outcome: Outcome, began: float) -> None:
+        if self._loop.is_stopping and isinstance(outcome, Failed):
+            return  # past the deadline of `stop`, which may be why it has failed: the message returns to its queue
         if delivery.queue in self._limits:
             self._release(delivery.queue)
         if isinstance(outcome, Handled):

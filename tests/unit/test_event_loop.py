@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 
 import pytest
 
@@ -68,3 +69,74 @@ def test_an_exit_in_a_task_that_a_handler_has_left_behind_does_not_end_the_loop(
     assert loop.submit(name()).result(DEADLINE) == "a-loop"
     assert isinstance(left[0].exception(), SystemExit)
     assert "loop_interrupted error=SystemExit" in caplog.text
+
+
+def test_what_is_begun_while_others_are_cancelled_is_cancelled_too(loop: EventLoop) -> None:
+    told: list[str] = []
+    begun = threading.Event()
+
+    async def late() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append("late")
+
+    async def first() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            loop.run(late())
+            told.append("first")
+
+    loop.run(first())
+    assert begun.wait(DEADLINE)
+    loop.stop()
+    assert loop.join(DEADLINE)
+    assert told == ["first", "late"]
+
+
+def test_an_exit_of_one_that_is_cancelled_does_not_keep_the_others_from_ending(loop: EventLoop) -> None:
+    told: list[str] = []
+
+    async def exit_() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise SystemExit
+
+    async def slow() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(10):
+                await asyncio.sleep(0)
+            told.append("slow")
+
+    for each in (exit_(), slow()):
+        loop.run(each)
+    loop.submit(name()).result(DEADLINE)
+    loop.stop()
+    assert loop.join(DEADLINE)
+    assert told == ["slow"]
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_what_comes_after_the_end_is_dropped_and_who_waits_for_it_is_told(is_begun: bool) -> None:
+    loop = EventLoop("a-loop")
+    if is_begun:
+        loop.submit(name()).result(DEADLINE)
+    loop.stop()
+    assert loop.join(DEADLINE)
+    loop.run(name())  # type: ignore[arg-type]
+    with pytest.raises(CancelledError):
+        loop.submit(name()).result(DEADLINE)
+    assert "a-loop" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_loop_that_is_stopped_by_its_own_thread_is_not_waited_for(loop: EventLoop) -> None:
+    async def join() -> bool:
+        loop.stop()
+        return loop.join(DEADLINE)
+
+    assert not loop.submit(join()).result(DEADLINE)

@@ -211,3 +211,107 @@ def test_a_handler_included_by_two_ways_is_there_once_unless_its_middleware_diff
     other.include(inner)
     with pytest.raises(DuplicateHandlerError):
         both.include(other)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [StopIteration, StopAsyncIteration, GeneratorExit, SystemExit, KeyboardInterrupt, asyncio.CancelledError, KeyError],
+)
+@pytest.mark.parametrize("makers", [[], [plain], [later], [plain, later], [later, plain]])
+@pytest.mark.parametrize("handler_is_async", [False, True])
+def test_whatever_is_raised_is_an_error_of_the_message(
+    loop: EventLoop, error: type[BaseException], makers: list[Callable[..., Middleware]], handler_is_async: bool
+) -> None:
+    def on_plain(body: int) -> None:
+        raise error
+
+    async def on_async(body: int) -> None:
+        raise error
+
+    registry = HandlerRegistry(middleware=[make("0", []) for make in makers])
+    registry.add("#", on_async if handler_is_async else on_plain, queue="q")
+    outcome = dispatch(registry, loop)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "handler_error"
+    assert loop.submit(asyncio.sleep(0, "alive")).result(10) == "alive"
+
+
+@pytest.mark.parametrize("makers", [[], [plain], [later], [plain, later], [later, plain]])
+def test_what_a_plain_function_returns_to_be_awaited_is_awaited_whatever_is_around_it(
+    loop: EventLoop, makers: list[Callable[..., Middleware]]
+) -> None:
+    seen: list[str] = []
+
+    class Query:
+        def __await__(self) -> Iterator[Any]:
+            yield from asyncio.sleep(0).__await__()
+            seen.append("awaited")
+
+    async def dropping(message: Message, call_next: CallNext) -> None:
+        await call_next(message)
+
+    async def on_async(body: int) -> None:
+        seen.append("awaited")
+
+    def hiding(function: Callable[[int], Any]) -> Callable[[int], Any]:
+        def on_message(body: int) -> Any:
+            return function(body)
+
+        return on_message
+
+    for to_await in (lambda _: Query(), on_async):
+        seen.clear()
+        registry = HandlerRegistry(middleware=[*(make("0", []) for make in makers), *([dropping] if makers else [])])
+        registry.add("#", hiding(to_await), queue="q")
+        assert isinstance(dispatch(registry, loop), Handled)
+        assert seen == ["awaited"]
+
+
+@pytest.mark.parametrize("handler_is_async", [False, True])
+@pytest.mark.parametrize("makers", [[], [plain], [later]])
+def test_a_middleware_that_is_async_behind_a_plain_function_is_an_error_that_says_so(
+    loop: EventLoop, makers: list[Callable[..., Middleware]], handler_is_async: bool
+) -> None:
+    def hidden(message: Message, call_next: CallNext) -> Any:
+        return later("1", [])(message, call_next)
+
+    registry = HandlerRegistry(middleware=[*(make("0", []) for make in makers), hidden])
+    registry.add("#", handler(handler_is_async, []), queue="q")
+    outcome = dispatch(registry, loop)
+    assert isinstance(outcome, Failed)
+    assert "hidden looks like a plain function" in outcome.error
+
+
+@pytest.mark.parametrize("handler_is_async", [False, True])
+def test_what_comes_next_may_be_called_twice_at_once(loop: EventLoop, handler_is_async: bool) -> None:
+    async def twice(message: Message, call_next: CallNext) -> Any:
+        return await asyncio.gather(call_next(message), call_next(message))
+
+    seen: list[str] = []
+    registry = HandlerRegistry(middleware=[twice, plain("1", [])])
+    registry.add("#", handler(handler_is_async, seen), queue="q")
+    assert isinstance(dispatch(registry, loop), Handled)
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("in_time", [False, True])
+def test_a_call_that_nobody_awaits_is_refused_and_keeps_nothing_on_the_loop(loop: EventLoop, in_time: bool) -> None:
+    tasks: list[asyncio.Task[Any]] = []
+    seen: list[str] = []
+
+    async def leaving(message: Message, call_next: CallNext) -> None:
+        tasks.append(asyncio.ensure_future(call_next(message)))
+        if in_time:
+            await asyncio.sleep(0)
+
+    registry = HandlerRegistry(middleware=[leaving])
+    registry.add("#", handler(False, seen), queue="q")
+    assert isinstance(dispatch(registry, loop), Handled)
+
+    async def result() -> BaseException | None:
+        await asyncio.wait(tasks)
+        return tasks[0].exception()
+
+    error = loop.submit(result()).result(10)
+    assert error is None if seen else isinstance(error, RuntimeError)
+    assert in_time or not seen
