@@ -24,6 +24,7 @@ from taskroute.broker.declare import DeclareMode, checked_mode, declare
 from taskroute.broker.properties import passed_on
 from taskroute.broker.session import Session
 from taskroute.broker.url import parse_urls
+from taskroute.deadlines import Deadlines
 from taskroute.dispatch import DEFAULT_MAX_BODY_SIZE, Dispatcher
 from taskroute.ending import Ending
 from taskroute.errors import (
@@ -137,7 +138,7 @@ class Worker:
         self._declare = checked_mode(declare)
         self._name = name or "taskroute-worker"
         self._loop = EventLoop(f"{self._name}-loop")
-        self._awaited: dict[Delivery, _Awaited] = {}  # whose async handlers run
+        self._awaited: dict[Delivery, _Awaited] = {}  # whose async handlers run, or wait for the loop
         listeners = Listeners(instrumentation)
         self._tell = listeners.on_event  # None when nobody listens, and then nothing is made to be told
         self._dispatcher = Dispatcher(
@@ -149,6 +150,9 @@ class Worker:
         )
         self._thread_count = _checked("threads", threads, 0)
         self._limits = read_concurrency(concurrency, self._queues, topology)
+        counts = read_prefetch(prefetch, self._queues, topology, self._thread_count, self._limits)
+        # Async handlers outlive a connection, and the next one brings its messages on top of theirs.
+        self._limits = {name: counts[name] for name in self._queues if self._is_awaited(name)} | self._limits
         self._ready = Ready(Lines(self._limits))
         self._tally = Tally()
         self._waiting = Waiting()
@@ -158,7 +162,7 @@ class Worker:
         self._started = self._stopped = False
         self._consumer = Consumer(
             list(self._queues.values()),
-            prefetch=read_prefetch(prefetch, self._queues, topology, self._thread_count, self._limits),
+            prefetch=counts,
             prepare=self._prepare,
             deliver=self._deliver if threads else self._handle_here,
             on_lost=self._on_lost,
@@ -166,6 +170,7 @@ class Worker:
         self._session = Session(
             urls, self._consumer, name=self._name, heartbeat=heartbeat, on_end=self._note_end, tell=self._tell
         )
+        self._deadlines = Deadlines(self._session.call_later, self._report_overdue)
         self._confirms = Confirms(
             prepare=lambda channel: None,  # noqa: ARG005 - the consuming session has declared everything
             unavailable=lambda: self._hand_over_session.unavailable(),  # noqa: PLW0108 - made below
@@ -385,7 +390,7 @@ class Worker:
                 now - since,
             )
 
-    def _report_overdue(self, delivery: Delivery, handler: Handler, timeout: float) -> None:
+    def _report_overdue(self, delivery: Delivery, handler: Handler) -> None:
         awaited = self._awaited.get(delivery)
         if awaited is not None:
             awaited.is_overdue = True
@@ -393,21 +398,21 @@ class Worker:
             return
         self._tally.happened(delivery.queue, "overdue")
         if self._tell is not None:
-            self._tell(telling.overdue(delivery, handler.name, timeout))
+            self._tell(telling.overdue(delivery, handler.name, handler.timeout or 0))
         log.warning(
             "handler_overdue queue=%s key=%s message_id=%s handler=%s timeout=%s",
             delivery.queue,
             shorten(delivery.routing_key),
             shorten(str(delivery.message_id)),
             handler.name,
-            timeout,
+            handler.timeout,
         )
 
     # On a handler's thread:
 
     def _watch(self, delivery: Delivery, handler: Handler, timeout: float) -> None:
         seconds = timeout + _GRACE if handler.is_async else timeout  # one that is cancelled and does not end, or blocks
-        self._session.call_later(seconds, partial(self._report_overdue, delivery, handler, timeout))
+        self._deadlines.begin(delivery, handler, seconds)
 
     def _handle(self, delivery: Delivery) -> None:
         began = 0.0 if self._tell is None else time.monotonic()
@@ -415,12 +420,12 @@ class Worker:
         if isinstance(outcome, Handled | Failed):
             self._conclude(delivery, outcome, began)
         else:
+            self._awaited[delivery] = _Awaited(time.monotonic())
             self._loop.run(self._await(delivery, outcome, began))
 
     # On the event loop's thread:
 
     async def _await(self, delivery: Delivery, outcome: Coroutine[Any, Any, Outcome], began: float) -> None:
-        self._awaited[delivery] = _Awaited(time.monotonic())
         try:
             self._conclude(delivery, await outcome, began)
         except Exception:
@@ -431,6 +436,7 @@ class Worker:
     # On a handler's thread or the event loop's:
 
     def _conclude(self, delivery: Delivery, outcome: Outcome, began: float) -> None:
+        self._deadlines.end(delivery)
         if self._loop.is_stopping and isinstance(outcome, Failed):
             return  # past the deadline of `stop`, which may be why it has failed: the message returns to its queue
         if delivery.queue in self._limits:
@@ -561,6 +567,10 @@ class Worker:
     def _describe_running(self) -> Iterator[str]:
         yield from self._threads.describe_current()
         yield from (f"{self._loop.name} is handling {describe(delivery)}" for delivery in self._awaited.copy())
+
+    def _is_awaited(self, queue: str) -> bool:
+        """Whether messages of a queue are handled without a thread for each."""
+        return any(handler.is_async and handler.queue in (None, queue) for handler in self.routes.handlers)
 
     def _dead_letter_queues(self) -> set[str]:
         return {name for queue in self._queues.values() if (name := queue.dead_letter_queue) is not None}

@@ -1,0 +1,292 @@
+"""Async handlers, and chains of plain and async code, when things go wrong: connections lost, loops blocked, stops."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+from tests.conformance.conftest import Peer
+
+from taskroute import (
+    CallNext,
+    ExchangeSpec,
+    HandlerRegistry,
+    Message,
+    Publisher,
+    QueueSpec,
+    RetryPolicy,
+    ShutdownTimeoutError,
+    Topology,
+    Worker,
+)
+from taskroute.message import Delivery
+
+DEADLINE = 30.0
+media = ExchangeSpec(name="media")
+video = QueueSpec(name="video", bindings=[media.bind("video.#")], retry=RetryPolicy(delays=(0.05,)))
+topology = Topology(exchanges=[media], queues=[video])
+
+
+class Count:
+    """How many are at a place, now and at most, and how many have come."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.now = self.most = self.all = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self.now += 1
+            self.all += 1
+            self.most = max(self.most, self.now)
+            self._changed.notify_all()
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self.now -= 1
+            self._changed.notify_all()
+
+    def wait(self, count: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.all >= count, DEADLINE), self.all
+
+
+def until(happened: Callable[[], bool]) -> None:
+    waiting = threading.Event()
+    for _ in range(int(DEADLINE / 0.01)):
+        if happened():
+            return
+        waiting.wait(0.01)
+    pytest.fail("it has not happened in time")
+
+
+def lose_connection(worker: Worker) -> None:
+    """Have the session discard its connection, as after an error on it, and wait for the next one."""
+
+    def fail() -> None:
+        raise ConnectionError("a test")
+
+    generation = worker._session.generation
+    worker._session.post(fail)
+    until(lambda: worker._session.generation > generation)
+
+
+def test_lost_connections_bring_no_more_than_prefetch_messages_into_the_process(broker_url: str) -> None:
+    count, open_, done, registry = Count(), threading.Event(), [], HandlerRegistry()
+
+    @registry.handler("#", queue=video)
+    async def wait(body: bytes) -> None:
+        with count:
+            while not open_.is_set():
+                await asyncio.sleep(0.01)
+            done.append(body)
+
+    with Worker(broker_url, topology, registry, prefetch=4) as worker, Publisher(broker_url, topology) as publisher:
+        for number in range(10):
+            publisher.publish(str(number), "video.a", exchange=media)
+        count.wait(4)
+        for _ in range(3):
+            lose_connection(worker)
+            assert not worker.wait_idle(0.2)
+        assert count.most == 4
+        open_.set()
+        assert worker.wait_idle(DEADLINE)
+        assert count.most == 4
+    assert {int(body) for body in done} == set(range(10))
+
+
+def test_a_handler_that_cancels_itself_has_failed(memory_url: str) -> None:
+    attempts: list[int] = []
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=video)
+    async def cancel(message: Message) -> None:
+        attempts.append(message.attempt)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    with (
+        Worker(memory_url, topology, registry, concurrency={video: 1}) as worker,
+        Publisher(memory_url, topology) as publisher,
+    ):
+        publisher.publish(b"", "video.a", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().dead_lettered == {"video": 1}
+    assert attempts == [1, 2]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_messages_that_were_handled_are_not_kept_until_their_timeout(memory_url: str, is_async: bool) -> None:
+    registry = HandlerRegistry()
+
+    def plain(body: bytes) -> None: ...
+
+    async def later(body: bytes) -> None: ...
+
+    registry.add("#", later if is_async else plain, queue=video, timeout=600)
+    with (
+        Worker(memory_url, topology, registry, threads=2) as worker,
+        Publisher(memory_url, topology) as publisher,
+    ):
+        for _ in range(200):
+            publisher.publish(b"", "video.a", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+        gc.collect()
+        kept = [each for each in gc.get_objects() if isinstance(each, Delivery)]
+        assert len(kept) < 20  # the last one of each thread
+        assert len(worker._session._timers) < 20
+
+
+def test_timeouts_of_any_length_are_seen_whatever_is_watched_beside_them(memory_url: str) -> None:
+    open_, registry = threading.Event(), HandlerRegistry()
+    for number, timeout in enumerate([60, 0.05, 30, 0.15]):
+
+        def wait(body: bytes) -> None:
+            open_.wait(DEADLINE)
+
+        registry.add(f"video.{number}", wait, queue=video, timeout=timeout)
+    with (
+        Worker(memory_url, topology, registry, threads=4) as worker,
+        Publisher(memory_url, topology) as publisher,
+    ):
+        for number in range(4):
+            publisher.publish(b"", f"video.{number}", exchange=media)
+        until(lambda: worker.stats().overdue == {"video": 2})
+        assert sorted(key for key in "0123" for reason in worker.health().reasons if f"video.{key}" in reason) == [
+            "1",
+            "3",
+        ]
+        open_.set()
+        assert worker.wait_idle(DEADLINE)
+
+
+def test_a_message_that_waits_for_a_blocked_loop_is_reported(memory_url: str) -> None:
+    open_, registry = threading.Event(), HandlerRegistry()
+
+    @registry.handler("video.blocks", queue=video)
+    async def block(body: bytes) -> None:
+        open_.wait(DEADLINE)
+
+    @registry.handler("video.waits", queue=video, timeout=0.05)
+    async def wait(body: bytes) -> None: ...
+
+    with Worker(memory_url, topology, registry) as worker, Publisher(memory_url, topology) as publisher:
+        publisher.publish(b"", "video.blocks", exchange=media)
+        publisher.publish(b"", "video.waits", exchange=media)
+        until(lambda: not worker.health().ready)
+        (reason,) = worker.health().reasons
+        assert "video.waits" in reason
+        open_.set()
+        assert worker.wait_idle(DEADLINE)
+        assert worker.health().ready
+
+
+def plain(message: Message, call_next: CallNext) -> Any:
+    return call_next(message)
+
+
+def forgiving(message: Message, call_next: CallNext) -> Any:
+    try:
+        return call_next(message)
+    except Exception:  # noqa: BLE001 - as careless code does
+        return None
+
+
+async def later(message: Message, call_next: CallNext) -> Any:
+    return await call_next(message)
+
+
+@pytest.mark.parametrize("middleware", [[plain], [later], [forgiving, later], [later, plain], [later, plain, later]])
+@pytest.mark.parametrize("handler_is_async", [False, True])
+def test_a_stop_ends_in_time_and_names_what_hangs_wherever_it_hangs(
+    memory_url: str, middleware: list[Any], handler_is_async: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, open_, registry = threading.Event(), threading.Event(), HandlerRegistry()
+
+    def hang(body: bytes) -> None:
+        begun.set()
+        open_.wait(DEADLINE)
+
+    async def hang_on_loop(body: bytes) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    registry.add("#", hang_on_loop if handler_is_async else hang, queue=video)
+    worker = Worker(memory_url, topology, registry, middleware=middleware, shutdown_timeout=0.2)
+    worker.start()
+    with Publisher(memory_url, topology) as publisher:
+        publisher.publish(b"m", "video.a", exchange=media)
+    assert begun.wait(DEADLINE)
+    with pytest.raises(ShutdownTimeoutError, match=r"is handling 'video\.a'"):
+        worker.stop()
+    open_.set()
+    assert worker._loop.join(DEADLINE)
+    until(lambda: not list(worker._threads.current()))
+    assert "message_failed" not in caplog.text
+    assert "settling_failed" not in caplog.text
+    with closing(Peer(memory_url)) as peer:
+        assert peer.receive("video", 1).bodies == [b"m"]
+
+
+def test_plain_middleware_that_calls_async_code_after_the_end_of_the_worker_leaves_nothing(
+    memory_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, open_, registry = threading.Event(), threading.Event(), HandlerRegistry()
+
+    def slow(message: Message, call_next: CallNext) -> Any:
+        begun.set()
+        open_.wait(DEADLINE)
+        return call_next(message)
+
+    @registry.handler("#", queue=video)
+    async def never(body: bytes) -> None:
+        pytest.fail("the worker has ended")
+
+    worker = Worker(memory_url, topology, registry, middleware=[slow], shutdown_timeout=0, name="w")
+    worker.start()
+    with Publisher(memory_url, topology) as publisher:
+        publisher.publish(b"m", "video.a", exchange=media)
+    assert begun.wait(DEADLINE)
+    with pytest.raises(ShutdownTimeoutError):
+        worker.stop()
+    open_.set()
+    until(lambda: not list(worker._threads.current()))
+    assert "w-loop" not in {thread.name for thread in threading.enumerate()}
+    assert "failed" not in caplog.text
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_worker_stopped_by_its_own_handler_says_that_this_handler_hangs(memory_url: str, is_async: bool) -> None:
+    errors: list[BaseException] = []
+    ended, registry = threading.Event(), HandlerRegistry()
+
+    def stop() -> None:
+        try:
+            worker.stop()
+        except BaseException as error:  # noqa: BLE001 - looked at below
+            errors.append(error)
+        ended.set()
+
+    def plain(body: bytes) -> None:
+        stop()
+
+    async def later(body: bytes) -> None:
+        stop()
+
+    registry.add("#", later if is_async else plain, queue=video)
+    worker = Worker(memory_url, topology, registry, shutdown_timeout=0.2)
+    worker.start()
+    with Publisher(memory_url, topology) as publisher:
+        publisher.publish(b"m", "video.a", exchange=media)
+    assert ended.wait(DEADLINE)
+    assert worker._loop.join(DEADLINE)
+    (error,) = errors
+    assert isinstance(error, ShutdownTimeoutError)
+    assert "is handling 'video.a'" in str(error)
