@@ -41,11 +41,9 @@ def serve_probes(worker: Worker, port: int) -> None:
         def do_GET(self) -> None:
             health = worker.health()
             fine = {"/live": health.live, "/ready": health.ready}.get(self.path, False)
-            self.send_response(200 if fine else 503)
+            self.send_response_only(200 if fine else 503)  # without a line in the log for each probe
             self.end_headers()
             self.wfile.write(json.dumps(asdict(health)).encode())
-
-        def log_message(self, *_: object) -> None: ...
 
     server = ThreadingHTTPServer(("", port), Probe)
     threading.Thread(target=server.serve_forever, name="probes", daemon=True).start()
