@@ -59,8 +59,10 @@ def layers(middleware: Iterable[Middleware]) -> tuple[Layer, ...]:
     """Look at each middleware once.
 
     Raises:
-        ConfigurationError: one is not a function, or a generator function.
+        ConfigurationError: one is not a function, or a generator function; or it is not a list of them.
     """
+    if callable(middleware):
+        raise ConfigurationError(f"middleware={middleware!r} has to be a list: middleware=[...]")
     return tuple(map(_layer, middleware))
 
 
@@ -92,13 +94,22 @@ def compose(around: Iterable[Layer], handler: CallNext, handler_is_async: bool, 
         if layer.is_async != is_async:
             crossing = crossing or _Crossing(submit)
             call = crossing.to_thread(call) if layer.is_async else crossing.to_loop(call)
-        call = (_around if layer.is_async else _around_plain)(layer.function, call)
+        call = (_around_async if layer.is_async else _around_plain)(layer.function, call)
         is_async = layer.is_async
     return crossing.to_loop(call) if crossing and is_async else call
 
 
-def _around(middleware: Middleware, call_next: CallNext) -> CallNext:
-    return lambda message: middleware(message, call_next)
+def _around_async(middleware: Middleware, call_next: CallNext) -> CallNext:
+    async def call(message: Message) -> Any:
+        result = await middleware(message, call_next)
+        if isinstance(result, CoroutineType):  # the handler, which would never run, and pass for having returned
+            result.close()
+            raise ConfigurationError(
+                f"middleware {_name_of(middleware)} returns what nobody awaits: write return await call_next(message)"
+            )
+        return result
+
+    return call
 
 
 def _around_plain(middleware: Middleware, call_next: CallNext) -> CallNext:
@@ -107,13 +118,17 @@ def _around_plain(middleware: Middleware, call_next: CallNext) -> CallNext:
         if result is not None and isawaitable(result):
             if isinstance(result, CoroutineType):
                 result.close()
-            name = getattr(middleware, "__qualname__", type(middleware).__qualname__)
             raise ConfigurationError(
-                f"middleware {name} looks like a plain function and returns something to await: make it an async def"
+                f"middleware {_name_of(middleware)} looks like a plain function and returns something to await: "
+                f"make it an async def"
             )
         return result
 
     return call
+
+
+def _name_of(middleware: Middleware) -> str:
+    return getattr(middleware, "__qualname__", type(middleware).__qualname__)
 
 
 class _Crossing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self
 
@@ -59,7 +59,7 @@ class Spec(BaseModel):
         except ValidationError as error:
             if not isinstance(data, Mapping):  # the field's name does not get as far as here
                 raise TopologyError(f"{type(data).__name__} instead of {cls.__name__}: write {cls._written}") from None
-            raise TopologyError(f"{_subject(cls, data)}: {describe_fields(error)}") from None
+            raise TopologyError(f"{_subject(cls, data)}: {describe_fields(error, cls.model_fields)}") from None
         except TopologyError as error:  # of a spec inside this one
             raise TopologyError(f"{_subject(cls, data)}: {error}") from None
 
@@ -81,11 +81,13 @@ def _subject(kind: type[Spec], data: object) -> str:
     return f"{kind.__name__} {shorten(name)}" if isinstance(name, str) else kind.__name__
 
 
-def describe_fields(error: ValidationError) -> str:
-    """Field and text of each problem, without the values that were given."""
+def describe_fields(error: ValidationError, known: Iterable[str] = ()) -> str:
+    """Field and text of each problem, without the values that were given; the `known` fields beside an unknown one."""
     problems = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         field = ".".join(str(part) for part in problem["loc"])
         text = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden" and known:
+            text = f"there is no such field; there are {', '.join(known)}"
         problems.append(f"{field}: {text}" if field else text)
     return "; ".join(problems)

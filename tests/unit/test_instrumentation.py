@@ -113,6 +113,8 @@ def test_the_base_class_does_nothing() -> None:
 def test_what_is_no_instrumentation_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="has to be an object of a subclass of"):
         Listeners([object()])  # type: ignore[list-item]
+    with pytest.raises(ConfigurationError, match=r"has to be a list: instrumentation=\[...\]"):
+        Listeners(Instrumentation())  # type: ignore[arg-type]
 
 
 # --- several as one ---

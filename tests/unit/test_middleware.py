@@ -196,6 +196,8 @@ def test_what_is_no_middleware_is_refused() -> None:
     for wrong in ("text", generator):
         with pytest.raises(ConfigurationError, match="middleware"):
             HandlerRegistry(middleware=[wrong])  # type: ignore[list-item]
+    with pytest.raises(ConfigurationError, match=r"has to be a list: middleware=\[...\]"):
+        HandlerRegistry(middleware=plain("0", []))  # type: ignore[arg-type]
 
 
 def test_a_handler_included_by_two_ways_is_there_once_unless_its_middleware_differs() -> None:
@@ -280,6 +282,23 @@ def test_a_middleware_that_is_async_behind_a_plain_function_is_an_error_that_say
     outcome = dispatch(registry, loop)
     assert isinstance(outcome, Failed)
     assert "hidden looks like a plain function" in outcome.error
+
+
+@pytest.mark.parametrize("handler_is_async", [False, True])
+@pytest.mark.parametrize("makers", [[], [plain], [later]])
+def test_an_async_middleware_that_forgets_to_await_is_an_error_that_says_so(
+    loop: EventLoop, makers: list[Callable[..., Middleware]], handler_is_async: bool
+) -> None:
+    async def forgetful(message: Message, call_next: CallNext) -> Any:
+        return call_next(message)
+
+    seen: list[str] = []
+    registry = HandlerRegistry(middleware=[forgetful, *(make("0", seen) for make in makers)])
+    registry.add("#", handler(handler_is_async, seen), queue="q")
+    outcome = dispatch(registry, loop)
+    assert isinstance(outcome, Failed)
+    assert "forgetful returns what nobody awaits: write return await call_next(message)" in outcome.error
+    assert seen == []
 
 
 @pytest.mark.parametrize("handler_is_async", [False, True])

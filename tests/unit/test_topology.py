@@ -98,7 +98,7 @@ REFUSED_QUEUES: list[tuple[dict[str, Any], list[str]]] = [
     ({"retry": (1, 5)}, ["tuple instead of RetryPolicy", "retry=RetryPolicy(delays=(1, 5, 25))"]),
     ({"bindings": ["video.#"]}, ["str instead of BindingSpec", "bindings=[exchange.bind('a.#')]"]),
     ({"bindings": TOPIC.bind("video.#")}, ["instead of BindingSpec", "bindings=[exchange.bind('a.#')]"]),
-    ({"ttl": 5}, ["ttl", "Extra inputs"]),
+    ({"ttl": 5}, ["ttl: there is no such field; there are name, ", "message_ttl"]),
     # arguments
     ({"arguments": {"x-max-length": 5}}, ["arguments", "x-max-length is the field max_length"]),
     ({"arguments": {"x-queue-type": "quorum"}}, ["arguments", "the field type"]),
@@ -299,7 +299,7 @@ REFUSED_EXCHANGES: list[tuple[dict[str, Any], list[str]]] = [
     ({"alternate_exchange": 5}, ["alternate_exchange"]),
     ({"arguments": {"alternate-exchange": "x"}}, ["arguments", "the field alternate_exchange"]),
     ({"bindings": ["x"]}, ["BindingSpec"]),
-    ({"exclusive": True}, ["exclusive", "Extra inputs"]),
+    ({"exclusive": True}, ["exclusive", "there is no such field; there are name, type"]),
 ]
 
 

@@ -69,6 +69,8 @@ class Listeners:
     __slots__ = ("_handling", "_listening", "_publishing", "_reported", "handling", "on_event", "publishing")
 
     def __init__(self, instrumentations: Iterable[Instrumentation] = ()) -> None:
+        if isinstance(instrumentations, Instrumentation):
+            raise ConfigurationError(f"instrumentation={instrumentations!r} has to be a list: instrumentation=[...]")
         given = tuple(instrumentations)
         for instrumentation in given:
             if not isinstance(instrumentation, Instrumentation):
