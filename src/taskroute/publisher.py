@@ -9,7 +9,7 @@ import random
 import ssl
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -98,6 +98,7 @@ class _Window:
         self._open: dict[Future[Receipt], str] = {}
         self._is_full = False
         self._changed = threading.Condition()
+        self._awaiting_room: OrderedDict[Future[None], None] = OrderedDict()
 
     def enter(self, submission: Submission, timeout: float) -> bool:
         """Wait for room; whether there was."""
@@ -108,6 +109,30 @@ class _Window:
             self._is_full = len(self._open) >= self._size
         submission.future.add_done_callback(self._leave)
         return True
+
+    async def enter_async(self, submission: Submission, timeout: float) -> bool:
+        """Do the same on an event loop. No thread waits: a loop has few, and waits for each of them at its end."""
+        until = time.monotonic() + timeout
+        while not self.enter(submission, 0):
+            room = self._room()
+            try:
+                async with asyncio.timeout(until - time.monotonic()):
+                    await asyncio.wrap_future(room)
+            except BaseException as error:
+                self._let_in(room)  # whoever is next, if it was this one's turn
+                if isinstance(error, TimeoutError):
+                    return False
+                raise
+        return True
+
+    def _room(self) -> Future[None]:
+        room: Future[None] = Future()
+        with self._changed:
+            if self._is_full:
+                self._awaiting_room[room] = None
+            else:
+                room.set_result(None)
+        return room
 
     def wait_empty(self, timeout: float) -> Mapping[Future[Receipt], str]:
         """Wait until all are settled; return those that are not, and their message ids."""
@@ -121,6 +146,22 @@ class _Window:
             if not self._open or (self._is_full and len(self._open) <= self._size // 2):
                 self._is_full = False
                 self._changed.notify_all()
+        if self._awaiting_room:
+            self._let_in()
+
+    def _let_in(self, leaving: Future[None] | None = None) -> None:
+        """Give the room that there is to those who wait for it on event loops, the first ones first."""
+        with self._changed:
+            if leaving is not None:
+                self._awaiting_room.pop(leaving, None)
+            free = 0 if self._is_full else self._size - len(self._open)
+            rooms: list[Future[None]] = []
+            while self._awaiting_room and len(rooms) < free:
+                room, _ = self._awaiting_room.popitem(last=False)
+                if room.set_running_or_notify_cancel():
+                    rooms.append(room)
+        for room in rooms:
+            room.set_result(None)
 
 
 class Publisher:
@@ -330,12 +371,13 @@ class Publisher:
         limit = self._limit(options)
         submission = self._submission(body, routing_key, limit, **options)
         self._check_process()
-        if not self._window.enter(submission, 0):
-            try:
-                await asyncio.to_thread(self._enter, submission, limit)
-            except asyncio.CancelledError:
-                submission.future.cancel()  # and so leaves, if it still gets in
-                raise
+        try:
+            has_room = await self._window.enter_async(submission, limit)
+        except asyncio.CancelledError:
+            submission.future.cancel()  # for those who listen: it was never written
+            raise
+        if not has_room:
+            raise self._no_room(submission, limit)
         return await asyncio.wrap_future(self._hand_in(submission))
 
     @overload
@@ -422,9 +464,12 @@ class Publisher:
 
     def _enter(self, submission: Submission, limit: float) -> None:
         if not self._window.enter(submission, limit):
-            error = BrokerUnavailableError(f"{submission}: no room within {limit} s, so it was never written")
-            submission.future.set_exception(error)
-            raise error
+            raise self._no_room(submission, limit)
+
+    def _no_room(self, submission: Submission, limit: float) -> BrokerUnavailableError:
+        error = BrokerUnavailableError(f"{submission}: no room within {limit} s, so it was never written")
+        submission.future.set_exception(error)
+        return error
 
     def _hand_in(self, submission: Submission) -> Future[Receipt]:
         with self._open:

@@ -27,6 +27,8 @@ from taskroute import (
     UnroutableError,
     Worker,
 )
+from taskroute.broker.confirms import Submission
+from taskroute.publisher import _Window
 
 DEADLINE = 30.0
 media = ExchangeSpec(name="media")
@@ -302,3 +304,46 @@ def test_no_room_for_a_coroutine_is_told_in_time_and_one_that_is_cancelled_leave
         publisher._session._on_blocked("a test")
         asyncio.run(main(publisher))
         assert publisher._window.wait_empty(DEADLINE) == {}
+
+
+def test_waiting_for_room_takes_none_of_the_threads_of_a_loop_and_goes_by_turns(memory_url: str) -> None:
+    async def main(publisher: Publisher) -> None:
+        tasks = [
+            asyncio.ensure_future(publisher.publish_async(Video(id=n), "video.a", exchange=media, timeout=DEADLINE))
+            for n in range(100)
+        ]
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(asyncio.to_thread(threading.active_count), DEADLINE / 2) < 50
+        for task in tasks[10::2]:
+            task.cancel()
+        await asyncio.sleep(0)
+        assert len(publisher._window._awaiting_room) <= 8 + 45  # who was cancelled is not kept
+        publisher._session._on_unblocked()
+        publisher._session.wake()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes[10:]] == [asyncio.CancelledError, Receipt] * 45
+
+    with Publisher(memory_url, topology, max_in_flight=2) as publisher:
+        publisher._session._on_blocked("a test")
+        asyncio.run(main(publisher))
+        assert publisher._window.wait_empty(DEADLINE) == {}
+
+
+def test_room_that_somebody_was_given_who_does_not_want_it_any_more_goes_to_the_next() -> None:
+    def submission() -> Submission:
+        return Submission(
+            exchange="", routing_key="", body=b"", properties={}, message_id="", mandatory=True, deadline=0
+        )
+
+    async def main() -> None:
+        window, first = _Window(1), submission()
+        assert window.enter(first, 0)
+        second, third = (asyncio.ensure_future(window.enter_async(submission(), DEADLINE)) for _ in range(2))
+        await asyncio.sleep(0)
+        first.future.set_result(Receipt("", "", ""))  # the second one's turn, which it has not seen yet
+        second.cancel()
+        assert await third
+        with pytest.raises(asyncio.CancelledError):
+            await second
+
+    asyncio.run(main())
