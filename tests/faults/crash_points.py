@@ -32,10 +32,10 @@ POINTS = {
     "before_ack": Seam(_Channel, "acknowledge", "before"),
     "after_ack": Seam(PlainTransport, "write", "after", lambda _, data: _begins_with(data, ACK)),
     "retry_confirmed": Seam(
-        Worker, "_handed_over", "before", lambda _, delivery, action, future: _confirmed(action, future, "retry")
+        Worker, "_handed_over", "before", lambda _, delivery, action, *rest: _confirmed(action, rest[-1], "retry")
     ),
     "dead_letter_confirmed": Seam(
-        Worker, "_handed_over", "before", lambda _, delivery, action, future: _confirmed(action, future, "dead_letter")
+        Worker, "_handed_over", "before", lambda _, delivery, action, *rest: _confirmed(action, rest[-1], "dead_letter")
     ),
     "publish_sent": Seam(PlainTransport, "write", "after", lambda _, data: _begins_with(data, PUBLISH)),
 }
