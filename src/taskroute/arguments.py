@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final, NamedTuple, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
@@ -156,7 +157,14 @@ class _Providers:
         return sources, needs, remaining
 
     def _plan(self, asked: Provider, user: str) -> Provider:
-        provider = self._overrides.get(asked, asked)
+        try:
+            provider = self._overrides.get(asked, asked)
+            hash(provider)
+        except TypeError:
+            raise HandlerSignatureError(
+                f"handler {user}: Depends({asked!r}) has no hash, by which it is told from others; "
+                f"pass a method of it, its __call__ say, or make its class a frozen dataclass"
+            ) from None
         if not callable(provider):
             raise HandlerSignatureError(f"handler {user}: Depends({provider!r}) needs a function")
         if provider in self._being_planned:
@@ -186,13 +194,16 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 def describe(function: Callable[..., object]) -> str:
     """Name of a function for errors and logs: module and qualified name."""
+    while isinstance(function, partial):
+        function = function.func
     qualified = getattr(function, "__qualname__", None) or type(function).__qualname__
     return f"{getattr(function, '__module__', '?')}.{qualified}"
 
 
 def _parameters(function: Callable[..., object], name: str) -> Iterable[inspect.Parameter]:
     try:
-        signature = inspect.signature(function, eval_str=True)
+        # A class with its type arguments, ``Repository[int]``, is called as the class is.
+        signature = inspect.signature(get_origin(function) or function, eval_str=True)
     except NameError as error:
         raise HandlerSignatureError(
             f"handler {name}: an annotation names {error.name!r}, which its module does not have; "

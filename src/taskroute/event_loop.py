@@ -54,12 +54,13 @@ class EventLoop:
     def stop(self) -> None:
         """Cancel what runs, and have the thread end when all of it has. Does not wait for it; see `join`."""
         with self._lock:
+            if self._stopping:
+                return
             loop, self._stopping = self._loop, True
-            self._ended = self._ended or loop is None
+            self._ended = loop is None
         if loop is not None:
-            with suppress(RuntimeError):  # ended before
-                # After a turn of the loop: what is cancelled before its first step would not see it.
-                loop.call_soon_threadsafe(loop.call_soon, self._cancel_all)
+            # After a turn of the loop: what is cancelled before its first step would not see it.
+            loop.call_soon_threadsafe(loop.call_soon, self._cancel_all)
 
     def join(self, timeout: float) -> bool:
         """Wait until the thread has ended; whether it has."""
@@ -107,6 +108,8 @@ class EventLoop:
 
     def _begin(self) -> None:
         self._is_called = False
+        if self._ended:
+            return  # what came just now is dropped
         loop = asyncio.get_running_loop()
         while self._posted:
             posted = self._posted.popleft()

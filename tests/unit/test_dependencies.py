@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import pytest
 
@@ -14,6 +15,7 @@ from taskroute.dispatch import Dispatcher
 from taskroute.message import Delivery
 from taskroute.outcome import Failed, Handled, Outcome
 
+T = TypeVar("T")
 told: list[str] = []
 
 
@@ -231,3 +233,50 @@ def test_what_is_wrapped_is_of_the_kind_of_what_is_in_it() -> None:
     for function in (on_message, staticmethod(on_message), partial(on_message), of_an_object):
         assert isinstance(handle(function), Handled)
     assert told == ["2", "2", "2", "called"]
+
+
+@dataclass
+class Pool:
+    """Has no hash, as it can be changed and compared."""
+
+    size: int = 1
+
+    def __call__(self) -> int:
+        return self.size
+
+
+pool = Pool()
+
+
+def test_a_provider_without_a_hash_is_refused_with_a_way_out() -> None:
+    def on_message(size: Annotated[int, Depends(pool)]) -> None: ...
+
+    with pytest.raises(HandlerSignatureError, match=r"Depends\(Pool\(size=1\)\) has no hash.*__call__"):
+        handle(on_message)
+
+    def by_its_method(size: Annotated[int, Depends(pool.__call__)]) -> None:
+        told.append(str(size))
+
+    assert isinstance(handle(by_its_method), Handled)
+    assert told == ["1"]
+
+
+class Repository(Generic[T]):
+    def __init__(self, settings: Annotated[str, Depends(settings)]) -> None:
+        self.settings = settings
+
+
+def test_a_class_with_its_type_arguments_is_a_provider_as_the_class_is() -> None:
+    def on_message(repository: Annotated[Repository[int], Depends(Repository[int])]) -> None:
+        told.append(type(repository).__name__ + repository.settings)
+
+    assert isinstance(handle(on_message), Handled)
+    assert told == ["settings", "Repositorys"]
+
+
+def test_a_partial_has_the_name_of_its_function() -> None:
+    def on_message(body: object, size: int) -> None: ...
+
+    outcome = handle(partial(on_message, size=1))
+    assert isinstance(outcome, Handled)
+    assert outcome.handler.endswith("on_message")

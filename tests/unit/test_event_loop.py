@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 
 import pytest
 
@@ -140,3 +140,25 @@ def test_a_loop_that_is_stopped_by_its_own_thread_is_not_waited_for(loop: EventL
         return loop.join(DEADLINE)
 
     assert not loop.submit(join()).result(DEADLINE)
+
+
+def test_whatever_comes_while_the_loop_ends_is_run_cancelled_or_dropped_and_who_waits_is_told() -> None:
+    async def wait(number: int) -> None:
+        await asyncio.sleep(60 * (number % 2))
+
+    for _ in range(20):
+        loop = EventLoop("a-loop")
+        results: list[Future[None]] = []
+
+        def post(loop: EventLoop = loop, results: list[Future[None]] = results) -> None:
+            results.extend(loop.submit(wait(number)) for number in range(50))
+
+        threads = [threading.Thread(target=post) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        loop.stop()
+        loop.stop()
+        for thread in threads:
+            thread.join(DEADLINE)
+        assert loop.join(DEADLINE)
+        assert [result.done() for result in results] == [True] * 100

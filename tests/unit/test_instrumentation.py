@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -224,6 +225,25 @@ def test_an_error_on_leaving_harms_nobody(caplog: pytest.LogCaptureFixture) -> N
         pass
     assert log[-1] == ("a", "leaves")
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError, GeneratorExit, StopIteration])
+def test_an_exit_is_no_more_than_an_error_where_it_would_end_a_thread_of_the_worker(
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Leaving:
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None:
+            raise error
+
+    log: list[Any] = []
+    both = hooks(Faulty(error()), around(Leaving), Recorder("b", log))
+    both.on_event(CONNECTED)
+    with both.handling(MESSAGE, "h"):
+        pass
+    assert log == [("b", CONNECTED), ("b", "enters", "a", "h"), ("b", "leaves")]
+    assert len(caplog.records) == 3
 
 
 def test_each_kind_of_error_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

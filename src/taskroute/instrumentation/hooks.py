@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from taskroute.errors import ConfigurationError
 from taskroute.instrumentation.events import Event
 from taskroute.message import Message
 
 log = logging.getLogger(__name__)
+
+_OF_A_HOOK: Final = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
+"""What is a hook's own affair on the threads of a worker, where an exit would end the thread and nothing else."""
 
 
 class Instrumentation:
@@ -81,12 +85,12 @@ class Listeners:
         self._listening = [each.on_event for each in given if _overrides(each, "on_event")]
         self._handling = [each.handling for each in given if _overrides(each, "handling")]
         self._publishing = [each.publishing for each in given if _overrides(each, "publishing")]
-        self._reported: set[tuple[str, type[Exception]]] = set()
+        self._reported: set[tuple[str, type[BaseException]]] = set()
         self.on_event: Callable[[Event], None] | None = self._tell if self._listening else None
         self.handling: Handling | None = self._around if self._handling else None
         self.publishing: Publishing | None = self._headers if self._publishing else None
 
-    def report(self, hook: Callable[..., object], error: Exception) -> None:
+    def report(self, hook: Callable[..., object], error: BaseException) -> None:
         """Log what a hook has raised, once for each kind of error."""
         name = getattr(hook, "__qualname__", type(hook).__qualname__)
         kind = (name, type(error))
@@ -98,7 +102,7 @@ class Listeners:
         for hook in self._listening:
             try:
                 hook(event)
-            except Exception as error:  # noqa: BLE001 - who listens must not harm what is listened to
+            except _OF_A_HOOK as error:  # who listens must not harm what is listened to
                 self.report(hook, error)
 
     def _around(self, message: Message, handler: str) -> AbstractContextManager[object]:
@@ -109,7 +113,7 @@ class Listeners:
         for hook in self._publishing:
             try:
                 headers.update(hook(exchange, routing_key, message_id) or ())
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:  # noqa: BLE001 - as above, but on the caller's thread, whose exits are the caller's
                 self.report(hook, error)
         return headers
 
@@ -139,7 +143,7 @@ class _Around:
                 if manager is not None:
                     manager.__enter__()
                     self._entered.append((hook, manager))
-            except Exception as error:  # noqa: BLE001 - as above
+            except _OF_A_HOOK as error:
                 self._listeners.report(hook, error)
 
     def __exit__(
@@ -148,7 +152,7 @@ class _Around:
         for hook, manager in reversed(self._entered):
             try:
                 manager.__exit__(kind, error, trace)
-            except Exception as problem:  # noqa: BLE001 - as above
+            except _OF_A_HOOK as problem:
                 if problem is not error:
                     self._listeners.report(hook, problem)
 
