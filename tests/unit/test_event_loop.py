@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import CancelledError, Future
 
 import pytest
@@ -162,3 +162,30 @@ def test_whatever_comes_while_the_loop_ends_is_run_cancelled_or_dropped_and_who_
             thread.join(DEADLINE)
         assert loop.join(DEADLINE)
         assert [result.done() for result in results] == [True] * 100
+
+
+def test_a_second_stop_leaves_generators_the_time_to_be_closed(loop: EventLoop) -> None:
+    left: list[AsyncIterator[int]] = []
+    told: list[str] = []
+    closing, go_on = threading.Event(), asyncio.Event()
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            closing.set()
+            await go_on.wait()
+            told.append("closed")
+
+    async def leave() -> None:
+        left.append(numbers())
+        await anext(left[0])
+
+    loop.submit(leave()).result(DEADLINE)
+    loop.stop()
+    assert closing.wait(DEADLINE)
+    loop.stop()
+    assert loop._loop is not None
+    loop._loop.call_soon_threadsafe(go_on.set)
+    assert loop.join(DEADLINE)
+    assert told == ["closed"]
