@@ -9,6 +9,7 @@ import logging as _logging
 from taskroute.arguments import Header
 from taskroute.broker.confirms import Receipt
 from taskroute.check import Finding
+from taskroute.circuit import CircuitBreaker
 from taskroute.dependencies import Depends
 from taskroute.errors import (
     AmbiguousHandlerError,
@@ -59,6 +60,7 @@ __all__ = [
     "BrokerUnavailableError",
     "BrokerUrlError",
     "CallNext",
+    "CircuitBreaker",
     "ClosedError",
     "ConfigurationError",
     "DefinitionError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -12,7 +12,8 @@ class Health:
 
     `live`: it can still do its work; if not, only a new process helps. `ready`: it is doing it now, on every queue.
     `reasons`: why not, a sentence each. `connected`: to the broker. `consuming`: the queues that are being consumed.
-    `stuck`: handlers that run for longer than their timeout. `last_activity`: seconds since a message was last
+    `paused`: those that their circuit breaker leaves alone. `stuck`: handlers that run for longer than their timeout.
+    `last_activity`: seconds since a message was last
     delivered or settled, None before the first.
 
     Example:
@@ -25,6 +26,7 @@ class Health:
     reasons: tuple[str, ...]
     connected: bool = False
     consuming: tuple[str, ...] = ()
+    paused: tuple[str, ...] = ()
     stuck: tuple[str, ...] = ()
     last_activity: float | None = None
 
@@ -35,6 +37,7 @@ def diagnose(
     unavailable: str | None,
     queues: Iterable[str],
     consuming: Iterable[str],
+    paused: Mapping[str, str],
     stuck: Sequence[str],
     no_thread_left: bool,
     last_activity: float | None,
@@ -46,12 +49,13 @@ def diagnose(
         unavailable: why it is not connected.
         queues: those it is there for.
         consuming: those that it consumes now.
+        paused: by queue, why it is left alone.
         stuck: what each stuck handler is doing.
         no_thread_left: whether every thread that handlers have is stuck.
         last_activity: seconds since.
     """
     consuming = tuple(sorted(consuming))
-    missing = ", ".join(sorted(set(queues).difference(consuming)))
+    missing = ", ".join(sorted(set(queues).difference(consuming, paused)))
     reasons = []
     if ended is not None:
         reasons.append(ended)
@@ -59,6 +63,7 @@ def diagnose(
         reasons.append(unavailable)
     elif missing:
         reasons.append(f"not consuming {missing}")
+    reasons += paused.values()
     reasons += [f"{handler} for longer than its timeout" for handler in stuck]
     if no_thread_left:
         reasons.append("every handler thread is stuck")
@@ -68,6 +73,7 @@ def diagnose(
         reasons=tuple(reasons),
         connected=ended is None and unavailable is None,
         consuming=consuming,
+        paused=tuple(sorted(paused)),
         stuck=tuple(stuck),
         last_activity=last_activity,
     )

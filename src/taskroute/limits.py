@@ -1,10 +1,11 @@
-"""Limits: what a worker is told about single queues: how many messages in advance, how many at once. Pure."""
+"""Limits: what a worker is told about single queues: how many messages in advance, how many at once, when to pause."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
+from taskroute.circuit import CircuitBreaker
 from taskroute.errors import ConfigurationError
 from taskroute.topology import QueueSpec, Topology
 
@@ -75,17 +76,35 @@ def read_prefetch(
         UnknownQueueError, ConfigurationError: as `by_queue`; a number out of range.
     """
     consumed = tuple(consumed)
-    given: dict[str, Any] = {}
-    if isinstance(prefetch, Mapping):
-        given = by_queue("prefetch", prefetch, consumed, topology)
-    elif prefetch is not None:
-        given = dict.fromkeys(consumed, prefetch)
+    given = _for_each("prefetch", prefetch, consumed, topology)
     for name, count in given.items():
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_PREFETCH:
             raise ConfigurationError(
                 f"prefetch={count!r} of queue {name!r} has to be between 1 and {MAX_PREFETCH}; 0 would be unlimited"
             )
     return {name: _default_prefetch(threads, concurrency.get(name)) for name in consumed} | given
+
+
+def read_breakers(
+    breaker: CircuitBreaker | ByQueue[CircuitBreaker] | None, consumed: Iterable[str], topology: Topology
+) -> dict[str, CircuitBreaker]:
+    """The circuit breakers of the queues that have one.
+
+    Raises:
+        UnknownQueueError, ConfigurationError: as `by_queue`; something that is none.
+    """
+    breakers = _for_each("circuit_breaker", breaker, tuple(consumed), topology)
+    for name, each in breakers.items():
+        if not isinstance(each, CircuitBreaker):
+            raise ConfigurationError(f"circuit_breaker={each!r} of queue {name!r} has to be a CircuitBreaker")
+    return breakers
+
+
+def _for_each(parameter: str, option: Any, consumed: Sequence[str], topology: Topology) -> dict[str, Any]:
+    """Something for all queues, for some, or for none."""
+    if isinstance(option, Mapping):
+        return by_queue(parameter, option, consumed, topology)
+    return {} if option is None else dict.fromkeys(consumed, option)
 
 
 def _default_prefetch(threads: int, limit: int | None) -> int:

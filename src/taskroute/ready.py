@@ -15,7 +15,7 @@ class Ready:
     A delivery is open from `put` until `done`, also while it is handled or handed over. Any thread may call.
 
     Args:
-        lines: of a queue with a limit, each delivery that was taken has to be released.
+        lines: of a queue that has a limit there, each delivery that was taken has to be released.
     """
 
     def __init__(self, lines: Lines | None = None) -> None:
@@ -62,6 +62,12 @@ class Ready:
         """A delivery if there is one, without waiting."""
         with self._arrived:
             return self._next() if self._turns else None
+
+    def permit(self, queue: str, count: int | None) -> None:
+        """Let so many more deliveries of a queue with a limit be taken and then none; None lifts that."""
+        with self._arrived:
+            self._lines.permit(queue, count)
+            self._call_one()
 
     def release(self, queue: str) -> None:
         """A handler of a queue with a limit has ended: another delivery of it may be taken."""

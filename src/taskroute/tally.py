@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
 
-Event = Literal["retry", "dead_letter", "dropped", "overdue"]
+Event = Literal["retry", "dead_letter", "dropped", "overdue", "paused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,9 @@ class Stats:
     """Counts since the worker was made, each message once for each attempt.
 
     `handled` by (queue, handler name); the mappings that follow by queue. `dropped` counts failures in queues that
-    keep none, `overdue` handlers that outlived their timeout. `connections` is how many consuming connections there
-    have been, `missed_consumers` how often the broker had forgotten a consumer, which made one of them.
+    keep none, `overdue` handlers that outlived their timeout, `paused` what a circuit breaker has paused.
+    `connections` is how many consuming connections there have been, `missed_consumers` how often the broker had
+    forgotten a consumer, which made one of them.
     """
 
     handled: Mapping[tuple[str, str], int]
@@ -26,6 +27,7 @@ class Stats:
     dead_lettered: Mapping[str, int]
     dropped: Mapping[str, int]
     overdue: Mapping[str, int]
+    paused: Mapping[str, int]
     connections: int = 0
     missed_consumers: int = 0
 
@@ -59,4 +61,5 @@ class Tally:
             dead_lettered=events["dead_letter"],
             dropped=events["dropped"],
             overdue=events["overdue"],
+            paused=events["paused"],
         )

@@ -24,6 +24,7 @@ from taskroute.broker.declare import DeclareMode, checked_mode, declare
 from taskroute.broker.properties import passed_on
 from taskroute.broker.session import Session
 from taskroute.broker.url import parse_urls
+from taskroute.circuit import CircuitBreaker
 from taskroute.deadlines import Deadlines
 from taskroute.dispatch import DEFAULT_MAX_BODY_SIZE, Dispatcher
 from taskroute.ending import Ending
@@ -36,14 +37,15 @@ from taskroute.errors import (
 )
 from taskroute.event_loop import EventLoop
 from taskroute.health import Health, diagnose
-from taskroute.instrumentation.events import Event
+from taskroute.instrumentation.events import Event, Paused, Resumed
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
-from taskroute.limits import ByQueue, read_concurrency, read_prefetch
+from taskroute.limits import ByQueue, read_breakers, read_concurrency, read_prefetch
 from taskroute.lines import Lines
 from taskroute.message import Delivery
 from taskroute.middleware import Middleware
 from taskroute.outcome import Failed, Handled, Outcome
 from taskroute.patterns import shorten
+from taskroute.pauses import Pauses
 from taskroute.ready import Ready
 from taskroute.registry import Handler, HandlerRegistry
 from taskroute.routes import Routes
@@ -85,6 +87,7 @@ class Worker:
         prefetch: unacknowledged messages per queue, or by queue; left out, 16 for each that can be handled at once,
             and 256 at most.
         concurrency: by queue, how many of its messages may be handled at once.
+        circuit_breaker: when to pause a queue whose handlers keep failing; one for every queue, or by queue.
         heartbeat: seconds, at least 1. A silent connection is given up after two of them.
         shutdown_timeout: seconds that `stop` gives running handlers.
         declare: ``create``, ``verify`` existence only, or ``skip``.
@@ -120,6 +123,7 @@ class Worker:
         threads: int = 8,
         prefetch: int | ByQueue[int] | None = None,
         concurrency: ByQueue[int] | None = None,
+        circuit_breaker: CircuitBreaker | ByQueue[CircuitBreaker] | None = None,
         heartbeat: float = 30,
         shutdown_timeout: float = 30,
         declare: DeclareMode = "create",
@@ -149,11 +153,20 @@ class Worker:
             listeners.handling,
         )
         self._thread_count = _checked("threads", threads, 0)
-        self._limits = read_concurrency(concurrency, self._queues, topology)
-        counts = read_prefetch(prefetch, self._queues, topology, self._thread_count, self._limits)
+        limits = read_concurrency(concurrency, self._queues, topology)
+        counts = read_prefetch(prefetch, self._queues, topology, self._thread_count, limits)
         # Async handlers outlive a connection, and the next one brings its messages on top of theirs.
-        self._limits = {name: counts[name] for name in self._queues if self._is_awaited(name)} | self._limits
-        self._ready = Ready(Lines(self._limits))
+        limits = {name: counts[name] for name in self._queues if self._is_awaited(name)} | limits
+        breakers = read_breakers(circuit_breaker, self._queues, topology)
+        self._gated = frozenset((*limits, *breakers))
+        self._ready = Ready(Lines({queue: limits.get(queue) for queue in self._gated}))
+        self._pauses = Pauses(
+            breakers,
+            permit=self._permit,
+            consume=lambda queue: self._session.post(partial(self._consumer.adjust, queue)),
+            later=lambda seconds, call: self._session.call_later(seconds, call),  # noqa: PLW0108 - made below
+            tell=self._tell_of_pause,
+        )
         self._tally = Tally()
         self._waiting = Waiting()
         self._ended = threading.Event()
@@ -166,6 +179,8 @@ class Worker:
             prepare=self._prepare,
             deliver=self._deliver if threads else self._handle_here,
             on_lost=self._on_lost,
+            pausable=breakers,
+            admits=self._pauses.admits,
         )
         self._session = Session(
             urls, self._consumer, name=self._name, heartbeat=heartbeat, on_end=self._note_end, tell=self._tell
@@ -335,6 +350,7 @@ class Worker:
             unavailable=None if ended or is_open else str(self._session.unavailable()),
             queues=self._queues,
             consuming=self._consumer.consuming,
+            paused=self._pauses.reasons(),
             stuck=list(self._describe_stuck()),
             no_thread_left=self._threads.are_all_stuck(),
             last_activity=None if at is None else time.monotonic() - at,
@@ -396,6 +412,7 @@ class Worker:
             awaited.is_overdue = True
         elif not self._threads.give_up(delivery):
             return
+        self._pauses.give_up(delivery)
         self._tally.happened(delivery.queue, "overdue")
         if self._tell is not None:
             self._tell(telling.overdue(delivery, handler.name, handler.timeout or 0))
@@ -416,6 +433,8 @@ class Worker:
 
     def _handle(self, delivery: Delivery) -> None:
         began = 0.0 if self._tell is None else time.monotonic()
+        if self._gated and delivery.queue in self._gated:
+            self._pauses.begin(delivery)
         outcome = self._dispatcher.dispatch(delivery)
         if isinstance(outcome, Handled | Failed):
             self._conclude(delivery, outcome, began)
@@ -439,8 +458,10 @@ class Worker:
         self._deadlines.end(delivery)
         if self._loop.is_stopping and isinstance(outcome, Failed):
             return  # past the deadline of `stop`, which may be why it has failed: the message returns to its queue
-        if delivery.queue in self._limits:
-            self._release(delivery.queue)
+        if self._gated and delivery.queue in self._gated:
+            self._pauses.end(delivery, outcome)  # first: the next one may not be wanted any more
+            self._ready.release(delivery.queue)
+            self._call_handlers()
         if isinstance(outcome, Handled):
             self._tally.handled(delivery.queue, outcome.handler)
             if self._tell is not None:
@@ -459,10 +480,19 @@ class Worker:
             self._tell(event)
         self._acknowledge(delivery)
 
-    def _release(self, queue: str) -> None:
-        self._ready.release(queue)
-        if not self._thread_count:
+    def _permit(self, queue: str, count: int | None) -> None:
+        self._ready.permit(queue, count)
+        self._call_handlers()
+
+    def _call_handlers(self) -> None:
+        if not self._thread_count:  # threads are called by `Ready`
             self._session.post(self._handle_waiting)
+
+    def _tell_of_pause(self, event: Paused | Resumed) -> None:
+        if isinstance(event, Paused):
+            self._tally.happened(event.queue, "paused")
+        if self._tell is not None:
+            self._tell(event)
 
     def _acknowledge(self, delivery: Delivery) -> None:
         self._consumer.settle(delivery)

@@ -73,8 +73,8 @@ MUTATIONS = (
     Mutation(
         "do not consume again after a reconnect",
         "broker/consumer.py",
-        "        if not self._cancelled:\n            for queue in self._queues:\n",
-        "        if generation == 1:\n            for queue in self._queues:\n",
+        "        if not self._cancelled:\n            for queue in self._queues.values():\n",
+        "        if generation == 1:\n            for queue in self._queues.values():\n",
         "test_connection.py::test_row_06_connections_are_reset",
     ),
     Mutation(
@@ -122,14 +122,14 @@ MUTATIONS = (
     Mutation(
         "full prefetch straight after a start",
         "broker/consumer.py",
-        "            self._consume(queue, 1)\n",
-        "            self._consume(queue, self._prefetch[queue.name])\n",
+        "1 if is_careful or",
+        "1 if",
         "test_handlers.py::test_row_24_a_message_that_kills_its_process_ends_as_a_dead_letter_and_its_neighbours_do_not[kill]",
     ),
     Mutation(
         "do not look for a consumer that the broker has forgotten",
         "broker/consumer.py",
-        "        if not count and queue in self._tags:\n",
+        "        if not count and queue in self._tags and self._asked.get(queue) == self._tags[queue]:\n",
         "        if False:\n",
         "test_connection.py::test_row_09_a_consumer_that_the_broker_has_forgotten_is_missed",
     ),

@@ -14,6 +14,7 @@ PUBLIC = (
     "BrokerUnavailableError",
     "BrokerUrlError",
     "CallNext",
+    "CircuitBreaker",
     "ClosedError",
     "ConfigurationError",
     "DefinitionError",

@@ -17,13 +17,14 @@ WELL: dict[str, Any] = {
     "consuming": ("b", "a"),
     "stuck": (),
     "no_thread_left": False,
+    "paused": {},
     "last_activity": 1.5,
 }
 
 
 def test_a_worker_that_does_its_work_is_ready() -> None:
     assert diagnose(**WELL) == Health(
-        live=True, ready=True, reasons=(), connected=True, consuming=("a", "b"), stuck=(), last_activity=1.5
+        live=True, ready=True, reasons=(), connected=True, consuming=("a", "b"), paused=(), stuck=(), last_activity=1.5
     )
 
 
@@ -36,6 +37,12 @@ def test_without_a_connection_it_is_alive_and_says_why_it_is_not_ready() -> None
 def test_a_queue_that_is_not_consumed_is_named() -> None:
     health = diagnose(**WELL | {"consuming": ("b",)})
     assert (health.live, health.ready, health.reasons) == (True, False, ("not consuming a",))
+
+
+def test_a_queue_that_is_paused_is_a_reason_of_its_own_and_leaves_the_worker_alive() -> None:
+    health = diagnose(**WELL | {"consuming": ("b",), "paused": {"a": "queue 'a' is paused"}})
+    assert (health.live, health.ready, health.reasons) == (True, False, ("queue 'a' is paused",))
+    assert health.paused == ("a",)
 
 
 def test_a_stuck_handler_is_named_and_the_last_thread_stuck_needs_a_new_process() -> None:
@@ -59,6 +66,7 @@ def test_what_has_ended_is_neither_alive_nor_connected() -> None:
             "unavailable": st.none() | st.just("no connection"),
             "queues": st.just(("a", "b")),
             "consuming": st.lists(st.sampled_from("ab"), unique=True),
+            "paused": st.dictionaries(st.sampled_from("ab"), st.just("paused")),
             "stuck": st.lists(st.just("w-1 is handling k"), max_size=2),
             "no_thread_left": st.booleans(),
             "last_activity": st.none() | st.floats(0, 10),

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskroute import ConfigurationError, QueueSpec, Topology, UnknownQueueError
-from taskroute.limits import MAX_PREFETCH, read_concurrency, read_prefetch
+from taskroute import CircuitBreaker, ConfigurationError, QueueSpec, Topology, UnknownQueueError
+from taskroute.limits import MAX_PREFETCH, read_breakers, read_concurrency, read_prefetch
 
 video, audit = QueueSpec(name="video"), QueueSpec(name="audit")
 topology = Topology(queues=[video, audit, QueueSpec(name="other")])
@@ -22,6 +22,10 @@ def concurrency(given: Any) -> dict[str, int]:
 
 def prefetch(given: Any, threads: int = 2, limits: dict[str, int] | None = None) -> dict[str, int]:
     return read_prefetch(given, consumed, topology, threads, limits or {})
+
+
+def breakers(given: Any) -> dict[str, CircuitBreaker]:
+    return read_breakers(given, consumed, topology)
 
 
 def test_a_queue_is_named_by_its_spec_or_its_name() -> None:
@@ -50,7 +54,16 @@ def test_a_default_prefetch_lets_as_many_be_handled_at_once_as_may(threads: int,
     assert min(limit or 1, MAX_PREFETCH) <= count <= MAX_PREFETCH
 
 
-@pytest.mark.parametrize("read", [concurrency, prefetch])
+def test_one_breaker_is_for_every_queue() -> None:
+    breaker, other = CircuitBreaker(), CircuitBreaker(failures=1)
+    assert breakers(breaker) == {"video": breaker, "audit": breaker}
+    assert breakers({video: other}) == {"video": other}
+    assert breakers(None) == {}
+    with pytest.raises(ConfigurationError, match=r"circuit_breaker=5 of queue 'video'"):
+        breakers(5)
+
+
+@pytest.mark.parametrize("read", [concurrency, prefetch, breakers])
 def test_a_queue_that_the_worker_does_not_consume_is_refused_by_name(read: Any) -> None:
     with pytest.raises(UnknownQueueError, match="vidoe"):
         read({"vidoe": 1})

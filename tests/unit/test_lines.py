@@ -1,4 +1,4 @@
-"""Lines: turns and limits, against a model that looks at everything."""
+"""Lines: turns, limits and permits, against a model that looks at everything."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ def delivery(queue: str, number: int = 0) -> Delivery:
 class Against(RuleBasedStateMachine):
     """A model of lists and counts. Every turn is asked for by looking at all queues."""
 
-    @initialize(limits=st.dictionaries(st.sampled_from(QUEUES), st.integers(1, 3)))
-    def begin(self, limits: dict[str, int]) -> None:
+    @initialize(limits=st.dictionaries(st.sampled_from(QUEUES), st.none() | st.integers(1, 3)))
+    def begin(self, limits: dict[str, int | None]) -> None:
         self.limits = limits
         self.lines = Lines(limits)
         self.waiting: dict[str, list[Delivery]] = {queue: [] for queue in QUEUES}
         self.in_hand: list[str] = []
+        self.permits: dict[str, int] = {}
         self.passed_over: dict[str, Counter[str]] = {queue: Counter() for queue in QUEUES}
 
     def may_be_taken(self, queue: str) -> bool:
-        return bool(self.waiting[queue]) and self.in_hand.count(queue) < self.limits.get(queue, 1000)
+        limit = self.limits.get(queue)
+        has_room = limit is None or self.in_hand.count(queue) < limit
+        return bool(self.waiting[queue]) and has_room and self.permits.get(queue, 1) > 0
 
     @rule(queues=st.lists(st.sampled_from(QUEUES), max_size=6))
     def put(self, queues: list[str]) -> None:
@@ -46,7 +49,10 @@ class Against(RuleBasedStateMachine):
         taken = self.lines.take()
         assert taken.queue in before
         assert taken is self.waiting[taken.queue].pop(0)
-        self.in_hand.append(taken.queue)
+        if taken.queue in self.limits:
+            self.in_hand.append(taken.queue)
+        if taken.queue in self.permits:
+            self.permits[taken.queue] -= 1
         self.passed_over[taken.queue].clear()
         for queue in before:
             if queue != taken.queue:
@@ -58,6 +64,16 @@ class Against(RuleBasedStateMachine):
     def release(self, data: Any) -> None:
         queue = self.in_hand.pop(data.draw(st.integers(0, len(self.in_hand) - 1)))
         self.lines.release(queue)
+
+    @precondition(lambda self: self.limits)
+    @rule(data=st.data(), count=st.none() | st.integers(0, 2))
+    def permit(self, data: Any, count: int | None) -> None:
+        queue = data.draw(st.sampled_from(sorted(self.limits)))
+        self.lines.permit(queue, count)
+        if count is None:
+            self.permits.pop(queue, None)
+        else:
+            self.permits[queue] = count
 
     @rule()
     def clear(self) -> None:
@@ -94,3 +110,17 @@ def test_what_is_in_hand_counts_after_the_rest_was_dropped() -> None:
     assert not lines.turns
     lines.release("slow")
     assert lines.take().tag == 3
+
+
+def test_of_a_paused_queue_as_many_are_taken_as_are_permitted() -> None:
+    lines = Lines({"paused": None})
+    lines.put([delivery("paused", 1), delivery("other", 2), delivery("paused", 3)])
+    lines.permit("paused", 0)
+    lines.put([delivery("paused", 4)])
+    assert lines.take().tag == 2
+    assert not lines.turns
+    lines.permit("paused", 1)
+    assert lines.take().tag == 1
+    assert not lines.turns
+    lines.permit("paused", None)
+    assert [lines.take().tag for _ in range(2)] == [3, 4]

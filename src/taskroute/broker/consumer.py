@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from taskroute.broker.declare import count_each, count_messages
 from taskroute.message import Delivery
@@ -17,6 +18,9 @@ from taskroute.topology import QueueSpec
 log = logging.getLogger(__name__)
 
 EVENTS_PER_READ: Final = 256
+
+LEFT_TAGS: Final = 1000
+"""Consumers that were cancelled, for whom a delivery may still be on its way: the last so many are remembered."""
 
 _NO_PROPERTIES: Mapping[str, object] = {}
 
@@ -35,6 +39,8 @@ class Consumer:
         prepare: declares what has to be there, on a fresh channel.
         deliver: takes the deliveries of one drain.
         on_lost: called when none of them can be settled any more.
+        pausable: the queues for which `admits` may change.
+        admits: which messages of a queue are wanted now; have `adjust` called when that has changed.
     """
 
     def __init__(
@@ -45,17 +51,25 @@ class Consumer:
         prepare: Callable[[Any], None],
         deliver: Callable[[Sequence[Delivery]], None],
         on_lost: Callable[[], None],
+        pausable: Iterable[str] = (),
+        admits: Callable[[str], Literal["all", "one", "none"]] = lambda _: "all",
     ) -> None:
-        self._queues = tuple(queues)
+        self._queues = {queue.name: queue for queue in queues}
         self._prefetch = prefetch
         self._prepare = prepare
         self._deliver = deliver
         self._on_lost = on_lost
+        self._unsettled = dict.fromkeys(pausable, 0)  # deliveries on this channel
+        self._crowded: set[str] = set()  # queues that wait until fewer are
+        self._admits = admits
         self._connection: Any = None
         self._channel: Any = None
         self._probe: Any = None
         self._generation = 0
         self._tags: dict[str, str] = {}
+        self._tag_numbers = itertools.count(1)
+        self._left_tags: deque[str] = deque()  # of consumers that have been cancelled
+        self._asked: Mapping[str, str] = {}
         self._cautious: dict[str, QueueSpec] = {}
         self._batch: list[Delivery] = []
         self._settled: deque[Delivery] = deque()
@@ -72,7 +86,7 @@ class Consumer:
 
     def has_work(self) -> bool:
         """Whether settlements wait to be written."""
-        return bool(self._settled)
+        return bool(self._settled or (self._crowded and self._with_room()))
 
     @property
     def consuming(self) -> frozenset[str]:
@@ -102,8 +116,28 @@ class Consumer:
         self._behind_gap.clear()
         self._batch.clear()
         if not self._cancelled:
-            for queue in self._queues:
+            for queue in self._queues.values():
                 self._start(queue)
+
+    def adjust(self, name: str) -> None:
+        """Consume a queue, or leave it to others, as `admits` says now. On the session's thread."""
+        queue = self._queues[name]
+        if self._channel is None or self._cancelled or _is_kept(queue):
+            return
+        admitted = self._admits(name)
+        self._crowded.discard(name)
+        if admitted == "none":
+            self._cautious.pop(name, None)
+            if name in self._tags:
+                self._stop(name)
+            return
+        if name not in self._tags:
+            if self._unsettled[name] >= self._prefetch[name]:
+                self._crowded.add(name)
+                return
+            self._consume(queue, 1)
+        if admitted == "all" and self._prefetch[name] > 1:
+            self._cautious[name] = queue
 
     def cancel(self) -> None:
         """Stop deliveries for good. What has been delivered can still be settled. On the session's thread."""
@@ -120,6 +154,8 @@ class Consumer:
             if delivery.generation != self._generation:
                 log.info("stale_ack queue=%s message_id=%s", delivery.queue, shorten(str(delivery.message_id)))
             elif delivery.tag > self._acknowledged and delivery.tag not in self._behind_gap:
+                if self._unsettled and delivery.tag not in settled and delivery.queue in self._unsettled:
+                    self._unsettled[delivery.queue] -= 1
                 settled.add(delivery.tag)
         if settled:
             self._active_at = time.monotonic()
@@ -129,6 +165,9 @@ class Consumer:
         """Hand over what was read."""
         while self._to_widen:
             self._widen(self._to_widen.pop())
+        if self._crowded:
+            for queue in self._with_room():
+                self.adjust(queue)
         if self._batch:
             batch, self._batch = self._batch, []
             self._active_at = time.monotonic()
@@ -139,11 +178,13 @@ class Consumer:
 
         On a channel of its own, as answers carry nothing that tells one question from another, and without waiting.
         """
-        for queue in self._tags:
+        self._asked = dict(self._tags)
+        for queue in self._asked:
             self._probe.ask_consumers(queue, self._found_consumers)
 
     def _found_consumers(self, queue: str, count: int) -> None:
-        if not count and queue in self._tags:
+        # A consumer that was not there yet when it was asked for, or is not any more, is not missed.
+        if not count and queue in self._tags and self._asked.get(queue) == self._tags[queue]:
             self._missed += 1
             raise ConnectionError(f"the broker has no consumer on queue {queue!r} any more")
 
@@ -153,6 +194,9 @@ class Consumer:
         self._tags.clear()
         self._cautious.clear()
         self._to_widen.clear()
+        self._left_tags.clear()
+        self._crowded.clear()
+        self._unsettled = dict.fromkeys(self._unsettled, 0)
         self._batch.clear()
         self._behind_gap.clear()
         self._generation = 0
@@ -192,16 +236,18 @@ class Consumer:
             raise  # as above
 
     def _start(self, queue: QueueSpec) -> None:
+        admitted = "all" if _is_kept(queue) else self._admits(queue.name)
         # What a crash left behind is redelivered first; taken one at a time, a message that kills its process
         # costs no other one a delivery. A single active consumer would lose its place, so it is spared.
         prefetch = self._prefetch[queue.name]
-        if queue.queue_type == "quorum" and not queue.single_active_consumer and prefetch > 1:
+        is_careful = queue.queue_type == "quorum" and not queue.single_active_consumer and prefetch > 1
+        if admitted == "all" and is_careful:
             self._cautious[queue.name] = queue
-            prefetch = 1
-        self._consume(queue, prefetch)
+        if admitted != "none":
+            self._consume(queue, 1 if is_careful or admitted == "one" else prefetch)
 
     def _consume(self, queue: QueueSpec, prefetch: int) -> None:
-        tag = f"taskroute.{self._generation}.{prefetch}.{queue.name}"[:255]
+        tag = f"taskroute.{self._generation}.{next(self._tag_numbers)}.{queue.name}"[:255]
         self._channel.basic_qos(0, prefetch, False)
         self._channel.basic_consume(queue.name, consumer_tag=tag, callback=self._receiver(queue.name))
         self._tags[queue.name] = tag
@@ -213,9 +259,13 @@ class Consumer:
         self._channel.basic_cancel(tag, nowait=True)
         # A delivery may already be on its way; without a callback py-amqp would reject it.
         self._channel.callbacks[tag] = receiver
+        self._left_tags.append(tag)
+        if len(self._left_tags) > LEFT_TAGS:
+            self._channel.callbacks.pop(self._left_tags.popleft(), None)
 
     def _receiver(self, queue: str) -> Callable[[Any], None]:
         generation = self._generation
+        unsettled = self._unsettled if queue in self._unsettled else None
 
         def receive(message: Any) -> None:
             info = message.delivery_info
@@ -233,7 +283,13 @@ class Consumer:
                     malformed=message.malformed,
                 )
             )
-            if not redelivered and queue in self._cautious:
+            if unsettled is not None:
+                unsettled[queue] += 1
+            if (
+                not redelivered
+                and queue in self._cautious
+                and self._unsettled_before(queue) <= self._prefetch[queue] / 2
+            ):
                 self._to_widen.append(self._cautious.pop(queue))
 
         return receive
@@ -241,7 +297,14 @@ class Consumer:
     def _widen(self, queue: QueueSpec) -> None:
         if not self._cancelled:
             self._stop(queue.name)
-            self._consume(queue, self._prefetch[queue.name])
+            self._consume(queue, self._prefetch[queue.name] - self._unsettled_before(queue.name))
+
+    def _with_room(self) -> list[str]:
+        return [queue for queue in self._crowded if self._unsettled[queue] < self._prefetch[queue]]
+
+    def _unsettled_before(self, queue: str) -> int:
+        """Deliveries of consumers that a pause has ended, when one message at a time comes now: they count as well."""
+        return max(0, self._unsettled.get(queue, 0) - 1)
 
     def _acknowledge(self, settled: set[int]) -> None:
         prefix, last = self._acknowledged, 0
@@ -257,3 +320,12 @@ class Consumer:
         behind_gap = sorted(tag for tag in settled if tag > prefix)
         self._channel.acknowledge(last, behind_gap)
         self._behind_gap.update(behind_gap)
+
+
+def _is_kept(queue: QueueSpec) -> bool:
+    """Whether a queue stays consumed whatever is admitted, as leaving it would cost something.
+
+    A single active consumer would lose its place, and the messages their order; what is exclusive has nobody else;
+    without a consumer the broker may delete what is auto-delete or expires.
+    """
+    return queue.single_active_consumer or queue.exclusive or queue.auto_delete or queue.expires is not None

@@ -134,7 +134,7 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
-    """A queue is not consumed for `seconds`, after so many `failures` in a row."""
+    """A queue is left alone for `seconds`, after so many `failures` in a row. On the thread that saw the last one."""
 
     queue: str
     failures: int
@@ -143,7 +143,7 @@ class Paused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """A queue that was paused is consumed again."""
+    """A queue that was paused is consumed again. On the thread of the handler that has succeeded."""
 
     queue: str
 

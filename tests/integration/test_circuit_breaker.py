@@ -1,0 +1,563 @@
+"""Queues whose handlers keep failing are paused and tried again, on both brokers.
+
+Most pauses here last an hour, and the test ends them: what happens meanwhile needs no luck then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from tests.integration.test_worker import DEADLINE, Seen, looking
+
+from taskroute import (
+    CircuitBreaker,
+    ConfigurationError,
+    HandlerRegistry,
+    Message,
+    Publisher,
+    QueueSpec,
+    Reject,
+    Retry,
+    Topology,
+    Worker,
+)
+from taskroute.instrumentation import Event, Instrumentation, Paused, Resumed
+from taskroute.instrumentation.events import Connected
+
+HOUR = 3600
+jobs = QueueSpec(name="jobs", retry=False)
+other = QueueSpec(name="other", retry=False)
+
+
+class Job(BaseModel):
+    number: int
+
+
+class Service:
+    """What handlers call: it is down until someone sets it up."""
+
+    def __init__(self) -> None:
+        self.is_up = False
+        self.called = Seen()
+        self.done = Seen()
+
+    def __call__(self, message: Message) -> None:
+        number = Job.model_validate_json(message.body).number
+        self.called(number)
+        if not self.is_up:
+            raise ConnectionError("down")
+        self.done((number, message.redelivered))
+
+    @property
+    def numbers(self) -> list[int]:
+        return [number for number, _ in self.done.calls]
+
+
+class Events(Instrumentation):
+    """Waits for events of some kinds."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._events: list[Event] = []
+
+    def on_event(self, event: Event) -> None:
+        with self._changed:
+            self._events.append(event)
+            self._changed.notify_all()
+
+    def wait(self, kind: type, count: int = 1, **fields: Any) -> Any:
+        """The last one of so many."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self._of(kind, fields)) >= count, DEADLINE), self._events
+            return self._of(kind, fields)[count - 1]
+
+    def _of(self, kind: type, fields: dict[str, Any]) -> list[Event]:
+        wanted = fields.items()
+        return [
+            event
+            for event in self._events
+            if isinstance(event, kind) and all(getattr(event, key) == value for key, value in wanted)
+        ]
+
+
+class Site:
+    """A worker with a breaker, what it tells, and a publisher."""
+
+    def __init__(self, worker: Worker, publisher: Publisher, events: Events) -> None:
+        self.worker, self.publisher, self.events = worker, publisher, events
+
+    def publish(self, *numbers: int, queue: QueueSpec = jobs) -> None:
+        for number in numbers:
+            self.publisher.publish(Job(number=number), queue.name, exchange="")
+
+    def end_pause(self, queue: str = "jobs") -> None:
+        self.on_session(partial(self.worker._pauses.let_one_through, queue))
+
+    def on_session(self, call: Callable[[], object]) -> None:
+        """Have something run on the session's thread, and wait until it has."""
+        done = threading.Event()
+
+        def run() -> None:
+            try:
+                call()
+            finally:
+                done.set()
+
+        self.worker._session.post(run)
+        assert done.wait(DEADLINE)
+
+    def wait_left(self, pauses: int = 1) -> None:
+        """Wait until a pause has begun, and the consumer is cancelled."""
+        self.events.wait(Paused, pauses)
+        self.on_session(lambda: None)
+        assert self.worker.health().consuming == ()
+
+    def unsettled(self) -> int:
+        """Deliveries that are in the process."""
+        self.on_session(lambda: None)  # what is settled is written after what was posted
+        return self.worker._consumer._unsettled["jobs"]
+
+
+@contextmanager
+def site(
+    url: str,
+    handle: Callable[..., object],
+    *queues: QueueSpec,
+    pause: float = HOUR,
+    failures: int = 2,
+    backlog: int = 0,
+    timeout: float | None = None,
+    **options: Any,
+) -> Iterator[Site]:
+    queues = queues or (jobs,)
+    registry, events, topology = HandlerRegistry(), Events(), Topology(queues=queues)
+    registry.add("#", handle, queue=queues[0], timeout=timeout)
+    breaker = CircuitBreaker(failures=failures, pause=pause)
+    options = {"threads": 1, "prefetch": 4, "circuit_breaker": breaker, "instrumentation": [events]} | options
+    worker = Worker(url, topology, options.pop("registry", registry), **options)
+    with Publisher(url, topology) as publisher:
+        here = Site(worker, publisher, events)
+        here.publish(*range(backlog))
+        with worker:
+            yield here
+
+
+@pytest.mark.parametrize("kind", ["quorum", "classic"])
+def test_a_queue_whose_handler_keeps_failing_is_left_to_others_and_then_tried_again(
+    broker_url: str, kind: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="taskroute")
+    queue = jobs.model_copy(update={"type": kind})
+    service, elsewhere = Service(), Service()
+    elsewhere.is_up = True
+    healthy = HandlerRegistry()
+    healthy.add("#", elsewhere, queue=queue)
+    with site(broker_url, service, queue, backlog=20) as here:
+        assert here.events.wait(Paused) == Paused(queue="jobs", failures=2, seconds=HOUR)
+        here.wait_left()
+        health = here.worker.health()
+        assert (health.live, health.ready, health.connected, health.paused) == (True, False, True, ("jobs",))
+        (reason,) = health.reasons
+        assert reason.startswith("queue 'jobs' is paused for 3")
+        assert reason.endswith("s more, after 2 failures in a row")
+        assert here.worker.stats().paused == {"jobs": 1}
+
+        with Worker(broker_url, Topology(queues=[queue]), healthy) as other_worker:
+            elsewhere.done.wait(18 - 4)
+            kept = here.unsettled()
+            elsewhere.done.wait(18 - kept)
+            assert 1 <= kept <= 4
+            assert len(other_worker.health().consuming) == 1
+        assert service.called.calls == [0, 1]  # nothing was handled here meanwhile
+
+        service.is_up = True
+        here.end_pause()
+        assert here.events.wait(Resumed) == Resumed(queue="jobs")
+        assert here.worker.wait_idle(DEADLINE)
+        here.publish(20)
+        assert here.worker.wait_idle(DEADLINE)
+        assert here.worker.health().ready
+        assert here.worker.stats().connections == 1
+    assert sorted(service.numbers + elsewhere.numbers) == list(range(2, 21))
+    # None has come twice: a pause costs no message one of the deliveries that its queue allows it.
+    assert not any(redelivered for _, redelivered in service.done.calls + elsewhere.done.calls)
+    assert [line for line in caplog.messages if line.startswith("queue_")] == [
+        f"queue_paused queue=jobs failures=2 seconds={HOUR}",
+        "queue_resumed queue=jobs",
+    ]
+    assert prefetches(caplog)[-1] == 4  # in full again
+
+
+def test_of_each_pause_one_message_is_tried_until_one_is_handled(broker_url: str) -> None:
+    service = Service()
+    with site(broker_url, service, threads=3) as here:
+        here.publish(*range(30))
+        here.events.wait(Paused)
+        begun = len(service.called.wait(2))  # three threads may have begun three
+        for pauses in range(2, 8):
+            here.end_pause()
+            assert here.events.wait(Paused, pauses).failures > 2
+            assert len(service.called.calls) == begun + pauses - 1
+        service.is_up = True
+        here.end_pause()
+        assert here.worker.wait_idle(DEADLINE)
+        assert here.worker.stats().paused == {"jobs": 7}
+    assert len(service.done.calls) == 30 - begun - 6
+
+
+def test_a_pause_ends_by_itself(broker_url: str) -> None:
+    service = Service()
+    with site(broker_url, service, pause=0.1) as here:
+        here.publish(*range(10))
+        here.events.wait(Paused, 2)
+        service.is_up = True
+        assert here.worker.wait_idle(DEADLINE)
+        here.events.wait(Resumed)
+        assert here.worker.health().ready
+    tried = set(service.called.calls).difference(service.numbers)
+    assert sorted(service.numbers) == sorted(set(range(10)).difference(tried))
+
+
+def test_other_queues_go_on(broker_url: str) -> None:
+    service, seen, registry = Service(), Seen(), HandlerRegistry()
+    registry.add("#", service, queue=jobs)
+    registry.add("#", lambda body: seen(body["number"]), queue=other)
+    with site(broker_url, service, jobs, other, registry=registry, circuit_breaker={"jobs": CircuitBreaker()}) as here:
+        here.publish(*range(20))
+        here.events.wait(Paused)
+        here.publish(*range(50), queue=other)
+        seen.wait(50)
+        health = here.worker.health()
+        assert (health.consuming, health.paused) == (("other",), ("jobs",))
+    assert len(service.called.calls) == CircuitBreaker().failures
+
+
+@pytest.mark.parametrize("kind", ["quorum", "classic"])
+def test_a_new_connection_does_not_consume_a_paused_queue_before_its_time(
+    broker_url: str, kind: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="taskroute")
+    service = Service()
+    queue = jobs.model_copy(update={"type": kind})
+    with site(broker_url, service, queue, backlog=10) as here:
+        for pauses in (1, 2):
+            here.wait_left(pauses)
+            begun = len(service.called.calls)
+            lose_connection(here)
+            here.events.wait(Connected, session="taskroute-worker", generation=pauses + 1)
+            here.on_session(lambda: None)
+            assert here.worker.health().consuming == ()
+            assert here.unsettled() == 0
+            assert len(service.called.calls) == begun
+            service.is_up = pauses == 2
+            here.end_pause()  # the first time it fails again, on the message that is delivered now
+        here.events.wait(Resumed)
+        assert here.worker.wait_idle(DEADLINE)
+        assert here.worker.health().ready
+        here.publish(10, 11, 12)
+        assert here.worker.wait_idle(DEADLINE)
+        assert prefetches(caplog)[-1] == 4  # in full, as soon as a message comes that was not delivered before
+    assert set(service.called.calls) == set(range(13))
+
+
+def test_a_connection_that_is_lost_on_trial_brings_another_message(broker_url: str) -> None:
+    service = Service()
+    entered, release = threading.Event(), threading.Event()
+    blocker = HandlerRegistry()
+    blocker.add("#", service, queue=jobs)
+
+    @blocker.handler("#", queue=other)
+    def block() -> None:
+        entered.set()
+        assert release.wait(DEADLINE)
+
+    with site(broker_url, service, jobs, other, registry=blocker) as here:
+        here.publish(*range(6))
+        here.events.wait(Paused)
+        here.publish(0, queue=other)
+        assert entered.wait(DEADLINE)  # the one thread: what is let through waits
+        here.end_pause()
+        lose_connection(here)  # and is gone with its connection
+        here.events.wait(Connected, session="taskroute-worker", generation=2)
+        service.is_up = True
+        release.set()
+        here.events.wait(Resumed)
+        assert here.worker.wait_idle(DEADLINE)
+    assert set(service.numbers) >= {2, 3, 4, 5}
+
+
+def lose_connection(here: Site) -> None:
+    def lose() -> None:
+        raise ConnectionError("lost by the test")
+
+    here.worker._session.post(lose)
+
+
+def test_stopping_during_a_pause_gives_everything_back(broker_url: str) -> None:
+    service = Service()
+    with site(broker_url, service) as here:
+        here.publish(*range(10))
+        here.events.wait(Paused)
+    with looking(broker_url) as peer:
+        left = peer.receive("jobs", 8)
+        assert peer.ready("jobs") == 0
+    assert sorted(Job.model_validate_json(body).number for body in left.bodies) == list(range(2, 10))
+    assert service.called.calls == [0, 1]
+
+
+def test_a_worker_is_not_idle_while_messages_wait_for_a_pause_to_end(broker_url: str) -> None:
+    service = Service()
+    with site(broker_url, service, failures=1) as here:
+        here.publish(0)
+        here.wait_left()
+        assert here.worker.wait_idle(DEADLINE)  # nothing is left
+        here.publish(1)  # this one is with the broker
+        assert not here.worker.wait_idle(0.2)
+        service.is_up = True
+        here.end_pause()
+        assert here.worker.wait_idle(DEADLINE)
+    assert service.numbers == [1]
+
+
+@pytest.mark.parametrize("verdict", ["reject", "unreadable"])
+def test_what_says_nothing_of_the_handler_pauses_nothing_and_ends_no_pause(broker_url: str, verdict: str) -> None:
+    is_down, begun = threading.Event(), Seen()
+
+    def handle(job: Job) -> None:
+        begun(job.number)
+        if is_down.is_set():
+            raise ConnectionError
+        if verdict == "reject" and job.number < 0:
+            raise Reject("no such thing")
+
+    def publish_bad(here: Site) -> None:
+        if verdict == "reject":
+            here.publish(-1)
+        else:
+            here.publisher.publish(b"{", "jobs", exchange="", content_type="application/json")
+
+    with site(broker_url, handle, failures=1) as here:
+        for _ in range(5):
+            publish_bad(here)
+        assert here.worker.wait_idle(DEADLINE)
+        assert here.worker.health().ready
+        is_down.set()
+        here.publish(1)
+        here.events.wait(Paused)
+        is_down.clear()
+        for _ in range(5):
+            publish_bad(here)
+        here.publish(2)
+        here.end_pause()
+        assert here.worker.wait_idle(DEADLINE)  # they are tried one by one, until one decides
+        here.events.wait(Resumed)
+        assert here.worker.stats().dead_lettered == {"jobs": 11}
+    assert begun.calls[-1] == 2
+
+
+def test_asking_for_a_retry_and_running_out_of_time_are_failures(broker_url: str) -> None:
+    async def handle(job: Job) -> None:
+        if job.number == 0:
+            raise Retry
+        await asyncio.sleep(HOUR)
+
+    with site(broker_url, handle, timeout=0.05) as here:
+        here.publish(0, 1)
+        here.events.wait(Paused)
+        assert here.worker.stats().dead_lettered in ({"jobs": 1}, {"jobs": 2})  # the second may be on its way
+
+
+def test_a_handler_that_hangs_is_a_failure_when_its_time_is_over(broker_url: str) -> None:
+    begun, release = Seen(), threading.Event()
+
+    def hang(job: Job) -> None:
+        begun(job.number)
+        if job.number < 3:
+            assert release.wait(DEADLINE)
+
+    with site(broker_url, hang, threads=2, timeout=0.05) as here:
+        here.publish(0, 1)
+        assert here.events.wait(Paused).failures == 2
+        here.publish(2)
+        here.end_pause()
+        here.events.wait(Paused, 2)  # the one that was let through hangs as well
+        here.publish(3)
+        here.end_pause()
+        here.events.wait(Resumed)
+        assert here.worker.health().paused == ()
+        release.set()
+        assert here.worker.wait_idle(DEADLINE)
+        assert here.worker.stats().paused == {"jobs": 2}
+    assert sorted(begun.calls) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_async_handlers_and_workers_without_threads(broker_url: str, threads: int) -> None:
+    service = Service()
+
+    async def handle(message: Message) -> None:
+        await asyncio.sleep(0)
+        service(message)
+
+    with site(broker_url, handle, threads=threads, backlog=20) as here:
+        here.events.wait(Paused)
+        here.worker._loop.submit(asyncio.sleep(0)).result(DEADLINE)
+        begun = len(service.called.calls)
+        assert begun <= 4 + 2  # as many as were begun when the second one failed
+        service.is_up = True
+        here.end_pause()
+        assert here.worker.wait_idle(DEADLINE)
+        here.events.wait(Resumed)
+    assert len(service.done.calls) == 20 - begun
+
+
+def test_plain_handlers_on_the_session_thread(broker_url: str) -> None:
+    service = Service()
+    with site(broker_url, service, threads=0, backlog=20) as here:
+        here.events.wait(Paused)
+        here.on_session(lambda: None)
+        assert service.called.calls == [0, 1]
+        service.is_up = True
+        here.end_pause()
+        assert here.worker.wait_idle(DEADLINE)
+    assert service.numbers == list(range(2, 20))
+
+
+# --- queues that a consumer must not leave ---
+
+
+def test_a_single_active_consumer_keeps_its_place_and_the_messages_their_order(broker_url: str) -> None:
+    queue = jobs.model_copy(update={"single_active_consumer": True})
+    service, elsewhere, standby = Service(), Service(), HandlerRegistry()
+    elsewhere.is_up = True
+    standby.add("#", elsewhere, queue=queue)
+    with (
+        site(broker_url, service, queue) as here,
+        Worker(broker_url, Topology(queues=[queue]), standby),
+    ):
+        here.publish(*range(20))
+        here.events.wait(Paused)
+        here.on_session(lambda: None)
+        assert here.worker.health().consuming == ("jobs",)
+        assert not here.worker.health().ready
+        assert elsewhere.called.calls == []
+        service.is_up = True
+        here.end_pause()
+        assert here.worker.wait_idle(DEADLINE)
+    assert service.numbers == list(range(2, 20))
+
+
+def test_a_queue_that_goes_with_its_last_consumer_stays(broker_url: str) -> None:
+    queue = QueueSpec(name="jobs", auto_delete=True, retry=False)
+    service = Service()
+    with site(broker_url, service, queue) as here:
+        here.publish(*range(10))
+        here.events.wait(Paused)
+        here.on_session(lambda: None)
+        service.is_up = True
+        here.end_pause()
+        assert here.worker.wait_idle(DEADLINE)
+        assert here.worker.stats().connections == 1
+    assert service.numbers == list(range(2, 10))
+
+
+# --- what must not happen ---
+
+
+def test_a_paused_queue_is_not_taken_for_one_whose_consumer_was_forgotten(broker_url: str) -> None:
+    service, asked = Service(), []
+    with site(broker_url, service) as here:
+        consumer: Any = here.worker._consumer
+
+        def ask() -> None:  # and have the answer come later
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(consumer._probe, "ask_consumers", lambda *question: asked.append(question))
+                consumer.probe()
+
+        here.on_session(ask)
+        here.publish(*range(10))
+        here.wait_left()
+        here.on_session(consumer.probe)  # asks for nothing
+        ((queue, answer),) = asked
+        here.on_session(lambda: answer(queue, 0))  # the broker had heard of the pause when it looked
+        service.is_up = True
+        here.end_pause()
+        here.events.wait(Resumed)
+        here.on_session(lambda: None)
+        here.on_session(lambda: answer(queue, 0))  # that was another consumer
+        assert here.worker.wait_idle(DEADLINE)
+        assert (here.worker.stats().missed_consumers, here.worker.stats().connections) == (0, 1)
+
+
+@pytest.mark.parametrize("kind", ["quorum", "classic"])
+def test_no_more_than_prefetch_and_what_is_tried_is_here_however_often_it_is_paused(
+    broker_url: str, kind: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="taskroute")
+    queue = jobs.model_copy(update={"type": kind})
+    most, calls = [0], []
+    lock = threading.Lock()
+
+    def flap(job: Job) -> None:
+        with lock:
+            calls.append(job.number)
+            most[0] = max(most[0], here.worker._ready.open_count)
+            good = len(calls) % 3 == 0
+        if not good:
+            raise ConnectionError
+
+    with site(broker_url, flap, queue, threads=2, prefetch=10, failures=1, pause=0.05, backlog=60) as here:
+        assert here.worker.wait_idle(DEADLINE)
+        assert here.worker.stats().paused["jobs"] >= 15
+        assert here.worker.stats().connections == 1
+        assert here.unsettled() == 0
+    assert sorted(calls) == list(range(60))
+    assert most[0] <= 10 + 1
+    assert set(prefetches(caplog)) <= {1, *range(5, 11)}
+
+
+def prefetches(caplog: pytest.LogCaptureFixture) -> list[int]:
+    """How the queue has been consumed."""
+    consumed = [line for line in caplog.messages if line.startswith("consuming queue=jobs")]
+    return [int(line.split(" ")[2].removeprefix("prefetch=")) for line in consumed]
+
+
+def test_what_cannot_be_put_away_counts_and_holds_the_queue_when_it_is_as_much_as_prefetch(broker_url: str) -> None:
+    service, queue = Service(), jobs.model_copy(update={"type": "classic"})
+    with (
+        # No heartbeat wakes the session within the test's time.
+        site(broker_url, service, queue, failures=1, prefetch=3, backlog=20, heartbeat=600) as here,
+        pytest.MonkeyPatch.context() as patched,
+    ):
+        confirms: Any = here.worker._confirms
+        submit, held = confirms.submit, []
+        patched.setattr(confirms, "submit", held.append)
+        for pauses in (1, 2, 3):
+            here.wait_left(pauses)
+            here.end_pause()
+        here.events.wait(Paused, 3)
+        here.end_pause()
+        assert here.unsettled() == len(service.called.wait(3)) == 3  # nothing more, though the fourth pause is over
+        assert here.worker.health().consuming == ()
+        service.is_up = True
+        patched.undo()
+        for submission in held:
+            submit(submission)
+        here.worker._hand_over_session.wake()
+        here.events.wait(Resumed)
+        assert here.worker.wait_idle(DEADLINE)
+    assert service.numbers == list(range(3, 20))
+
+
+def test_a_breaker_that_is_none_is_an_error(memory_url: str) -> None:
+    registry = HandlerRegistry()
+    registry.add("#", lambda body: None, queue=jobs)
+    with pytest.raises(ConfigurationError, match="CircuitBreaker"):
+        Worker(memory_url, Topology(queues=[jobs]), registry, circuit_breaker=5)  # type: ignore[arg-type]

@@ -1,0 +1,102 @@
+"""Pauses: what follows from a circuit, in its order, whichever thread brings it about."""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from taskroute import CircuitBreaker
+from taskroute.instrumentation import Paused, Resumed
+from taskroute.message import Delivery
+from taskroute.outcome import Failed, Handled
+from taskroute.pauses import Pauses
+
+GOOD, BAD = Handled("f"), Failed("handler_error", "")
+
+
+class World:
+    """What pauses act on, and what they are told to do with it."""
+
+    def __init__(self, failures: int = 1) -> None:
+        self.permits: list[int | None] = []
+        self.admitted: list[str] = []
+        self.later: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.told: list[Paused | Resumed] = []
+        self.pauses = Pauses(
+            {"q": CircuitBreaker(failures=failures, pause=7)},
+            permit=lambda queue, count: self.permits.append(count),
+            consume=lambda queue: self.admitted.append(self.pauses.admits(queue)),
+            later=lambda seconds, call: self.later.put(call),
+            tell=self.told.append,
+        )
+
+    def handle(self, outcome: Handled | Failed, queue: str = "q") -> None:
+        delivery = delivered(queue)
+        self.pauses.begin(delivery)
+        self.pauses.end(delivery, outcome)
+
+
+def delivered(queue: str = "q") -> Delivery:
+    return Delivery(queue=queue, exchange="", routing_key="k", body=b"", properties={})
+
+
+def test_a_pause_from_its_beginning_to_its_end() -> None:
+    world = World(failures=2)
+    for outcome in (BAD, GOOD, BAD, BAD):
+        world.handle(outcome)
+    assert (world.permits, world.admitted) == ([0], ["none"])
+    assert world.told == [Paused(queue="q", failures=2, seconds=7)]
+    assert list(world.pauses.reasons()) == ["q"]
+    world.later.get_nowait()()
+    assert (world.permits, world.admitted) == ([0, 1], ["none", "one"])
+    assert "tried with one message" in world.pauses.reasons()["q"]
+    world.handle(BAD)
+    world.later.get_nowait()()
+    world.handle(GOOD)
+    assert (world.permits, world.admitted[2:]) == ([0, 1, 0, 1, None], ["none", "one", "all"])
+    assert world.told[1:] == [Paused(queue="q", failures=3, seconds=7), Resumed(queue="q")]
+    assert world.pauses.reasons() == {}
+    assert world.later.empty()
+
+
+def test_a_queue_without_a_breaker_is_none_of_its_business() -> None:
+    world = World()
+    world.handle(BAD, queue="other")
+    world.pauses.give_up(delivered("other"))
+    assert (world.permits, world.pauses.admits("other")) == ([], "all")
+
+
+def test_from_many_threads_each_change_is_followed_before_the_next_one() -> None:
+    world = World()
+
+    def handle(seed: int) -> None:
+        numbers = random.Random(seed)
+        for _ in range(20_000):
+            world.handle(GOOD if numbers.random() < 0.5 else BAD)
+            if not world.later.empty():
+                try:
+                    call = world.later.get_nowait()
+                except Empty:  # another thread was faster
+                    continue
+                call()
+
+    threads = [threading.Thread(target=handle, args=(seed,)) for seed in range(8)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that threads get between each other
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(world.permits) > 100
+    follows = {None: {0}, 0: {1}, 1: {0, None}}
+    before: int | None = None
+    for permit in world.permits:
+        assert permit in follows[before]
+        before = permit
+    assert world.admitted == [{0: "none", 1: "one", None: "all"}[permit] for permit in world.permits]
