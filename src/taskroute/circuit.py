@@ -46,6 +46,7 @@ class Circuit:
     """The state of one queue's breaker: closed -> open -> half open -> closed, or open again.
 
     Only the message that was let through decides in the half-open state: what began before the pause may end then.
+    A message ends once: how a handler ends that was given up before says nothing.
 
     Args:
         breaker: how many failures open it.
@@ -57,7 +58,7 @@ class Circuit:
         self.failures = 0
         """In a row."""
         self._trial: object = None
-        self._given_up: set[object] = set()
+        self._running: set[object] = set()
 
     def let_one_through(self) -> None:
         """The pause is over."""
@@ -65,20 +66,15 @@ class Circuit:
 
     def begin(self, message: object) -> None:
         """A message is about to be handled; in the half-open state, the first one is that which was let through."""
+        self._running.add(message)
         if self.state == "half_open" and self._trial is None:
             self._trial = message
 
-    def give_up(self, message: object) -> Change | None:
-        """Its handler has outlived its timeout. It has failed, and however it ends says nothing more."""
-        change = self.end(message, False)
-        self._given_up.add(message)
-        return change
-
     def end(self, message: object, succeeded: bool | None) -> Change | None:
-        """A message has been handled, with success or without; None says nothing about it."""
-        if message in self._given_up:
-            self._given_up.remove(message)
+        """A message has been handled, or given up; with success or without, None says neither."""
+        if message not in self._running:
             return None
+        self._running.remove(message)
         if self.state == "half_open" and message is self._trial:
             self._trial = None
             return "still_on_trial" if succeeded is None else self._close() if succeeded else self._fail()

@@ -68,25 +68,17 @@ class Pauses:
     def begin(self, delivery: Delivery) -> None:
         """A handler is about to be called."""
         circuit = self._circuits.get(delivery.queue)
-        if circuit is not None and circuit.state == "half_open":
+        if circuit is not None:
             with self._lock:
                 circuit.begin(delivery)
 
     def end(self, delivery: Delivery, outcome: Outcome) -> None:
         """A handler has ended."""
-        circuit = self._circuits.get(delivery.queue)
-        if circuit is not None:
-            with self._lock:
-                event = self._follow(delivery.queue, circuit, circuit.end(delivery, succeeded(outcome)))
-            self._announce(event)
+        self._end(delivery, succeeded(outcome))
 
     def give_up(self, delivery: Delivery) -> None:
-        """A handler has outlived its timeout, and goes on."""
-        circuit = self._circuits.get(delivery.queue)
-        if circuit is not None:
-            with self._lock:
-                event = self._follow(delivery.queue, circuit, circuit.give_up(delivery))
-            self._announce(event)
+        """A handler has outlived its timeout, and goes on; or it has ended just now, which counts then."""
+        self._end(delivery, False)
 
     def let_one_through(self, queue: str) -> None:
         """A pause is over."""
@@ -94,6 +86,13 @@ class Pauses:
             self._circuits[queue].let_one_through()  # first: whoever takes the message looks at it
             self._permit(queue, 1)
             self._consume(queue)
+
+    def _end(self, delivery: Delivery, succeeded: bool | None) -> None:
+        circuit = self._circuits.get(delivery.queue)
+        if circuit is not None:
+            with self._lock:
+                event = self._follow(delivery.queue, circuit, circuit.end(delivery, succeeded))
+            self._announce(event)
 
     def _follow(self, queue: str, circuit: Circuit, change: Change | None) -> Paused | Resumed | None:
         if change is None:

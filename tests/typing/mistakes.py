@@ -65,6 +65,7 @@ def wrong(publisher: Publisher, worker: Worker, harness: Harness) -> None:
     worker.wait_idle()  # type: ignore[call-arg]
     Worker("memory://", topology, registry, declare="maybe")  # type: ignore[arg-type]
     Worker("memory://", topology)  # type: ignore[call-arg]
+    Worker("memory://", topology, registry, circuit_breaker=5)  # type: ignore[arg-type]
     Worker("memory://", topology, registry, concurrency=5)  # type: ignore[arg-type]
     Worker("memory://", topology, registry, prefetch={jobs: "many"})  # type: ignore[dict-item]
     publisher.wait_idle()  # type: ignore[call-arg]

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from taskroute import (
     CallNext,
+    CircuitBreaker,
     Depends,
     Event,
     EventSpec,
@@ -158,6 +159,8 @@ def limit(url: str) -> None:
     by_spec: dict[QueueSpec, int] = {video: 20}
     Worker(url, topology, registry, concurrency=by_name, prefetch=by_spec)
     Worker(url, topology, registry, concurrency={video: 2}, prefetch={video: 20, "other": 5})
+    Worker(url, topology, registry, circuit_breaker=CircuitBreaker(failures=3, pause=10))
+    Worker(url, topology, registry, circuit_breaker={video: CircuitBreaker()})
 
 
 # An event keeps its body's type.

@@ -69,13 +69,13 @@ def test_what_began_before_the_pause_decides_nothing(verdict: bool | None) -> No
 def test_a_handler_that_is_given_up_has_failed_once_however_it_ends() -> None:
     one, hung = circuit(2), object()
     one.begin(hung)
-    assert one.give_up(hung) is None
+    assert one.end(hung, False) is None
     assert one.end(hung, False) is None
     assert one.failures == 1
     assert handled(one, False) == ["opened"]
     one.let_one_through()
     one.begin(hung)
-    assert one.give_up(hung) == "opened"
+    assert one.end(hung, False) == "opened"
     one.let_one_through()
     assert one.end(hung, True) is None
     assert handled(one, True) == ["closed"]
@@ -120,7 +120,7 @@ class Against(RuleBasedStateMachine):
     def give_up(self, data: st.DataObject) -> None:
         message = data.draw(st.sampled_from(sorted(set(self.running) - self.spoken)))
         self.spoken.add(message)
-        assert self.circuit.give_up(message) == self.said(message, False)
+        assert self.circuit.end(message, False) == self.said(message, False)
 
     def said(self, message: int, verdict: bool | None) -> str | None:
         on_trial = self.state == "half_open" and message == self.trial

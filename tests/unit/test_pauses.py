@@ -62,6 +62,19 @@ def test_a_pause_from_its_beginning_to_its_end() -> None:
     assert world.later.empty()
 
 
+def test_a_handler_that_ends_as_it_is_given_up_counts_once() -> None:
+    world = World(failures=2)
+    for first, second in ((GOOD, None), (None, BAD), (None, GOOD)):
+        delivery = delivered()
+        world.pauses.begin(delivery)
+        for outcome in (first, second):
+            if outcome is None:
+                world.pauses.give_up(delivery)
+            else:
+                world.pauses.end(delivery, outcome)
+    assert world.told == [Paused(queue="q", failures=2, seconds=7)]
+
+
 def test_a_queue_without_a_breaker_is_none_of_its_business() -> None:
     world = World()
     world.handle(BAD, queue="other")

@@ -122,10 +122,10 @@ class Consumer:
     def adjust(self, name: str) -> None:
         """Consume a queue, or leave it to others, as `admits` says now. On the session's thread."""
         queue = self._queues[name]
+        self._crowded.discard(name)
         if self._channel is None or self._cancelled or _is_kept(queue):
             return
         admitted = self._admits(name)
-        self._crowded.discard(name)
         if admitted == "none":
             self._cautious.pop(name, None)
             if name in self._tags:
