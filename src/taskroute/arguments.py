@@ -194,10 +194,15 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 def describe(function: Callable[..., object]) -> str:
     """Name of a function for errors and logs: module and qualified name."""
+    return ".".join(names_of(function))
+
+
+def names_of(function: Callable[..., object]) -> tuple[str, str]:
+    """Module and qualified name of a function; of a partial, those of what it calls; of an object, its class's."""
     while isinstance(function, partial):
         function = function.func
     qualified = getattr(function, "__qualname__", None) or type(function).__qualname__
-    return f"{getattr(function, '__module__', '?')}.{qualified}"
+    return getattr(function, "__module__", "?"), qualified
 
 
 def _parameters(function: Callable[..., object], name: str) -> Iterable[inspect.Parameter]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import CoroutineType, TracebackType
 from typing import Any, Final
 
-from taskroute.arguments import InvalidArgumentError, describe, plan_arguments
+from taskroute.arguments import InvalidArgumentError, describe, names_of, plan_arguments
 from taskroute.dependencies import Provider
 from taskroute.dispatch import describe_error
 from taskroute.errors import ConfigurationError
@@ -195,7 +195,7 @@ async def _awaited(context: ExitStack, coroutine: CoroutineType[Any, Any, Any]) 
 
 def _named_like(function: Callable[..., object], wrapper: Callable[..., Any]) -> Callable[..., Any]:
     functools.update_wrapper(wrapper, function, updated=())
-    wrapper.__qualname__ = getattr(function, "__qualname__", None) or type(function).__qualname__
+    wrapper.__module__, wrapper.__qualname__ = names_of(function)
     return wrapper
 
 
