@@ -83,6 +83,7 @@ def test_health_tells_a_probe_what_the_worker_does(broker_url: str) -> None:
             "reasons": [],
             "connected": True,
             "consuming": ["orders"],
+            "paused": [],
             "stuck": [],
             "last_activity": None,
         }
