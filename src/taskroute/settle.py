@@ -28,13 +28,17 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """Publish to `queue` through the default exchange, await the confirm, and only then acknowledge."""
+    """Publish to `queue` through the default exchange, await the confirm, and only then acknowledge.
+
+    `delay`: seconds that a retry waits there.
+    """
 
     queue: str
     body: bytes
     properties: Mapping[str, object]
     kind: Literal["retry", "dead_letter"]
     reason: Reason
+    delay: float = 0.0
 
 
 ACK = Ack()
@@ -53,7 +57,7 @@ def settle(delivery: Delivery, outcome: Outcome, queue: QueueSpec, now: datetime
         return ACK
     delay = _next_delay(delivery, outcome, queue)
     if delay is not None:
-        return _retry(delivery, outcome.reason, queue.wait_queue(delay))
+        return _retry(delivery, outcome.reason, queue.wait_queue(delay), delay.total_seconds())
     if queue.dead_letter_queue is None:
         return Ack(dropped=outcome)
     policy = queue.retry_policy
@@ -74,14 +78,14 @@ def _next_delay(delivery: Delivery, failed: Failed, queue: QueueSpec) -> timedel
     return min(longer, default=max(policy.delays))
 
 
-def _retry(delivery: Delivery, reason: Reason, wait_queue: str) -> HandOver:
+def _retry(delivery: Delivery, reason: Reason, wait_queue: str, delay: float) -> HandOver:
     headers = _copied_headers(delivery) | {
         names.ATTEMPT: delivery.attempt + 1,
         names.QUEUE: delivery.queue,
         names.EXCHANGE: delivery.exchange,
         names.ROUTING_KEY: delivery.routing_key,
     }
-    return HandOver(wait_queue, delivery.body, _copied_properties(delivery, headers), "retry", reason)
+    return HandOver(wait_queue, delivery.body, _copied_properties(delivery, headers), "retry", reason, delay)
 
 
 def _dead_letter(delivery: Delivery, failed: Failed, reason: Reason, queue: str, now: datetime) -> HandOver:

@@ -44,12 +44,12 @@ def overdue(delivery: Delivery, handler: str, timeout: float) -> Overdue:
 
 
 def failed(
-    delivery: Delivery, outcome: Failed, action: Ack | HandOver, *, delay: float, seconds: float
+    delivery: Delivery, outcome: Failed, action: Ack | HandOver, seconds: float
 ) -> Retried | DeadLettered | Dropped:
-    """It failed, and `action` says what becomes of it. `delay` is that of a retry."""
+    """It failed, and `action` says what becomes of it."""
     facts, handler, error = _facts(delivery), outcome.handler, outcome.error
     if isinstance(action, Ack):
         return Dropped(**facts, handler=handler, reason=outcome.reason, error=error, seconds=seconds)
     if action.kind == "retry":
-        return Retried(**facts, handler=handler, reason=action.reason, error=error, seconds=seconds, delay=delay)
+        return Retried(**facts, handler=handler, reason=action.reason, error=error, seconds=seconds, delay=action.delay)
     return DeadLettered(**facts, handler=handler, reason=action.reason, error=error, seconds=seconds, to=action.queue)

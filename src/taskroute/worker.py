@@ -6,7 +6,6 @@ import logging
 import ssl
 import threading
 import time
-import uuid
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -18,10 +17,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from taskroute import telling
-from taskroute.broker.confirms import Confirms, Receipt, Submission
 from taskroute.broker.consumer import Consumer
 from taskroute.broker.declare import DeclareMode, checked_mode, declare
-from taskroute.broker.properties import passed_on
 from taskroute.broker.session import Session
 from taskroute.broker.url import parse_urls
 from taskroute.circuit import CircuitBreaker
@@ -36,6 +33,7 @@ from taskroute.errors import (
     TopologyError,
 )
 from taskroute.event_loop import EventLoop
+from taskroute.hand_overs import HandOvers
 from taskroute.health import Health, diagnose
 from taskroute.instrumentation.events import Event, Paused, Resumed
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
@@ -53,13 +51,8 @@ from taskroute.settle import Ack, HandOver, settle
 from taskroute.tally import Stats, Tally
 from taskroute.threads import HandlerThreads, describe
 from taskroute.topology import QueueSpec, Topology
-from taskroute.waiting import Waiting
 
 log = logging.getLogger(__name__)
-
-HAND_OVER_TIMEOUT: Final = 30.0
-HAND_OVER_PAUSE: Final = 1.0
-"""Seconds until a hand-over is given up, and until it is tried again. The message stays unacknowledged."""
 
 ACKNOWLEDGE_TIMEOUT: Final = 1800
 """Seconds after which RabbitMQ, as it is delivered, closes the channel of a consumer that has not acknowledged."""
@@ -168,7 +161,6 @@ class Worker:
             tell=self._tell_of_pause,
         )
         self._tally = Tally()
-        self._waiting = Waiting()
         self._ended = threading.Event()
         self._ending: Ending | None = None  # while `run` waits for it
         self._state = threading.Lock()  # held to start and to stop
@@ -186,15 +178,13 @@ class Worker:
             urls, self._consumer, name=self._name, heartbeat=heartbeat, on_end=self._note_end, tell=self._tell
         )
         self._deadlines = Deadlines(self._session.call_later, self._report_overdue)
-        self._confirms = Confirms(
-            prepare=lambda channel: None,  # noqa: ARG005 - the consuming session has declared everything
-            unavailable=lambda: self._hand_over_session.unavailable(),  # noqa: PLW0108 - made below
-            is_blocked=lambda: self._hand_over_session.is_blocked,
+        self._hand_overs = HandOvers(
+            urls,
+            name=f"{self._name}-hand-over",
+            heartbeat=heartbeat,
+            is_lost=lambda delivery: delivery.generation != self._session.generation,
+            tell=self._tell,
         )
-        self._hand_over_session = Session(
-            urls, self._confirms, name=f"{self._name}-hand-over", heartbeat=heartbeat, tell=self._tell
-        )
-        self._hand_over_started = False
         self._threads = HandlerThreads(self._thread_count, self._ready, self._handle, f"{self._name}-handler")
 
     def __enter__(self) -> Self:
@@ -247,7 +237,7 @@ class Worker:
         finished = self._ready.wait_idle(self._shutdown_timeout)
         hung = [] if finished else list(self._describe_running())
         self._loop.stop()
-        self._hand_over_session.stop()
+        self._hand_overs.session.stop()
         self._session.stop()
         hung += [name for session, name in self._sessions() if not _end(session, deadline)]
         self._threads.end(deadline)
@@ -290,8 +280,9 @@ class Worker:
         deadline = time.monotonic() + timeout
         names = [name for queue in self._queues.values() for name in _with_wait_queues(queue)]
         while (remaining := deadline - time.monotonic()) > 0:
-            if self._ready.wait_idle(remaining) and not self._waiting and self._count_ready(names, remaining) == 0:
-                if self._ready.open_count == 0 and not self._waiting:
+            idle = self._ready.wait_idle(remaining) and not self._hand_overs.are_waiting
+            if idle and self._count_ready(names, remaining) == 0:
+                if self._ready.open_count == 0 and not self._hand_overs.are_waiting:
                     return True
                 continue
             self._ended.wait(min(_DEPTH_INTERVAL, max(0.0, deadline - time.monotonic())))
@@ -381,8 +372,8 @@ class Worker:
                 self._tell(telling.received(delivery))
         self._ready.put(deliveries)
         for delivery in deliveries:
-            if delivery.is_retry and delivery.message_id is not None:
-                self._waiting.discard((delivery.queue, delivery.message_id))
+            if delivery.is_retry:
+                self._hand_overs.returned(delivery)
 
     def _handle_here(self, deliveries: Sequence[Delivery]) -> None:
         self._deliver(deliveries)
@@ -470,10 +461,14 @@ class Worker:
             return
         action = settle(delivery, outcome, self._queues[delivery.queue], datetime.now(UTC))
         _log_failure(delivery, outcome, action)
-        delay = self._delay_of(action)
-        event = telling.failed(delivery, outcome, action, delay=delay, seconds=time.monotonic() - began)
+        event = telling.failed(delivery, outcome, action, time.monotonic() - began)
         if isinstance(action, HandOver):
-            self._hand_over(delivery, action, delay, event)
+            self._hand_overs.hand_over(
+                delivery,
+                action,
+                confirmed=partial(self._handed_over, delivery, action, event),
+                lost=self._ready.done,  # it is handled again
+            )
             return
         self._tally.happened(delivery.queue, "dropped")
         if self._tell is not None:
@@ -494,66 +489,20 @@ class Worker:
         if self._tell is not None:
             self._tell(event)
 
+    # On the thread of the hand-overs' session:
+
+    def _handed_over(self, delivery: Delivery, action: HandOver, event: Event) -> None:
+        self._tally.happened(delivery.queue, action.kind)
+        if self._tell is not None:
+            self._tell(event)
+        self._acknowledge(delivery)
+
+    # On any of these:
+
     def _acknowledge(self, delivery: Delivery) -> None:
         self._consumer.settle(delivery)
         self._session.wake()
         self._ready.done()
-
-    # On a handler's thread, and again on the hand-over session's:
-
-    def _hand_over(self, delivery: Delivery, action: HandOver, delay: float, event: Event) -> None:
-        if delivery.generation != self._session.generation:
-            self._ready.done()  # it is delivered again, and handled again
-            return
-        properties = action.properties
-        if not delivery.message_id:
-            properties = {**properties, "message_id": uuid.uuid4().hex}  # by which a return is told apart
-        submission = Submission(
-            exchange="",
-            routing_key=action.queue,
-            body=action.body,
-            properties=passed_on(properties),
-            message_id=str(properties["message_id"]),
-            mandatory=True,
-            deadline=time.monotonic() + HAND_OVER_TIMEOUT,
-        )
-        if action.kind == "retry":  # noted first: it may be back before its confirm is read
-            self._waiting.add((delivery.queue, submission.message_id), delay)
-        submission.future.add_done_callback(partial(self._handed_over, delivery, action, delay, event))
-        self._start_hand_over_session()
-        self._confirms.submit(submission)
-        self._hand_over_session.wake()
-
-    def _handed_over(
-        self, delivery: Delivery, action: HandOver, delay: float, event: Event, future: Future[Receipt]
-    ) -> None:
-        error = future.exception()
-        if error is None:
-            self._tally.happened(delivery.queue, action.kind)
-            if self._tell is not None:
-                self._tell(event)
-            self._acknowledge(delivery)
-            return
-        log.warning(
-            "hand_over_failed queue=%s to=%s message_id=%s error=%s",
-            delivery.queue,
-            action.queue,
-            shorten(str(delivery.message_id)),
-            type(error).__name__,
-        )
-        self._hand_over_session.call_later(HAND_OVER_PAUSE, partial(self._hand_over, delivery, action, delay, event))
-
-    def _delay_of(self, action: Ack | HandOver) -> float:
-        if isinstance(action, Ack) or action.kind != "retry":
-            return 0.0
-        delay = self.routes.topology.queue(action.queue).message_ttl
-        return 0.0 if delay is None else delay.total_seconds()
-
-    def _start_hand_over_session(self) -> None:
-        with self._state:
-            if not self._hand_over_started:
-                self._hand_over_started = True
-                self._hand_over_session.start()
 
     def _note_end(self) -> None:
         self._ended.set()
@@ -607,8 +556,7 @@ class Worker:
 
     def _sessions(self) -> Iterator[tuple[Session, str]]:
         yield self._session, "the consuming connection does not close"
-        if self._hand_over_started:
-            yield self._hand_over_session, "the hand-over connection does not close"
+        yield self._hand_overs.session, "the hand-over connection does not close"
 
 
 @dataclass(slots=True)

@@ -31,11 +31,9 @@ POINTS = {
     "handler_done": Seam(Dispatcher, "dispatch", "after"),
     "before_ack": Seam(_Channel, "acknowledge", "before"),
     "after_ack": Seam(PlainTransport, "write", "after", lambda _, data: _begins_with(data, ACK)),
-    "retry_confirmed": Seam(
-        Worker, "_handed_over", "before", lambda _, delivery, action, *rest: _confirmed(action, rest[-1], "retry")
-    ),
+    "retry_confirmed": Seam(Worker, "_handed_over", "before", lambda _, __, action, *___: action.kind == "retry"),
     "dead_letter_confirmed": Seam(
-        Worker, "_handed_over", "before", lambda _, delivery, action, *rest: _confirmed(action, rest[-1], "dead_letter")
+        Worker, "_handed_over", "before", lambda _, __, action, *___: action.kind == "dead_letter"
     ),
     "publish_sent": Seam(PlainTransport, "write", "after", lambda _, data: _begins_with(data, PUBLISH)),
 }
@@ -66,7 +64,3 @@ def arm(point: str, nth: int) -> None:
         return result
 
     setattr(seam.owner, seam.method, armed)
-
-
-def _confirmed(action: Any, future: Any, kind: str) -> bool:
-    return bool(action.kind == kind and future.exception() is None)

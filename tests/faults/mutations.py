@@ -57,10 +57,9 @@ MUTATIONS = (
     ),
     Mutation(
         "acknowledge before the hand-over is confirmed",
-        "worker.py",
+        "hand_overs.py",
         "        self._confirms.submit(submission)\n",
-        "        self._confirms.submit(submission)\n"
-        "        self._consumer.settle(delivery)\n        self._session.wake()\n",
+        "        self._confirms.submit(submission)\n        confirmed()\n",
         "test_retries.py::test_row_40_a_message_that_cannot_be_put_away_returns_to_its_queue_at_the_end",
     ),
     Mutation(

@@ -17,7 +17,7 @@ from tests.faults.traffic import jobs
 from tests.integration.test_worker import DEADLINE, Seen
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Routes, Topology, Worker
-from taskroute.worker import HAND_OVER_PAUSE
+from taskroute.hand_overs import PAUSE
 
 work = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.2,)))
 topology = Topology(exchanges=[jobs], queues=[work])
@@ -162,7 +162,7 @@ def test_a_user_id_does_not_close_the_channel_of_a_hand_over(site: Site) -> None
         seen.wait(2)
         dead = peer.receive("work.dead", 1)[0].properties
         peer.close()
-        assert worker._hand_over_session.generation == 1
+        assert worker._hand_overs.session.generation == 1
     assert "user_id" not in dead
     assert dead["application_headers"]["x-taskroute-original-user-id"] == "app"
 
@@ -188,7 +188,7 @@ def at_a_bounded_pace(site: Site, told: Callable[[str], Told], break_it: Callabl
             publisher.publish(b"good", "a", exchange=jobs)
         seen.wait(21)  # it holds no other message back
         assert refused.wait(DEADLINE, 3)
-        assert time.monotonic() - began >= 2 * HAND_OVER_PAUSE  # no hot loop
+        assert time.monotonic() - began >= 2 * PAUSE  # no hot loop
         assert seen.calls.count(b"bad") == 1  # nor is it handled again
         assert worker.stats().connections == 1
     return worker
@@ -283,7 +283,7 @@ def test_headers_too_many_for_a_frame_do_not_keep_a_message_from_being_put_away(
         dead = peer.receive("work.dead", 1)[0].properties["application_headers"]
         peer.close()
         assert worker.stats().connections == 1
-        assert worker._hand_over_session.generation == 1
+        assert worker._hand_overs.session.generation == 1
     assert dead["x-taskroute-reason"] == "too_large"
     assert dead["x-taskroute-headers-dropped"] >= 1
     assert seen.calls == []

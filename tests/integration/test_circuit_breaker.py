@@ -536,7 +536,7 @@ def test_what_cannot_be_put_away_counts_and_holds_the_queue_when_it_is_as_much_a
         site(broker_url, service, queue, failures=1, prefetch=3, backlog=20, heartbeat=600) as here,
         pytest.MonkeyPatch.context() as patched,
     ):
-        confirms: Any = here.worker._confirms
+        confirms: Any = here.worker._hand_overs._confirms
         submit, held = confirms.submit, []
         patched.setattr(confirms, "submit", held.append)
         for pauses in (1, 2, 3):
@@ -550,7 +550,7 @@ def test_what_cannot_be_put_away_counts_and_holds_the_queue_when_it_is_as_much_a
         patched.undo()
         for submission in held:
             submit(submission)
-        here.worker._hand_over_session.wake()
+        here.worker._hand_overs.session.wake()
         here.events.wait(Resumed)
         assert here.worker.wait_idle(DEADLINE)
     assert service.numbers == list(range(3, 20))
