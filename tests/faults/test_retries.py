@@ -48,15 +48,13 @@ def test_a_retry_keeps_body_key_and_exchange_and_is_part_of_the_topology(site: S
 def test_one_stuck_queue_delays_no_others_retries(site: Site, stopwatch: Stopwatch) -> None:
     """A hundred retries parked for a full queue, a hundred for a deleted one, and a third queue's come on time."""
     _have_the_broker_try_dead_letters_again_soon(site)
-    names = ("full", "gone", "fine")
+    parked = RetryPolicy(delays=(10,))  # long enough to fill the one queue and delete the other meanwhile
     queues = {
-        name: QueueSpec(
-            name=name,
-            bindings=[jobs.bind(name)],
-            retry=RetryPolicy(delays=(1,)),
-            **({"max_length": 100, "overflow": "reject-publish"} if name == "full" else {}),
-        )
-        for name in names
+        "full": QueueSpec(
+            name="full", bindings=[jobs.bind("full")], retry=parked, max_length=100, overflow="reject-publish"
+        ),
+        "gone": QueueSpec(name="gone", bindings=[jobs.bind("gone")], retry=parked),
+        "fine": QueueSpec(name="fine", bindings=[jobs.bind("fine")], retry=RetryPolicy(delays=(1,))),
     }
     over = Topology(exchanges=[jobs], queues=list(queues.values()))
     attempts: defaultdict[str, Counter[int]] = defaultdict(Counter)
@@ -81,6 +79,8 @@ def test_one_stuck_queue_delays_no_others_retries(site: Site, stopwatch: Stopwat
             worker.stop()
         list(publisher.publish_many([(b"{}", "full")] * 100, exchange=jobs))  # nobody consumes it: it is full
         site.ctl("delete_queue", "gone")
+        assert site.depths("full.retry.10000", "gone.retry.10000") == [100, 100], "they came back before that"
+        _wait_until_due(site, "full.retry.10000", "gone.retry.10000")
         with Worker(site.url, over, first, queues=["fine"], declare="skip"):
             list(publisher.publish_many([(b"{}", "fine")] * 20, exchange=jobs))
             with changed:
@@ -93,6 +93,14 @@ def test_one_stuck_queue_delays_no_others_retries(site: Site, stopwatch: Stopwat
 def _have_the_broker_try_dead_letters_again_soon(site: Site) -> None:
     """After a second instead of three minutes, as it does for a target that did not confirm."""
     site.node.eval("application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 1000).")
+
+
+def _wait_until_due(site: Site, *wait_queues: str) -> None:
+    """Wait until the broker has taken up every message there, to move it on."""
+    pause, until = threading.Event(), time.monotonic() + DEADLINE
+    while any(site.depths(*wait_queues)):
+        assert time.monotonic() < until
+        pause.wait(0.1)
 
 
 def _come_back(changed: threading.Condition, attempts: dict[str, Counter[int]], timeout: float) -> bool:

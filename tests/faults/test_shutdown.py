@@ -15,8 +15,9 @@ import pytest
 from tests.faults import ledger, processes, service
 from tests.faults.conftest import Site, Stopwatch
 from tests.faults.test_crash_points import verdict_of
+from tests.integration.test_worker import DEADLINE
 
-from taskroute import Publisher
+from taskroute import HandlerRegistry, Publisher, Worker
 
 PROGRAM = """
 import sys, threading
@@ -181,3 +182,44 @@ def test_row_30_a_hundred_kills_and_terminations_at_random_moments(
     stopwatch.note(f"{kills} kills, {100 - kills} terminations: {verdict}")
     assert verdict.problems == ()
     assert verdict.left == 0
+
+
+@pytest.fixture
+def hesitant(site: Site) -> Iterator[Site]:
+    """A broker that gives a quorum queue one acknowledgement at a time, as it does with more when it is busy."""
+    setting = "application:set_env(rabbit, quorum_commands_soft_limit, {})."
+    site.node.eval(setting.format(1))
+    try:
+        yield site
+    finally:
+        site.node.eval(setting.format(32))
+
+
+@pytest.mark.parametrize("time", range(3))
+def test_what_is_acknowledged_last_is_settled_before_the_worker_leaves(time: int, hesitant: Site) -> None:
+    """RabbitMQ forgets, closing a channel, acknowledgements that a quorum queue has not taken yet (its issue 10327)."""
+    count = 50
+    registry, begun, go_on, finished = (
+        HandlerRegistry(),
+        threading.Semaphore(0),
+        threading.Event(),
+        threading.Semaphore(0),
+    )
+    is_first = threading.Lock()
+
+    @registry.handler("#", queue=service.work)
+    def handle(body: bytes) -> None:
+        begun.release()
+        if is_first.acquire(blocking=False):
+            for _ in range(count - 1):
+                finished.acquire()
+        else:
+            go_on.wait(DEADLINE)
+            finished.release()  # and acknowledged by itself, behind the first one
+
+    publish(hesitant.url, count)
+    with Worker(hesitant.url, service.topology, registry, threads=count, prefetch=count):
+        for _ in range(count):
+            begun.acquire()
+        go_on.set()
+    assert hesitant.depths("work") == [0]

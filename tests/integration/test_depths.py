@@ -87,14 +87,13 @@ def test_a_worker_that_does_not_run_says_so(memory_url: str) -> None:
 
 def test_a_broker_that_does_not_answer_is_not_waited_for_longer_than_asked() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        worker = Worker(
-            f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}", topology, rejecting(), shutdown_timeout=0
-        )
+        worker = Worker(f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}", topology, rejecting())
         running = threading.Thread(target=worker.run)
         running.start()
         connection, _ = silent.accept()  # the session's thread now waits for a greeting
         with pytest.raises(BrokerUnavailableError, match=r"not told depths within 0\.01 s"):
             worker.depths(timeout=0.01)
+        silent.close()  # first: the next attempt would wait for a greeting as well
         connection.close()
         worker.stop()
         running.join(DEADLINE)

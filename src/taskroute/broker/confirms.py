@@ -169,6 +169,9 @@ class Confirms:
         self._returnable.clear()
         self._twins.clear()
 
+    def leave(self) -> None:
+        """Nothing is left to do."""
+
     def next_deadline(self) -> float | None:
         """The earliest deadline of any open message, or an earlier moment."""
         self._empty_inbox()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, Literal
 
-from taskroute.broker.declare import count_each, count_messages
+from taskroute.broker.declare import count_consumers, count_each, count_messages
 from taskroute.message import Delivery
 from taskroute.patterns import shorten
 from taskroute.topology import QueueSpec
@@ -18,6 +18,9 @@ from taskroute.topology import QueueSpec
 log = logging.getLogger(__name__)
 
 EVENTS_PER_READ: Final = 256
+
+SETTLING_TIME: Final = 0.25
+"""Seconds after the last acknowledgement that quorum queues get at most to take it, before the channel is closed."""
 
 LEFT_TAGS: Final = 1000
 """Consumers that were cancelled, for whom a delivery may still be on its way: the last so many are remembered."""
@@ -187,6 +190,19 @@ class Consumer:
         if not count and queue in self._tags and self._asked.get(queue) == self._tags[queue]:
             self._missed += 1
             raise ConnectionError(f"the broker has no consumer on queue {queue!r} any more")
+
+    def leave(self) -> None:
+        """Let quorum queues take the last acknowledgements.
+
+        RabbitMQ agrees to close a channel and forgets acknowledgements that a quorum queue has not taken yet: those
+        messages are delivered again (its issue 10327). A cancelled consumer counts until everything of it is settled.
+        That others consume the queue as well cannot be told from that, and costs the whole time.
+        """
+        until = (self._active_at or 0.0) + SETTLING_TIME
+        for queue in self._queues.values():
+            if queue.queue_type == "quorum":
+                while time.monotonic() < until and count_consumers(self._channel, queue.name):
+                    pass
 
     def lost(self, error: BaseException | None) -> None:  # noqa: ARG002 - part of a role
         """Forget the channel: its tags mean nothing on another one."""

@@ -68,6 +68,12 @@ def count_messages(channel: Any, queue: str) -> int:
     return count
 
 
+def count_consumers(channel: Any, queue: str) -> int:
+    """Consumers of a queue. Called by the session's thread."""
+    count: int = channel.queue_declare(queue, passive=True).consumer_count
+    return count
+
+
 def count_each(connection: Any, queues: Iterable[str]) -> dict[str, int]:
     """Messages ready in each of the queues that the broker has, and lets us see. Called by the session's thread.
 

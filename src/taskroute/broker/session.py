@@ -60,6 +60,9 @@ class Role(Protocol):
     def probe(self) -> None:
         """Look, once in a heartbeat interval, whether the connection is still of use. An error discards it."""
 
+    def leave(self) -> None:
+        """Finish with a connection that is closed next."""
+
     def lost(self, error: BaseException | None) -> None:
         """The connection is gone, and why, None if it was closed: forget all that belonged to it."""
 
@@ -376,11 +379,12 @@ class Session:
                 self._tell(Disconnected(session=self._name, error=None if error is None else describe_error(error)))
 
     def _finish(self) -> None:
-        """Close in good order: the broker has taken every acknowledgement once it has agreed to the close."""
+        """Close in good order."""
         connection = self._connection
         if connection is not None:
             try:
                 if not self._blocked:  # the broker would not read the farewell either
+                    self._role.leave()
                     connection.close()
             except Exception as error:  # noqa: BLE001 - it is being left anyway
                 log.debug("close_failed session=%s error=%s", self._name, describe_error(error))
