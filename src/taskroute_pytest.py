@@ -28,7 +28,7 @@ def taskroute_harness() -> Iterator[Callable[..., Harness]]:
 
     with ExitStack() as harnesses:
 
-        def make(topology: Topology, registry: HandlerRegistry, **options: Any) -> Harness:
+        def make(topology: Topology, registry: HandlerRegistry | None = None, **options: Any) -> Harness:
             return harnesses.enter_context(Harness(topology, registry, **options))
 
         yield make

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from taskroute import (
+    CircuitBreaker,
     ClosedError,
     ConfigurationError,
     Depends,
@@ -37,7 +38,7 @@ from taskroute import (
     UnknownQueueError,
     UnroutableError,
 )
-from taskroute.instrumentation import Instrumentation
+from taskroute.instrumentation import Instrumentation, Paused
 from taskroute.outcome import HandlerTimeoutError
 from taskroute.testing import Call, Harness
 
@@ -764,6 +765,49 @@ def test_a_retry_that_time_did_not_suffice_for_is_named() -> None:
         harness.advance(0)
         with pytest.raises(TimeoutError, match=r"queue 'video\.retry\.60000' has 1 messages ready"):
             harness.drain(timeout=0)
+
+
+def test_a_queue_that_its_circuit_breaker_pauses_is_named() -> None:
+    paused = threading.Event()
+
+    class Listening(Instrumentation):
+        def on_event(self, event: object) -> None:
+            if isinstance(event, Paused):
+                paused.set()
+
+    breaker = CircuitBreaker(failures=1, pause=3600)
+    with Harness(topology, registry_of(broken), circuit_breaker=breaker, instrumentation=[Listening()]) as harness:
+        publish(harness, 1)
+        publish(harness, 2)
+        assert paused.wait(DEADLINE)
+        with pytest.raises(TimeoutError, match=r"queue 'video' has .* not settled, paused by its circuit breaker"):
+            harness.drain(timeout=0)
+
+
+# --- nothing to consume ---
+
+
+def test_a_service_that_only_publishes_has_no_registry() -> None:
+    with Harness(topology) as harness:
+        assert harness.messages(video) == []
+        publish(harness, key="video.upload")
+        harness.publish(Video(id=2), "image.upload", exchange=media)
+        assert [message.routing_key for message in harness.messages(video)] == ["video.upload"]
+        assert [message.routing_key for message in harness.messages(audit)] == ["video.upload", "image.upload"]
+        harness.advance(seconds=1)
+        with pytest.raises(UnroutableError):
+            harness.publish(Video(id=1), "nobody", exchange="")
+        with pytest.raises(ConfigurationError, match="runs no worker"):
+            _ = harness.worker
+        with pytest.raises(ConfigurationError, match="its handlers: none"):
+            harness.handled(transcode)
+
+
+def test_what_a_worker_is_told_needs_a_registry() -> None:
+    with pytest.raises(TopologyError, match="queue 'video' has no handler"):
+        Harness(topology, queues=[video])
+    with pytest.raises(TypeError, match="treads"):
+        Harness(topology, treads=1)
 
 
 def test_a_harness_is_used_inside_of_its_with_statement() -> None:

@@ -50,7 +50,7 @@ class Harness:
     Args:
         topology: declared as it is; exchanges and queues that are `passive` are made by their specs, as their owner
             would have.
-        registry: as it is now.
+        registry: as it is now; left out, nothing is consumed, for a service that only publishes.
         queues: to consume; left out, those that a handler or fallback names.
         threads: for plain handlers. One, so that they run in the order of the messages.
         middleware: as for `Worker`.
@@ -72,7 +72,7 @@ class Harness:
     def __init__(
         self,
         topology: Topology,
-        registry: HandlerRegistry,
+        registry: HandlerRegistry | None = None,
         *,
         queues: Iterable[QueueSpec | str] | None = None,
         threads: int = 1,
@@ -82,6 +82,8 @@ class Harness:
         timeout: float = DEFAULT_TIMEOUT,
         **options: Any,
     ) -> None:
+        consumes = registry is not None or queues is not None or bool(options)  # if in vain, the worker says why
+        registry = registry or HandlerRegistry()
         check_overrides(registry.handlers, overrides)
         self._topology = _owned(topology)
         self._functions = [handler.function for handler in registry.handlers]
@@ -94,10 +96,11 @@ class Harness:
         self._name = f"harness-{uuid.uuid4().hex}"
         listening = tuple(instrumentation)
         options = {"queues": queues, "shutdown_timeout": SHUTDOWN_TIMEOUT, "instrumentation": listening, **options}
-        self._worker = Worker(self.url, self._topology, recorded, threads=threads, **options)
+        self._worker = Worker(self.url, self._topology, recorded, threads=threads, **options) if consumes else None
         self._publisher = Publisher(self.url, self._topology, instrumentation=listening)
-        self._consumed = [queue.name for queue in self._worker.queues]
-        self._waiting = [name for queue in self._worker.queues for name in _wait_queues(queue)]
+        queues_consumed = self._worker.queues if self._worker else ()
+        self._consumed = [queue.name for queue in queues_consumed]
+        self._waiting = [name for queue in queues_consumed for name in _wait_queues(queue)]
         self._resources: ExitStack | None = None
         self._has_given_up = False
 
@@ -105,7 +108,8 @@ class Harness:
         with ExitStack() as stack:
             self._broker = transport.create(self._name, self._clock)
             stack.callback(transport.drop, self._name)
-            stack.enter_context(self._worker)
+            if self._worker:
+                stack.enter_context(self._worker)
             stack.callback(self._publisher.close)
             self._resources = stack.pop_all()
         return self
@@ -131,7 +135,13 @@ class Harness:
 
     @property
     def worker(self) -> Worker:
-        """The worker, for its `stats` and `health`."""
+        """The worker, for its `stats` and `health`.
+
+        Raises:
+            ConfigurationError: the harness has no registry.
+        """
+        if self._worker is None:
+            raise ConfigurationError("this harness runs no worker: it has no registry; Harness(topology, registry)")
         return self._worker
 
     @property
@@ -159,7 +169,7 @@ class Harness:
             timeout: seconds of real time; left out, the harness's.
 
         Raises:
-            TimeoutError: says what is not done.
+            TimeoutError: says what is not done; a queue that is paused by its circuit breaker, too.
             BaseException: what handlers raised and nobody has looked at.
         """
         __tracebackhide__ = True
@@ -248,7 +258,7 @@ class Harness:
 
     def _check_known(self, handler: Callable[..., object]) -> None:
         if handler not in self._functions:
-            known = ", ".join(map(describe, self._functions))
+            known = ", ".join(map(describe, self._functions)) or "none"
             raise ConfigurationError(f"{describe(handler)} is no handler of this registry; its handlers: {known}")
 
     def _settle(self, timeout: float | None = None) -> None:
@@ -275,9 +285,11 @@ class Harness:
 
     def _overdue(self) -> TimeoutError:
         self._has_given_up = True
+        paused = self._worker.health().paused if self._worker else ()
         depths = self._broker.depths([*self._consumed, *self._waiting]).items()
         queues = [
             f"queue {name!r} has {depth.ready} messages ready and {depth.unsettled} not settled"
+            + (", paused by its circuit breaker" if name in paused else "")
             for name, depth in depths
             if depth.ready or depth.unsettled
         ]
