@@ -24,6 +24,7 @@ from taskroute import (
     Topology,
     Worker,
 )
+from taskroute.instrumentation import DeadLettered, Event, Instrumentation
 
 THREADS = 4
 MESSAGES_PER_THREAD = 50
@@ -83,6 +84,18 @@ EVENTS: list[tuple[str, BaseModel | dict[str, str]]] = [
 ]
 
 
+class DeadLetters(Instrumentation):
+    """Counts dead letters by queue, routing key, reason and error."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str, str, str]] = Counter()
+
+    def on_event(self, event: Event) -> None:
+        """Called for everything that happens; for dead letters by one thread, so that there is nothing to lock."""
+        if isinstance(event, DeadLettered):
+            self.counts[event.queue, event.routing_key, event.reason, event.error] += 1
+
+
 def publish_some(publisher: Publisher) -> Counter[str]:
     """Publish from one thread; returns the routing keys that were confirmed."""
     confirmed: Counter[str] = Counter()
@@ -96,15 +109,19 @@ def publish_some(publisher: Publisher) -> Counter[str]:
 def run(url: str) -> bool:
     """Run the pipeline and print what happened; whether every message is accounted for."""
     print(Routes(topology, registry).explain("video.upload", exchange=media), end="\n\n")
-    with Worker(url, topology, registry, threads=THREADS) as worker, Publisher(url, topology) as publisher:
+    letters = DeadLetters()
+    with (
+        Worker(url, topology, registry, threads=THREADS, instrumentation=[letters]) as worker,
+        Publisher(url, topology) as publisher,
+    ):
         with ThreadPoolExecutor(THREADS) as pool:
             confirmed = sum(pool.map(publish_some, [publisher] * THREADS), Counter[str]())
         settled = worker.wait_idle(timeout=60)
         stats = worker.stats()
-    return print_table(confirmed, stats) and settled
+    return print_table(confirmed, stats, letters) and settled
 
 
-def print_table(confirmed: Counter[str], stats: Stats) -> bool:
+def print_table(confirmed: Counter[str], stats: Stats, letters: DeadLetters) -> bool:
     """Print published, handled and dead-lettered messages; whether they add up in every queue."""
     print(f"published and confirmed: {sum(confirmed.values())} messages with {len(confirmed)} routing keys\n")
     print(f"{'queue':<14}{'handler':<22}{'messages':>9}")
@@ -116,6 +133,9 @@ def print_table(confirmed: Counter[str], stats: Stats) -> bool:
         for name, count in sorted(handled.items()):
             print(f"{queue.name:<14}{name.rpartition('.')[2]:<22}{count:>9}")
         print(f"{queue.name:<14}{'(dead-lettered)':<22}{dead:>9}")
+        for (where, key, reason, error), count in sorted(letters.counts.items()):
+            if where == queue.name:
+                print(f"{'':<16}{count} with key {key!r}: {reason} ({error})")
         agrees = routed == sum(handled.values()) + dead
         balanced = balanced and agrees
         retried = stats.retried.get(queue.name, 0)

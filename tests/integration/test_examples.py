@@ -70,6 +70,7 @@ def test_the_media_pipeline_adds_up(broker_url: str) -> None:
     assert "published and confirmed: 200 messages with 5 routing keys" in out
     assert len(re.findall(r"sum of \d+ routed +agrees", out)) == 2
     assert "DIFFERS" not in out
+    assert "32 with key 'video.upload': invalid_body (file: missing)" in out
 
 
 def test_broker_watch_prints_what_happens_in_the_broker(rabbitmq: server.Node) -> None:
