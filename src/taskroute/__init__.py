@@ -1,7 +1,7 @@
 """taskroute: declare a topic-exchange topology, register handlers by routing-key pattern, publish with confirms.
 
-The names here, and those of `taskroute.testing` and `taskroute.instrumentation`, are the public API; every other module
-is an implementation detail.
+The names here, and those of `taskroute.testing` and `taskroute.instrumentation`, are the public API, and for users of
+kombu `Transport` and `drop` of `taskroute.broker.embedded.transport`; every other module is an implementation detail.
 """
 
 import logging as _logging
@@ -44,7 +44,7 @@ from taskroute.message import Message
 from taskroute.middleware import CallNext, Middleware
 from taskroute.outcome import Reject, Retry
 from taskroute.patterns import RoutingPattern
-from taskroute.publisher import Publisher
+from taskroute.publisher import EventOptions, Publisher, PublishOptions
 from taskroute.registry import Handler, HandlerMatch, HandlerRegistry
 from taskroute.routes import Routes
 from taskroute.tally import Stats
@@ -67,6 +67,7 @@ __all__ = [
     "Depends",
     "DuplicateHandlerError",
     "Event",
+    "EventOptions",
     "EventSpec",
     "ExchangeSpec",
     "Explanation",
@@ -83,6 +84,7 @@ __all__ = [
     "Middleware",
     "PatternError",
     "PublishError",
+    "PublishOptions",
     "PublishRejectedError",
     "PublishTimeoutError",
     "Publisher",
