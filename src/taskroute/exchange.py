@@ -35,8 +35,8 @@ class BindingSpec(Spec, frozen=True):
         exchange: name of the source exchange.
         binding_key: for topic and direct exchanges.
         headers: for headers exchanges: values that the message's headers have to equal.
-        match: whether `all` or `any` of them have to; names that start with ``x-`` count only in the
-            ``-with-x`` variants.
+        match: ``all`` or ``any`` of them have to; names that start with ``x-`` count only with ``all-with-x`` and
+            ``any-with-x``.
     """
 
     _written: ClassVar[str] = "bindings=[exchange.bind('a.#')]"
@@ -74,7 +74,8 @@ class ExchangeSpec(Spec, frozen=True):
 
     Args:
         name: exchanges named ``amq.*`` are the broker's own and always passive.
-        type: how it chooses destinations.
+        type: how it chooses destinations: ``topic`` by the words of the routing key, ``direct`` by the whole key,
+            ``fanout`` all of them, ``headers`` by the message's headers.
         durable: survives a restart of the broker.
         auto_delete: the broker deletes it with its last binding.
         internal: takes messages from other exchanges only.

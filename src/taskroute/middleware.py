@@ -18,14 +18,14 @@ from taskroute.message import Message
 
 
 class CallNext(Protocol):
-    """What a middleware calls: the next one, or the handler."""
+    """What a middleware calls, as ``call_next(message)``: the next one, or the handler."""
 
     def __call__(self, message: Message, /) -> Any:
         """Return what the handler returns; from an async one, something to await."""
 
 
 class Middleware(Protocol):
-    """A function around handlers. It calls what comes next once, or not at all.
+    """A function ``(message, call_next) -> result`` around handlers. It calls what comes next once, or not at all.
 
     What it raises is an error of the message. It may hand on another message (``dataclasses.replace``): its body,
     headers and properties are then what the handler sees. A plain function runs in the handler's thread, an

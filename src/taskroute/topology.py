@@ -104,8 +104,8 @@ class QueueSpec(Spec, frozen=True):
     Args:
         name: at most 255 bytes together with the suffixes of its wait and dead-letter queues.
         bindings: from `ExchangeSpec.bind`; an `EventSpec` stands for the binding that lets in its keys.
-        type: left out, ``quorum`` for a durable shared queue, ``classic`` for an exclusive, auto-delete or
-            transient one.
+        type: ``quorum``, ``classic`` or ``stream``. Left out: quorum for a durable shared queue, classic for an
+            exclusive, auto-delete or transient one.
         durable: survives a restart of the broker.
         exclusive: one connection's own, deleted with it.
         auto_delete: the broker deletes it with its last consumer.
@@ -113,7 +113,9 @@ class QueueSpec(Spec, frozen=True):
         expires: seconds or timedelta until the unused queue is deleted.
         max_length: messages ready at most.
         max_length_bytes: bytes of bodies ready at most.
-        overflow: what gives way at the limit.
+        overflow: what gives way at the limit: ``drop-head``, the oldest message; ``reject-publish``, the new one,
+            whose publisher is told; ``reject-publish-dlx``, the same and it is dead-lettered, classic queues only.
+            Left out: reject-publish for a quorum queue that has a dead-letter queue, otherwise drop-head.
         max_priority: 1 to 255; classic queues only.
         single_active_consumer: one consumer at a time gets all messages.
         delivery_limit: redeliveries until the broker dead-letters a message; quorum queues only, default 20.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from typing import Any, get_args
+
+import pytest
 
 import taskroute
 import taskroute.testing
+from taskroute import exchange, routing, topology
 
 PUBLIC = (
     "AmbiguousHandlerError",
@@ -84,6 +89,27 @@ def test_every_public_class_is_documented() -> None:
     classes = {name: getattr(taskroute, name) for name in PUBLIC if name != "__version__"}
     classes |= {name: getattr(taskroute.testing, name) for name in taskroute.testing.__all__}
     assert [name for name, thing in classes.items() if not thing.__doc__] == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "choices"),
+    [
+        (taskroute.QueueSpec, [topology.QueueType, topology.Overflow]),
+        (taskroute.ExchangeSpec, [routing.ExchangeType]),
+        (taskroute.BindingSpec, [exchange.Match]),
+    ],
+)
+def test_the_help_of_a_spec_has_each_value_that_a_field_may_have(spec: type, choices: list[Any]) -> None:
+    values = {value for choice in choices for value in get_args(choice)}
+    assert values - set(re.findall(r"``([\w-]+)``", inspect.getdoc(spec) or "")) == set()
+
+
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [(taskroute.Middleware, "(message, call_next)"), (taskroute.CallNext, "call_next(message)")],
+)
+def test_the_help_of_what_is_called_says_how(function: type, shape: str) -> None:
+    assert shape in (inspect.getdoc(function) or "").splitlines()[0]
 
 
 def test_the_version_is_one() -> None:
