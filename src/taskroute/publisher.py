@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import math
 import random
 import ssl
 import threading
@@ -21,7 +22,7 @@ from typing import Any, Final, Required, Self, TypedDict, Unpack, overload
 
 from taskroute.broker.confirms import Confirms, Receipt, Submission
 from taskroute.broker.declare import DeclareMode, checked_mode, declare
-from taskroute.broker.properties import encode_properties, with_headers
+from taskroute.broker.properties import checked_flag, encode_properties, with_headers
 from taskroute.broker.session import Session, closed
 from taskroute.broker.url import parse_urls
 from taskroute.content import encode
@@ -49,6 +50,8 @@ DEFAULT_MAX_BODY_SIZE: Final = 16 * 1024 * 1024
 """Bytes; what RabbitMQ 4 takes by default. Earlier versions take 128 MiB."""
 
 _IDS_SHOWN: Final = 10
+_PAIR: Final = 2
+_TAKES_MANY: Final = "publish_many takes events and tuples of two, (body, routing key)"
 
 _GRACE: Final = 1.0
 """Seconds that a waiting caller gives the session's thread to report a deadline."""
@@ -210,10 +213,10 @@ class Publisher:
     ) -> None:
         if max_in_flight < 1:
             raise ConfigurationError(f"max_in_flight={max_in_flight} has to be at least 1")
-        if not timeout > 0:
-            raise ConfigurationError(f"timeout={timeout!r} has to be more than 0 seconds")
+        if not isinstance(topology, Topology):
+            raise ConfigurationError(f"topology has to be a Topology, and is a {type(topology).__name__}")
         self._topology = topology
-        self._timeout = timeout
+        self._timeout = _checked_timeout(timeout)
         self._declare = checked_mode(declare)
         self._max_body_size = max_body_size
         self._window = _Window(max_in_flight)
@@ -334,7 +337,8 @@ class Publisher:
             **options: see `PublishOptions`; an event has its own exchange.
 
         Raises:
-            ConfigurationError: an event with a routing key or an exchange, or a body without.
+            ConfigurationError: an event with a routing key or an exchange, or a body without; `timeout`.
+            TypeError: an option that `PublishOptions` does not have.
             UnknownExchangeError: the topology has no such exchange, or it is internal.
             MessageInvalidError: the body or a property cannot be encoded.
             MessageTooLargeError: more than `max_body_size` bytes.
@@ -397,15 +401,19 @@ class Publisher:
 
         Many are on their way at once. A receipt, or the error that `publish` would raise. Takes the options of
         `submit`; `exchange` is for the pairs.
+
+        Raises:
+            ConfigurationError: something else than an event or a pair; and what `submit` raises.
         """
         pending: deque[Future[Receipt]] = deque()
         of_events = {name: option for name, option in options.items() if name != "exchange"}
         for message in messages:
-            if isinstance(message, Event):
+            if isinstance(message, tuple) and len(message) == _PAIR:
+                pending.append(self._submit(*message, options))
+            elif isinstance(message, Event):
                 pending.append(self._submit(message, None, of_events))
             else:
-                body, routing_key = message
-                pending.append(self._submit(body, routing_key, options))
+                raise ConfigurationError(f"{_TAKES_MANY}, and not a {type(message).__name__}")
             while pending and pending[0].done():
                 yield _outcome(pending.popleft())
         while pending:
@@ -427,6 +435,7 @@ class Publisher:
         body: object,
         routing_key: str | None,
         limit: float,
+        /,
         *,
         exchange: ExchangeSpec | str | None = None,
         message_id: str | None = None,
@@ -438,15 +447,19 @@ class Publisher:
         exchange, routing_key = _address(body, routing_key, exchange)
         encoded, kind = body.encode() if isinstance(body, Event) else encode(body)
         identity = message_id if message_id is not None else f"{self._ids.getrandbits(128):032x}"
-        submission = Submission(
-            exchange=self._checked_exchange(exchange),
-            routing_key=_checked_key(routing_key),
-            body=self._checked_size(encoded),
-            properties=encode_properties(message_id=identity, content_type=content_type or kind, **properties),
-            message_id=identity,
-            mandatory=mandatory,
-            deadline=time.monotonic() + limit,
-        )
+        try:
+            submission = Submission(
+                exchange=self._checked_exchange(exchange),
+                routing_key=_checked_key(routing_key),
+                body=self._checked_size(encoded),
+                properties=encode_properties(message_id=identity, content_type=content_type or kind, **properties),
+                message_id=identity,
+                mandatory=mandatory is True or checked_flag("mandatory", mandatory),
+                deadline=time.monotonic() + limit,
+            )
+        except TypeError:
+            _check_names(properties)
+            raise
         self._announce(submission)
         return submission
 
@@ -484,7 +497,7 @@ class Publisher:
 
     def _limit(self, options: Mapping[str, Any]) -> float:
         timeout = options.get("timeout")
-        return self._timeout if timeout is None else timeout
+        return self._timeout if timeout is None else _checked_timeout(timeout)
 
     def _unavailable(self) -> PublishError:
         return self._session.unavailable()
@@ -552,6 +565,20 @@ def _address(
             f"a body ({kind}) needs {missing}; only an event, made by calling an EventSpec, brings its own"
         )
     return exchange, routing_key
+
+
+def _checked_timeout(timeout: float) -> float:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+        raise ConfigurationError(f"timeout={timeout!r} has to be a number of seconds, more than 0")
+    return timeout
+
+
+def _check_names(options: Iterable[str]) -> None:
+    """Raise TypeError for an option that there is not, with those that there are."""
+    known = PublishOptions.__annotations__
+    for name in options:
+        if name not in known:
+            raise TypeError(f"there is no option {name!r}; there are {', '.join(known)}") from None
 
 
 def _checked_key(routing_key: str) -> str:

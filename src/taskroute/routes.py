@@ -20,7 +20,8 @@ class Routes:
     Raises:
         UnknownQueueError: a handler names a queue that the topology does not have.
         AmbiguousHandlerError: two handlers share a key, and neither is more specific; names both and the key.
-        ConfigurationError: a handler's retry uses a delay that its queue's policy does not name.
+        ConfigurationError: a handler's retry uses a delay that its queue's policy does not name; an argument is of
+            another type.
 
     Example:
         >>> topology = Topology(queues=[QueueSpec(name="jobs")])
@@ -29,6 +30,7 @@ class Routes:
     """
 
     def __init__(self, topology: Topology, registry: HandlerRegistry) -> None:
+        check_parts(topology, registry)
         self.topology = topology
         self.handlers: tuple[Handler, ...] = registry.handlers
         for handler in self.handlers:
@@ -71,6 +73,14 @@ class Routes:
     def check(self) -> tuple[Finding, ...]:
         """Find the holes in the graph, each with a key that shows it."""
         return check(self.topology, self.handlers)
+
+
+def check_parts(topology: object, registry: object) -> None:
+    """Raise ConfigurationError for what is no topology, or no registry: the two are easily swapped."""
+    for name, part, kind in (("topology", topology, Topology), ("registry", registry, HandlerRegistry)):
+        if not isinstance(part, kind):
+            order = "the topology comes first, and the registry after it"
+            raise ConfigurationError(f"{name} has to be a {kind.__name__}, and is a {type(part).__name__}: {order}")
 
 
 def _check_queue(handler: Handler, topology: Topology) -> None:

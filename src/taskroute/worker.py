@@ -46,7 +46,7 @@ from taskroute.patterns import shorten
 from taskroute.pauses import Pauses
 from taskroute.ready import Ready
 from taskroute.registry import Handler, HandlerRegistry
-from taskroute.routes import Routes
+from taskroute.routes import Routes, check_parts
 from taskroute.settle import Ack, HandOver, settle
 from taskroute.tally import Stats, Tally
 from taskroute.threads import HandlerThreads, describe
@@ -127,6 +127,7 @@ class Worker:
         instrumentation: Iterable[Instrumentation] = (),
     ) -> None:
         urls = parse_urls(url, tls)
+        check_parts(topology, registry)
         around = HandlerRegistry(middleware=middleware)
         around.include(registry)
         self.routes: Routes = Routes(topology, around)

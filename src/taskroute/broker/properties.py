@@ -22,6 +22,7 @@ _MAX_PASSED_ON_SIZE: Final = 120 * 1024
 
 _TRANSIENT: Final = 1
 _PERSISTENT: Final = 2
+_MAX_PRIORITY: Final = 255
 
 
 def encode_properties(
@@ -53,13 +54,13 @@ def encode_properties(
     for name, text in texts.items():
         if text is not None and (problem := key_problem(text, name)):
             raise MessageInvalidError(problem)
-    if priority is not None and priority not in range(256):
-        raise MessageInvalidError(f"priority={priority!r} is not between 0 and 255")
+    if priority is not None and not (isinstance(priority, int) and 0 <= priority <= _MAX_PRIORITY):
+        raise MessageInvalidError(f"priority={priority!r} is not a whole number between 0 and {_MAX_PRIORITY}")
     properties: dict[str, object] = {
         **texts,
-        "delivery_mode": _PERSISTENT if persistent else _TRANSIENT,
+        "delivery_mode": _PERSISTENT if persistent is True or checked_flag("persistent", persistent) else _TRANSIENT,
         "priority": priority,
-        "timestamp": None if timestamp is None else int(timestamp.timestamp()),
+        "timestamp": _seconds(timestamp),
         "expiration": _milliseconds(expiration),
         "application_headers": _checked_headers(headers),
     }
@@ -78,9 +79,33 @@ def with_headers(properties: Mapping[str, object], headers: Mapping[str, object]
     return {**properties, "application_headers": both} if both else properties
 
 
+def checked_flag(name: str, flag: bool) -> bool:
+    """Return what is True or False. Anything else may be meant as its opposite: ``"no"`` is true.
+
+    Raises:
+        MessageInvalidError: names the option.
+    """
+    if flag is not True and flag is not False:
+        raise MessageInvalidError(f"{name}={flag!r} is neither True nor False")
+    return flag
+
+
+def _seconds(timestamp: datetime | None) -> int | None:
+    if timestamp is None:
+        return None
+    if not isinstance(timestamp, datetime) or timestamp.timestamp() < 0:  # AMQP's number has no sign
+        raise MessageInvalidError(f"timestamp={timestamp!r} is not a datetime of 1970 or later")
+    return int(timestamp.timestamp())
+
+
 def _milliseconds(expiration: float | timedelta | None) -> str | None:
     if expiration is None:
         return None
+    if not isinstance(expiration, int | float | timedelta):  # a str has AMQP's milliseconds in it, or so it may seem
+        raise MessageInvalidError(
+            f"expiration={expiration!r} is neither a number of seconds nor a timedelta; "
+            f"a minute is expiration=60, or timedelta(minutes=1)"
+        )
     seconds = expiration.total_seconds() if isinstance(expiration, timedelta) else float(expiration)
     if not math.isfinite(seconds) or not 0 <= seconds * 1000 < 2**32:
         raise MessageInvalidError(f"expiration={expiration!r} is not a number of seconds between 0 and 2**32 / 1000")
@@ -112,7 +137,11 @@ def _fits(headers: Mapping[str, object]) -> bool:
 def _checked_headers(headers: Mapping[str, object] | None) -> dict[str, object] | None:
     if not headers:
         return None
-    table = dict(headers)
+    try:
+        table = dict(headers)
+    except (TypeError, ValueError):
+        kind = type(headers).__name__
+        raise MessageInvalidError(f"headers is a mapping, {{'x-name': 'value'}}, not {kind}") from None
     for name in table:
         if problem := key_problem(name, "name of a header"):
             raise MessageInvalidError(problem)
