@@ -123,3 +123,32 @@ def test_a_publishers_arguments_are_checked_where_they_are_given(options: dict[s
 )
 def test_what_travels_in_the_clear_is_warned_of(url: str, warned: bool) -> None:
     assert (parse_urls(url)[0].warning is not None) == warned
+
+
+@pytest.mark.parametrize("urls", [["amqp://u:s3cret@h/", "memory://name"], ["memory://a", "memory://b"]])
+def test_an_embedded_broker_is_no_node_among_others(urls: list[str]) -> None:
+    with pytest.raises(
+        BrokerUrlError, match="memory:// is a broker by itself: give one URL, or only amqp:// ones"
+    ) as caught:
+        parse_urls(urls)
+    assert "s3" not in str(caught.value)
+    assert len(parse_urls(["memory://name"])) == 1
+
+
+@pytest.mark.parametrize("password", ["c#s3", "c?s3", "b@c#s3", "b@c?s3"])
+def test_a_character_that_ends_the_password_too_early_is_to_be_encoded(password: str) -> None:
+    with pytest.raises(BrokerUrlError, match="percent-encode") as caught:
+        parse_urls(f"amqp://a:{password}@localhost//")
+    assert "s3" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["amqp://u:p@localhost:port/", "amqp://u:p@localhost:99999/", "amqp://u:p@[::1]:-1/"])
+def test_a_port_that_is_none_is_named(url: str) -> None:
+    with pytest.raises(BrokerUrlError, match="its port is no number up to 65535"):
+        parse_urls(url)
+
+
+def test_what_looks_like_a_port_may_be_a_piece_of_the_password() -> None:
+    with pytest.raises(BrokerUrlError, match=r"its port .* percent-encode") as caught:
+        parse_urls("amqp://u:p@s3:cret/@localhost/")
+    assert "cret" not in str(caught.value)

@@ -15,6 +15,7 @@ Scheme = Literal["memory", "amqp", "amqps"]
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
 _DEFAULT_MEMORY: Final = "default"
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+_WAY_OUT: Final = "percent-encode '/', '#', '?', '[' and '@' in user and password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,15 @@ def parse_urls(urls: str | Sequence[str], tls: ssl.SSLContext | None = None) -> 
         tls: for `amqps`; left out, the system's authorities are trusted and the host name is checked.
 
     Raises:
-        BrokerUrlError: another scheme, no user, an option; the password is never repeated.
+        BrokerUrlError: another scheme, no user, an option, `memory` among others; the password is never repeated.
     """
     nodes = [urls] if isinstance(urls, str) else list(urls or ())
     if not nodes:
         raise BrokerUrlError("no broker URL: give one, such as 'memory://' or 'amqp://user:password@host/'")
-    return tuple(_parse(node, tls) for node in nodes)
+    parsed = tuple(_parse(node, tls) for node in nodes)
+    if len(parsed) > 1 and any(node.scheme == "memory" for node in parsed):
+        raise BrokerUrlError("memory:// is a broker by itself: give one URL, or only amqp:// ones of one cluster")
+    return parsed
 
 
 def _parse(url: str, tls: ssl.SSLContext | None) -> BrokerUrl:
@@ -71,13 +75,18 @@ def _parse(url: str, tls: ssl.SSLContext | None) -> BrokerUrl:
         raise BrokerUrlError(f"a broker URL starts with memory://, amqp:// or amqps://, not {scheme[:20]!r}{redis}")
     try:
         parts = urlsplit(url)
+    except ValueError:
+        raise BrokerUrlError(f"the {scheme} URL cannot be read: {_WAY_OUT}") from None
+    try:
         port = parts.port
     except ValueError:
-        raise BrokerUrlError(
-            f"the {scheme} URL cannot be read: percent-encode '/', '#', '?', '[' and '@' in user and password"
-        ) from None
+        # Not repeated: it may be a piece of the password.
+        what = "its port is no number up to 65535; if that is no port, " if "@" in parts.netloc else ""
+        raise BrokerUrlError(f"the {scheme} URL cannot be read: {what}{_WAY_OUT}") from None
     if parts.query or parts.fragment:
-        raise BrokerUrlError(f"the {scheme} URL has a query or a fragment: options are arguments, not part of the URL")
+        raise BrokerUrlError(
+            f"the {scheme} URL has a query or a fragment: options are arguments, not part of the URL; {_WAY_OUT}"
+        )
     if scheme == "memory":
         return _memory(parts)
     if tls is not None and scheme == "amqp":
