@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
 
 from taskroute.arguments import ArgumentPlan, describe, is_async, plan_arguments
-from taskroute.errors import AmbiguousHandlerError, ConfigurationError, DuplicateHandlerError, PatternError
+from taskroute.errors import AmbiguousHandlerError, ConfigurationError, DuplicateHandlerError
 from taskroute.events import EventSpec
 from taskroute.language import BudgetExceededError, canonical, find_words, split_words
 from taskroute.matcher import Matcher
@@ -163,7 +163,7 @@ class HandlerRegistry:
             PatternError: the pattern is not valid.
             HandlerSignatureError: a parameter that nothing can feed.
             DuplicateHandlerError: another handler of the same queue takes exactly the same keys.
-            ConfigurationError: `retry` or `timeout` is of a wrong type or out of range.
+            ConfigurationError: `retry` or `timeout` is of a wrong type or out of range; brackets are missing.
         """
         parsed = _parsed(pattern)
         for problem in _option_problems(retry, timeout):
@@ -218,7 +218,7 @@ def _parsed(pattern: str | RoutingPattern | EventSpec[Any]) -> RoutingPattern:
     if isinstance(pattern, EventSpec):
         return pattern.pattern
     if callable(pattern):
-        raise PatternError(f"a handler needs a pattern: write @registry.handler('a.b') above {describe(pattern)}")
+        raise ConfigurationError(f"brackets are missing: write @registry.handler('a.b') above {describe(pattern)}")
     return pattern if isinstance(pattern, RoutingPattern) else RoutingPattern(pattern)
 
 

@@ -189,7 +189,7 @@ def test_bad_input_is_refused_where_it_is_given() -> None:
         registry.add("a", named("x"), timeout=0)
     with pytest.raises(ConfigurationError, match="retry"):
         registry.add("a", named("x"), retry=True)  # type: ignore[arg-type]
-    with pytest.raises(PatternError, match=r"write @registry.handler\('a.b'\) above .*x"):
+    with pytest.raises(ConfigurationError, match=r"brackets are missing: write @registry.handler\('a.b'\) above .*x"):
         registry.handler(named("x"))  # type: ignore[arg-type] - @registry.handler without brackets
     with pytest.raises(ConfigurationError, match=r"write @registry.fallback\(\) above .*x"):
         registry.fallback(named("x"))  # type: ignore[arg-type]
