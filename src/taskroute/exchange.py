@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from taskroute.errors import PatternError, TopologyError
 from taskroute.patterns import RoutingPattern, key_problem
 from taskroute.routing import PREDECLARED, ExchangeType
-from taskroute.spec import Spec, Table, Value
+from taskroute.spec import Spec, Table, Value, a_list
 
 Match = Literal["all", "any", "all-with-x", "any-with-x"]
 
@@ -101,7 +101,7 @@ class ExchangeSpec(Spec, frozen=True):
     auto_delete: bool = False
     internal: bool = False
     alternate_exchange: Annotated[str | None, BeforeValidator(_name_of)] = None
-    bindings: tuple[BindingSpec, ...] = ()
+    bindings: Annotated[tuple[BindingSpec, ...], a_list("bindings=[exchange.bind('a.#')]")] = ()
     passive: bool = False
     arguments: Table = Field(default_factory=dict, validate_default=True)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import inspect
+import reprlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     ModelWrapValidatorHandler,
     PlainSerializer,
@@ -21,6 +24,9 @@ from pydantic import (
 
 from taskroute.errors import TopologyError
 from taskroute.patterns import check_key, shorten
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Value = StrictStr | StrictInt | StrictBool
 
@@ -51,6 +57,16 @@ class Spec(BaseModel):
     _written: ClassVar[str]
     """How it is written, for whoever gives something else."""
 
+    if not TYPE_CHECKING:  # a checker reads the fields, and knows better
+
+        def __new__(cls, *positional: object, **fields: object) -> Self:  # noqa: D102
+            if positional:
+                way_out = _written_out(cls, positional, fields)
+                raise TypeError(f"{cls.__name__} takes its fields by name: write {way_out}")
+            return super().__new__(cls)
+
+        __new__.__signature__ = inspect.signature(BaseModel.__init__)  # shown to people: it takes nothing by position
+
     @model_validator(mode="wrap")
     @classmethod
     def _refuse_clearly(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -76,6 +92,23 @@ class Spec(BaseModel):
         return iter(())
 
 
+def _written_out(kind: type[Spec], positional: Collection[object], fields: Collection[str]) -> str:
+    named = [f"{name}={reprlib.repr(value)}" for name, value in zip(kind.model_fields, positional, strict=False)]
+    more = ["..."] if fields or len(named) < len(positional) else []
+    return f"{kind.__name__}({', '.join(named + more)})"
+
+
+def a_list(example: str) -> BeforeValidator:
+    """Refuse what is no list; `example` is how it is written. A single spec would be taken apart into its fields."""
+
+    def check(value: object) -> object:
+        if isinstance(value, Spec | str | bytes | Mapping) or not isinstance(value, Iterable):
+            raise ValueError(f"write a list, {example}, not one {type(value).__name__}")
+        return value
+
+    return BeforeValidator(check)
+
+
 def _subject(kind: type[Spec], data: object) -> str:
     name = data.get("name") if isinstance(data, Mapping) else None
     return f"{kind.__name__} {shorten(name)}" if isinstance(name, str) else kind.__name__
@@ -86,8 +119,14 @@ def describe_fields(error: ValidationError, known: Iterable[str] = ()) -> str:
     problems = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         field = ".".join(str(part) for part in problem["loc"])
-        text = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden" and known:
-            text = f"there is no such field; there are {', '.join(known)}"
+        text = _text(problem, known)
         problems.append(f"{field}: {text}" if field else text)
     return "; ".join(problems)
+
+
+def _text(problem: ErrorDetails, known: Iterable[str]) -> str:
+    if known and problem["type"] == "extra_forbidden":
+        return f"there is no such field; there are {', '.join(known)}"
+    if known and problem["type"].startswith("time_delta"):
+        return "write seconds, 60, or a timedelta"
+    return problem["msg"].removeprefix("Value error, ")

@@ -19,7 +19,7 @@ from taskroute.events import EventSpec
 from taskroute.exchange import BindingSpec, ExchangeSpec, check_binding
 from taskroute.patterns import MAX_KEY_BYTES, key_problem, shorten
 from taskroute.routing import BindingTable, Destination, all_routing_keys, binding_table, reachable_queues
-from taskroute.spec import Spec, Table, Value
+from taskroute.spec import Spec, Table, Value, a_list
 
 QueueType = Literal["quorum", "classic", "stream"]
 Overflow = Literal["drop-head", "reject-publish", "reject-publish-dlx"]
@@ -44,6 +44,12 @@ def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("has to be longer than 0")
     return value
+
+
+def _some(delays: tuple[timedelta, ...]) -> tuple[timedelta, ...]:
+    if not delays:
+        raise ValueError("needs at least one; for no retries, write retry=False")
+    return delays
 
 
 def _name_of(value: object) -> object:
@@ -82,7 +88,7 @@ class RetryPolicy(Spec, frozen=True):
 
     _written: ClassVar[str] = "retry=RetryPolicy(delays=(1, 5, 25)), or retry=False"
 
-    delays: Annotated[tuple[PositiveDuration, ...], Field(min_length=1)] = (
+    delays: Annotated[tuple[PositiveDuration, ...], AfterValidator(_some), a_list("delays=[1, 5, 25]")] = (
         timedelta(seconds=1),
         timedelta(seconds=5),
         timedelta(seconds=25),
@@ -136,7 +142,9 @@ class QueueSpec(Spec, frozen=True):
     _written: ClassVar[str] = "queues=[QueueSpec(name='x')]"
 
     name: str
-    bindings: tuple[Annotated[BindingSpec, BeforeValidator(_binding_of)], ...] = ()
+    bindings: Annotated[
+        tuple[Annotated[BindingSpec, BeforeValidator(_binding_of)], ...], a_list("bindings=[exchange.bind('a.#')]")
+    ] = ()
     type: QueueType | None = None
     durable: bool = True
     exclusive: bool = False
@@ -394,9 +402,9 @@ class Topology(Spec, frozen=True):
 
     _written: ClassVar[str] = "Topology(exchanges=[exchange], queues=[queue])"
 
-    exchanges: tuple[ExchangeSpec, ...] = ()
-    queues: tuple[QueueSpec, ...] = ()
-    events: Annotated[SkipJsonSchema[tuple[AnyEvent, ...]], Field(exclude=True)] = ()
+    exchanges: Annotated[tuple[ExchangeSpec, ...], a_list("exchanges=[exchange]")] = ()
+    queues: Annotated[tuple[QueueSpec, ...], a_list("queues=[queue]")] = ()
+    events: Annotated[SkipJsonSchema[tuple[AnyEvent, ...]], a_list("events=[event]"), Field(exclude=True)] = ()
 
     if TYPE_CHECKING:
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from taskroute.errors import TopologyError, UnknownExchangeError, UnknownQueueError
+from taskroute.events import EventSpec
 from taskroute.exchange import BindingSpec, ExchangeSpec
 from taskroute.patterns import RoutingPattern
 from taskroute.topology import QueueSpec, RetryPolicy, Topology
@@ -97,7 +99,11 @@ REFUSED_QUEUES: list[tuple[dict[str, Any], list[str]]] = [
     ({"retry": True}, ["bool instead of RetryPolicy", "retry=False"]),
     ({"retry": (1, 5)}, ["tuple instead of RetryPolicy", "retry=RetryPolicy(delays=(1, 5, 25))"]),
     ({"bindings": ["video.#"]}, ["str instead of BindingSpec", "bindings=[exchange.bind('a.#')]"]),
-    ({"bindings": TOPIC.bind("video.#")}, ["instead of BindingSpec", "bindings=[exchange.bind('a.#')]"]),
+    (
+        {"bindings": TOPIC.bind("video.#")},
+        ["bindings: write a list, bindings=[exchange.bind('a.#')], not one BindingSpec"],
+    ),
+    ({"bindings": 5}, ["bindings: write a list, bindings=[exchange.bind('a.#')], not one int"]),
     ({"ttl": 5}, ["ttl: there is no such field; there are name, ", "message_ttl"]),
     # arguments
     ({"arguments": {"x-max-length": 5}}, ["arguments", "x-max-length is the field max_length"]),
@@ -270,6 +276,21 @@ def test_helper_queues_are_declared_only_where_they_are_used(fields: dict[str, A
 @pytest.mark.parametrize("delays", [(), (0,), (-1,), (0.0001,), ("soon",), 5, None, (timedelta(0),), (1, float("inf"))])
 def test_a_policy_without_usable_delays_is_refused(delays: Any) -> None:
     assert refusal(lambda: RetryPolicy(delays=delays)).startswith("RetryPolicy: delays")
+
+
+@pytest.mark.parametrize(
+    ("delays", "problem"),
+    [
+        ((), "delays: needs at least one; for no retries, write retry=False"),
+        (5, "delays: write a list, delays=[1, 5, 25], not one int"),
+        ("1,2", "delays: write a list, delays=[1, 5, 25], not one str"),
+        (("a",), "delays.0: write seconds, 60, or a timedelta"),
+        ((1, -1), "delays.1: a duration is a whole number of milliseconds between 0 and 2**32 - 1"),
+        ((0,), "delays.0: has to be longer than 0"),
+    ],
+)
+def test_a_policy_says_what_is_wrong_with_its_delays_and_no_more(delays: Any, problem: str) -> None:
+    assert refusal(lambda: RetryPolicy(delays=delays)) == f"RetryPolicy: {problem}"
 
 
 def test_a_policy_counts_its_attempts_and_takes_seconds_or_timedeltas() -> None:
@@ -529,6 +550,47 @@ def test_an_enumeration_of_names_stays_short() -> None:
     with pytest.raises(UnknownQueueError) as caught:
         topology.queue("p")
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("field", "one", "kind"),
+    [
+        ("exchanges", TOPIC, "ExchangeSpec"),
+        ("queues", QueueSpec(name="q"), "QueueSpec"),
+        ("events", EventSpec(pattern="a", exchange="", body=dict), "EventSpec"),
+        ("queues", "q", "str"),
+        ("queues", {"q": QueueSpec(name="q")}, "dict"),
+    ],
+)
+def test_one_where_a_list_belongs_is_not_taken_apart(field: str, one: object, kind: str) -> None:
+    text = refusal(lambda: Topology(**{field: one}))  # type: ignore[arg-type]
+    assert text == f"Topology: {field}: write a list, {field}=[{field.removesuffix('s')}], not one {kind}"
+
+
+def test_an_iterator_of_specs_is_a_list_too() -> None:
+    assert Topology(exchanges=iter([TOPIC]), queues={QueueSpec(name="q")}).queue("q").name == "q"
+
+
+@pytest.mark.parametrize(
+    ("build", "written"),
+    [
+        (lambda: QueueSpec("a"), "QueueSpec(name='a')"),  # type: ignore[call-arg]
+        (lambda: QueueSpec("a", bindings=[]), "QueueSpec(name='a', ...)"),  # type: ignore[call-arg]
+        (lambda: ExchangeSpec("a", "topic"), "ExchangeSpec(name='a', type='topic')"),  # type: ignore[call-arg]
+        (lambda: RetryPolicy((1, 2)), "RetryPolicy(delays=(1, 2))"),  # type: ignore[call-arg]
+        (lambda: EventSpec("a"), "EventSpec(pattern='a')"),  # type: ignore[call-arg]
+        (lambda: RetryPolicy(*range(3)), "RetryPolicy(delays=0, ...)"),  # type: ignore[call-arg]
+    ],
+)
+def test_fields_go_by_name(build: Callable[[], object], written: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        build()
+    assert str(caught.value) == f"{written.partition('(')[0]} takes its fields by name: write {written}"
+
+
+def test_a_signature_shows_nothing_by_position() -> None:
+    kinds = {parameter.kind for parameter in inspect.signature(QueueSpec).parameters.values()}
+    assert kinds <= {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
 
 
 @pytest.mark.parametrize(
