@@ -57,6 +57,7 @@ def test_several_nodes_are_several_urls() -> None:
         ("amqp://u:s3/cret@h/", "percent-encode"),
         ("memory://u:s3cret@name", "name"),
         ("memory://name/path", "name"),
+        ("memory://name?a=1", "not part of the URL$"),
     ],
 )
 def test_what_cannot_be_used_is_refused_without_the_password(url: Any, problem: str) -> None:

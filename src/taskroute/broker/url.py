@@ -84,9 +84,9 @@ def _parse(url: str, tls: ssl.SSLContext | None) -> BrokerUrl:
         what = "its port is no number up to 65535; if that is no port, " if "@" in parts.netloc else ""
         raise BrokerUrlError(f"the {scheme} URL cannot be read: {what}{_WAY_OUT}") from None
     if parts.query or parts.fragment:
-        raise BrokerUrlError(
-            f"the {scheme} URL has a query or a fragment: options are arguments, not part of the URL; {_WAY_OUT}"
-        )
+        otherwise = "" if scheme == "memory" else f"; {_WAY_OUT}"
+        what = f"the {scheme} URL has a query or a fragment"
+        raise BrokerUrlError(f"{what}: options are arguments, not part of the URL{otherwise}")
     if scheme == "memory":
         return _memory(parts)
     if tls is not None and scheme == "amqp":
