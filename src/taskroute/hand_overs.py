@@ -31,14 +31,16 @@ PAUSE: Final = 1.0
 class HandOvers:
     """Publishes what could not be handled, on a connection of its own that the first failure opens.
 
-    `hand_over` and the properties are for any thread; what it is given to call is called once, on the thread of the
-    session or, for a delivery that is lost, possibly on the caller's.
+    `hand_over` and the properties are for any thread. Of what it is given to call one is called, once: on the thread
+    of the session, or on that of `hand_over` or `later` for a delivery that is lost.
 
     Args:
         urls: nodes, tried in turn.
         name: of the session's thread and of its connection on the broker.
         heartbeat: seconds.
         is_lost: whether the connection that a delivery came on is gone; the broker delivers it again then.
+        later: has something called after so many seconds, on another thread than that of this session.
+        on_end: called when the session's thread ends.
         tell: is told of the connection.
     """
 
@@ -49,18 +51,28 @@ class HandOvers:
         name: str,
         heartbeat: float,
         is_lost: Callable[[Delivery], bool],
+        later: Callable[[float, Callable[[], None]], None],
+        on_end: Callable[[], object],
         tell: Callable[[Event], object] | None,
     ) -> None:
         self._is_lost = is_lost
+        self._later = later
         self._confirms = Confirms(
             prepare=lambda channel: None,  # noqa: ARG005 - the consuming session has declared everything
             unavailable=lambda: self.session.unavailable(),  # noqa: PLW0108 - made below
             is_blocked=lambda: self.session.is_blocked,
         )
-        self.session: Final = Session(urls, self._confirms, name=name, heartbeat=heartbeat, tell=tell)
+        self.session: Final = Session(
+            urls, self._confirms, name=name, heartbeat=heartbeat, gives_up=False, on_end=on_end, tell=tell
+        )
         self._waiting = Waiting()
         self._starting = threading.Lock()
         self._is_started = False
+
+    @property
+    def have_ended(self) -> bool:
+        """Whether the session was started, and its thread is gone: nothing is handed over any more."""
+        return self._is_started and not self.session.is_alive
 
     @property
     def are_waiting(self) -> bool:
@@ -97,7 +109,11 @@ class HandOvers:
             self._waiting.add((delivery.queue, submission.message_id), action.delay)
         again = partial(self.hand_over, delivery, action, confirmed=confirmed, lost=lost)
         submission.future.add_done_callback(partial(self._answered, delivery, action, confirmed, again))
-        self._start()
+        try:
+            self._start()
+        except (OSError, RuntimeError) as error:  # no descriptor or thread to be had now
+            submission.future.set_exception(error)
+            return
         self._confirms.submit(submission)
         self.session.wake()
 
@@ -125,10 +141,10 @@ class HandOvers:
             shorten(str(delivery.message_id)),
             type(error).__name__,
         )
-        self.session.call_later(PAUSE, again)
+        self._later(PAUSE, again)
 
     def _start(self) -> None:
         with self._starting:
             if not self._is_started:
-                self._is_started = True
                 self.session.start()
+                self._is_started = True

@@ -184,6 +184,8 @@ class Worker:
             name=f"{self._name}-hand-over",
             heartbeat=heartbeat,
             is_lost=lambda delivery: delivery.generation != self._session.generation,
+            later=self._session.call_later,
+            on_end=self._note_end,
             tell=self._tell,
         )
         self._threads = HandlerThreads(self._thread_count, self._ready, self._handle, f"{self._name}-handler")
@@ -264,10 +266,10 @@ class Worker:
         with closing(Ending()) as self._ending, self._ending.told_by_signals():
             self._begin()
             self._ending.wait()
-            failed = not self._stopped and not self._session.is_alive
+            failed = None if self._stopped else self._ended_session()
             self.stop()
-            if failed:
-                raise self._session.failure()
+            if failed is not None:
+                raise failed.failure()
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until nothing is ready, waiting for a retry, or in flight in the queues of this worker.
@@ -359,7 +361,13 @@ class Worker:
             return "stopped"
         if not self._started:
             return "not started"
-        return None if self._session.is_alive else "its session has ended"
+        return None if self._ended_session() is None else "its session has ended"
+
+    def _ended_session(self) -> Session | None:
+        """One that should run, and whose thread is gone."""
+        if not self._session.is_alive:
+            return self._session
+        return self._hand_overs.session if self._hand_overs.have_ended else None
 
     # On the consuming session's thread:
 

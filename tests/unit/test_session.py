@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import selectors
+import socket
+import threading
 import uuid
 from typing import Any
+
+import pytest
 
 from taskroute.broker.session import Session
 from taskroute.broker.url import parse_urls
@@ -49,3 +55,51 @@ def test_what_is_left_before_stop_is_written_before_the_connection_closes() -> N
     role.session.start()
     assert role.session.join(DEADLINE)
     assert role.written == 1
+
+
+class Watching(LeavesWorkAtTheLastMoment):
+    """A role that notes whether its session can be woken while it is asked for its deadline."""
+
+    def __init__(self) -> None:
+        self.could_wake = threading.Event()
+
+    def flush(self) -> None: ...
+
+    def next_deadline(self) -> float | None:
+        if self.session._waiting:
+            self.could_wake.set()
+        return None
+
+
+def test_what_is_left_while_a_session_asks_how_long_to_wait_wakes_it() -> None:
+    role = Watching()
+    role.session = Session(parse_urls(f"memory://{uuid.uuid4().hex}"), role, name="test", heartbeat=30)
+    role.session.start()
+    assert role.could_wake.wait(DEADLINE)
+    role.session.stop()
+    assert role.session.join(DEADLINE)
+
+
+def test_waiting_for_the_next_attempt_takes_no_descriptor(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def none_left() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(selectors, "DefaultSelector", none_left)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens
+        role = LeavesWorkAtTheLastMoment()
+        urls = parse_urls(f"amqp://guest:guest@127.0.0.1:{taken.getsockname()[1]}")
+        role.session = Session(urls, role, name="test", heartbeat=30)
+        role.session.start()
+        waiting = threading.Event()
+        for _ in range(int(DEADLINE / 0.01)):
+            if role.session._attempts >= 2:
+                break
+            waiting.wait(0.01)
+        role.session.stop()
+        assert role.session.join(DEADLINE)
+    errors = [record.getMessage() for record in caplog.records if "connect_failed" in record.getMessage()]
+    assert errors
+    assert all("ConnectionRefusedError" in error for error in errors)

@@ -108,6 +108,13 @@ class Consumer:
 
     def opened(self, connection: Any, generation: int) -> None:
         """Declare and consume on a fresh connection."""
+        try:
+            self._open(connection, generation)
+        except BaseException:
+            self._forget()
+            raise
+
+    def _open(self, connection: Any, generation: int) -> None:
         channel = connection.channel()
         channel.auto_decode = False  # the sender's content_encoding must not change a byte
         self._prepare(channel)
@@ -205,7 +212,12 @@ class Consumer:
                     pass
 
     def lost(self, error: BaseException | None) -> None:  # noqa: ARG002 - part of a role
-        """Forget the channel: its tags mean nothing on another one."""
+        """Forget the channel."""
+        self._forget()
+        self._on_lost()
+
+    def _forget(self) -> None:
+        """Its tags mean nothing on another one."""
         self._connection = self._channel = self._probe = None
         self._tags.clear()
         self._cautious.clear()
@@ -216,7 +228,6 @@ class Consumer:
         self._batch.clear()
         self._behind_gap.clear()
         self._generation = 0
-        self._on_lost()
 
     def next_deadline(self) -> float | None:
         """None: nothing here is timed."""
@@ -311,7 +322,7 @@ class Consumer:
         return receive
 
     def _widen(self, queue: QueueSpec) -> None:
-        if not self._cancelled:
+        if not self._cancelled and queue.name in self._tags:  # not paused in between
             self._stop(queue.name)
             self._consume(queue, self._prefetch[queue.name] - self._unsettled_before(queue.name))
 

@@ -83,6 +83,7 @@ class Session:
         role: what the connection is for.
         name: of the thread and, for people, of the connection on the broker.
         heartbeat: seconds, at least 1.
+        gives_up: whether to end when the first connection cannot be set up for a reason that will not mend itself.
         on_end: called by the session's thread as its last act.
         tell: is told of connections that open and end, by the session's thread; None: nobody listens.
         monotonic: the clock, in seconds. One that a test moves needs a `wake` after each move.
@@ -98,6 +99,7 @@ class Session:
         *,
         name: str,
         heartbeat: float,
+        gives_up: bool = True,
         on_end: Callable[[], object] = lambda: None,
         tell: Callable[[Event], object] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -108,6 +110,7 @@ class Session:
         self._role = role
         self._name = name
         self._heartbeat = heartbeat
+        self._gives_up = gives_up
         self._on_end = on_end
         self._tell = tell
         self._monotonic = monotonic
@@ -162,12 +165,20 @@ class Session:
         return self._error
 
     def start(self) -> None:
-        """Start the thread, which connects at once."""
+        """Start the thread, which connects at once.
+
+        Raises:
+            OSError, RuntimeError: no descriptor, no thread is to be had now; it may be started again.
+        """
         for url in self._urls:
             if warning := url.warning:
                 log.warning("insecure session=%s url=%s: %s", self._name, url, warning)
         self._wakeup = Wakeup()
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._wakeup.close()
+            raise
 
     def post(self, call: Callable[[], None]) -> None:
         """Have `call` run on the session's thread, soon, connected or not."""
@@ -324,9 +335,9 @@ class Session:
 
     def _wait(self, selector: selectors.BaseSelector, until: float | None) -> bool:
         """Wait for work, for the broker, or until a moment that matters; whether the broker has something to say."""
-        moments = [moment for moment in (until, self._role.next_deadline(), self._next_timer()) if moment is not None]
         self._waiting = True
-        # Looked at again after `_waiting` is set: a thread that left work before saw nobody to wake.
+        # Looked at after `_waiting` is set: a thread that left work before saw nobody to wake.
+        moments = [moment for moment in (until, self._role.next_deadline(), self._next_timer()) if moment is not None]
         if self._posted or self._stopping or (self._connection is not None and self._role.has_work()):
             timeout: float | None = 0.0
         else:
@@ -344,7 +355,7 @@ class Session:
     def _pause(self, seconds: float) -> None:
         """Wait before the next attempt, still doing what is posted and due."""
         until = self._monotonic() + seconds
-        with selectors.DefaultSelector() as selector:
+        with selectors.PollSelector() as selector:  # it takes no descriptor: there may be none left
             selector.register(self._wakeup.fileno(), selectors.EVENT_READ)
             while not self._stopping and self._monotonic() < until:
                 self._work()
@@ -356,13 +367,13 @@ class Session:
         self._error = error
         self._discard(error)
         expected = isinstance(error, OSError | amqp.AMQPError | TaskrouteError)
-        if self._generation == 0 and (not expected or isinstance(error, TaskrouteError)):
-            return False  # reconnecting does not mend it, and nobody relies on us yet
         if not self._stopping:
             event = "connection_lost" if was_open else "connect_failed"
             # A defect shows where it is; what the network and the broker do is told in a line.
             trace = None if expected else error
             log.warning("%s session=%s error=%s", event, self._name, describe_error(error), exc_info=trace)
+        if self._gives_up and self._generation == 0 and (not expected or isinstance(error, TaskrouteError)):
+            return False  # reconnecting does not mend it
         self._error = error.with_traceback(None)  # whose frames hold the connection
         return True
 

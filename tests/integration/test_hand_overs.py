@@ -1,0 +1,116 @@
+"""Failed messages on their way to another queue: what comes in between is survived, or told."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from tests.integration.test_worker import DEADLINE, Seen
+
+from taskroute import (
+    BrokerUnavailableError,
+    HandlerRegistry,
+    Message,
+    Publisher,
+    QueueSpec,
+    RetryPolicy,
+    Topology,
+    Worker,
+)
+from taskroute.broker import session
+
+work = QueueSpec(name="work", retry=RetryPolicy(delays=(0.01,)))
+topology = Topology(queues=[work])
+
+
+@contextmanager
+def failing_once(url: str, seen: Seen) -> Iterator[Worker]:
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=work)
+    def handle(message: Message) -> None:
+        seen(message.attempt)
+        if message.attempt == 1:
+            raise RuntimeError("as planned")
+
+    with Worker(url, topology, registry) as worker:
+        yield worker
+
+
+def publish(url: str) -> None:
+    with Publisher(url, topology) as publisher:
+        publisher.publish({}, "work", exchange="")
+
+
+def test_they_begin_when_there_are_descriptors_again(memory_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, none_left = Seen(), threading.Event()
+
+    class Wakeup(session.Wakeup):
+        def __init__(self) -> None:
+            if threading.current_thread().name.startswith("taskroute-worker") and not none_left.is_set():
+                none_left.set()
+                raise OSError(errno.EMFILE, "Too many open files")
+            super().__init__()
+
+    with failing_once(memory_url, seen) as worker:
+        monkeypatch.setattr(session, "Wakeup", Wakeup)
+        publish(memory_url)
+        seen.wait(2)
+        assert worker.wait_idle(DEADLINE)
+    assert none_left.is_set()
+    assert seen.calls == [1, 2]
+
+
+def test_a_defect_in_their_first_connection_is_shown_and_survived(
+    memory_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen, connect, failed = Seen(), session.connect, threading.Event()
+
+    def connect_later(*arguments: Any, name: str, **options: Any) -> Any:
+        if name.endswith("hand-over") and not failed.is_set():
+            failed.set()
+            raise MemoryError
+        return connect(*arguments, name=name, **options)
+
+    monkeypatch.setattr(session, "connect", connect_later)
+    with failing_once(memory_url, seen) as worker:
+        publish(memory_url)
+        seen.wait(2)
+        assert worker.wait_idle(DEADLINE)
+    assert failed.is_set()
+    assert "connect_failed session=taskroute-worker-hand-over error=MemoryError" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:Exception in thread taskroute-worker")  # it is what this test is about
+def test_when_their_thread_ends_run_raises_and_health_says_so(memory_url: str) -> None:
+    registry, seen, raised = HandlerRegistry(), Seen(), []
+
+    @registry.handler("#", queue=work)
+    def handle(message: Message) -> None:
+        seen(message.attempt)
+        if message.attempt == 1:
+            raise RuntimeError("as planned")
+
+    worker = Worker(memory_url, topology, registry)
+
+    def run() -> None:
+        try:
+            worker.run()
+        except BrokerUnavailableError as error:
+            raised.append(error)
+
+    def leave() -> None:
+        raise SystemExit
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    publish(memory_url)
+    seen.wait(2)
+    worker._hand_overs.session.post(leave)
+    thread.join(DEADLINE)
+    assert len(raised) == 1
+    assert not worker.health().live
