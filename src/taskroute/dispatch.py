@@ -109,7 +109,7 @@ class Dispatcher:
                 return await call_next(message)
 
         is_async = handler.middleware[0].is_async if handler.middleware else handler.is_async
-        return Layer(observe_async, True) if is_async else Layer(observe, False)
+        return Layer(observe_async if is_async else observe, is_async, is_own=True)
 
 
 async def _finish(result: Awaitable[Any], handler: Handler) -> Outcome:

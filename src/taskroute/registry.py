@@ -99,7 +99,7 @@ class HandlerRegistry:
         middleware: around each of its handlers, and of those that it includes; the first one outermost.
 
     Raises:
-        ConfigurationError: a middleware is not a function.
+        ConfigurationError: a middleware is not a function of a message and of what comes next.
 
     Example:
         >>> registry = HandlerRegistry()

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -189,15 +190,42 @@ def test_a_middleware_may_hand_on_another_message(loop: EventLoop) -> None:
     assert seen == [([1, 2], {"x-new": 1}, "application/json", "m", 1)]
 
 
+class Audit:
+    def __init__(self, *options: object) -> None: ...
+
+    def __call__(self, message: Message, call_next: CallNext) -> Any:
+        return call_next(message)
+
+
 def test_what_is_no_middleware_is_refused() -> None:
     def generator(message: Message, call_next: CallNext) -> Any:
         yield
 
-    for wrong in ("text", generator):
-        with pytest.raises(ConfigurationError, match="middleware"):
+    def narrow(message: Message) -> Any: ...
+    def wide(message: Message, call_next: CallNext, log: Any) -> Any: ...
+    def named(message: Message, *, call_next: CallNext) -> Any: ...
+
+    for wrong, problem in (
+        ("text", "has to be a function of a message and of what comes next"),
+        (generator, "has to be a function of a message and of what comes next"),
+        (narrow, r"narrow\(message: .*\) -> .* cannot be called with a message and what comes next"),
+        (wide, r"wide\(.*, log: .*\) -> .* cannot be called with a message and what comes next"),
+        (named, r"named\(.*\) -> .* cannot be called with a message and what comes next"),
+        (Audit, r"Audit is a class: pass an object of it, Audit\(\.\.\.\)"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"middleware.*{problem}"):
             HandlerRegistry(middleware=[wrong])  # type: ignore[list-item]
     with pytest.raises(ConfigurationError, match=r"has to be a list: middleware=\[...\]"):
         HandlerRegistry(middleware=plain("0", []))  # type: ignore[arg-type]
+
+
+def test_whatever_takes_a_message_and_what_comes_next_is_middleware() -> None:
+    def any_arguments(*arguments: Any) -> Any: ...
+    def options(message: Message, call_next: CallNext, log: Any = None) -> Any: ...
+    def bound(log: Any, message: Message, call_next: CallNext) -> Any: ...
+    def unresolvable(message: Nowhere, call_next: CallNext) -> Any: ...  # type: ignore[name-defined]  # noqa: F821
+
+    HandlerRegistry(middleware=[Audit(), any_arguments, options, partial(bound, None), unresolvable, Audit().__call__])
 
 
 def test_a_handler_included_by_two_ways_is_there_once_unless_its_middleware_differs() -> None:
@@ -301,16 +329,133 @@ def test_an_async_middleware_that_forgets_to_await_is_an_error_that_says_so(
     assert seen == []
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python's own: it was never awaited
 @pytest.mark.parametrize("handler_is_async", [False, True])
-def test_what_comes_next_may_be_called_twice_at_once(loop: EventLoop, handler_is_async: bool) -> None:
-    async def twice(message: Message, call_next: CallNext) -> Any:
-        return await asyncio.gather(call_next(message), call_next(message))
+@pytest.mark.parametrize("inner", [[], [plain], [later]])
+@pytest.mark.parametrize("outer", [[], [plain], [later]])
+@pytest.mark.parametrize("keeps_it", [False, True])
+def test_what_comes_next_and_is_never_awaited_is_an_error_that_says_so(
+    loop: EventLoop,
+    keeps_it: bool,
+    outer: list[Callable[..., Middleware]],
+    inner: list[Callable[..., Middleware]],
+    handler_is_async: bool,
+) -> None:
+    async def forgetful(message: Message, call_next: CallNext) -> None:
+        if keeps_it:
+            result = call_next(message)  # noqa: F841
+            await asyncio.sleep(0)
+        else:
+            call_next(message)
 
     seen: list[str] = []
-    registry = HandlerRegistry(middleware=[twice, plain("1", [])])
+    around = [*(make("0", []) for make in outer), forgetful, *(make("2", seen) for make in inner)]
+    registry = HandlerRegistry(middleware=around)
+    registry.add("#", handler(handler_is_async, seen), queue="q")
+    outcome = dispatch(registry, loop)
+    assert isinstance(outcome, Failed)
+    assert "forgetful never awaits what comes next: write return await call_next(message)" in outcome.error
+    assert seen == []
+
+
+async def shielded(message: Message, call_next: CallNext) -> None:
+    await asyncio.shield(call_next(message))
+
+
+async def in_a_task(message: Message, call_next: CallNext) -> None:
+    await asyncio.create_task(call_next(message))
+
+
+async def in_time(message: Message, call_next: CallNext) -> None:
+    await asyncio.wait_for(call_next(message), 10)
+
+
+async def after_a_while(message: Message, call_next: CallNext) -> None:
+    result = call_next(message)
+    await asyncio.sleep(0)
+    await result
+
+
+async def by_another(message: Message, call_next: CallNext) -> None:
+    async def waiting(result: Coroutine[Any, Any, Any]) -> None:
+        await asyncio.sleep(0)
+        await result
+
+    await asyncio.create_task(waiting(call_next(message)))
+
+
+@pytest.mark.parametrize("middleware", [shielded, in_a_task, in_time, after_a_while, by_another])
+@pytest.mark.parametrize("around", [[], [plain], [later]])
+@pytest.mark.parametrize("handler_is_async", [False, True])
+def test_what_comes_next_may_be_awaited_in_any_way(
+    loop: EventLoop, middleware: Middleware, around: list[Callable[..., Middleware]], handler_is_async: bool
+) -> None:
+    seen: list[str] = []
+    layers = [*(make("0", []) for make in around), middleware, *(make("2", []) for make in around)]
+    registry = HandlerRegistry(middleware=layers)
     registry.add("#", handler(handler_is_async, seen), queue="q")
     assert isinstance(dispatch(registry, loop), Handled)
-    assert len(seen) == 2
+    assert seen == [f"handler {handler_is_async}"]
+
+
+def test_what_comes_next_may_be_left_to_a_task_that_has_not_begun(loop: EventLoop) -> None:
+    tasks: list[asyncio.Task[None]] = []
+    seen: list[str] = []
+
+    async def waiting(result: Coroutine[Any, Any, Any]) -> None:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await result
+
+    async def leaving(message: Message, call_next: CallNext) -> None:
+        tasks.append(asyncio.create_task(waiting(call_next(message))))
+
+    registry = HandlerRegistry(middleware=[leaving])
+    registry.add("#", handler(True, seen), queue="q")
+    assert isinstance(dispatch(registry, loop), Handled)
+    loop.submit(asyncio.wait_for(tasks[0], 10)).result(10)
+    assert seen == ["handler True"]
+
+
+@pytest.mark.parametrize("handler_is_async", [False, True])
+@pytest.mark.parametrize("closes", [False, True])
+def test_an_async_middleware_may_leave_out_what_comes_next(
+    loop: EventLoop, closes: bool, handler_is_async: bool
+) -> None:
+    async def skipping(message: Message, call_next: CallNext) -> None:
+        if closes:
+            call_next(message).close()
+
+    seen: list[str] = []
+    registry = HandlerRegistry(middleware=[later("0", []), skipping, later("2", seen)])
+    registry.add("#", handler(handler_is_async, seen), queue="q")
+    assert isinstance(dispatch(registry, loop), Handled)
+    assert seen == []
+
+
+@pytest.mark.parametrize("handler_is_async", [False, True])
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("inner", [[], [plain], [later]])
+def test_what_comes_next_is_not_called_twice(
+    loop: EventLoop, inner: list[Callable[..., Middleware]], is_async: bool, handler_is_async: bool
+) -> None:
+    def twice(message: Message, call_next: CallNext) -> Any:
+        call_next(message)
+        return call_next(message)
+
+    async def twice_async(message: Message, call_next: CallNext) -> Any:
+        await call_next(message)
+        return await call_next(message)
+
+    seen: list[str] = []
+    around = [twice_async if is_async else twice, *(make("1", []) for make in inner)]
+    registry = HandlerRegistry(middleware=around)
+    registry.add("#", handler(handler_is_async, seen), queue="q")
+    outcome = dispatch(registry, loop)
+    assert isinstance(outcome, Failed)
+    assert "calls what comes next a second time" in outcome.error
+    assert "twice" in outcome.error
+    assert seen == [f"handler {handler_is_async}"]
 
 
 @pytest.mark.parametrize("in_time", [False, True])

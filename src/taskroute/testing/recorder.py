@@ -122,7 +122,7 @@ class Recorder:
         async def watch_async(message: Message, call_next: CallNext) -> Any:
             return await watch(message, call_next)
 
-        return Layer(watch_async if handler.is_async else watch, handler.is_async)
+        return Layer(watch_async if handler.is_async else watch, handler.is_async, is_own=True)
 
     @contextmanager
     def _recording(self, handler: Handler, arguments: dict[str, Any]) -> Iterator[None]:
