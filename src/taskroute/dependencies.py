@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from types import TracebackType
 from typing import Any, Final, Literal
 
+from taskroute.errors import ConfigurationError
 from taskroute.message import Delivery
 from taskroute.patterns import Captures
 
@@ -70,18 +72,90 @@ class Dependency:
         return arguments | needed(self.needs, made)
 
 
+class _Opened:
+    """What `contextlib.contextmanager` makes, which would not say whose generator it is that does not yield once."""
+
+    __slots__ = ("_generator", "_provider")
+
+    def __init__(self, provider: Provider, generator: Generator[Any, None, None]) -> None:
+        self._provider = provider
+        self._generator = generator
+
+    def __enter__(self) -> Any:
+        for made in self._generator:
+            return made
+        raise _does_not_yield_once(self._provider, "nothing")
+
+    def __exit__(self, _: object, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        try:
+            if error is None:
+                next(self._generator)
+            else:
+                self._generator.throw(error)
+        except StopIteration:
+            return True
+        except BaseException as raised:
+            if error is None or not _is_let_through(raised, error):
+                raise
+            error.__traceback__ = traceback  # as it was: that it went through here says nothing
+            return False
+        self._generator.close()
+        raise _does_not_yield_once(self._provider, "more than once")
+
+
+class _OpenedAsync:
+    """The same of an async generator."""
+
+    __slots__ = ("_generator", "_provider")
+
+    def __init__(self, provider: Provider, generator: AsyncGenerator[Any, None]) -> None:
+        self._provider = provider
+        self._generator = generator
+
+    async def __aenter__(self) -> Any:
+        async for made in self._generator:
+            return made
+        raise _does_not_yield_once(self._provider, "nothing")
+
+    async def __aexit__(self, _: object, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        try:
+            if error is None:
+                await anext(self._generator)
+            else:
+                await self._generator.athrow(error)
+        except StopAsyncIteration:
+            return True
+        except BaseException as raised:
+            if error is None or not _is_let_through(raised, error):
+                raise
+            error.__traceback__ = traceback  # as it was: that it went through here says nothing
+            return False
+        await self._generator.aclose()
+        raise _does_not_yield_once(self._provider, "more than once")
+
+
+def _is_let_through(raised: BaseException, error: BaseException) -> bool:
+    """Whether a generator raises what was raised in it. Python wraps a StopIteration that leaves one."""
+    return raised is error or (isinstance(error, StopIteration | StopAsyncIteration) and raised.__cause__ is error)
+
+
+def _does_not_yield_once(provider: Provider, yields: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"provider {_name_of(provider)} yields {yields}: it has to yield once, what the handler is given, and then end"
+    )
+
+
 _WRAPPED: Final[Mapping[Kind, Callable[[Provider], Callable[..., Any]]]] = {
     "function": lambda provider: provider,
     "coroutine": lambda provider: provider,
-    "generator": contextmanager,
-    "async_generator": asynccontextmanager,
+    "generator": lambda provider: lambda **given: _Opened(provider, provider(**given)),
+    "async_generator": lambda provider: lambda **given: _OpenedAsync(provider, provider(**given)),
 }
 
 
 def kind_of(function: Callable[..., Any]) -> Kind:
     """Return how a function has to be called."""
-    while isinstance(function, partial | staticmethod):
-        function = function.func if isinstance(function, partial) else function.__func__
+    function = _unwrapped(function)
     # An object may be called by something async; a class is called to make one.
     for code in (function, None if inspect.isclass(function) else getattr(function, "__call__", None)):  # noqa: B004
         if inspect.isasyncgenfunction(code):
@@ -91,6 +165,17 @@ def kind_of(function: Callable[..., Any]) -> Kind:
         if inspect.iscoroutinefunction(code):
             return "coroutine"
     return "function"
+
+
+def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(function, partial | staticmethod):
+        function = function.func if isinstance(function, partial) else function.__func__
+    return function
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    function = _unwrapped(function)
+    return getattr(function, "__qualname__", type(function).__qualname__)
 
 
 def needed(needs: Iterable[tuple[str, Provider]], made: Made) -> dict[str, object]:

@@ -76,13 +76,13 @@ def layers(middleware: Iterable[Middleware]) -> tuple[Layer, ...]:
     return tuple(map(_layer, middleware))
 
 
-def _layer(middleware: Middleware) -> Layer:
+def _layer(middleware: Any) -> Layer:
+    if isinstance(middleware, type):  # calling it would make an object, and nothing else
+        name = middleware.__qualname__
+        raise ConfigurationError(f"middleware {name} is a class: pass an object of it, {name}(...)")
     kind = kind_of(middleware)
     if not callable(middleware) or kind.endswith("generator"):
         raise ConfigurationError(f"middleware={middleware!r} has to be a function of a message and of what comes next")
-    if inspect.isclass(middleware):  # calling it would make an object, and nothing else
-        name = _name_of(middleware)
-        raise ConfigurationError(f"middleware {name} is a class: pass an object of it, {name}(...)")
     _check_arguments(middleware)
     return Layer(middleware, kind == "coroutine")
 

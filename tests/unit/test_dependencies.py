@@ -280,3 +280,88 @@ def test_a_partial_has_the_name_of_its_function() -> None:
     outcome = handle(partial(on_message, size=1))
     assert isinstance(outcome, Handled)
     assert outcome.handler.endswith("on_message")
+
+
+def forked() -> Iterator[str]:
+    yield "first"
+    yield "second"
+
+
+def hiding() -> Iterator[str]:
+    for each in ("first", "second"):
+        with suppress(KeyError):
+            yield each
+
+
+def empty() -> Iterator[str]:
+    yield from ()
+
+
+async def forked_async() -> AsyncIterator[str]:
+    yield "first"
+    yield "second"
+
+
+async def hiding_async() -> AsyncIterator[str]:
+    for each in ("first", "second"):
+        with suppress(KeyError):
+            yield each
+
+
+async def empty_async() -> AsyncIterator[str]:
+    for each in ():
+        yield each
+
+
+@pytest.mark.parametrize(
+    ("provider", "yields"),
+    [
+        (forked, "more than once"),
+        (hiding, "more than once"),
+        (empty, "nothing"),
+        (forked_async, "more than once"),
+        (hiding_async, "more than once"),
+        (empty_async, "nothing"),
+        (partial(forked), "more than once"),
+    ],
+)
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_provider_that_does_not_yield_once_is_named(provider: Any, yields: str, fails: bool) -> None:
+    def on_plain(body: object, given: Annotated[str, Depends(provider)]) -> None:
+        if fails:
+            raise KeyError
+
+    async def on_async(body: object, given: Annotated[str, Depends(provider)]) -> None:
+        on_plain(body, given)
+
+    outcome = handle(on_async if "async" in repr(provider) else on_plain)
+    assert isinstance(outcome, Failed)
+    if fails and yields == "more than once" and "hiding" not in repr(provider):
+        assert outcome.error.startswith("KeyError")  # raised at the first `yield`
+    else:
+        name = getattr(provider, "__qualname__", "forked")
+        assert outcome.error == (
+            f"provider {name} yields {yields}: it has to yield once, what the handler is given, and then end"
+        )
+
+
+@pytest.mark.parametrize("error", [StopIteration, StopAsyncIteration, KeyError, GeneratorExit, SystemExit])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_a_generator_lets_through_stays_the_error_of_the_handler(
+    error: type[BaseException], is_async: bool
+) -> None:
+    async def stream() -> AsyncIterator[str]:
+        yield "stream"
+
+    def on_plain(given: Annotated[str, Depends(session)]) -> None:
+        raise error
+
+    async def on_async(given: Annotated[str, Depends(stream)], other: Annotated[str, Depends(session)]) -> None:
+        if issubclass(error, StopIteration):  # which no coroutine can raise
+            raise KeyError
+        raise error
+
+    outcome = handle(on_async if is_async else on_plain)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.startswith((error.__name__, "KeyError", "RuntimeError"))
+    assert "test_dependencies.py" in outcome.error
