@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import FunctionType
 from typing import Annotated, Any, Final, NamedTuple, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
@@ -28,6 +29,9 @@ class Header:
     """Marks a parameter that takes a header of the message: ``tenant: Annotated[str, Header("x-tenant")]``."""
 
     name: str
+
+
+_MARKS: Final[Mapping[str, type]] = {"Depends": Depends, "Header": Header}
 
 
 class InvalidArgumentError(Exception):
@@ -217,6 +221,7 @@ def _parameters(function: Callable[..., object], name: str) -> Iterable[inspect.
     except Exception as error:  # noqa: BLE001 - a quoted annotation is an expression and may raise anything
         raise HandlerSignatureError(f"handler {name}: its signature cannot be read: {error}") from None
     for parameter in signature.parameters.values():
+        _check_marks(parameter, name)
         if isinstance(parameter.default, Depends | Header):
             mark = type(parameter.default).__name__
             raise HandlerSignatureError(
@@ -231,6 +236,24 @@ def _parameters(function: Callable[..., object], name: str) -> Iterable[inspect.
     return signature.parameters.values()
 
 
+def _check_marks(parameter: inspect.Parameter, name: str) -> None:
+    """Refuse what looks like a mark and is none, which would be passed over: another library's, or one not called."""
+    for mark in (*_marks(parameter.annotation), parameter.default):
+        kind = mark if isinstance(mark, type | FunctionType) else type(mark)
+        own = _MARKS.get(kind.__name__)
+        subject = f"handler {name}: parameter {parameter.name!r} is marked with"
+        if own is not None and kind is not own:
+            raise HandlerSignatureError(
+                f"{subject} {kind.__module__}.{kind.__name__}: import {kind.__name__} from taskroute instead"
+            )
+        if own is not None and mark is own:
+            raise HandlerSignatureError(f"{subject} {kind.__name__}: write {kind.__name__}(...), with brackets")
+
+
+def _marks(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+
+
 def _source(parameter: inspect.Parameter, pattern: RoutingPattern, name: str) -> Source | None:
     """The source of a parameter that is not the body, or None."""
     annotation = parameter.annotation
@@ -238,29 +261,31 @@ def _source(parameter: inspect.Parameter, pattern: RoutingPattern, name: str) ->
         return _capture_source(parameter, name)
     if annotation is Message:
         return lambda delivery, _: delivery.message()
-    if get_origin(annotation) is Annotated:
-        headers = [mark for mark in get_args(annotation)[1:] if isinstance(mark, Header)]
-        if headers:
-            return _header_source(parameter, headers[0].name, name)
-    return None
+    headers = [mark for mark in _marks(annotation) if isinstance(mark, Header)]
+    return _header_source(parameter, headers[0].name, name) if headers else None
 
 
 def _provider_of(parameter: inspect.Parameter) -> Provider | None:
-    if get_origin(parameter.annotation) is Annotated:
-        for mark in get_args(parameter.annotation)[1:]:
-            if isinstance(mark, Depends):
-                return mark.provider
+    for mark in _marks(parameter.annotation):
+        if isinstance(mark, Depends):
+            return mark.provider
     return None
 
 
 def _body_parameter(remaining: list[inspect.Parameter], pattern: RoutingPattern, name: str) -> inspect.Parameter | None:
     required = [parameter for parameter in remaining if parameter.default is parameter.empty]
+    if required and (required[0].name == "self" or (required[0].name == "cls" and len(required) > 1)):
+        raise HandlerSignatureError(
+            f"handler {name} takes {required[0].name}, as a method does that belongs to no object yet: "
+            f"register it from its object, registry.add(pattern, object.{name.rpartition('.')[2]})"
+        )
     if len(required) > 1:
         names = ", ".join(parameter.name for parameter in required)
         captured = ", ".join(sorted(pattern.capture_names)) or "nothing"
         raise HandlerSignatureError(
             f"handler {name}: only one parameter can take the body, but {names} remain "
-            f"({str(pattern)!r} captures {captured}); capture them, mark them Header(...), or give them defaults"
+            f"({str(pattern)!r} captures {captured}); capture them, mark them Header(...) or Depends(...), "
+            f"or give them defaults"
         )
     return required[0] if required else None
 
@@ -272,8 +297,9 @@ def _adapter(annotation: Any, parameter: str, name: str) -> TypeAdapter[Any]:
     except ValidationError:
         return adapter
     except Exception as error:  # noqa: BLE001 - types bring their own code, which may raise anything
+        reason = str(error).partition("\n")[0]
         raise HandlerSignatureError(
-            f"handler {name}: parameter {parameter!r} has an annotation that cannot be validated: {error}"
+            f"handler {name}: parameter {parameter!r} has an annotation that cannot be validated: {reason}"
         ) from None
     return adapter
 

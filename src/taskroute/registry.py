@@ -151,7 +151,7 @@ class HandlerRegistry:
             pattern: see `RoutingPattern`; what it captures feeds the parameters of those names. An `EventSpec`
                 stands for its pattern.
             function: called with keyword arguments: a plain one in a handler thread of the worker, an ``async def`` on
-                the worker's event loop.
+                the worker's event loop. May be the method of an object, ``service.on_order``.
             queue: a spec or a name; None for any queue that the worker consumes.
             retry: instead of the queue's policy; may use only delays that the queue's policy names.
             timeout: seconds. An ``async def`` is cancelled then, and the message has failed (``handler_timeout``). A

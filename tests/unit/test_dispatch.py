@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel
 
-from taskroute import HandlerRegistry, HandlerSignatureError, Header, Message, Reject, Retry, RetryPolicy
+from taskroute import Depends, HandlerRegistry, HandlerSignatureError, Header, Message, Reject, Retry, RetryPolicy
 from taskroute.dispatch import Dispatcher
 from taskroute.message import Delivery
 from taskroute.outcome import Failed, Handled, Outcome
@@ -221,6 +222,17 @@ def test_an_ambiguous_key_is_not_guessed() -> None:
 # --- signatures that cannot be ---
 
 
+def marked(annotation: Any, default: Any = inspect.Parameter.empty) -> Callable[..., None]:
+    """A handler with a body and a parameter `s`."""
+
+    def on_message(body: bytes, s: Any) -> None: ...
+
+    on_message.__annotations__["s"] = annotation
+    if default is not inspect.Parameter.empty:
+        on_message.__defaults__ = (default,)
+    return on_message
+
+
 def two_bodies(one: dict, other: dict) -> None: ...  # type: ignore[type-arg]
 def positional(body: bytes, /) -> None: ...
 def variable(*bodies: bytes) -> None: ...
@@ -232,14 +244,48 @@ def generator(body: bytes) -> Any:
     yield body
 
 
+def stranger() -> Any:
+    """A function that makes a mark, as fastapi.Header is one."""
+
+
+stranger.__name__, stranger.__module__ = "Header", "fastapi.params"
+
+
+class Foreign:
+    """What a mark of another library looks like."""
+
+    Depends = type("Depends", (), {"__module__": "fastapi.params"})
+    Header = type("Header", (), {"__module__": "fastapi.params"})
+
+
+def of_another(kind: str) -> str:
+    return rf"parameter 's' is marked with fastapi.params.{kind}: import {kind} from taskroute"
+
+
 async def later_generator(body: bytes) -> Any:
     yield body
+
+
+class Service:
+    def unbound(self, task: bytes) -> None: ...
+    def takes_only_captures(self, x: str) -> None: ...
+
+    @classmethod
+    def of_the_class(cls, task: bytes) -> None: ...
+
+    def bound(self, task: bytes, x: str) -> None: ...
+
+
+BRACKETS = r"parameter 's' is marked with {0}: write {0}\(\.\.\.\), with brackets"
 
 
 @pytest.mark.parametrize(
     ("function", "problem"),
     [
-        (two_bodies, "one, other"),
+        (two_bodies, r"one, other remain .* mark them Header\(...\) or Depends\(...\), or give them defaults"),
+        (Service.unbound, r"takes self, as a method .* registry.add\(pattern, object.unbound\)"),
+        (Service.takes_only_captures, r"registry.add\(pattern, object.takes_only_captures\)"),
+        (Service.of_the_class.__func__, r"takes cls, as a method .* registry.add\(pattern, object.of_the_class\)"),
         (positional, "body"),
         (variable, "bodies"),
         (keywords, "options"),
@@ -249,6 +295,14 @@ async def later_generator(body: bytes) -> Any:
         (generator, "generator"),
         (later_generator, "generator"),
         ("no function", "str"),
+        (marked(Annotated[str, Header]), BRACKETS.format("Header")),
+        (marked(Annotated[str, Depends]), BRACKETS.format("Depends")),
+        (marked(str, Depends), BRACKETS.format("Depends")),
+        (marked(Annotated[str, Foreign.Depends()]), of_another("Depends")),
+        (marked(Annotated[str, Foreign.Header()], "d"), of_another("Header")),
+        (marked(Annotated[str, stranger], "d"), of_another("Header")),
+        (marked(str, Foreign.Depends()), of_another("Depends")),
+        (marked(Annotated[int, Depends(marked(str, Foreign.Depends()))]), of_another("Depends")),
     ],
 )
 def test_a_signature_that_nothing_can_feed_is_refused_when_registered(function: Any, problem: str) -> None:
@@ -256,3 +310,16 @@ def test_a_signature_that_nothing_can_feed_is_refused_when_registered(function: 
     with pytest.raises(HandlerSignatureError, match=problem):
         registry.add("a.{x}", function)
     assert registry.handlers == ()
+
+
+def test_a_type_that_cannot_be_validated_is_one_line() -> None:
+    with pytest.raises(HandlerSignatureError) as refused:
+        HandlerRegistry().add("#", unvalidatable)
+    assert "has an annotation that cannot be validated: Unable to generate" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_method_of_an_object_is_a_handler() -> None:
+    registry = HandlerRegistry()
+    registry.add("a.{x}", Service().bound)
+    assert registry.resolve("q", "a.b") is not None
