@@ -14,11 +14,6 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Final
 
-from opentelemetry import context, metrics, propagate, trace
-from opentelemetry.metrics import MeterProvider
-from opentelemetry.propagators.textmap import Getter
-from opentelemetry.trace import Link, Span, SpanKind, StatusCode, TracerProvider
-
 from taskroute.instrumentation.events import (
     DeadLettered,
     Dropped,
@@ -28,8 +23,15 @@ from taskroute.instrumentation.events import (
     Retried,
     Returned,
 )
+from taskroute.instrumentation.extras import extra
 from taskroute.instrumentation.hooks import Instrumentation
 from taskroute.message import Message
+
+with extra("opentelemetry"):
+    from opentelemetry import context, metrics, propagate, trace
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.propagators.textmap import Getter
+    from opentelemetry.trace import Link, Span, SpanKind, StatusCode, TracerProvider
 
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 

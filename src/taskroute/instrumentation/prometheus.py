@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
 from taskroute.errors import TaskrouteError
 from taskroute.instrumentation import events
 from taskroute.instrumentation.events import Event
+from taskroute.instrumentation.extras import extra
 from taskroute.instrumentation.hooks import Instrumentation
 from taskroute.message import Message
+
+with extra("prometheus"):
+    from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+    from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+    from prometheus_client.registry import Collector
 
 log = logging.getLogger(__name__)
 

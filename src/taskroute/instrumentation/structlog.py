@@ -6,13 +6,15 @@ import logging
 from contextlib import AbstractContextManager
 from typing import Any
 
-import structlog
-from structlog.contextvars import bound_contextvars
-
 from taskroute.instrumentation.describe import LEVELS, Levels, context_of, fields_of, name_of, printable
 from taskroute.instrumentation.events import Event
+from taskroute.instrumentation.extras import extra
 from taskroute.instrumentation.hooks import Instrumentation
 from taskroute.message import Message
+
+with extra("structlog"):
+    import structlog
+    from structlog.contextvars import bound_contextvars
 
 
 class StructlogInstrumentation(Instrumentation):
