@@ -18,6 +18,7 @@ from taskroute import Message
 from taskroute.instrumentation import (
     Connected,
     DeadLettered,
+    Disconnected,
     Event,
     Handled,
     Instrumentation,
@@ -25,7 +26,7 @@ from taskroute.instrumentation import (
     Received,
     Returned,
 )
-from taskroute.instrumentation.describe import LEVELS, fields_of, name_of, printable, quoted
+from taskroute.instrumentation.describe import LEVELS, Levels, fields_of, name_of, printable, quoted
 from taskroute.instrumentation.hooks import Listeners
 from taskroute.instrumentation.logging import LoggingInstrumentation, MessageFilter
 from taskroute.instrumentation.structlog import StructlogInstrumentation
@@ -275,6 +276,18 @@ def test_structlog_events_have_their_fields_and_levels() -> None:
         "no_handler",
         "video.dead",
     )
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [(None, ["warning", "debug"]), ({Disconnected: logging.ERROR}, ["error", "error"])],
+)
+def test_structlog_makes_little_of_a_connection_closed_as_asked(levels: Levels | None, expected: list[str]) -> None:
+    with structlog.testing.capture_logs() as entries:
+        instrumentation = StructlogInstrumentation(levels=levels)
+        instrumentation.on_event(Disconnected(session="w", error="ConnectionResetError"))
+        instrumentation.on_event(Disconnected(session="w", error=None))
+    assert [entry["log_level"] for entry in entries] == expected
 
 
 def test_structlog_lines_cannot_be_forged_where_a_renderer_does_not_quote() -> None:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from taskroute.instrumentation.describe import LEVELS, Levels, context_of, fields_of, name_of, printable
-from taskroute.instrumentation.events import Event
+from taskroute.instrumentation.events import Disconnected, Event
 from taskroute.instrumentation.extras import extra
 from taskroute.instrumentation.hooks import Instrumentation
 from taskroute.message import Message
@@ -25,7 +25,8 @@ class StructlogInstrumentation(Instrumentation):
 
     Args:
         logger: to which the events go; left out, ``structlog.get_logger("taskroute")``.
-        levels: of kinds of events, where they should differ: ``{Handled: logging.DEBUG}``.
+        levels: of kinds of events, where they should differ: ``{Handled: logging.DEBUG}``. Left out, what is lost or
+            dead-lettered is ERROR, other failures are WARNING, and a connection that was closed as asked is DEBUG.
 
     Example:
         >>> worker = Worker(url, topology, registry, instrumentation=[StructlogInstrumentation()])
@@ -33,13 +34,15 @@ class StructlogInstrumentation(Instrumentation):
 
     def __init__(self, logger: Any = None, levels: Levels | None = None) -> None:
         self._logger = structlog.get_logger("taskroute") if logger is None else logger
-        self._methods = {
-            kind: logging.getLevelName(level).lower() for kind, level in {**LEVELS, **(levels or {})}.items()
-        }
+        chosen = levels or {}
+        self._methods = {kind: logging.getLevelName(level).lower() for kind, level in {**LEVELS, **chosen}.items()}
+        self._closed = self._methods[Disconnected] if Disconnected in chosen else "debug"
 
     def on_event(self, event: Event) -> None:
         """Log it."""
-        getattr(self._logger, self._methods[type(event)])(name_of(event), **fields_of(event, printable))
+        closed = isinstance(event, Disconnected) and event.error is None
+        method = self._closed if closed else self._methods[type(event)]
+        getattr(self._logger, method)(name_of(event), **fields_of(event, printable))
 
     def handling(self, message: Message, handler: str) -> AbstractContextManager[object]:  # noqa: ARG002
         """Bind what tells the message apart."""
