@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,19 +11,18 @@ from taskroute.message import Delivery
 from taskroute.patterns import shorten
 from taskroute.ready import Ready
 
-log = logging.getLogger(__name__)
-
 
 class HandlerThreads:
     """Runs handlers in threads of its own: daemons, so that a hung handler cannot keep the process alive.
 
     A thread that outlives its handler's timeout is replaced, as no thread can be stopped; there are never more than
-    twice `count`. Safe from any thread.
+    twice `count`. When its handler ends at last, it takes the place of one that could not be replaced, or ends. Safe
+    from any thread.
 
     Args:
         count: how many.
         ready: where they get deliveries from. They end when it is closed.
-        handle: what they do with one.
+        handle: what they do with one; raises nothing.
         name: their names begin with it.
     """
 
@@ -34,7 +32,7 @@ class HandlerThreads:
         self._handle = handle
         self._name = name
         self._numbers = itertools.count()
-        self._lock = threading.Lock()  # held to replace one, and to end
+        self._lock = threading.Lock()  # held to replace one, to leave, and to end
         self._is_ending = False
         self._threads = [self._new() for _ in range(count)]  # replaced, never changed: read without the lock
 
@@ -75,35 +73,51 @@ class HandlerThreads:
         with self._lock:
             self._is_ending = True
         for thread in self._threads:
-            if thread.current is None:
+            if thread.current is None and thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _replace(self, hung: _HandlerThread) -> None:
         with self._lock:
             if self._is_ending or hung.is_replaced:
                 return
-            alive = [thread for thread in self._threads if thread.is_alive()]
-            if len(alive) < 2 * self._count:
-                hung.is_replaced = True
+            if len(self._threads) < 2 * self._count:
                 thread = self._new()
-                self._threads = [*alive, thread]
-                thread.start()
+                thread.start()  # first: where the system has no more threads, nothing has changed
+                hung.is_replaced = True
+                self._threads = [*self._threads, thread]
+
+    def _leave(self, replaced: _HandlerThread) -> bool:
+        """Whether a thread that was replaced, and is free again, is not needed any more."""
+        with self._lock:
+            for thread in self._threads:
+                if thread.is_overdue and not thread.is_replaced:  # there was no room for another one
+                    thread.is_replaced, replaced.is_replaced = True, False
+                    return False
+            self._threads = [thread for thread in self._threads if thread is not replaced]  # and that is room
+            return True
 
     def _new(self) -> _HandlerThread:
-        return _HandlerThread(self._ready, self._handle, f"{self._name}-{next(self._numbers)}")
+        return _HandlerThread(self._ready, self._handle, self._leave, f"{self._name}-{next(self._numbers)}")
 
 
 class _HandlerThread(threading.Thread):
     """Handles one delivery at a time."""
 
-    def __init__(self, ready: Ready, handle: Callable[[Delivery], None], name: str) -> None:
+    def __init__(
+        self,
+        ready: Ready,
+        handle: Callable[[Delivery], None],
+        leave: Callable[[_HandlerThread], bool],
+        name: str,
+    ) -> None:
         super().__init__(name=name, daemon=True)
         self._ready = ready
         self._handle_one = handle  # Thread has a `_handle` of its own from Python 3.13 on
+        self._leave = leave
         self.current: Delivery | None = None
         self.since = 0.0
         self.overdue: Delivery | None = None  # the last one that took longer than its handler's timeout
-        self.is_replaced = False  # ends after what it is doing
+        self.is_replaced = False  # ends after what it is doing, unless it is needed then
 
     @property
     def is_overdue(self) -> bool:
@@ -112,15 +126,13 @@ class _HandlerThread(threading.Thread):
         return current is not None and current is self.overdue
 
     def run(self) -> None:
-        while not self.is_replaced and (delivery := self._ready.take()) is not None:
+        while (delivery := self._ready.take()) is not None:
             self.since = time.monotonic()
             self.current = delivery
-            try:
-                self._handle_one(delivery)
-            except Exception:
-                # A defect of ours. The message stays unacknowledged and open: neither lost nor overlooked.
-                log.exception("settling_failed queue=%s", delivery.queue)
+            self._handle_one(delivery)
             self.current = None
+            if self.is_replaced and self._leave(self):
+                return
 
     def describe(self) -> str:
         """What it is doing, for people."""

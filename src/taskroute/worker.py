@@ -432,15 +432,20 @@ class Worker:
         self._deadlines.begin(delivery, handler, seconds)
 
     def _handle(self, delivery: Delivery) -> None:
-        began = 0.0 if self._tell is None else time.monotonic()
-        if self._gated and delivery.queue in self._gated:
-            self._pauses.begin(delivery)
-        outcome = self._dispatcher.dispatch(delivery)
-        if isinstance(outcome, Handled | Failed):
-            self._conclude(delivery, outcome, began)
-        else:
-            self._awaited[delivery] = _Awaited(time.monotonic())
-            self._loop.run(self._await(delivery, outcome, began))
+        """Raises nothing: who calls it has other messages to handle."""
+        try:
+            began = 0.0 if self._tell is None else time.monotonic()
+            if self._gated and delivery.queue in self._gated:
+                self._pauses.begin(delivery)
+            outcome = self._dispatcher.dispatch(delivery)
+            if isinstance(outcome, Handled | Failed):
+                self._conclude(delivery, outcome, began)
+            else:
+                self._awaited[delivery] = _Awaited(time.monotonic())
+                self._loop.run(self._await(delivery, outcome, began))
+        except Exception:
+            # A defect of ours. The message stays unacknowledged and open: neither lost nor overlooked.
+            log.exception("settling_failed queue=%s", delivery.queue)
 
     # On the event loop's thread:
 
