@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from inspect import isawaitable
@@ -78,11 +79,11 @@ class Dispatcher:
                 result = self._call_through(handler, delivery, match.captures)
             else:
                 result = handler.call(delivery, match.captures)
+            if result is None or not isawaitable(result):
+                return handler.handled
         except BaseException as error:  # noqa: BLE001 - an exit in a handler must not end a worker's thread
             return _failure(error, handler)
-        if result is not None and isawaitable(result):
-            return _finish(result, handler)
-        return handler.handled
+        return _finish(result, handler)
 
     def _call_through(self, handler: Handler, delivery: Delivery, captures: Captures) -> Any:
         message = delivery.message()
@@ -121,18 +122,35 @@ async def _finish(result: Awaitable[Any], handler: Handler) -> Outcome:
 
 
 def _failure(error: BaseException, handler: Handler) -> Failed:
+    """What a handler has raised, or what was raised by looking at that."""
+    try:
+        return _read(error, handler)
+    except BaseException as another:  # noqa: BLE001 - as above: a text, say, that an exception makes of itself
+        text = describe_error(another)
+        return Failed("handler_error", text, retryable=True, delays=_own_delays(handler), handler=handler.name)
+
+
+def _read(error: BaseException, handler: Handler) -> Failed:
     if isinstance(error, InvalidArgumentError):
         return Failed(error.reason, error.error, handler=handler.name)
     if isinstance(error, Reject):
-        return Failed("rejected", shorten(str(error), 200), handler=handler.name)
+        return Failed("rejected", _text(error), handler=handler.name)
     if isinstance(error, HandlerTimeoutError):
         return Failed("handler_timeout", str(error), retryable=True, delays=_own_delays(handler), handler=handler.name)
     # What is wrong with the code itself is said in our own words, which quote nothing.
     text = str(error) if isinstance(error, ConfigurationError) else describe_error(error)
     failed = Failed("handler_error", text, retryable=True, delays=_own_delays(handler), handler=handler.name)
     if isinstance(error, Retry):
-        return replace(failed, delay=error.delay, asked_for_retry=True)
+        return replace(failed, error=_text(error), delay=error.delay, asked_for_retry=True)
     return failed
+
+
+def _text(verdict: Reject | Retry) -> str:
+    """What a handler says with it; if that is nothing, or cannot be made a text, its type and place."""
+    with suppress(BaseException):  # as above: it may be anything that is asked for its text here
+        if text := str(verdict):
+            return shorten(text, 200)
+    return describe_error(verdict)
 
 
 def _own_delays(handler: Handler) -> tuple[timedelta, ...] | None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from taskroute.errors import ConfigurationError
+
 Reason = Literal[
     "handler_error",
     "handler_timeout",
@@ -24,6 +26,8 @@ Reason = Literal[
 class Reject(Exception):  # noqa: N818 - a verdict, not an error
     """Raise in a handler to dead-letter the message at once, whatever the retry policy says.
 
+    Its text goes to the log and the header ``x-taskroute-error``, the first 200 characters.
+
     Example:
         >>> raise Reject("unknown customer")
         Traceback (most recent call last):
@@ -35,13 +39,30 @@ class Retry(Exception):  # noqa: N818 - a verdict, not an error
     """Raise in a handler to ask for another attempt, which counts like any other.
 
     Args:
+        reason: for the log and, if no attempt is left, the header ``x-taskroute-error``; the first 200 characters.
         delay: seconds or a timedelta; the next longer wait queue of the queue's policy is taken, else the
             longest. Left out: the delay that is next by the policy.
+
+    Raises:
+        ConfigurationError: `delay` is something else.
+
+    Example:
+        >>> raise Retry("not packed yet", delay=60)
+        Traceback (most recent call last):
+        taskroute.outcome.Retry: not packed yet
     """
+
+    delay: timedelta | None = None
 
     def __init__(self, reason: str = "", *, delay: float | timedelta | None = None) -> None:
         super().__init__(reason)
-        self.delay: timedelta | None = timedelta(seconds=delay) if isinstance(delay, int | float) else delay
+        try:
+            self.delay = delay if delay is None or isinstance(delay, timedelta) else timedelta(seconds=delay)
+        except (TypeError, ValueError, OverflowError):
+            what = type(delay).__name__  # not the value, which may be one of the message
+            raise ConfigurationError(
+                f"Retry: delay has to be a number of seconds or a timedelta, and is a {what}"
+            ) from None
 
 
 class HandlerTimeoutError(TimeoutError):

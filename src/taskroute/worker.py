@@ -23,7 +23,7 @@ from taskroute.broker.session import Session
 from taskroute.broker.url import parse_urls
 from taskroute.circuit import CircuitBreaker
 from taskroute.deadlines import Deadlines
-from taskroute.dispatch import DEFAULT_MAX_BODY_SIZE, Dispatcher
+from taskroute.dispatch import DEFAULT_MAX_BODY_SIZE, Dispatcher, describe_error
 from taskroute.ending import Ending
 from taskroute.errors import (
     BrokerUnavailableError,
@@ -473,7 +473,13 @@ class Worker:
                 self._tell(telling.handled(delivery, outcome.handler, time.monotonic() - began))
             self._acknowledge(delivery)
             return
-        action = settle(delivery, outcome, self._queues[delivery.queue], datetime.now(UTC))
+        queue, now = self._queues[delivery.queue], datetime.now(UTC)
+        try:
+            action = settle(delivery, outcome, queue, now)
+        except Exception as error:  # noqa: BLE001 - the handler's exception asks for what cannot be done
+            text = describe_error(error)
+            outcome = replace(outcome, reason="handler_error", error=text, retryable=True, delay=None)
+            action = settle(delivery, outcome, queue, now)
         _log_failure(delivery, outcome, action)
         event = telling.failed(delivery, outcome, action, time.monotonic() - began)
         if isinstance(action, HandOver):
@@ -628,7 +634,7 @@ def _log_failure(delivery: Delivery, failed: Failed, action: Ack | HandOver) -> 
         shorten(delivery.routing_key),
         shorten(str(delivery.message_id)),
         delivery.attempt,
-        failed.reason,
+        action.reason if isinstance(action, HandOver) else failed.reason,
         failed.error,
         action.queue if isinstance(action, HandOver) else "nowhere",
     )

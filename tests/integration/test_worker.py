@@ -225,6 +225,52 @@ def test_a_handler_can_reject_and_can_ask_for_another_attempt(broker_url: str) -
         assert peer.receive("video.dead", 1).headers["x-taskroute-reason"] == "rejected"
 
 
+class Unprintable:
+    def __format__(self, spec: str) -> str:
+        raise ValueError("no text")
+
+
+class NamelessError(Exception):
+    __module__: Any = Unprintable()
+
+
+def nameless(_: Retry) -> None:
+    raise NamelessError
+
+
+def bad_delay(retry: Retry) -> None:
+    retry.delay = "5"  # type: ignore[assignment]
+    raise retry
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("fail", [nameless, bad_delay])
+def test_what_cannot_be_told_or_settled_as_it_ended_fails_like_anything_else(
+    memory_url: str, fail: Callable[[Retry], None], is_async: bool, threads: int
+) -> None:
+    seen = Seen()
+
+    def plain(action: str) -> None:
+        seen(action)
+        if action == "fails":
+            fail(Retry())
+
+    async def later(action: str) -> None:
+        plain(action)
+
+    registry = registry_of(later if is_async else plain)
+    with running(memory_url, registry, threads=threads, concurrency={video: 1}) as (worker, publisher):
+        publisher.publish({}, "video.fails", exchange=media)
+        publisher.publish({}, "video.fine", exchange=media)  # there is one place, and it is free again
+        assert worker.wait_idle(DEADLINE)
+        stats = worker.stats()
+    assert sorted(seen.calls) == ["fails", "fails", "fine"]
+    assert (stats.retried, stats.dead_lettered, stats.connections) == ({"video": 1}, {"video": 1}, 1)
+    with looking(memory_url) as peer:
+        assert peer.receive("video.dead", 1).headers["x-taskroute-reason"] == "handler_error"
+
+
 def test_an_exit_in_a_handler_ends_neither_the_thread_nor_the_message(broker_url: str) -> None:
     def handle(action: str) -> None:
         if action == "exit":
@@ -634,6 +680,25 @@ def test_log_lines_say_what_happens_and_never_show_a_body_or_a_password(
     assert [line.rpartition("to=")[2] for line in failures] == ["video.retry.50", "video.dead"]
     assert not any("hunter2" in line or "guest:guest" in line for line in lines)
     assert not any("\n" in line or "\u2028" in line for line in lines)
+
+
+def test_the_log_has_the_reason_and_the_text_that_the_dead_letter_has(
+    memory_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs, registry = QueueSpec(name="jobs", retry=False), HandlerRegistry()
+
+    @registry.handler("#", queue=jobs)
+    def handle(body: bytes) -> None:
+        raise Retry("not packed yet")
+
+    with running(memory_url, registry, Topology(queues=[jobs])) as (worker, publisher):
+        publisher.publish(b"", "jobs", exchange="")
+        assert worker.wait_idle(DEADLINE)
+    with looking(memory_url) as peer:
+        headers = peer.receive("jobs.dead", 1).headers
+    assert (headers["x-taskroute-reason"], headers["x-taskroute-error"]) == ("retry_unavailable", "'not packed yet'")
+    (line,) = [record.getMessage() for record in caplog.records if "message_failed" in record.getMessage()]
+    assert line.endswith("reason=retry_unavailable error='not packed yet' to=jobs.dead")
 
 
 def test_nothing_is_printed_by_default(memory_url: str, capfd: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Any
 
 import pytest
@@ -196,6 +197,65 @@ def test_reject_and_retry_say_what_they_mean() -> None:
     assert "no such customer" in rejected.error
     assert (asked.reason, asked.retryable, asked.asked_for_retry) == ("handler_error", True, True)
     assert asked.delay == timedelta(seconds=3)
+
+
+def test_the_text_of_a_retry_is_told_as_that_of_a_reject_is() -> None:
+    def retry(action: str) -> None:
+        raise Retry("not packed yet,\n" + "x" * 300)
+
+    def silent(action: str) -> None:
+        raise Retry(delay=3)
+
+    error = failure(retry).error
+    assert error.startswith(r"'not packed yet,\nxxx")
+    assert len(error) < 220
+    assert failure(silent).error.startswith("taskroute.outcome.Retry at test_dispatch.py:")
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise SystemExit(1)
+
+
+@pytest.mark.parametrize(("verdict", "reason"), [(Reject, "rejected"), (Retry, "handler_error")])
+def test_a_verdict_whose_text_cannot_be_made_is_told_by_its_type_and_place(verdict: Any, reason: str) -> None:
+    def handle(action: str) -> None:
+        raise verdict(Unprintable())
+
+    failed = failure(handle)
+    assert failed.reason == reason
+    assert failed.error.startswith(f"taskroute.outcome.{verdict.__name__} at test_dispatch.py:")
+
+
+def test_a_retry_of_ones_own_may_say_nothing_about_its_delay() -> None:
+    class NotYet(Retry):
+        def __init__(self, order: int) -> None: ...
+
+    def handle(action: str) -> None:
+        raise NotYet(7)
+
+    failed = failure(handle)
+    assert (failed.asked_for_retry, failed.delay) == (True, None)
+
+
+@pytest.mark.parametrize("delay", [Decimal("0.1"), "5", float("nan"), float("inf"), [1]])
+def test_a_delay_that_is_none_is_an_error_of_the_handler_which_does_not_quote_it(delay: Any) -> None:
+    def handle(action: str) -> None:
+        raise Retry(delay=delay)
+
+    failed = failure(handle)
+    assert (failed.reason, failed.retryable, failed.asked_for_retry) == ("handler_error", True, False)
+    assert failed.error == f"Retry: delay has to be a number of seconds or a timedelta, and is a {type(delay).__name__}"
+
+
+class Proxy:
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("nothing is behind it")
+
+
+def test_a_result_that_cannot_be_looked_at_is_an_error_of_the_handler() -> None:
+    assert failure(lambda action: Proxy()).error.startswith("RuntimeError at test_dispatch.py:")
 
 
 @pytest.mark.parametrize(
