@@ -71,7 +71,10 @@ class BrokerUrlError(DefinitionError):
 
 
 class ConfigurationError(DefinitionError):
-    """An argument of a Worker, a Publisher or a handler is out of range, missing, or at odds with another."""
+    """An argument of a Worker, a Publisher or a handler is out of range, missing, or at odds with another.
+
+    Code that a message runs raises it too, where that could never work: a handler that waits for its own worker, say.
+    """
 
 
 class PublishError(TaskrouteError):

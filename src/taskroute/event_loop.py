@@ -41,6 +41,11 @@ class EventLoop:
         """Whether what runs is being cancelled, or was."""
         return self._stopping
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs in its thread."""
+        return threading.current_thread() is self._thread
+
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Have a coroutine run, with no way to wait for it. One that comes after the end is dropped."""
         self._post(_Posted(coroutine))

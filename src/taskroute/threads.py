@@ -41,6 +41,10 @@ class HandlerThreads:
         for thread in self._threads:
             thread.start()
 
+    def include_current(self) -> bool:
+        """Whether the caller runs in one of them."""
+        return threading.current_thread() in self._threads
+
     def current(self) -> Iterator[tuple[Delivery, float]]:
         """What is being handled, and since when by the monotonic clock."""
         for thread in self._threads:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -56,6 +56,9 @@ log = logging.getLogger(__name__)
 
 ACKNOWLEDGE_TIMEOUT: Final = 1800
 """Seconds after which RabbitMQ, as it is delivered, closes the channel of a consumer that has not acknowledged."""
+
+MAX_TIMEOUT: Final = threading.TIMEOUT_MAX - 2
+"""Seconds that Python can wait at most, less what `Worker.stop` may take longer."""
 
 _GRACE: Final = 1.0
 _DEPTH_INTERVAL: Final = 0.05
@@ -132,7 +135,7 @@ class Worker:
         around.include(registry)
         self.routes: Routes = Routes(topology, around)
         self._queues = _queues_to_consume(self.routes, queues)
-        self._shutdown_timeout = _checked("shutdown_timeout", shutdown_timeout, 0)
+        self._shutdown_timeout = _seconds("shutdown_timeout", shutdown_timeout)
         self._declare = checked_mode(declare)
         self._name = name or "taskroute-worker"
         self._loop = EventLoop(f"{self._name}-loop")
@@ -141,12 +144,12 @@ class Worker:
         self._tell = listeners.on_event  # None when nobody listens, and then nothing is made to be told
         self._dispatcher = Dispatcher(
             self.routes.resolve,
-            _checked("max_body_size", max_body_size, 0),
+            _whole("max_body_size", max_body_size),
             self._watch,
             self._loop.submit,
             listeners.handling,
         )
-        self._thread_count = _checked("threads", threads, 0)
+        self._thread_count = _whole("threads", threads)
         limits = read_concurrency(concurrency, self._queues, topology)
         counts = read_prefetch(prefetch, self._queues, topology, self._thread_count, limits)
         # Async handlers outlive a connection, and the next one brings its messages on top of theirs.
@@ -164,7 +167,8 @@ class Worker:
         self._tally = Tally()
         self._ended = threading.Event()
         self._ending: Ending | None = None  # while `run` waits for it
-        self._state = threading.Lock()  # held to start and to stop
+        self._state = threading.RLock()  # held to start and to stop; a signal's handler may stop what is just starting
+        self._consuming: threading.Thread | None = None  # the session's thread, once it is connected
         self._started = self._stopped = False
         self._consumer = Consumer(
             list(self._queues.values()),
@@ -209,31 +213,38 @@ class Worker:
             BrokerUnavailableError: not connected in time; the worker is stopped then.
             TopologyMismatchError: the broker has something else, lacks it, or does not let us declare it.
             UnsupportedFeatureError: the broker cannot do what a spec asks for.
-            ClosedError: started before.
+            ClosedError: started or stopped before.
         """
-        self._begin()
+        if not self._begin():
+            raise ClosedError("the worker was stopped before it was started: make a new one")
         try:
             self._session.wait_open(timeout)
         except BaseException:
-            self.stop()
+            with suppress(ShutdownTimeoutError):  # it follows from what is wrong, which says more
+                self.stop()
             raise
 
     def stop(self) -> None:
         """Stop consuming, let running handlers finish, acknowledge, and disconnect.
 
         Messages that were delivered and not begun go back to their queues. Takes at most `shutdown_timeout`
-        plus 2 seconds. Does nothing in a fork of the process that made the worker.
+        plus 2 seconds. Before a `start` or `run` it counts: that one does not begin any more. Does nothing in a fork
+        of the process that made the worker.
 
         Raises:
+            ConfigurationError: called in a handler, or elsewhere in one of the worker's own threads.
             ShutdownTimeoutError: a handler or the broker did not come to an end; names it. The messages return
                 to their queues.
         """
         if self._session.is_of_another_process:
             return
+        self._refuse_own_threads("stop")
         with self._state:
-            if not self._started or self._stopped:
+            if self._stopped:
                 return
             self._stopped = True
+            if not self._started:
+                return
         deadline = time.monotonic() + self._shutdown_timeout
         self._session.post(self._consumer.cancel)
         self._ready.close()
@@ -253,18 +264,20 @@ class Worker:
             )
 
     def run(self) -> None:
-        """Start, block until SIGTERM or SIGINT, and stop; keeps trying while the broker is away.
+        """Start, block until SIGTERM, SIGINT or `stop`, and stop; keeps trying while the broker is away.
 
         In the main thread the first signal drains and a second one ends the process at once. In another thread
-        no signals are touched; call `stop` from elsewhere.
+        no signals are touched; call `stop` from elsewhere. If that came before, it returns at once.
 
         Raises:
             TopologyMismatchError, UnsupportedFeatureError: as `start`.
             ShutdownTimeoutError: as `stop`.
             BrokerUnavailableError: the session ended by itself, which is a defect.
+            ClosedError: started before.
         """
         with closing(Ending()) as self._ending, self._ending.told_by_signals():
-            self._begin()
+            if not self._begin():
+                return
             self._ending.wait()
             failed = None if self._stopped else self._ended_session()
             self.stop()
@@ -279,7 +292,11 @@ class Worker:
 
         Returns:
             Whether that came to pass in time.
+
+        Raises:
+            ConfigurationError: as `stop`.
         """
+        self._refuse_own_threads("wait_idle")
         deadline = time.monotonic() + timeout
         names = [name for queue in self._queues.values() for name in _with_wait_queues(queue)]
         while (remaining := deadline - time.monotonic()) > 0:
@@ -372,6 +389,7 @@ class Worker:
     # On the consuming session's thread:
 
     def _prepare(self, channel: Any) -> None:
+        self._consuming = threading.current_thread()
         exclusive = [queue.name for queue in self._queues.values() if queue.exclusive]
         declare(channel, self.routes.topology, self._declare, exclusive=exclusive)
 
@@ -531,16 +549,31 @@ class Worker:
 
     # On a caller's thread:
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
+        """Whether it runs now: not if it was stopped before."""
         if self._session.is_of_another_process:
             raise ClosedError("this worker belongs to the process that this one was forked from: make a new one")
         with self._state:
             if self._started:
                 raise ClosedError("a worker is started once: make a new one")
             self._started = True
-        self._warn_of_long_timeouts()
-        self._threads.start()
-        self._session.start()
+            if self._stopped:
+                return False
+            self._warn_of_long_timeouts()
+            self._threads.start()
+            self._session.start()
+            return True
+
+    def _refuse_own_threads(self, method: str) -> None:
+        if (
+            self._threads.include_current()
+            or self._loop.is_current
+            or threading.current_thread() is self._consuming  # where handlers run if there are no threads for them
+        ):
+            raise ConfigurationError(
+                f"{method}() of worker {self._name!r} in one of its own threads, as in a handler, waits for itself: "
+                f"call it in another thread; Worker.run is also ended by a signal, SIGTERM to the own process"
+            )
 
     def _warn_of_long_timeouts(self) -> None:
         for handler in self.routes.handlers:
@@ -621,9 +654,15 @@ def _queues_to_consume(routes: Routes, queues: Iterable[QueueSpec | str] | None)
     return {name: topology.queue(name) for name in names}
 
 
-def _checked(name: str, value: Any, least: float) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
-        raise ConfigurationError(f"{name}={value!r} has to be a number, {least} or more")
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigurationError(f"{name}={value!r} has to be a whole number, 0 or more")
+    return value
+
+
+def _seconds(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIMEOUT:
+        raise ConfigurationError(f"{name}={value!r} has to be a number of seconds between 0 and {MAX_TIMEOUT:.0f}")
     return value
 
 

@@ -7,6 +7,7 @@ import gc
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.conformance.conftest import Peer
 
 from taskroute import (
     CallNext,
+    ConfigurationError,
     ExchangeSpec,
     HandlerRegistry,
     Message,
@@ -262,31 +264,34 @@ def test_plain_middleware_that_calls_async_code_after_the_end_of_the_worker_leav
     assert "failed" not in caplog.text
 
 
+@pytest.mark.parametrize("threads", [0, 1])
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_worker_stopped_by_its_own_handler_says_that_this_handler_hangs(memory_url: str, is_async: bool) -> None:
-    errors: list[BaseException] = []
-    ended, registry = threading.Event(), HandlerRegistry()
-
-    def stop() -> None:
-        try:
-            worker.stop()
-        except BaseException as error:  # noqa: BLE001 - looked at below
-            errors.append(error)
-        ended.set()
+@pytest.mark.parametrize("wait", [Worker.stop, partial(Worker.wait_idle, timeout=DEADLINE)], ids=["stop", "wait_idle"])
+def test_a_handler_that_would_wait_for_itself_is_told_at_once(
+    memory_url: str, wait: Callable[[Worker], object], is_async: bool, threads: int
+) -> None:
+    ended, registry, errors = threading.Event(), HandlerRegistry(), []
 
     def plain(body: bytes) -> None:
-        stop()
+        try:
+            wait(worker)
+        except ConfigurationError as error:
+            errors.append(str(error))
+        ended.set()
 
     async def later(body: bytes) -> None:
-        stop()
+        plain(body)
 
     registry.add("#", later if is_async else plain, queue=video)
-    worker = Worker(memory_url, topology, registry, shutdown_timeout=0.2)
-    worker.start()
-    with Publisher(memory_url, topology) as publisher:
+    with (
+        Worker(memory_url, topology, registry, threads=threads, shutdown_timeout=2 * DEADLINE) as worker,
+        Publisher(memory_url, topology) as publisher,
+    ):
         publisher.publish(b"m", "video.a", exchange=media)
-    assert ended.wait(DEADLINE)
-    assert worker._loop.join(DEADLINE)
+        assert ended.wait(DEADLINE / 2)
+        assert worker.wait_idle(DEADLINE)
+        assert worker.health().ready  # nothing has been stopped
+        assert sum(worker.stats().handled.values()) == 1
     (error,) = errors
-    assert isinstance(error, ShutdownTimeoutError)
-    assert "is handling 'video.a'" in str(error)
+    assert "waits for itself" in error
+    assert "another thread" in error

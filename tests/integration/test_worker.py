@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from tests.conformance.conftest import Peer
 from taskroute import (
     BrokerUnavailableError,
     ClosedError,
+    ConfigurationError,
     ExchangeSpec,
     HandlerRegistry,
     Header,
@@ -540,13 +542,62 @@ def test_a_hung_handler_is_named_at_the_deadline_and_its_message_is_kept(broker_
 
 def test_stopping_twice_or_never_started_is_fine_and_starting_twice_is_not(broker_url: str) -> None:
     worker = Worker(broker_url, topology, registry_of(lambda action: None))
-    worker.stop()
     worker.start()
     with pytest.raises(ClosedError):
         worker.start()
     worker.stop()
     worker.stop()
     assert not worker.health().live
+
+
+def test_a_stop_that_comes_before_the_start_counts(memory_url: str) -> None:
+    worker = Worker(memory_url, topology, registry_of(lambda action: None))
+    worker.stop()
+    running = threading.Thread(target=worker.run, daemon=True)
+    running.start()
+    running.join(DEADLINE)
+    assert not running.is_alive()  # there is nothing to run any more
+    worker = Worker(memory_url, topology, registry_of(lambda action: None))
+    worker.stop()
+    with pytest.raises(ClosedError, match="stopped before"):
+        worker.start()
+    assert worker.health().reasons == ("stopped",)
+
+
+@pytest.fixture
+def when_starting() -> Iterator[list[Callable[[], None]]]:
+    """What is called in the midst of a start: a handler of the log is, and so are handlers of signals."""
+    calls: list[Callable[[], None]] = []
+
+    class Caller(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage().startswith("handler_timeout_long"):
+                for call in calls:
+                    call()
+
+    caller = Caller()
+    logging.getLogger("taskroute").addHandler(caller)
+    yield calls
+    logging.getLogger("taskroute").removeHandler(caller)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_stop_in_the_midst_of_a_start_ends_it(
+    memory_url: str, when_starting: list[Callable[[], None]], elsewhere: bool
+) -> None:
+    registry = HandlerRegistry()
+    registry.add("video.{action}", lambda action: None, queue=video, timeout=3600)
+    worker = Worker(memory_url, topology, registry, name="brief")
+    stopping = threading.Thread(target=worker.stop)
+    when_starting.append(stopping.start if elsewhere else worker.stop)
+    worker.run()
+    if elsewhere:
+        stopping.join(DEADLINE)
+    assert worker.health().reasons == ("stopped",)
+    for thread in threading.enumerate():
+        if thread.name.startswith("brief"):
+            thread.join(DEADLINE)
+            assert not thread.is_alive()
 
 
 def test_no_thread_outlives_a_worker_and_a_publisher(broker_url: str) -> None:
@@ -597,6 +648,35 @@ def test_a_broker_that_is_not_there_is_an_error_without_the_password() -> None:
     with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1") as caught:
         worker.start(timeout=0.5)
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_start_that_fails_says_why_and_not_what_hung_in_stopping_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection, and never says a word
+        url = f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}/"
+        worker = Worker(url, topology, registry_of(lambda action: None), shutdown_timeout=0)
+        with pytest.raises(BrokerUnavailableError):
+            worker.start(timeout=0)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("threads", 2.5),
+        ("threads", -1),
+        ("threads", True),
+        ("threads", "2"),
+        ("shutdown_timeout", float("inf")),
+        ("shutdown_timeout", float("nan")),
+        ("shutdown_timeout", 1e10),
+        ("shutdown_timeout", -1),
+        ("shutdown_timeout", None),
+        ("max_body_size", 0.5),
+        ("max_body_size", -1),
+    ],
+)
+def test_a_number_that_cannot_be_used_is_refused_at_once(option: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=option):
+        Worker("memory://", topology, registry_of(lambda action: None), **{option: value})
 
 
 # --- broken connections ---
