@@ -161,6 +161,7 @@ def _own_delays(handler: Handler) -> tuple[timedelta, ...] | None:
 
 def describe_error(error: BaseException) -> str:
     """Type and place, not the text: an exception's text tends to quote the message it failed on."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):  # to the last one; the others cost a file each if read
+        place = f" at {PurePath(frame.f_code.co_filename).name}:{line}"
     return f"{type(error).__module__}.{type(error).__qualname__}{place}".removeprefix("builtins.")
