@@ -120,6 +120,16 @@ def test_messages_with_the_same_id_keep_their_own_outcomes(broker_url: str) -> N
     assert outcomes == [UnroutableError, type(None), UnroutableError] * 20
 
 
+def test_one_that_is_not_mandatory_does_not_hide_the_return_of_one_alike(broker_url: str) -> None:
+    with Publisher(broker_url, topology) as publisher:
+        futures = [
+            publisher.submit({}, "nowhere", exchange=media, message_id="same", mandatory=mandatory)
+            for mandatory in (False, True) * 20
+        ]
+        outcomes = [type(future.exception(DEADLINE)) for future in futures]
+    assert outcomes == [type(None), UnroutableError] * 20
+
+
 def test_what_cannot_be_sent_is_refused_before_it_is_sent(memory_url: str) -> None:
     with Publisher(memory_url, topology) as publisher:
         with pytest.raises(UnknownExchangeError, match="elsewhere"):

@@ -256,7 +256,7 @@ class Confirms:
     def _unwrite(self, submission: Submission, error: MessageInvalidError) -> None:
         del self._in_flight[self._last_tag]
         self._last_tag -= 1
-        self._returnable.pop(submission.identity, None)
+        self._forget_returnable(submission)
         submission.future.set_exception(MessageInvalidError(f"{submission}: {error}"))
 
     def _on_return(self, error: Any, exchange: str, routing_key: str, message: Any) -> None:
@@ -287,6 +287,10 @@ class Confirms:
             tags = list(takewhile(lambda tag: tag <= delivery_tag, self._in_flight))
         settled = [self._in_flight.pop(tag) for tag in tags if tag in self._in_flight]
         for submission in settled:
-            self._returnable.pop(submission.identity, None)
+            self._forget_returnable(submission)
             self._suspects.discard(submission)
         return [submission for submission in settled if not submission.future.done()]
+
+    def _forget_returnable(self, submission: Submission) -> None:
+        if submission.mandatory:  # one that is not was never filed, and one alike that is may be
+            del self._returnable[submission.identity]
