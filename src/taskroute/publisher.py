@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
+from copy import copy
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -34,6 +35,7 @@ from taskroute.errors import (
     MessageTooLargeError,
     PublishError,
     PublishTimeoutError,
+    TaskrouteError,
     UnknownExchangeError,
     UnroutableError,
 )
@@ -261,7 +263,8 @@ class Publisher:
         try:
             self._session.wait_open(self._timeout if timeout is None else timeout)
         except BaseException:
-            self.close(0)
+            with suppress(PublishTimeoutError):  # names what was submitted meanwhile; why it failed counts for more
+                self.close(0)
             raise
 
     def close(self, timeout: float | None = None) -> None:
@@ -350,6 +353,8 @@ class Publisher:
             PublishRejectedError: the broker refused it.
             PublishTimeoutError: written, and not confirmed in time: outcome unknown.
             BrokerUnavailableError: never written.
+            TopologyMismatchError: never written: the broker has something else than the topology, which ends the
+                publisher's first attempt to connect, and with it the publisher.
         """
         return self._submit(body, routing_key, options)
 
@@ -499,8 +504,13 @@ class Publisher:
         timeout = options.get("timeout")
         return self._timeout if timeout is None else _checked_timeout(timeout)
 
-    def _unavailable(self) -> PublishError:
-        return self._session.unavailable()
+    def _unavailable(self) -> TaskrouteError:
+        """Why a message was never written."""
+        if self._session.generation:
+            return self._session.unavailable()
+        # What has ended the session before it was open, if something has. A copy, as the frames of everyone who raises
+        # it gather in an error.
+        return copy(self._session.failure())
 
     def _is_blocked(self) -> bool:
         return self._session.is_blocked

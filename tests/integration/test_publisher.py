@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from taskroute import (
     QueueSpec,
     Receipt,
     Topology,
+    TopologyMismatchError,
     UnknownExchangeError,
     UnroutableError,
 )
@@ -164,6 +166,38 @@ def test_a_broker_that_is_not_there_is_an_error_by_the_deadline() -> None:
     publisher.close()
     assert isinstance(caught.value, PublishError)
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_broker_that_has_something_else_is_told_at_once_and_by_name(broker_url: str) -> None:
+    with Publisher(broker_url, Topology(queues=[QueueSpec(name="other", type="classic")])):
+        pass
+    publisher = Publisher(broker_url, Topology(queues=[QueueSpec(name="other")]), timeout=100 * DEADLINE)
+    for _ in range(2):  # as the session ends, and when it has ended
+        future = publisher.submit({}, "other", exchange="")
+        assert isinstance(future.exception(DEADLINE), TopologyMismatchError)
+    assert publisher._session.join(DEADLINE)
+    errors: list[Exception] = []
+    for _ in range(2):
+        with pytest.raises(TopologyMismatchError, match="'other'") as caught:
+            publisher.publish({}, "other", exchange="")
+        errors.append(caught.value)
+    assert errors[0] is not errors[1]  # the frames of everyone who raised it would gather in one
+    with pytest.raises(TopologyMismatchError):
+        list(publisher.publish_many([({}, "other")], exchange=""))
+    with pytest.raises(TopologyMismatchError):
+        asyncio.run(publisher.publish_async({}, "other", exchange=""))
+    with pytest.raises(TopologyMismatchError):
+        publisher.start()
+    with pytest.raises(ClosedError):
+        publisher.publish({}, "other", exchange="")
+
+
+def test_a_start_that_fails_says_why_though_messages_were_submitted() -> None:
+    publisher = Publisher("amqp://guest:guest@127.0.0.1:1/", topology, timeout=100 * DEADLINE)
+    future = publisher.submit({}, "in.a", exchange=media)
+    with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1"):
+        publisher.start(0)
+    assert isinstance(future.exception(0), BrokerUnavailableError)
 
 
 def test_one_can_wait_until_every_message_has_its_outcome(memory_url: str) -> None:

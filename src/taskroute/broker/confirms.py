@@ -7,18 +7,20 @@ exchange, routing key and message id, and two messages alike in all three are ne
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final
 
 from taskroute.errors import (
     MessageInvalidError,
-    PublishError,
     PublishRejectedError,
     PublishTimeoutError,
+    TaskrouteError,
     UnroutableError,
 )
 from taskroute.patterns import shorten
@@ -42,7 +44,10 @@ class Receipt:
 
 
 class Submission:
-    """One message on its way to being confirmed. `future` is resolved exactly once, by the session's thread."""
+    """One message on its way to being confirmed. `future` is resolved exactly once.
+
+    The session's thread resolves it; one that is submitted when that thread has ended, whoever submits it.
+    """
 
     __slots__ = (
         "body",
@@ -103,7 +108,7 @@ class Confirms:
         self,
         *,
         prepare: Callable[[Any], None],
-        unavailable: Callable[[], PublishError],
+        unavailable: Callable[[], TaskrouteError],
         is_blocked: Callable[[], bool],
     ) -> None:
         self._prepare = prepare
@@ -118,10 +123,16 @@ class Confirms:
         self._twins: list[Submission] = []  # alike to one in flight: they wait their turn
         self._suspects: set[Submission] = set()  # in flight when the broker took offence: sent again one by one
         self._next_deadline: float | None = None
+        self._has_ended = False
 
     def submit(self, submission: Submission) -> None:
-        """Take a message; wake the session afterwards."""
+        """Take a message; wake the session afterwards. When that has ended, the message fails at once."""
         self._inbox.append(submission)
+        # Looked at only now: if it is false, the session has yet to look into the inbox for the last time.
+        if self._has_ended:
+            with suppress(ValueError):  # that last look has found it
+                self._inbox.remove(submission)
+                self._refuse(submission)
 
     def has_work(self) -> bool:
         """Whether messages wait to be written, and the broker reads."""
@@ -178,7 +189,11 @@ class Confirms:
         return self._next_deadline
 
     def expire(self, now: float) -> None:
-        """Fail the messages whose deadline has come. Those in flight keep their tag: a late confirm is theirs."""
+        """Fail the messages whose deadline has come. Those in flight keep their tag: a late confirm is theirs.
+
+        Args:
+            now: by the session's clock; infinity for the last time, when the session ends.
+        """
         self._empty_inbox()
         for submission in self._open():
             if submission.deadline <= now:
@@ -187,6 +202,19 @@ class Confirms:
         self._waiting = deque(waiting for waiting in self._waiting if not waiting.future.done())
         self._twins = [twin for twin in self._twins if not twin.future.done()]
         self._next_deadline = min((submission.deadline for submission in self._open()), default=None)
+        if now == math.inf:
+            self._has_ended = True
+            self._refuse_inbox()
+
+    def _refuse_inbox(self) -> None:
+        """Fail what has come since it was emptied. Who submits from now on sees that the session has ended."""
+        with suppress(IndexError):  # it is empty; others may take their own out meanwhile
+            while True:
+                self._refuse(self._inbox.popleft())
+
+    def _refuse(self, submission: Submission) -> None:
+        if submission.future.set_running_or_notify_cancel():
+            submission.future.set_exception(self._unavailable())
 
     def _without_offender(self, unconfirmed: list[Submission], error: Any) -> list[Submission]:
         """Find the message over which the broker closed the channel, so that it does not take the others along.
@@ -223,7 +251,7 @@ class Confirms:
         for submissions in (self._in_flight.values(), self._waiting, self._twins):
             yield from (submission for submission in submissions if not submission.future.done())
 
-    def _overdue(self, submission: Submission) -> PublishError:
+    def _overdue(self, submission: Submission) -> TaskrouteError:
         if submission.was_written:
             return PublishTimeoutError(
                 f"{submission}: not confirmed in time; the broker may have it. "
