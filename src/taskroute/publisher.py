@@ -313,14 +313,7 @@ class Publisher:
             'jobs'
             'jobs'
         """
-        limit = self._limit(options)
-        until = time.monotonic() + limit
-        future = self._submit(body, routing_key, options)
-        try:
-            return future.result(max(0.0, until - time.monotonic()) + _GRACE)
-        except FutureTimeoutError:
-            key = body.routing_key if isinstance(body, Event) else str(routing_key)
-            raise PublishTimeoutError(f"message with key {shorten(key)}: no answer within {limit} s") from None
+        return self._result(self._submit(body, routing_key, options))
 
     @overload
     def submit(self, body: Event[Any], /, **options: Unpack[EventOptions]) -> Future[Receipt]: ...
@@ -331,7 +324,8 @@ class Publisher:
     def submit(self, body: object, routing_key: str | None = None, **options: Any) -> Future[Receipt]:
         """Hand a message in and return at once; the future has its receipt or its error.
 
-        Blocks, `timeout` seconds at most, while `max_in_flight` messages are unconfirmed.
+        Blocks, `timeout` seconds at most, while `max_in_flight` messages are unconfirmed. The future has its error by
+        the message's deadline, or when an attempt to connect that goes on then has ended.
 
         Args:
             body: bytes are sent as they are, str as UTF-8 text, anything else as JSON by pydantic. Or an event, made
@@ -356,14 +350,15 @@ class Publisher:
             TopologyMismatchError: never written: the broker has something else than the topology, which ends the
                 publisher's first attempt to connect, and with it the publisher.
         """
-        return self._submit(body, routing_key, options)
+        return self._submit(body, routing_key, options).future
 
-    def _submit(self, body: object, routing_key: str | None, options: Mapping[str, Any]) -> Future[Receipt]:
+    def _submit(self, body: object, routing_key: str | None, options: Mapping[str, Any]) -> Submission:
         limit = self._limit(options)
         submission = self._submission(body, routing_key, limit, **options)
         self._check_process()
         self._enter(submission, limit)
-        return self._hand_in(submission)
+        self._hand_in(submission)
+        return submission
 
     @overload
     async def publish_async(self, body: Event[Any], /, **options: Unpack[EventOptions]) -> Receipt: ...
@@ -387,7 +382,12 @@ class Publisher:
             raise
         if not has_room:
             raise self._no_room(submission, limit)
-        return await asyncio.wrap_future(self._hand_in(submission))
+        self._hand_in(submission)
+        try:
+            async with asyncio.timeout(_wait_limit(submission)):
+                return await asyncio.wrap_future(submission.future)
+        except TimeoutError:
+            raise self._confirms.give_up(submission) from None
 
     @overload
     def publish_many(
@@ -410,7 +410,7 @@ class Publisher:
         Raises:
             ConfigurationError: something else than an event or a pair; and what `submit` raises.
         """
-        pending: deque[Future[Receipt]] = deque()
+        pending: deque[Submission] = deque()
         of_events = {name: option for name, option in options.items() if name != "exchange"}
         for message in messages:
             if isinstance(message, tuple) and len(message) == _PAIR:
@@ -419,10 +419,10 @@ class Publisher:
                 pending.append(self._submit(message, None, of_events))
             else:
                 raise ConfigurationError(f"{_TAKES_MANY}, and not a {type(message).__name__}")
-            while pending and pending[0].done():
-                yield _outcome(pending.popleft())
+            while pending and pending[0].future.done():
+                yield self._outcome(pending.popleft())
         while pending:
-            yield _outcome(pending.popleft())
+            yield self._outcome(pending.popleft())
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until every message that was submitted has its outcome.
@@ -489,7 +489,7 @@ class Publisher:
         submission.future.set_exception(error)
         return error
 
-    def _hand_in(self, submission: Submission) -> Future[Receipt]:
+    def _hand_in(self, submission: Submission) -> None:
         with self._open:
             if self._closed:
                 error = closed("publisher")
@@ -498,7 +498,18 @@ class Publisher:
             self._start_thread()
             self._confirms.submit(submission)
         self._session.wake()
-        return submission.future
+
+    def _result(self, submission: Submission) -> Receipt:
+        try:
+            return submission.future.result(_wait_limit(submission))
+        except FutureTimeoutError:
+            raise self._confirms.give_up(submission) from None
+
+    def _outcome(self, submission: Submission) -> Receipt | PublishError:
+        try:
+            return self._result(submission)
+        except PublishError as error:
+            return error
 
     def _limit(self, options: Mapping[str, Any]) -> float:
         timeout = options.get("timeout")
@@ -619,8 +630,6 @@ def _tell_outcome(
         )
 
 
-def _outcome(future: Future[Receipt]) -> Receipt | PublishError:
-    try:
-        return future.result()
-    except PublishError as error:
-        return error
+def _wait_limit(submission: Submission) -> float:
+    """Seconds for which a caller waits for an outcome. The session's thread tells it by then unless it is held up."""
+    return max(0.0, submission.deadline + _GRACE - time.monotonic())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -198,6 +200,28 @@ def test_a_start_that_fails_says_why_though_messages_were_submitted() -> None:
     with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1"):
         publisher.start(0)
     assert isinstance(future.exception(0), BrokerUnavailableError)
+
+
+@pytest.fixture
+def silent_url() -> Iterator[str]:
+    """Of a broker that takes connections and never says a word: who connects waits for ten seconds."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield f"amqp://guest:guest@127.0.0.1:{listener.getsockname()[1]}/"
+
+
+def test_what_was_never_written_is_told_as_such_while_the_session_connects(silent_url: str) -> None:
+    publisher = Publisher(silent_url, topology, timeout=0.1)
+    with pytest.raises(BrokerUnavailableError):
+        publisher.publish({}, "in.a", exchange=media)
+    with pytest.raises(BrokerUnavailableError):
+        asyncio.run(publisher.publish_async({}, "in.a", exchange=media))
+    outcomes = list(publisher.publish_many([({}, "in.a")] * 3, exchange=media))
+    assert [type(outcome) for outcome in outcomes] == [BrokerUnavailableError] * 3
+    assert publisher._session.last_error is None  # it is still connecting for the first time
+    with pytest.raises(PublishTimeoutError):
+        publisher.close(0)
 
 
 def test_one_can_wait_until_every_message_has_its_outcome(memory_url: str) -> None:

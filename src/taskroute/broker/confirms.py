@@ -54,6 +54,7 @@ class Submission:
         "deadline",
         "exchange",
         "future",
+        "is_given_up",
         "mandatory",
         "message_id",
         "properties",
@@ -83,6 +84,7 @@ class Submission:
         self.future: Future[Receipt] = Future()
         self.returned: str | None = None
         self.was_written = False
+        self.is_given_up = False
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -96,7 +98,7 @@ class Submission:
 class Confirms:
     """Writes submissions, matches confirms and returns, sends again what a lost connection left open.
 
-    Thread-safe: `submit` and `open_count`. Everything else is called by the session's thread.
+    Thread-safe: `submit` and `give_up`. Everything else is called by the session's thread.
 
     Args:
         prepare: declares what has to be there, on a fresh channel.
@@ -133,6 +135,14 @@ class Confirms:
             with suppress(ValueError):  # that last look has found it
                 self._inbox.remove(submission)
                 self._refuse(submission)
+
+    def give_up(self, submission: Submission) -> TaskrouteError:
+        """Have a message not be written any more, and return the error that says whether it was.
+
+        For whoever has waited beyond its deadline: the session's thread may be held up, in connecting say.
+        """
+        submission.is_given_up = True  # before it is looked at, as `_write` does it the other way round
+        return self._overdue(submission)
 
     def has_work(self) -> bool:
         """Whether messages wait to be written, and the broker reads."""
@@ -197,14 +207,17 @@ class Confirms:
         self._empty_inbox()
         for submission in self._open():
             if submission.deadline <= now:
-                submission.future.set_exception(self._overdue(submission))
-                self._suspects.discard(submission)
+                self._expire(submission)
         self._waiting = deque(waiting for waiting in self._waiting if not waiting.future.done())
         self._twins = [twin for twin in self._twins if not twin.future.done()]
         self._next_deadline = min((submission.deadline for submission in self._open()), default=None)
         if now == math.inf:
             self._has_ended = True
             self._refuse_inbox()
+
+    def _expire(self, submission: Submission) -> None:
+        self._suspects.discard(submission)
+        submission.future.set_exception(self._overdue(submission))
 
     def _refuse_inbox(self) -> None:
         """Fail what has come since it was emptied. Who submits from now on sees that the session has ended."""
@@ -265,11 +278,15 @@ class Confirms:
         if submission.identity in self._returnable:
             self._twins.append(submission)
             return
+        was_written, submission.was_written = submission.was_written, True
+        if submission.is_given_up:  # looked at only now: whoever gives it up from here on sees that it is written
+            submission.was_written = was_written
+            self._expire(submission)
+            return
         self._last_tag += 1
         self._in_flight[self._last_tag] = submission
         if submission.mandatory:
             self._returnable[submission.identity] = submission
-        submission.was_written = True
         try:
             self._channel.publish(
                 submission.exchange,
