@@ -104,16 +104,24 @@ class _Window:
         self._is_full = False
         self._changed = threading.Condition()
         self._awaiting_room: OrderedDict[Future[None], None] = OrderedDict()
+        self._exempt: int | None = None
+
+    def exempt(self) -> None:
+        """Never have the calling thread wait for room: it is the one that makes it."""
+        self._exempt = threading.get_ident()
 
     def enter(self, submission: Submission, timeout: float) -> bool:
         """Wait for room; whether there was."""
         with self._changed:
-            if self._is_full and not self._changed.wait_for(lambda: not self._is_full, timeout):
+            if self._is_full and not self._wait_for_room(timeout):
                 return False
             self._open[submission.future] = submission.message_id
             self._is_full = len(self._open) >= self._size
         submission.future.add_done_callback(self._leave)
         return True
+
+    def _wait_for_room(self, timeout: float) -> bool:
+        return threading.get_ident() == self._exempt or self._changed.wait_for(lambda: not self._is_full, timeout)
 
     async def enter_async(self, submission: Submission, timeout: float) -> bool:
         """Do the same on an event loop. No thread waits: a loop has few, and waits for each of them at its end."""
@@ -325,7 +333,8 @@ class Publisher:
         """Hand a message in and return at once; the future has its receipt or its error.
 
         Blocks, `timeout` seconds at most, while `max_in_flight` messages are unconfirmed. The future has its error by
-        the message's deadline, or when an attempt to connect that goes on then has ended.
+        the message's deadline, or when an attempt to connect that goes on then has ended. Its callbacks run on the
+        thread that confirms messages: there `submit` never blocks, and `publish` would wait for itself.
 
         Args:
             body: bytes are sent as they are, str as UTF-8 text, anything else as JSON by pydantic. Or an event, made
@@ -541,6 +550,7 @@ class Publisher:
         if not self._started:
             self._started = True
             atexit.register(self.close)  # what was submitted and not waited for
+            self._session.post(self._window.exempt)  # callbacks of futures run on its thread, and may submit
             self._session.start()
 
     def _prepare(self, channel: Any) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -220,6 +220,39 @@ def test_what_was_never_written_is_told_as_such_while_the_session_connects(silen
     outcomes = list(publisher.publish_many([({}, "in.a")] * 3, exchange=media))
     assert [type(outcome) for outcome in outcomes] == [BrokerUnavailableError] * 3
     assert publisher._session.last_error is None  # it is still connecting for the first time
+    with pytest.raises(PublishTimeoutError):
+        publisher.close(0)
+
+
+def test_submitting_from_a_callback_waits_for_no_room(memory_url: str) -> None:
+    futures: list[Future[Receipt]] = []
+
+    def submit_again(_: Future[Receipt]) -> None:
+        futures.append(publisher.submit({}, "in.a", exchange=media))
+
+    with Publisher(memory_url, topology, max_in_flight=4, timeout=2 * DEADLINE) as publisher:
+        held = threading.Event()
+        publisher._session.post(lambda: held.wait(DEADLINE))  # so that all four are there before the first confirm
+        for _ in range(4):
+            publisher.submit({}, "in.a", exchange=media).add_done_callback(submit_again)
+        held.set()
+        assert publisher.wait_idle(DEADLINE)
+    assert [type(future.result(0)) for future in futures] == [Receipt] * 4
+
+
+def test_submitting_from_a_callback_waits_for_no_room_before_there_was_a_connection() -> None:
+    held, submitted = threading.Event(), threading.Event()
+    publisher = Publisher("amqp://guest:guest@127.0.0.1:1/", topology, max_in_flight=4, timeout=2 * DEADLINE)
+
+    def submit_again(_: Future[Receipt]) -> None:
+        publisher.submit({}, "in.a", exchange=media)
+        submitted.set()
+
+    publisher._session.post(lambda: held.wait(DEADLINE))  # so that all four are there before the first is given up
+    futures = [publisher.submit({}, "in.a", exchange=media, timeout=timeout) for timeout in (0.01, 300, 300, 300)]
+    futures[0].add_done_callback(submit_again)
+    held.set()
+    assert submitted.wait(DEADLINE)
     with pytest.raises(PublishTimeoutError):
         publisher.close(0)
 
