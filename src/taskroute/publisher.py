@@ -413,22 +413,22 @@ class Publisher:
     ) -> Iterator[Receipt | PublishError]:
         """Publish events and (body, routing key) pairs, and yield what became of each, in order.
 
-        Many are on their way at once. A receipt, or the error that `publish` would raise. Takes the options of
+        Many are on their way at once. A receipt, or the `PublishError` that `publish` would raise. Takes the options of
         `submit`; `exchange` is for the pairs.
 
         Raises:
-            ConfigurationError: something else than an event or a pair; and what `submit` raises.
+            ConfigurationError: something else than an event or a pair; and what else `publish` raises. It ends it.
         """
-        pending: deque[Submission] = deque()
+        pending: deque[Submission | PublishError] = deque()
         of_events = {name: option for name, option in options.items() if name != "exchange"}
         for message in messages:
             if isinstance(message, tuple) and len(message) == _PAIR:
-                pending.append(self._submit(*message, options))
+                pending.append(self._attempt(*message, options))
             elif isinstance(message, Event):
-                pending.append(self._submit(message, None, of_events))
+                pending.append(self._attempt(message, None, of_events))
             else:
                 raise ConfigurationError(f"{_TAKES_MANY}, and not a {type(message).__name__}")
-            while pending and pending[0].future.done():
+            while pending and _is_settled(pending[0]):
                 yield self._outcome(pending.popleft())
         while pending:
             yield self._outcome(pending.popleft())
@@ -514,9 +514,17 @@ class Publisher:
         except FutureTimeoutError:
             raise self._confirms.give_up(submission) from None
 
-    def _outcome(self, submission: Submission) -> Receipt | PublishError:
+    def _attempt(self, body: object, routing_key: str | None, options: Mapping[str, Any]) -> Submission | PublishError:
         try:
-            return self._result(submission)
+            return self._submit(body, routing_key, options)
+        except PublishError as error:
+            return error
+
+    def _outcome(self, attempt: Submission | PublishError) -> Receipt | PublishError:
+        if isinstance(attempt, PublishError):
+            return attempt
+        try:
+            return self._result(attempt)
         except PublishError as error:
             return error
 
@@ -638,6 +646,10 @@ def _tell_outcome(
                 exchange=exchange, routing_key=routing_key, message_id=message_id, seconds=seconds, error=name
             )
         )
+
+
+def _is_settled(attempt: Submission | PublishError) -> bool:
+    return isinstance(attempt, PublishError) or attempt.future.done()
 
 
 def _wait_limit(submission: Submission) -> float:

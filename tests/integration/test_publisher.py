@@ -134,6 +134,13 @@ def test_one_that_is_not_mandatory_does_not_hide_the_return_of_one_alike(broker_
     assert outcomes == [type(None), UnroutableError] * 20
 
 
+def test_many_go_on_past_one_that_is_never_written(memory_url: str) -> None:
+    bodies: list[object] = [b"", b"x" * 101, object(), b""]
+    with Publisher(memory_url, topology, max_body_size=100) as publisher:
+        outcomes = list(publisher.publish_many(((body, "in.a") for body in bodies), exchange=media))
+    assert [type(outcome) for outcome in outcomes] == [Receipt, MessageTooLargeError, MessageInvalidError, Receipt]
+
+
 def test_what_cannot_be_sent_is_refused_before_it_is_sent(memory_url: str) -> None:
     with Publisher(memory_url, topology) as publisher:
         with pytest.raises(UnknownExchangeError, match="elsewhere"):
