@@ -275,7 +275,8 @@ class Confirms:
     def _write(self, submission: Submission) -> None:
         if submission.future.done():
             return
-        if submission.identity in self._returnable:
+        identity = submission.identity
+        if identity in self._returnable:
             self._twins.append(submission)
             return
         was_written, submission.was_written = submission.was_written, True
@@ -286,7 +287,7 @@ class Confirms:
         self._last_tag += 1
         self._in_flight[self._last_tag] = submission
         if submission.mandatory:
-            self._returnable[submission.identity] = submission
+            self._returnable[identity] = submission
         try:
             self._channel.publish(
                 submission.exchange,
@@ -301,7 +302,7 @@ class Confirms:
     def _unwrite(self, submission: Submission, error: MessageInvalidError) -> None:
         del self._in_flight[self._last_tag]
         self._last_tag -= 1
-        self._forget_returnable(submission)
+        self._returnable.pop(submission.identity, None)
         submission.future.set_exception(MessageInvalidError(f"{submission}: {error}"))
 
     def _on_return(self, error: Any, exchange: str, routing_key: str, message: Any) -> None:
@@ -332,10 +333,7 @@ class Confirms:
             tags = list(takewhile(lambda tag: tag <= delivery_tag, self._in_flight))
         settled = [self._in_flight.pop(tag) for tag in tags if tag in self._in_flight]
         for submission in settled:
-            self._forget_returnable(submission)
+            if submission.mandatory:  # one that is not was never filed; one alike that is may have been since
+                del self._returnable[submission.identity]
             self._suspects.discard(submission)
         return [submission for submission in settled if not submission.future.done()]
-
-    def _forget_returnable(self, submission: Submission) -> None:
-        if submission.mandatory:  # one that is not was never filed, and one alike that is may be
-            del self._returnable[submission.identity]
