@@ -150,7 +150,7 @@ class _Window:
     def wait_empty(self, timeout: float) -> Mapping[Future[Receipt], str]:
         """Wait until all are settled; return those that are not, and their message ids."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._open, timeout)
+            self._changed.wait_for(lambda: not self._open, min(timeout, threading.TIMEOUT_MAX))
             return dict(self._open)
 
     def _leave(self, future: Future[Receipt]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import threading
 from collections.abc import Iterator
@@ -275,6 +276,17 @@ def test_one_can_wait_until_every_message_has_its_outcome(memory_url: str) -> No
     with pytest.raises(PublishTimeoutError):
         nowhere.close(0)
     assert nowhere.wait_idle(0)
+
+
+def test_one_can_wait_for_ever(memory_url: str) -> None:
+    with Publisher(memory_url, topology) as publisher:
+        publisher._session._on_blocked("a test")
+        future = publisher.submit({}, "in.a", exchange=media)
+        publisher._session.call_later(0.1, publisher._session._on_unblocked)
+        assert publisher.wait_idle(math.inf)
+        assert isinstance(future.result(0), Receipt)
+        publisher.close(math.inf)
+        assert publisher._session.join(DEADLINE)
 
 
 def test_it_is_safe_to_submit_from_many_threads_while_closing(memory_url: str) -> None:
