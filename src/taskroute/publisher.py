@@ -356,8 +356,7 @@ class Publisher:
             PublishRejectedError: the broker refused it.
             PublishTimeoutError: written, and not confirmed in time: outcome unknown.
             BrokerUnavailableError: never written.
-            TopologyMismatchError: never written: the broker has something else than the topology, which ends the
-                publisher's first attempt to connect, and with it the publisher.
+            TopologyMismatchError: never written: the broker has something else, and the publisher has ended over it.
         """
         return self._submit(body, routing_key, options).future
 

@@ -72,6 +72,18 @@ def test_row_15_a_return_and_a_late_confirm_of_another(site: Site) -> None:
     assert sorted(map(int, ledger.drain(site.url, ["plain"]))) == [number for number in range(300) if number % 3]
 
 
+def test_what_was_given_up_while_the_broker_did_not_answer_a_connect_is_never_written(site: Site) -> None:
+    proxy = site.proxy()
+    proxy.stall()
+    publisher = Publisher(site.url_by(proxy), to_plain)
+    with pytest.raises(BrokerUnavailableError):
+        publisher.publish(b"given up", "a", exchange=jobs, timeout=0.1)
+    proxy.resume()
+    publisher.publish(b"written", "a", exchange=jobs)
+    publisher.close()
+    assert ledger.drain(site.url, ["plain"]) == [b"written"]
+
+
 @pytest.mark.parametrize("transport", ["memory", "rabbitmq"])
 def test_row_16_what_no_queue_takes_is_unroutable(transport: str, request: pytest.FixtureRequest, site: Site) -> None:
     url = site.url if transport == "rabbitmq" else request.getfixturevalue("memory_url")
