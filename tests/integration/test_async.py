@@ -28,7 +28,7 @@ from taskroute import (
     Worker,
 )
 from taskroute.broker.confirms import Submission
-from taskroute.publisher import _Window
+from taskroute.window import Window
 
 DEADLINE = 30.0
 media = ExchangeSpec(name="media")
@@ -336,7 +336,7 @@ def test_room_that_somebody_was_given_who_does_not_want_it_any_more_goes_to_the_
         )
 
     async def main() -> None:
-        window, first = _Window(1), submission()
+        window, first = Window(1), submission()
         assert window.enter(first, 0)
         second, third = (asyncio.ensure_future(window.enter_async(submission(), DEADLINE)) for _ in range(2))
         await asyncio.sleep(0)

@@ -91,3 +91,12 @@ def test_what_was_given_up_after_it_was_written_is_unknown_and_not_written_again
     confirms.flush()
     assert count(connection) == 1
     assert isinstance(given_up.future.exception(0), PublishTimeoutError)
+
+
+def test_what_a_closing_publisher_has_given_up_in_the_inbox_is_let_be() -> None:
+    confirms, given_up = make_confirms(), submission()
+    confirms.submit(given_up)
+    given_up.future.set_exception(PublishTimeoutError("a test"))
+    confirms.expire(math.inf)
+    confirms.submit(given_up)
+    assert isinstance(given_up.future.exception(0), PublishTimeoutError)

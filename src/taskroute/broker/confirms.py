@@ -226,7 +226,7 @@ class Confirms:
                 self._refuse(self._inbox.popleft())
 
     def _refuse(self, submission: Submission) -> None:
-        if submission.future.set_running_or_notify_cancel():
+        if _begins(submission):
             submission.future.set_exception(self._unavailable())
 
     def _without_offender(self, unconfirmed: list[Submission], error: Any) -> list[Submission]:
@@ -255,7 +255,7 @@ class Confirms:
     def _empty_inbox(self) -> None:
         while self._inbox:
             submission = self._inbox.popleft()
-            if submission.future.set_running_or_notify_cancel():
+            if _begins(submission):
                 self._waiting.append(submission)
                 if self._next_deadline is None or submission.deadline < self._next_deadline:
                     self._next_deadline = submission.deadline
@@ -337,3 +337,9 @@ class Confirms:
                 del self._returnable[submission.identity]
             self._suspects.discard(submission)
         return [submission for submission in settled if not submission.future.done()]
+
+
+def _begins(submission: Submission) -> bool:
+    """Whether somebody still waits: not if it was cancelled, or given up by a publisher that was closed meanwhile."""
+    future = submission.future
+    return not (future.done() and not future.cancelled()) and future.set_running_or_notify_cancel()
