@@ -100,6 +100,7 @@ def test_waiting_for_the_next_attempt_takes_no_descriptor(
             waiting.wait(0.01)
         role.session.stop()
         assert role.session.join(DEADLINE)
-    errors = [record.getMessage() for record in caplog.records if "connect_failed" in record.getMessage()]
+    lines = [record.getMessage() for record in caplog.records]
+    errors = [line for line in lines if line.startswith("connect_failed session=test ")]
     assert errors
     assert all("ConnectionRefusedError" in error for error in errors)
