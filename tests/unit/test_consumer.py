@@ -62,3 +62,25 @@ def test_a_queue_that_is_paused_before_its_prefetch_is_widened_stays_paused(conn
     consumer.received()
     assert [delivery.body for delivery in delivered] == [b"1"]
     assert consumer.consuming == frozenset()
+
+
+def test_what_is_on_its_way_when_queues_are_found_empty_counts(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = connection.channel()
+    channel.queue_declare("one", durable=True, auto_delete=False)
+    delivered: list[Delivery] = []
+    consumer = Consumer(
+        [one], prefetch={"one": 3}, prepare=lambda _: None, deliver=delivered.extend, on_lost=pytest.fail
+    )
+    consumer.opened(connection, 1)
+    answers = iter((lambda: None, lambda: channel.publish("", "one", mandatory=True, properties={}, body=b"1")))
+
+    def count(*_: object) -> int:  # RabbitMQ answers first, and writes then what its queue had given it before
+        next(answers)()
+        return 0
+
+    monkeypatch.setattr("taskroute.broker.consumer.count_messages", count)
+    answer: Future[int] = Future()
+    consumer.count_ready(["one"], answer)
+    assert answer.result(0) == len(delivered) == 1

@@ -237,19 +237,26 @@ class Consumer:
         """Nothing here is timed."""
 
     def count_ready(self, queues: Sequence[str], answer: Future[int]) -> None:
-        """Resolve `answer` with the number of messages ready in `queues`, or with the error of asking."""
+        """Resolve `answer` with the number of messages ready in `queues` or just delivered, or with its error.
+
+        Asked again if there is none: a channel of RabbitMQ answers before it writes what a queue gave it meanwhile.
+        """
         if self._channel is None:
             answer.set_exception(ConnectionError("not connected"))
             return
         try:
-            count = sum(count_messages(self._channel, queue) for queue in queues)
-            while self._channel.connection.drain_available(EVENTS_PER_READ):
-                pass
-            self.received()  # what came before the answer has to be known before it
-            answer.set_result(count)
+            answer.set_result(self._count_ready(queues) or self._count_ready(queues))
         except Exception as error:
             answer.set_exception(error)
             raise  # the channel may be gone: the session has to know
+
+    def _count_ready(self, queues: Sequence[str]) -> int:
+        count = sum(count_messages(self._channel, queue) for queue in queues)
+        while self._channel.connection.drain_available(EVENTS_PER_READ):
+            pass
+        count += len(self._batch)
+        self.received()  # what came before the answer has to be known before it
+        return count
 
     def count_each(self, queues: Sequence[str], answer: Future[dict[str, int]]) -> None:
         """Resolve `answer` with the number of messages ready in each of `queues` that is there, or with the error."""
