@@ -141,6 +141,8 @@ def _read(error: BaseException, handler: Handler) -> Failed:
     text = str(error) if isinstance(error, ConfigurationError) else describe_error(error)
     failed = Failed("handler_error", text, retryable=True, delays=_own_delays(handler), handler=handler.name)
     if isinstance(error, Retry):
+        if not isinstance(error.delay, timedelta | None):  # changed since it was made
+            raise ConfigurationError("Retry: delay is neither a timedelta nor None")
         return replace(failed, error=_text(error), delay=error.delay, asked_for_retry=True)
     return failed
 

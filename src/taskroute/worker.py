@@ -23,7 +23,7 @@ from taskroute.broker.session import Session
 from taskroute.broker.url import parse_urls
 from taskroute.circuit import CircuitBreaker
 from taskroute.deadlines import Deadlines
-from taskroute.dispatch import DEFAULT_MAX_BODY_SIZE, Dispatcher, describe_error
+from taskroute.dispatch import DEFAULT_MAX_BODY_SIZE, Dispatcher
 from taskroute.ending import Ending
 from taskroute.errors import (
     BrokerUnavailableError,
@@ -168,7 +168,6 @@ class Worker:
         self._ended = threading.Event()
         self._ending: Ending | None = None  # while `run` waits for it
         self._state = threading.RLock()  # held to start and to stop; a signal's handler may stop what is just starting
-        self._consuming: threading.Thread | None = None  # the session's thread, once it is connected
         self._started = self._stopped = False
         self._consumer = Consumer(
             list(self._queues.values()),
@@ -389,7 +388,6 @@ class Worker:
     # On the consuming session's thread:
 
     def _prepare(self, channel: Any) -> None:
-        self._consuming = threading.current_thread()
         exclusive = [queue.name for queue in self._queues.values() if queue.exclusive]
         declare(channel, self.routes.topology, self._declare, exclusive=exclusive)
 
@@ -491,13 +489,7 @@ class Worker:
                 self._tell(telling.handled(delivery, outcome.handler, time.monotonic() - began))
             self._acknowledge(delivery)
             return
-        queue, now = self._queues[delivery.queue], datetime.now(UTC)
-        try:
-            action = settle(delivery, outcome, queue, now)
-        except Exception as error:  # noqa: BLE001 - the handler's exception asks for what cannot be done
-            text = describe_error(error)
-            outcome = replace(outcome, reason="handler_error", error=text, retryable=True, delay=None)
-            action = settle(delivery, outcome, queue, now)
+        action = settle(delivery, outcome, self._queues[delivery.queue], datetime.now(UTC))
         _log_failure(delivery, outcome, action)
         event = telling.failed(delivery, outcome, action, time.monotonic() - began)
         if isinstance(action, HandOver):
@@ -568,7 +560,7 @@ class Worker:
         if (
             self._threads.include_current()
             or self._loop.is_current
-            or threading.current_thread() is self._consuming  # where handlers run if there are no threads for them
+            or self._session.is_current  # where handlers run if there are no threads for them
         ):
             raise ConfigurationError(
                 f"{method}() of worker {self._name!r} in one of its own threads, as in a handler, waits for itself: "

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -27,8 +25,7 @@ work = QueueSpec(name="work", retry=RetryPolicy(delays=(0.01,)))
 topology = Topology(queues=[work])
 
 
-@contextmanager
-def failing_once(url: str, seen: Seen) -> Iterator[Worker]:
+def failing_once(url: str, seen: Seen) -> Worker:
     registry = HandlerRegistry()
 
     @registry.handler("#", queue=work)
@@ -37,8 +34,7 @@ def failing_once(url: str, seen: Seen) -> Iterator[Worker]:
         if message.attempt == 1:
             raise RuntimeError("as planned")
 
-    with Worker(url, topology, registry) as worker:
-        yield worker
+    return Worker(url, topology, registry)
 
 
 def publish(url: str) -> None:
@@ -87,15 +83,8 @@ def test_a_defect_in_their_first_connection_is_shown_and_survived(
 
 @pytest.mark.filterwarnings("ignore:Exception in thread taskroute-worker")  # it is what this test is about
 def test_when_their_thread_ends_run_raises_and_health_says_so(memory_url: str) -> None:
-    registry, seen, raised = HandlerRegistry(), Seen(), []
-
-    @registry.handler("#", queue=work)
-    def handle(message: Message) -> None:
-        seen(message.attempt)
-        if message.attempt == 1:
-            raise RuntimeError("as planned")
-
-    worker = Worker(memory_url, topology, registry)
+    seen, raised = Seen(), []
+    worker = failing_once(memory_url, seen)
 
     def run() -> None:
         try:

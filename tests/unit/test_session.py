@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import logging
 import selectors
 import socket
 import threading
 import uuid
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -80,27 +82,32 @@ def test_what_is_left_while_a_session_asks_how_long_to_wait_wakes_it() -> None:
     assert role.session.join(DEADLINE)
 
 
-def test_waiting_for_the_next_attempt_takes_no_descriptor(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+class Failures(logging.Handler):
+    """Attempts of a session to connect that have failed, as its log tells them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: SimpleQueue[str] = SimpleQueue()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith("connect_failed session=test "):
+            self.lines.put(record.getMessage())
+
+
+def test_waiting_for_the_next_attempt_takes_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
+    failures, role, log = Failures(), LeavesWorkAtTheLastMoment(), logging.getLogger("taskroute")
     monkeypatch.setattr(selectors, "DefaultSelector", none_left)
+    log.addHandler(failures)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens
-        role = LeavesWorkAtTheLastMoment()
         urls = parse_urls(f"amqp://guest:guest@127.0.0.1:{taken.getsockname()[1]}")
         role.session = Session(urls, role, name="test", heartbeat=30)
         role.session.start()
-        waiting = threading.Event()
-        for _ in range(int(DEADLINE / 0.01)):
-            if role.session._attempts >= 2:
-                break
-            waiting.wait(0.01)
+        errors = [failures.lines.get(timeout=DEADLINE) for _ in range(2)]
         role.session.stop()
         assert role.session.join(DEADLINE)
-    lines = [record.getMessage() for record in caplog.records]
-    errors = [line for line in lines if line.startswith("connect_failed session=test ")]
-    assert errors
+    log.removeHandler(failures)
     assert all("ConnectionRefusedError" in error for error in errors)

@@ -342,4 +342,4 @@ class Confirms:
 def _begins(submission: Submission) -> bool:
     """Whether somebody still waits: not if it was cancelled, or given up by a publisher that was closed meanwhile."""
     future = submission.future
-    return not (future.done() and not future.cancelled()) and future.set_running_or_notify_cancel()
+    return (future.cancelled() or not future.done()) and future.set_running_or_notify_cancel()

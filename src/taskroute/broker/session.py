@@ -155,6 +155,11 @@ class Session:
         return self._thread.is_alive() and not self._finished
 
     @property
+    def is_current(self) -> bool:
+        """Whether the caller runs in its thread."""
+        return threading.current_thread() is self._thread
+
+    @property
     def is_of_another_process(self) -> bool:
         """Whether this process is a fork of the one that made the session: thread and connection are over there."""
         return os.getpid() != self._process
