@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tests import rabbitmq
+from tests.kit import rabbitmq
 
 from benchmarks import report
 from benchmarks.machine import describe

@@ -8,7 +8,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.rabbitmq import SCRIPTS
+from tests.kit.rabbitmq import SCRIPTS
 
 from benchmarks.rounds import PYTHONS
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tests.rabbitmq import Node
+from tests.kit.rabbitmq import Node
 
 from benchmarks.contestants.task import DEADLINE, Task
 from benchmarks.parts import Contestant, Part

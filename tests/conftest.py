@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
-from tests import rabbitmq as server
+from tests.kit import rabbitmq as server
 
 from taskroute.broker.embedded import transport
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from tests.conformance.conftest import Peer
+from tests.kit.peer import Peer
 
 import taskroute
 from taskroute import check, outcome

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from tests.conformance.conftest import Inbox, Peer
+from tests.kit.peer import Inbox, Peer
 
 
 def dead_lettering(peer: Peer, name: str = "q", **options: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import amqp.exceptions
 import pytest
-from tests.conformance.conftest import Peer
+from tests.kit.peer import Peer
 
 NOT_FOUND = amqp.exceptions.NotFound
 LOCKED = amqp.exceptions.ResourceLocked

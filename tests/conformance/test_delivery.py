@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import amqp.exceptions
 import pytest
-from tests.conformance.conftest import Peer
+from tests.kit.peer import Peer
 
 QUEUE_TYPES = pytest.mark.parametrize("kind", ["classic", "quorum"])
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import amqp.exceptions
 import pytest
-from tests.conformance.conftest import Peer
-from tests.unit.strategies import accepts, words_of
+from tests.kit.peer import Peer
+from tests.kit.strategies import accepts, words_of
 
 from taskroute.broker.declare import declare
 from taskroute.exchange import BindingSpec, ExchangeSpec

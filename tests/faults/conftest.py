@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import pika
 import pytest
 import trustme
-from tests import rabbitmq as server
 from tests.faults.proxy import Proxy
+from tests.kit import rabbitmq as server
 
 SECRET = "canary-5f1c9b"
 """The password of every user in these tests. It may not be seen anywhere."""

@@ -22,9 +22,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests import rabbitmq as server
 from tests.faults import ledger, service
 from tests.faults.proxy import Proxy
+from tests.kit import rabbitmq as server
 
 RATE = 100.0
 DRAIN_DEADLINE = 180.0

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
-from tests.conformance.conftest import Peer
 from tests.faults import ledger
 from tests.faults.conftest import Site, Stopwatch
 from tests.faults.traffic import jobs
 from tests.integration.test_worker import DEADLINE, Seen
+from tests.kit.peer import Peer
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import amqp
 import pytest
-from tests.conformance.conftest import Peer
 from tests.faults import ledger
 from tests.faults.conftest import Site, Stopwatch, Told
 from tests.faults.traffic import jobs
 from tests.integration.test_worker import DEADLINE, Seen
+from tests.kit.peer import Peer
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Routes, Topology, Worker
 from taskroute.hand_overs import PAUSE

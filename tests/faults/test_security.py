@@ -18,10 +18,10 @@ import amqp
 import pytest
 import trustme
 from pydantic import BaseModel, Field
-from tests.conformance.conftest import Peer
 from tests.faults.conftest import SECRET, Site, Told
 from tests.faults.traffic import Traffic, jobs, topology, work
 from tests.integration.test_worker import DEADLINE
+from tests.kit.peer import Peer
 
 from taskroute import (
     BrokerUnavailableError,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.conformance.conftest import Peer
 from tests.faults.conftest import Site
 from tests.faults.traffic import Traffic, jobs, work
 from tests.integration.test_worker import DEADLINE
+from tests.kit.peer import Peer
 
 from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, TopologyError, TopologyMismatchError, Worker
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.conformance.conftest import Peer
+from tests.kit.peer import Peer
 
 from taskroute import (
     CallNext,

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from tests.conformance.conftest import Peer
+from tests.kit.peer import Peer
 
 from taskroute import (
     BrokerUnavailableError,

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-from tests import rabbitmq as server
-from tests.conformance.conftest import Peer
+from tests.kit import rabbitmq as server
+from tests.kit.peer import Peer
 
 from taskroute import ExchangeSpec, Publisher, QueueSpec, Topology
 

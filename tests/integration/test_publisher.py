@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 from pydantic import BaseModel
-from tests.conformance.conftest import Peer
+from tests.kit.peer import Peer
 
 from taskroute import (
     BrokerUnavailableError,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests import rabbitmq as server
 from tests.integration.test_worker import DEADLINE, Seen
+from tests.kit import rabbitmq as server
 
 from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, Topology, Worker
 

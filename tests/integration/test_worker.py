@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel
-from tests.conformance.conftest import Peer
+from tests.kit.peer import Peer
 
 from taskroute import (
     BrokerUnavailableError,

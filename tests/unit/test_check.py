@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.strategies import all_keys, token_lists
+from tests.kit.strategies import all_keys, token_lists
 
 from taskroute import ExchangeSpec, Finding, HandlerRegistry, QueueSpec, RetryPolicy, Routes, Topology
 from taskroute import check as check_module

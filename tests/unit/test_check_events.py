@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, field_validator
-from tests.unit.strategies import all_keys, token_lists
+from tests.kit.strategies import all_keys, token_lists
 
 from taskroute import EventSpec, ExchangeSpec, Finding, HandlerRegistry, Message, QueueSpec, Routes, Topology
 from taskroute import check as check_module

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.strategies import keys, token_lists
+from tests.kit.strategies import keys, token_lists
 
 from taskroute import ExchangeSpec, HandlerRegistry, QueueSpec, Routes, Topology
 

@@ -7,7 +7,7 @@ from itertools import pairwise, product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.strategies import Words, accepts, all_keys, is_key, keys, token_lists, words_of
+from tests.kit.strategies import Words, accepts, all_keys, is_key, keys, token_lists, words_of
 
 from taskroute.language import (
     Automaton,

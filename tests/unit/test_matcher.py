@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
-from tests.unit.strategies import accepts, all_keys, keys, token_lists, words_of
+from tests.kit.strategies import accepts, all_keys, keys, token_lists, words_of
 
 from taskroute.matcher import Matcher
 

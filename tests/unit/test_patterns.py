@@ -10,7 +10,7 @@ from types import FrameType
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.unit.strategies import Words, accepts, all_keys, keys, templates, token_lists, words_of
+from tests.kit.strategies import Words, accepts, all_keys, keys, templates, token_lists, words_of
 
 from taskroute.errors import PatternError, TaskrouteError
 from taskroute.matcher import Matcher

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.strategies import all_keys, keys, token_lists
+from tests.kit.strategies import all_keys, keys, token_lists
 
 from taskroute import (
     AmbiguousHandlerError,

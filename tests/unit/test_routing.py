@@ -8,7 +8,7 @@ from typing import NamedTuple, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.strategies import accepts, keys, token_lists, words_of
+from tests.kit.strategies import accepts, keys, token_lists, words_of
 
 from taskroute.routing import (
     BindingTable,

@@ -1,0 +1,1 @@
+"""What the tests share, one concept a module; no test is in here."""
