@@ -1,16 +1,13 @@
-"""What tests share: a RabbitMQ of their own for the whole run, and for each test a broker URL that is its alone."""
+"""A RabbitMQ of the tests' own for the whole run, and for each test a virtual host of it that nothing else uses."""
 
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 from tests.kit import rabbitmq as server
-
-from taskroute.broker.embedded import transport
 
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
@@ -34,14 +31,6 @@ def rabbitmq(installed: None) -> Iterator[server.Node]:
 
 
 @pytest.fixture
-def memory_url() -> Iterator[str]:
-    """An embedded broker that nothing else uses."""
-    name = f"test-{uuid.uuid4().hex}"
-    yield f"memory://{name}"
-    transport.drop(name)
-
-
-@pytest.fixture
 def rabbitmq_url(rabbitmq: server.Node) -> Iterator[str]:
     """A virtual host that nothing else uses."""
     with rabbitmq.vhost() as url:
@@ -51,5 +40,5 @@ def rabbitmq_url(rabbitmq: server.Node) -> Iterator[str]:
 @pytest.fixture(params=["memory", "rabbitmq"])
 def broker_url(request: pytest.FixtureRequest) -> str:
     """Each broker in turn."""
-    url: str = request.getfixturevalue(f"{request.param}_url")
+    url: str = request.getfixturevalue("rabbitmq_url" if request.param == "rabbitmq" else "taskroute_url")
     return url

@@ -114,10 +114,12 @@ def _set_consumer_timeout(site: Site, milliseconds: int, *, tick: int) -> None:
     site.node.eval(", ".join(f"application:set_env(rabbit, {name}, {value})" for name, value in names.items()) + ".")
 
 
-def test_row_12_a_handler_timeout_beyond_the_brokers_is_warned_of(memory_url: str, told: Callable[[str], Told]) -> None:
+def test_row_12_a_handler_timeout_beyond_the_brokers_is_warned_of(
+    taskroute_url: str, told: Callable[[str], Told]
+) -> None:
     registry, warned = HandlerRegistry(), told("handler_timeout_long")
     registry.add("#", lambda body: None, queue=work, timeout=1800)
-    with Worker(memory_url, Traffic().topology, registry):
+    with Worker(taskroute_url, Traffic().topology, registry):
         assert len(warned.lines) == 1
 
 

@@ -81,9 +81,9 @@ def test_row_32_a_publisher_that_outruns_its_broker_is_held_back(site: Site, sto
     publisher.close()
 
 
-def test_row_32_an_embedded_queue_with_a_limit_says_that_it_is_full(memory_url: str) -> None:
+def test_row_32_an_embedded_queue_with_a_limit_says_that_it_is_full(taskroute_url: str) -> None:
     full = QueueSpec(name="full", max_length=10, overflow="reject-publish", retry=False, dead_letter=False)
-    with Publisher(memory_url, Topology(queues=[full])) as publisher:
+    with Publisher(taskroute_url, Topology(queues=[full])) as publisher:
         outcomes = list(publisher.publish_many([(b"x", "full")] * 100, exchange=""))
     refused = [outcome for outcome in outcomes if isinstance(outcome, PublishRejectedError)]
     assert len(outcomes) - len(refused) in (10, 11)  # a quorum queue takes one more

@@ -86,7 +86,7 @@ def test_what_was_given_up_while_the_broker_did_not_answer_a_connect_is_never_wr
 
 @pytest.mark.parametrize("transport", ["memory", "rabbitmq"])
 def test_row_16_what_no_queue_takes_is_unroutable(transport: str, request: pytest.FixtureRequest, site: Site) -> None:
-    url = site.url if transport == "rabbitmq" else request.getfixturevalue("memory_url")
+    url = site.url if transport == "rabbitmq" else request.getfixturevalue("taskroute_url")
     with Publisher(url, topology) as publisher:
         publisher.publish(b"{}", "a", exchange=jobs, message_id="routed")
         unbound = Topology(exchanges=[jobs, other := ExchangeSpec(name="other")])

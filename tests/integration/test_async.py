@@ -166,7 +166,7 @@ def test_a_timeout_cancels(broker_url: str) -> None:
     assert reasons == {"handler_timeout", "handler_error"}
 
 
-def test_one_that_does_not_end_when_it_is_cancelled_is_reported(memory_url: str) -> None:
+def test_one_that_does_not_end_when_it_is_cancelled_is_reported(taskroute_url: str) -> None:
     open_, begun, registry = threading.Event(), threading.Event(), HandlerRegistry()
 
     @registry.handler("#", queue=video, timeout=0.01)
@@ -174,7 +174,7 @@ def test_one_that_does_not_end_when_it_is_cancelled_is_reported(memory_url: str)
         begun.set()
         open_.wait(DEADLINE)  # the loop itself
 
-    with Worker(memory_url, topology, registry) as worker, Publisher(memory_url, topology) as publisher:
+    with Worker(taskroute_url, topology, registry) as worker, Publisher(taskroute_url, topology) as publisher:
         publisher.publish(b"", "video.a", exchange=media)
         assert begun.wait(DEADLINE)
         until = threading.Event()
@@ -285,7 +285,7 @@ def test_publishing_from_a_loop(broker_url: str) -> None:
         assert peer.ready("video") == 50
 
 
-def test_no_room_for_a_coroutine_is_told_in_time_and_one_that_is_cancelled_leaves_no_trace(memory_url: str) -> None:
+def test_no_room_for_a_coroutine_is_told_in_time_and_one_that_is_cancelled_leaves_no_trace(taskroute_url: str) -> None:
     async def main(publisher: Publisher) -> None:
         first = asyncio.ensure_future(publisher.publish_async({}, "video.a", exchange=media))
         await asyncio.sleep(0)
@@ -300,13 +300,13 @@ def test_no_room_for_a_coroutine_is_told_in_time_and_one_that_is_cancelled_leave
         publisher._session.wake()
         assert isinstance(await first, Receipt)
 
-    with Publisher(memory_url, topology, max_in_flight=1) as publisher:
+    with Publisher(taskroute_url, topology, max_in_flight=1) as publisher:
         publisher._session._on_blocked("a test")
         asyncio.run(main(publisher))
         assert publisher._window.wait_empty(DEADLINE) == {}
 
 
-def test_waiting_for_room_takes_none_of_the_threads_of_a_loop_and_goes_by_turns(memory_url: str) -> None:
+def test_waiting_for_room_takes_none_of_the_threads_of_a_loop_and_goes_by_turns(taskroute_url: str) -> None:
     async def main(publisher: Publisher) -> None:
         tasks = [
             asyncio.ensure_future(publisher.publish_async(Video(id=n), "video.a", exchange=media, timeout=DEADLINE))
@@ -323,7 +323,7 @@ def test_waiting_for_room_takes_none_of_the_threads_of_a_loop_and_goes_by_turns(
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes[10:]] == [asyncio.CancelledError, Receipt] * 45
 
-    with Publisher(memory_url, topology, max_in_flight=2) as publisher:
+    with Publisher(taskroute_url, topology, max_in_flight=2) as publisher:
         publisher._session._on_blocked("a test")
         asyncio.run(main(publisher))
         assert publisher._window.wait_empty(DEADLINE) == {}

@@ -102,7 +102,7 @@ def test_lost_connections_bring_no_more_than_prefetch_messages_into_the_process(
     assert {int(body) for body in done} == set(range(10))
 
 
-def test_a_handler_that_cancels_itself_has_failed(memory_url: str) -> None:
+def test_a_handler_that_cancels_itself_has_failed(taskroute_url: str) -> None:
     attempts: list[int] = []
     registry = HandlerRegistry()
 
@@ -115,8 +115,8 @@ def test_a_handler_that_cancels_itself_has_failed(memory_url: str) -> None:
         await asyncio.sleep(0)
 
     with (
-        Worker(memory_url, topology, registry, concurrency={video: 1}) as worker,
-        Publisher(memory_url, topology) as publisher,
+        Worker(taskroute_url, topology, registry, concurrency={video: 1}) as worker,
+        Publisher(taskroute_url, topology) as publisher,
     ):
         publisher.publish(b"", "video.a", exchange=media)
         assert worker.wait_idle(DEADLINE)
@@ -125,7 +125,7 @@ def test_a_handler_that_cancels_itself_has_failed(memory_url: str) -> None:
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_messages_that_were_handled_are_not_kept_until_their_timeout(memory_url: str, is_async: bool) -> None:
+def test_messages_that_were_handled_are_not_kept_until_their_timeout(taskroute_url: str, is_async: bool) -> None:
     registry = HandlerRegistry()
 
     def plain(body: bytes) -> None: ...
@@ -134,8 +134,8 @@ def test_messages_that_were_handled_are_not_kept_until_their_timeout(memory_url:
 
     registry.add("#", later if is_async else plain, queue=video, timeout=600)
     with (
-        Worker(memory_url, topology, registry, threads=2) as worker,
-        Publisher(memory_url, topology) as publisher,
+        Worker(taskroute_url, topology, registry, threads=2) as worker,
+        Publisher(taskroute_url, topology) as publisher,
     ):
         for _ in range(200):
             publisher.publish(b"", "video.a", exchange=media)
@@ -146,7 +146,7 @@ def test_messages_that_were_handled_are_not_kept_until_their_timeout(memory_url:
         assert len(worker._session._timers) < 20
 
 
-def test_timeouts_of_any_length_are_seen_whatever_is_watched_beside_them(memory_url: str) -> None:
+def test_timeouts_of_any_length_are_seen_whatever_is_watched_beside_them(taskroute_url: str) -> None:
     open_, registry = threading.Event(), HandlerRegistry()
     for number, timeout in enumerate([60, 0.05, 30, 0.15]):
 
@@ -155,8 +155,8 @@ def test_timeouts_of_any_length_are_seen_whatever_is_watched_beside_them(memory_
 
         registry.add(f"video.{number}", wait, queue=video, timeout=timeout)
     with (
-        Worker(memory_url, topology, registry, threads=4) as worker,
-        Publisher(memory_url, topology) as publisher,
+        Worker(taskroute_url, topology, registry, threads=4) as worker,
+        Publisher(taskroute_url, topology) as publisher,
     ):
         for number in range(4):
             publisher.publish(b"", f"video.{number}", exchange=media)
@@ -169,7 +169,7 @@ def test_timeouts_of_any_length_are_seen_whatever_is_watched_beside_them(memory_
         assert worker.wait_idle(DEADLINE)
 
 
-def test_a_message_that_waits_for_a_blocked_loop_is_reported(memory_url: str) -> None:
+def test_a_message_that_waits_for_a_blocked_loop_is_reported(taskroute_url: str) -> None:
     open_, registry = threading.Event(), HandlerRegistry()
 
     @registry.handler("video.blocks", queue=video)
@@ -179,7 +179,7 @@ def test_a_message_that_waits_for_a_blocked_loop_is_reported(memory_url: str) ->
     @registry.handler("video.waits", queue=video, timeout=0.05)
     async def wait(body: bytes) -> None: ...
 
-    with Worker(memory_url, topology, registry) as worker, Publisher(memory_url, topology) as publisher:
+    with Worker(taskroute_url, topology, registry) as worker, Publisher(taskroute_url, topology) as publisher:
         publisher.publish(b"", "video.blocks", exchange=media)
         publisher.publish(b"", "video.waits", exchange=media)
         until(lambda: not worker.health().ready)
@@ -208,7 +208,7 @@ async def later(message: Message, call_next: CallNext) -> Any:
 @pytest.mark.parametrize("middleware", [[plain], [later], [forgiving, later], [later, plain], [later, plain, later]])
 @pytest.mark.parametrize("handler_is_async", [False, True])
 def test_a_stop_ends_in_time_and_names_what_hangs_wherever_it_hangs(
-    memory_url: str, middleware: list[Any], handler_is_async: bool, caplog: pytest.LogCaptureFixture
+    taskroute_url: str, middleware: list[Any], handler_is_async: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     begun, open_, registry = threading.Event(), threading.Event(), HandlerRegistry()
 
@@ -221,9 +221,9 @@ def test_a_stop_ends_in_time_and_names_what_hangs_wherever_it_hangs(
         await asyncio.Event().wait()
 
     registry.add("#", hang_on_loop if handler_is_async else hang, queue=video)
-    worker = Worker(memory_url, topology, registry, middleware=middleware, shutdown_timeout=0.2)
+    worker = Worker(taskroute_url, topology, registry, middleware=middleware, shutdown_timeout=0.2)
     worker.start()
-    with Publisher(memory_url, topology) as publisher:
+    with Publisher(taskroute_url, topology) as publisher:
         publisher.publish(b"m", "video.a", exchange=media)
     assert begun.wait(DEADLINE)
     with pytest.raises(ShutdownTimeoutError, match=r"is handling 'video\.a'"):
@@ -233,12 +233,12 @@ def test_a_stop_ends_in_time_and_names_what_hangs_wherever_it_hangs(
     until(lambda: not list(worker._threads.current()))
     assert "message_failed" not in caplog.text
     assert "settling_failed" not in caplog.text
-    with closing(Peer(memory_url)) as peer:
+    with closing(Peer(taskroute_url)) as peer:
         assert peer.receive("video", 1).bodies == [b"m"]
 
 
 def test_plain_middleware_that_calls_async_code_after_the_end_of_the_worker_leaves_nothing(
-    memory_url: str, caplog: pytest.LogCaptureFixture
+    taskroute_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     begun, open_, registry = threading.Event(), threading.Event(), HandlerRegistry()
 
@@ -251,9 +251,9 @@ def test_plain_middleware_that_calls_async_code_after_the_end_of_the_worker_leav
     async def never(body: bytes) -> None:
         pytest.fail("the worker has ended")
 
-    worker = Worker(memory_url, topology, registry, middleware=[slow], shutdown_timeout=0, name="w")
+    worker = Worker(taskroute_url, topology, registry, middleware=[slow], shutdown_timeout=0, name="w")
     worker.start()
-    with Publisher(memory_url, topology) as publisher:
+    with Publisher(taskroute_url, topology) as publisher:
         publisher.publish(b"m", "video.a", exchange=media)
     assert begun.wait(DEADLINE)
     with pytest.raises(ShutdownTimeoutError):
@@ -268,7 +268,7 @@ def test_plain_middleware_that_calls_async_code_after_the_end_of_the_worker_leav
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("wait", [Worker.stop, partial(Worker.wait_idle, timeout=DEADLINE)], ids=["stop", "wait_idle"])
 def test_a_handler_that_would_wait_for_itself_is_told_at_once(
-    memory_url: str, wait: Callable[[Worker], object], is_async: bool, threads: int
+    taskroute_url: str, wait: Callable[[Worker], object], is_async: bool, threads: int
 ) -> None:
     ended, registry, errors = threading.Event(), HandlerRegistry(), []
 
@@ -284,8 +284,8 @@ def test_a_handler_that_would_wait_for_itself_is_told_at_once(
 
     registry.add("#", later if is_async else plain, queue=video)
     with (
-        Worker(memory_url, topology, registry, threads=threads, shutdown_timeout=2 * DEADLINE) as worker,
-        Publisher(memory_url, topology) as publisher,
+        Worker(taskroute_url, topology, registry, threads=threads, shutdown_timeout=2 * DEADLINE) as worker,
+        Publisher(taskroute_url, topology) as publisher,
     ):
         publisher.publish(b"m", "video.a", exchange=media)
         assert ended.wait(DEADLINE / 2)

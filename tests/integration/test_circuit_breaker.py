@@ -556,8 +556,8 @@ def test_what_cannot_be_put_away_counts_and_holds_the_queue_when_it_is_as_much_a
     assert service.numbers == list(range(3, 20))
 
 
-def test_a_breaker_that_is_none_is_an_error(memory_url: str) -> None:
+def test_a_breaker_that_is_none_is_an_error(taskroute_url: str) -> None:
     registry = HandlerRegistry()
     registry.add("#", lambda body: None, queue=jobs)
     with pytest.raises(ConfigurationError, match="CircuitBreaker"):
-        Worker(memory_url, Topology(queues=[jobs]), registry, circuit_breaker=5)  # type: ignore[arg-type]
+        Worker(taskroute_url, Topology(queues=[jobs]), registry, circuit_breaker=5)  # type: ignore[arg-type]

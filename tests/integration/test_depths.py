@@ -70,13 +70,13 @@ def test_a_queue_that_is_not_there_is_left_out_and_the_consuming_goes_on(broker_
         assert worker.stats().connections == 1
 
 
-def test_a_queue_that_the_topology_does_not_have_is_refused(memory_url: str) -> None:
-    with Worker(memory_url, topology, rejecting()) as worker, pytest.raises(UnknownQueueError, match="nowhere"):
+def test_a_queue_that_the_topology_does_not_have_is_refused(taskroute_url: str) -> None:
+    with Worker(taskroute_url, topology, rejecting()) as worker, pytest.raises(UnknownQueueError, match="nowhere"):
         worker.depths(["nowhere"])
 
 
-def test_a_worker_that_does_not_run_says_so(memory_url: str) -> None:
-    worker = Worker(memory_url, topology, rejecting())
+def test_a_worker_that_does_not_run_says_so(taskroute_url: str) -> None:
+    worker = Worker(taskroute_url, topology, rejecting())
     with pytest.raises(ClosedError, match="not started"):
         worker.depths()
     worker.start()

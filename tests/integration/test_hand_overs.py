@@ -42,7 +42,7 @@ def publish(url: str) -> None:
         publisher.publish({}, "work", exchange="")
 
 
-def test_they_begin_when_there_are_descriptors_again(memory_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_begin_when_there_are_descriptors_again(taskroute_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, none_left = Seen(), threading.Event()
 
     class Wakeup(session.Wakeup):
@@ -52,9 +52,9 @@ def test_they_begin_when_there_are_descriptors_again(memory_url: str, monkeypatc
                 raise OSError(errno.EMFILE, "Too many open files")
             super().__init__()
 
-    with failing_once(memory_url, seen) as worker:
+    with failing_once(taskroute_url, seen) as worker:
         monkeypatch.setattr(session, "Wakeup", Wakeup)
-        publish(memory_url)
+        publish(taskroute_url)
         seen.wait(2)
         assert worker.wait_idle(DEADLINE)
     assert none_left.is_set()
@@ -62,7 +62,7 @@ def test_they_begin_when_there_are_descriptors_again(memory_url: str, monkeypatc
 
 
 def test_a_defect_in_their_first_connection_is_shown_and_survived(
-    memory_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    taskroute_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen, connect, failed = Seen(), session.connect, threading.Event()
 
@@ -73,8 +73,8 @@ def test_a_defect_in_their_first_connection_is_shown_and_survived(
         return connect(*arguments, name=name, **options)
 
     monkeypatch.setattr(session, "connect", connect_later)
-    with failing_once(memory_url, seen) as worker:
-        publish(memory_url)
+    with failing_once(taskroute_url, seen) as worker:
+        publish(taskroute_url)
         seen.wait(2)
         assert worker.wait_idle(DEADLINE)
     assert failed.is_set()
@@ -82,9 +82,9 @@ def test_a_defect_in_their_first_connection_is_shown_and_survived(
 
 
 @pytest.mark.filterwarnings("ignore:Exception in thread taskroute-worker")  # it is what this test is about
-def test_when_their_thread_ends_run_raises_and_health_says_so(memory_url: str) -> None:
+def test_when_their_thread_ends_run_raises_and_health_says_so(taskroute_url: str) -> None:
     seen, raised = Seen(), []
-    worker = failing_once(memory_url, seen)
+    worker = failing_once(taskroute_url, seen)
 
     def run() -> None:
         try:
@@ -97,7 +97,7 @@ def test_when_their_thread_ends_run_raises_and_health_says_so(memory_url: str) -
 
     thread = threading.Thread(target=run)
     thread.start()
-    publish(memory_url)
+    publish(taskroute_url)
     seen.wait(2)
     worker._hand_overs.session.post(leave)
     thread.join(DEADLINE)

@@ -162,9 +162,9 @@ def test_the_fate_of_what_is_published_is_told_once(broker_url: str) -> None:
     assert seen == [{"x-trace": "media/video.a/1", "x-own": "mine"}]
 
 
-def test_what_was_never_written_has_failed(memory_url: str) -> None:
+def test_what_was_never_written_has_failed(taskroute_url: str) -> None:
     listening = Listening()
-    publisher = Publisher(memory_url, topology, max_in_flight=1, instrumentation=[listening])
+    publisher = Publisher(taskroute_url, topology, max_in_flight=1, instrumentation=[listening])
     publisher.start()
     publisher._session._on_blocked("a test")
     publisher.submit(b"", "video.a", exchange=media, timeout=0.1)
@@ -209,7 +209,7 @@ def test_hooks_are_around_plain_and_async_handlers_where_they_run(broker_url: st
     ]  # fmt: skip
 
 
-def test_a_lost_connection_and_an_overdue_handler_are_told(memory_url: str) -> None:
+def test_a_lost_connection_and_an_overdue_handler_are_told(taskroute_url: str) -> None:
     listening, registry, open_ = Listening(), HandlerRegistry(), threading.Event()
 
     @registry.handler("#", queue=video, timeout=0.05)
@@ -217,12 +217,12 @@ def test_a_lost_connection_and_an_overdue_handler_are_told(memory_url: str) -> N
         open_.wait(DEADLINE)
 
     with (
-        Worker(memory_url, topology, registry, name="w", instrumentation=[listening]),
-        Publisher(memory_url, topology) as publisher,
+        Worker(taskroute_url, topology, registry, name="w", instrumentation=[listening]),
+        Publisher(taskroute_url, topology) as publisher,
     ):
         publisher.publish(b"", "video.a", exchange=media)
         listening.wait(lambda: bool(listening.of(Overdue)))
-        transport.broker(memory_url.removeprefix("memory://")).close_connections()
+        transport.broker(taskroute_url.removeprefix("memory://")).close_connections()
         listening.wait(lambda: any(event.generation > 1 for event in listening.of(Connected)))
         open_.set()
     (lost,) = [event for event in listening.of(Disconnected) if event.error is not None]

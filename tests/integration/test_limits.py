@@ -124,12 +124,12 @@ def test_each_queue_has_its_own_prefetch(broker_url: str, caplog: pytest.LogCapt
     ]
 
 
-def test_a_limit_of_a_queue_that_is_not_consumed_is_an_error(memory_url: str) -> None:
+def test_a_limit_of_a_queue_that_is_not_consumed_is_an_error(taskroute_url: str) -> None:
     registry = HandlerRegistry()
     registry.add("#", lambda body: None, queue=slow)
     with pytest.raises(ConfigurationError, match="concurrency: this worker does not consume queue 'fast'"):
-        Worker(memory_url, topology, registry, concurrency={fast: 1})
+        Worker(taskroute_url, topology, registry, concurrency={fast: 1})
     with pytest.raises(ConfigurationError, match="prefetch: this worker does not consume queue 'fast'"):
-        Worker(memory_url, topology, registry, prefetch={fast: 1})
+        Worker(taskroute_url, topology, registry, prefetch={fast: 1})
     with pytest.raises(UnknownQueueError, match="fats"):
-        Worker(memory_url, topology, registry, concurrency={"fats": 1})
+        Worker(taskroute_url, topology, registry, concurrency={"fats": 1})

@@ -189,8 +189,8 @@ def test_a_context_that_the_caller_gives_is_left_alone(broker_url: str, tracing:
     assert parent(seen[0]) == created.get_span_context().span_id
 
 
-def test_every_span_ends_whatever_becomes_of_the_message(memory_url: str, tracing: Tracing) -> None:
-    with Publisher(memory_url, topology, instrumentation=[tracing.instrumentation]) as publisher:
+def test_every_span_ends_whatever_becomes_of_the_message(taskroute_url: str, tracing: Tracing) -> None:
+    with Publisher(taskroute_url, topology, instrumentation=[tracing.instrumentation]) as publisher:
         with pytest.raises(UnroutableError):
             publisher.publish(b"", "nowhere", exchange=media)
         outcomes = list(publisher.publish_many([(b"", "video.a"), (b"", "nowhere")] * 50, exchange=media))
@@ -209,7 +209,7 @@ class Adding(Instrumentation):
 
 @pytest.mark.parametrize("added", [{"x-bad": object()}, {"x-large": "v" * 65_000}, {"CC": "not a list"}])
 def test_headers_that_cannot_be_added_do_not_keep_a_message_from_its_way(
-    memory_url: str, caplog: pytest.LogCaptureFixture, added: Mapping[str, object]
+    taskroute_url: str, caplog: pytest.LogCaptureFixture, added: Mapping[str, object]
 ) -> None:
     seen: list[Mapping[str, object]] = []
     registry = HandlerRegistry()
@@ -220,8 +220,8 @@ def test_headers_that_cannot_be_added_do_not_keep_a_message_from_its_way(
 
     own = {"x-own": "v" * 1000}
     with (
-        Worker(memory_url, topology, registry) as worker,
-        Publisher(memory_url, topology, instrumentation=[Adding(added)]) as publisher,
+        Worker(taskroute_url, topology, registry) as worker,
+        Publisher(taskroute_url, topology, instrumentation=[Adding(added)]) as publisher,
     ):
         for _ in range(3):
             publisher.publish(b"", "video.a", exchange=media, headers=own)
@@ -256,7 +256,7 @@ def test_the_message_is_in_the_log_of_its_handler(broker_url: str, registry_of: 
     ]
 
 
-def test_structlog_has_the_message_and_the_events(memory_url: str, registry_of: Any) -> None:
+def test_structlog_has_the_message_and_the_events(taskroute_url: str, registry_of: Any) -> None:
     merge = structlog.contextvars.merge_contextvars
 
     def handle(message: Message) -> None:
@@ -265,8 +265,10 @@ def test_structlog_has_the_message_and_the_events(memory_url: str, registry_of: 
     with structlog.testing.capture_logs(processors=[merge]) as entries:
         log = structlog.get_logger()
         with (
-            Worker(memory_url, topology, registry_of(handle), instrumentation=[StructlogInstrumentation()]) as worker,
-            Publisher(memory_url, topology) as publisher,
+            Worker(
+                taskroute_url, topology, registry_of(handle), instrumentation=[StructlogInstrumentation()]
+            ) as worker,
+            Publisher(taskroute_url, topology) as publisher,
         ):
             publisher.publish(b"", "video.upload", exchange=media, message_id="m-1")
             assert worker.wait_idle(DEADLINE)

@@ -135,15 +135,15 @@ def test_one_that_is_not_mandatory_does_not_hide_the_return_of_one_alike(broker_
     assert outcomes == [type(None), UnroutableError] * 20
 
 
-def test_many_go_on_past_one_that_is_never_written(memory_url: str) -> None:
+def test_many_go_on_past_one_that_is_never_written(taskroute_url: str) -> None:
     bodies: list[object] = [b"", b"x" * 101, object(), b""]
-    with Publisher(memory_url, topology, max_body_size=100) as publisher:
+    with Publisher(taskroute_url, topology, max_body_size=100) as publisher:
         outcomes = list(publisher.publish_many(((body, "in.a") for body in bodies), exchange=media))
     assert [type(outcome) for outcome in outcomes] == [Receipt, MessageTooLargeError, MessageInvalidError, Receipt]
 
 
-def test_what_cannot_be_sent_is_refused_before_it_is_sent(memory_url: str) -> None:
-    with Publisher(memory_url, topology) as publisher:
+def test_what_cannot_be_sent_is_refused_before_it_is_sent(taskroute_url: str) -> None:
+    with Publisher(taskroute_url, topology) as publisher:
         with pytest.raises(UnknownExchangeError, match="elsewhere"):
             publisher.publish({}, "in.a", exchange="elsewhere")
         with pytest.raises(MessageInvalidError):
@@ -232,13 +232,13 @@ def test_what_was_never_written_is_told_as_such_while_the_session_connects(silen
         publisher.close(0)
 
 
-def test_submitting_from_a_callback_waits_for_no_room(memory_url: str) -> None:
+def test_submitting_from_a_callback_waits_for_no_room(taskroute_url: str) -> None:
     futures: list[Future[Receipt]] = []
 
     def submit_again(_: Future[Receipt]) -> None:
         futures.append(publisher.submit({}, "in.a", exchange=media))
 
-    with Publisher(memory_url, topology, max_in_flight=4, timeout=2 * DEADLINE) as publisher:
+    with Publisher(taskroute_url, topology, max_in_flight=4, timeout=2 * DEADLINE) as publisher:
         held = threading.Event()
         publisher._session.post(lambda: held.wait(DEADLINE))  # so that all four are there before the first confirm
         for _ in range(4):
@@ -265,8 +265,8 @@ def test_submitting_from_a_callback_waits_for_no_room_before_there_was_a_connect
         publisher.close(0)
 
 
-def test_one_can_wait_until_every_message_has_its_outcome(memory_url: str) -> None:
-    with Publisher(memory_url, topology) as publisher:
+def test_one_can_wait_until_every_message_has_its_outcome(taskroute_url: str) -> None:
+    with Publisher(taskroute_url, topology) as publisher:
         futures = [publisher.submit({}, "in.a", exchange=media) for _ in range(100)]
         assert publisher.wait_idle(DEADLINE)
         assert all(isinstance(future.result(0), Receipt) for future in futures)
@@ -278,8 +278,8 @@ def test_one_can_wait_until_every_message_has_its_outcome(memory_url: str) -> No
     assert nowhere.wait_idle(0)
 
 
-def test_one_can_wait_for_ever(memory_url: str) -> None:
-    with Publisher(memory_url, topology) as publisher:
+def test_one_can_wait_for_ever(taskroute_url: str) -> None:
+    with Publisher(taskroute_url, topology) as publisher:
         publisher._session._on_blocked("a test")
         future = publisher.submit({}, "in.a", exchange=media)
         publisher._session.call_later(0.1, publisher._session._on_unblocked)
@@ -289,8 +289,8 @@ def test_one_can_wait_for_ever(memory_url: str) -> None:
         assert publisher._session.join(DEADLINE)
 
 
-def test_it_is_safe_to_submit_from_many_threads_while_closing(memory_url: str) -> None:
-    publisher = Publisher(memory_url, topology)
+def test_it_is_safe_to_submit_from_many_threads_while_closing(taskroute_url: str) -> None:
+    publisher = Publisher(taskroute_url, topology)
     publisher.start()
     started = threading.Barrier(5)
     outcomes: list[object] = []

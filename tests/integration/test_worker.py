@@ -249,7 +249,7 @@ def bad_delay(retry: Retry) -> None:
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("fail", [nameless, bad_delay])
 def test_what_cannot_be_told_or_settled_as_it_ended_fails_like_anything_else(
-    memory_url: str, fail: Callable[[Retry], None], is_async: bool, threads: int
+    taskroute_url: str, fail: Callable[[Retry], None], is_async: bool, threads: int
 ) -> None:
     seen = Seen()
 
@@ -262,14 +262,14 @@ def test_what_cannot_be_told_or_settled_as_it_ended_fails_like_anything_else(
         plain(action)
 
     registry = registry_of(later if is_async else plain)
-    with running(memory_url, registry, threads=threads, concurrency={video: 1}) as (worker, publisher):
+    with running(taskroute_url, registry, threads=threads, concurrency={video: 1}) as (worker, publisher):
         publisher.publish({}, "video.fails", exchange=media)
         publisher.publish({}, "video.fine", exchange=media)  # there is one place, and it is free again
         assert worker.wait_idle(DEADLINE)
         stats = worker.stats()
     assert sorted(seen.calls) == ["fails", "fails", "fine"]
     assert (stats.retried, stats.dead_lettered, stats.connections) == ({"video": 1}, {"video": 1}, 1)
-    with looking(memory_url) as peer:
+    with looking(taskroute_url) as peer:
         assert peer.receive("video.dead", 1).headers["x-taskroute-reason"] == "handler_error"
 
 
@@ -346,7 +346,7 @@ def test_a_prefetch_of_one_is_one_from_the_beginning(broker_url: str) -> None:
         assert worker.wait_idle(DEADLINE)
 
 
-def test_what_is_on_its_way_when_the_broker_counts_is_known_before_its_answer(memory_url: str) -> None:
+def test_what_is_on_its_way_when_the_broker_counts_is_known_before_its_answer(taskroute_url: str) -> None:
     registry = HandlerRegistry()
     go_on = threading.Event()
     registry.add("#", lambda body: go_on.wait(DEADLINE), queue=video)
@@ -358,7 +358,7 @@ def test_what_is_on_its_way_when_the_broker_counts_is_known_before_its_answer(me
         worker._consumer.count_ready(["video"], answer)
         open_counts.append(worker._ready.open_count)
 
-    with running(memory_url, registry) as (worker, _), looking(memory_url) as peer:
+    with running(taskroute_url, registry) as (worker, _), looking(taskroute_url) as peer:
         worker._session.post(deliver_and_count)
         assert answer.result(DEADLINE) == 1  # it was just delivered
         go_on.set()
@@ -447,8 +447,10 @@ def test_health_tells_what_is_connected_consumed_and_when_something_last_happene
     assert (health.live, health.connected, health.consuming, health.reasons) == (False, False, (), ("stopped",))
 
 
-def test_without_its_broker_a_worker_is_alive_and_not_ready(memory_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with running(memory_url, registry_of(lambda action: None)) as (worker, _):
+def test_without_its_broker_a_worker_is_alive_and_not_ready(
+    taskroute_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(taskroute_url, registry_of(lambda action: None)) as (worker, _):
         away, back = threading.Event(), threading.Event()
 
         def refuse(*_: Any, **__: Any) -> Any:
@@ -458,7 +460,7 @@ def test_without_its_broker_a_worker_is_alive_and_not_ready(memory_url: str, mon
 
         with monkeypatch.context() as patched:
             patched.setattr("taskroute.broker.session.connect", refuse)
-            transport.broker(memory_url.removeprefix("memory://")).close_connections()
+            transport.broker(taskroute_url.removeprefix("memory://")).close_connections()
             assert away.wait(DEADLINE)
             health = worker.health()
         back.set()
@@ -466,7 +468,7 @@ def test_without_its_broker_a_worker_is_alive_and_not_ready(memory_url: str, mon
         assert "no connection to memory://" in health.reasons[0]
 
 
-def test_a_worker_whose_every_thread_is_stuck_needs_a_new_process(memory_url: str) -> None:
+def test_a_worker_whose_every_thread_is_stuck_needs_a_new_process(taskroute_url: str) -> None:
     calls, release = Seen(), threading.Event()
 
     def hang(action: str) -> None:
@@ -475,7 +477,7 @@ def test_a_worker_whose_every_thread_is_stuck_needs_a_new_process(memory_url: st
 
     registry = HandlerRegistry()
     registry.add("video.{action}", hang, queue=video, timeout=0.01)
-    with running(memory_url, registry, threads=1) as (worker, publisher):
+    with running(taskroute_url, registry, threads=1) as (worker, publisher):
         publisher.publish({}, "video.first", exchange=media)
         publisher.publish({}, "video.second", exchange=media)
         calls.wait(2)  # the second one in the thread that took the first one's place
@@ -550,14 +552,14 @@ def test_stopping_twice_or_never_started_is_fine_and_starting_twice_is_not(broke
     assert not worker.health().live
 
 
-def test_a_stop_that_comes_before_the_start_counts(memory_url: str) -> None:
-    worker = Worker(memory_url, topology, registry_of(lambda action: None))
+def test_a_stop_that_comes_before_the_start_counts(taskroute_url: str) -> None:
+    worker = Worker(taskroute_url, topology, registry_of(lambda action: None))
     worker.stop()
     running = threading.Thread(target=worker.run, daemon=True)
     running.start()
     running.join(DEADLINE)
     assert not running.is_alive()  # there is nothing to run any more
-    worker = Worker(memory_url, topology, registry_of(lambda action: None))
+    worker = Worker(taskroute_url, topology, registry_of(lambda action: None))
     worker.stop()
     with pytest.raises(ClosedError, match="stopped before"):
         worker.start()
@@ -583,11 +585,11 @@ def when_starting() -> Iterator[list[Callable[[], None]]]:
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_a_stop_in_the_midst_of_a_start_ends_it(
-    memory_url: str, when_starting: list[Callable[[], None]], elsewhere: bool
+    taskroute_url: str, when_starting: list[Callable[[], None]], elsewhere: bool
 ) -> None:
     registry = HandlerRegistry()
     registry.add("video.{action}", lambda action: None, queue=video, timeout=3600)
-    worker = Worker(memory_url, topology, registry, name="brief")
+    worker = Worker(taskroute_url, topology, registry, name="brief")
     stopping = threading.Thread(target=worker.stop)
     when_starting.append(stopping.start if elsewhere else worker.stop)
     worker.run()
@@ -610,16 +612,16 @@ def test_no_thread_outlives_a_worker_and_a_publisher(broker_url: str) -> None:
 # --- starting ---
 
 
-def test_it_consumes_the_queues_that_handlers_name_or_those_that_it_is_told(memory_url: str) -> None:
+def test_it_consumes_the_queues_that_handlers_name_or_those_that_it_is_told(taskroute_url: str) -> None:
     registry = registry_of(lambda action: None)
     registry.add("#", lambda message: None)
-    assert Worker(memory_url, topology, registry).queues == (video,)
-    assert Worker(memory_url, topology, registry, queues=["audit", video]).queues == (audit, video)
+    assert Worker(taskroute_url, topology, registry).queues == (video,)
+    assert Worker(taskroute_url, topology, registry, queues=["audit", video]).queues == (audit, video)
 
 
-def test_a_queue_without_a_handler_is_refused(memory_url: str) -> None:
+def test_a_queue_without_a_handler_is_refused(taskroute_url: str) -> None:
     with pytest.raises(TopologyError, match="audit"):
-        Worker(memory_url, topology, registry_of(lambda action: None), queues=[video, audit])
+        Worker(taskroute_url, topology, registry_of(lambda action: None), queues=[video, audit])
 
 
 def test_a_mismatch_names_the_queue_and_the_field(broker_url: str) -> None:
@@ -634,13 +636,13 @@ def test_verifying_finds_what_is_missing(broker_url: str) -> None:
         Worker(broker_url, topology, registry_of(lambda action: None), declare="verify").start()
 
 
-def test_streams_are_refused_by_the_embedded_broker_by_name(memory_url: str) -> None:
+def test_streams_are_refused_by_the_embedded_broker_by_name(taskroute_url: str) -> None:
     stream = QueueSpec(name="log", type="stream")
     jobs = QueueSpec(name="jobs")
     registry = HandlerRegistry()
     registry.add("#", lambda body: None, queue=jobs)
     with pytest.raises(UnsupportedFeatureError, match=r"(?s)log.*stream"):
-        Worker(memory_url, Topology(queues=[jobs, stream]), registry).start()
+        Worker(taskroute_url, Topology(queues=[jobs, stream]), registry).start()
 
 
 def test_a_broker_that_is_not_there_is_an_error_without_the_password() -> None:
@@ -682,20 +684,20 @@ def test_a_number_that_cannot_be_used_is_refused_at_once(option: str, value: Any
 # --- broken connections ---
 
 
-def test_a_worker_consumes_again_after_its_embedded_broker_cut_it_off(memory_url: str) -> None:
+def test_a_worker_consumes_again_after_its_embedded_broker_cut_it_off(taskroute_url: str) -> None:
     seen = Seen()
-    with running(memory_url, registry_of(lambda body, action: seen(body["id"]))) as (worker, publisher):
+    with running(taskroute_url, registry_of(lambda body, action: seen(body["id"]))) as (worker, publisher):
         publisher.publish({"id": 1}, "video.x", exchange=media)
         seen.wait(1)
-        transport.broker(memory_url.removeprefix("memory://")).close_connections()
+        transport.broker(taskroute_url.removeprefix("memory://")).close_connections()
         publisher.publish({"id": 2}, "video.x", exchange=media)
         seen.wait_for(2)  # 1 may have come again: its acknowledgement may have been cut off
         assert worker.wait_idle(DEADLINE)
 
 
-def test_what_was_settled_too_late_settles_nothing_on_the_next_connection(memory_url: str) -> None:
+def test_what_was_settled_too_late_settles_nothing_on_the_next_connection(taskroute_url: str) -> None:
     """Its delivery tag means another delivery there."""
-    broker = transport.broker(memory_url.removeprefix("memory://"))
+    broker = transport.broker(taskroute_url.removeprefix("memory://"))
     calls = Seen()
     releases = [threading.Event() for _ in range(3)]
 
@@ -704,7 +706,7 @@ def test_what_was_settled_too_late_settles_nothing_on_the_next_connection(memory
         calls(message.redelivered)
         assert releases[number].wait(DEADLINE)
 
-    with running(memory_url, registry_of(handle), threads=4) as (worker, publisher):
+    with running(taskroute_url, registry_of(handle), threads=4) as (worker, publisher):
         publisher.publish({}, "video.x", exchange=media)
         calls.wait(1)
         broker.close_connections()
@@ -763,7 +765,7 @@ def test_log_lines_say_what_happens_and_never_show_a_body_or_a_password(
 
 
 def test_the_log_has_the_reason_and_the_text_that_the_dead_letter_has(
-    memory_url: str, caplog: pytest.LogCaptureFixture
+    taskroute_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     jobs, registry = QueueSpec(name="jobs", retry=False), HandlerRegistry()
 
@@ -771,21 +773,21 @@ def test_the_log_has_the_reason_and_the_text_that_the_dead_letter_has(
     def handle(body: bytes) -> None:
         raise Retry("not packed yet")
 
-    with running(memory_url, registry, Topology(queues=[jobs])) as (worker, publisher):
+    with running(taskroute_url, registry, Topology(queues=[jobs])) as (worker, publisher):
         publisher.publish(b"", "jobs", exchange="")
         assert worker.wait_idle(DEADLINE)
-    with looking(memory_url) as peer:
+    with looking(taskroute_url) as peer:
         headers = peer.receive("jobs.dead", 1).headers
     assert (headers["x-taskroute-reason"], headers["x-taskroute-error"]) == ("retry_unavailable", "'not packed yet'")
     (line,) = [record.getMessage() for record in caplog.records if "message_failed" in record.getMessage()]
     assert line.endswith("reason=retry_unavailable error='not packed yet' to=jobs.dead")
 
 
-def test_nothing_is_printed_by_default(memory_url: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_printed_by_default(taskroute_url: str, capfd: pytest.CaptureFixture[str]) -> None:
     def fail(action: str) -> None:
         raise ValueError
 
-    with running(memory_url, registry_of(fail)) as (worker, publisher):
+    with running(taskroute_url, registry_of(fail)) as (worker, publisher):
         publisher.publish({}, "video.x", exchange=media)
         assert worker.wait_idle(DEADLINE)
     assert capfd.readouterr() == ("", "")

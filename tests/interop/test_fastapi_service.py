@@ -94,8 +94,8 @@ def test_health_tells_a_probe_what_the_worker_does(broker_url: str) -> None:
     assert unhealthy.json()["reasons"] == ["not started"]
 
 
-def test_a_broker_that_is_away_is_told_to_the_client(memory_url: str) -> None:
-    app = example.make_app(memory_url)
+def test_a_broker_that_is_away_is_told_to_the_client(taskroute_url: str) -> None:
+    app = example.make_app(taskroute_url)
     nowhere = Publisher("amqp://guest:guest@127.0.0.1:1/", example.topology, timeout=0.1)
     with closing(nowhere), serving(app) as client:
         app.dependency_overrides[example.current_publisher] = unchanged(nowhere)

@@ -20,8 +20,8 @@ one, two = QueueSpec(name="one"), QueueSpec(name="two")
 
 
 @pytest.fixture
-def connection(memory_url: str) -> Iterator[Any]:
-    (url,) = parse_urls(memory_url)
+def connection(taskroute_url: str) -> Iterator[Any]:
+    (url,) = parse_urls(taskroute_url)
     with closing(connect(url, name="test", heartbeat=30)) as connection:
         yield connection
 
