@@ -9,33 +9,31 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Literal, NamedTuple
 
-from taskroute.broker.connection import _Channel
+from tests.kit.inside import ACKNOWLEDGE, DELIVER, HANDED_OVER, Method
+
 from taskroute.broker.frames import PlainTransport
 from taskroute.dispatch import Dispatcher
-from taskroute.worker import Worker
 
 
 class Seam(NamedTuple):
     """A method, whether death comes before or after it, and which of its calls count."""
 
-    owner: type
-    method: str
+    method: Method
     when: Literal["before", "after"]
     counts: Callable[..., bool] = lambda *_, **__: True
 
 
+WRITE = Method(PlainTransport, "write")
 ACK, PUBLISH = b"\x00\x3c\x00\x50", b"\x00\x3c\x00\x28"
 
 POINTS = {
-    "received": Seam(Worker, "_deliver", "before"),
-    "handler_done": Seam(Dispatcher, "dispatch", "after"),
-    "before_ack": Seam(_Channel, "acknowledge", "before"),
-    "after_ack": Seam(PlainTransport, "write", "after", lambda _, data: _begins_with(data, ACK)),
-    "retry_confirmed": Seam(Worker, "_handed_over", "before", lambda _, __, action, *___: action.kind == "retry"),
-    "dead_letter_confirmed": Seam(
-        Worker, "_handed_over", "before", lambda _, __, action, *___: action.kind == "dead_letter"
-    ),
-    "publish_sent": Seam(PlainTransport, "write", "after", lambda _, data: _begins_with(data, PUBLISH)),
+    "received": Seam(DELIVER, "before"),
+    "handler_done": Seam(Method(Dispatcher, "dispatch"), "after"),
+    "before_ack": Seam(ACKNOWLEDGE, "before"),
+    "after_ack": Seam(WRITE, "after", lambda _, data: _begins_with(data, ACK)),
+    "retry_confirmed": Seam(HANDED_OVER, "before", lambda _, __, action, *___: action.kind == "retry"),
+    "dead_letter_confirmed": Seam(HANDED_OVER, "before", lambda _, __, action, *___: action.kind == "dead_letter"),
+    "publish_sent": Seam(WRITE, "after", lambda _, data: _begins_with(data, PUBLISH)),
 }
 
 
@@ -47,7 +45,7 @@ def _begins_with(data: Any, method: bytes) -> bool:
 def arm(point: str, nth: int) -> None:
     """Have this process killed when it passes the point for the `nth` time."""
     seam = POINTS[point]
-    original = getattr(seam.owner, seam.method)
+    original = getattr(*seam.method)
     passed = itertools.count(1)
 
     def pass_by(*arguments: Any, **options: Any) -> None:
@@ -63,4 +61,4 @@ def arm(point: str, nth: int) -> None:
             pass_by(*arguments, **options)
         return result
 
-    setattr(seam.owner, seam.method, armed)
+    setattr(*seam.method, armed)

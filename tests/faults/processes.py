@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 
-DEADLINE = 60.0
+from tests.kit.waiting import PROCESS_DEADLINE
+
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.faults.service"])
 
@@ -27,6 +28,6 @@ def running(target: Callable[..., object], *args: object, **kwargs: object) -> I
 def run(target: Callable[..., object], *args: object, **kwargs: object) -> int:
     """Run until it has ended by itself; the exit code, as `multiprocessing` has it."""
     with running(target, *args, **kwargs) as process:
-        process.join(DEADLINE)
-        assert process.exitcode is not None, f"it does not end within {DEADLINE} s"
+        process.join(PROCESS_DEADLINE)
+        assert process.exitcode is not None, f"it does not end within {PROCESS_DEADLINE} s"
         return process.exitcode

@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from tests.faults import crash_points
-from tests.faults.ledger import Ledger, body_of
+from tests.faults.ledger import Ledger, Verdict, body_of, check, drain, read
 
 from taskroute import ExchangeSpec, HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
 
@@ -94,6 +94,13 @@ def run_publisher(
             ledger.write("attempted", name)
             future = publisher.submit(body_of(name), "a", exchange=jobs, message_id=name)
             future.add_done_callback(lambda done, name=name: settled(done, name))  # type: ignore[misc]
+
+
+def verdict(url: str, folder: Path, **options: Any) -> Verdict:
+    """Drain the queues, and compare what the processes have published with what became of it."""
+    dead = drain(url, ["work.dead"])
+    left = drain(url, ["work", "work.retry.300"])
+    return check(read(folder), dead=dead, left=left, **options)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -125,8 +125,8 @@ class Scene:
         rows = self.node.ctl("list_queues", "name", "messages", "--no-table-headers").splitlines()
         return {name: int(count) for name, count in (row.split("\t") for row in rows)}
 
-    def _during(self, trouble: Iterator[None] | object, seconds: float) -> None:
-        with trouble:  # type: ignore[attr-defined]
+    def _during(self, trouble: AbstractContextManager[None], seconds: float) -> None:
+        with trouble:
             QUIET.wait(seconds)
 
     def _kill_worker(self, dice: random.Random) -> None:
@@ -182,13 +182,10 @@ def run(minutes: float, seed: int) -> tuple[str, list[str]]:
         on.drain()
         disconnects = sum(process.disconnects() for process in (on.publisher, *on.workers))
         version = on.node.ctl("version").strip()
-        dead = ledger.drain(on.node.url(), ["work.dead"])
-        left = ledger.drain(on.node.url(), ["work", "work.retry.300"])
         bound = len(fired) * (2 * service.PREFETCH + service.WINDOW)
-        verdict = ledger.check(
-            ledger.read(on.folder),
-            dead=dead,
-            left=left,
+        verdict = service.verdict(
+            on.node.url(),
+            on.folder,
             max_duplicates=bound,
             min_confirmed=int(minutes * 60 * RATE * 0.3),
             max_done_and_dead=on.crashes,

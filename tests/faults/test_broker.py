@@ -11,9 +11,12 @@ from collections.abc import Callable
 
 import psutil
 import pytest
-from tests.faults.conftest import Site, Stopwatch, Told
+from tests.faults.site import Site
+from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import PREFETCH, WINDOW, Traffic, jobs, topology
-from tests.integration.test_worker import DEADLINE
+from tests.kit.calls import Calls
+from tests.kit.role import IdleRole
+from tests.kit.waiting import DEADLINE
 
 from taskroute import BrokerUnavailableError, Publisher, PublishTimeoutError, QueueSpec
 from taskroute.broker import session as sessions
@@ -49,7 +52,7 @@ def test_row_02_the_broker_stops_its_application_and_starts_it(site: Site, stopw
     assert traffic.verdict(max_duplicates=PREFETCH + WINDOW, min_confirmed=50).problems == ()
 
 
-def test_row_03_the_broker_freezes(site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]) -> None:
+def test_row_03_the_broker_freezes(site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]) -> None:
     traffic, heartbeat = Traffic(), 5
     with traffic.running(site.url, heartbeat=heartbeat) as worker:
         with traffic.publishing(site.url, heartbeat=heartbeat) as publisher:
@@ -58,7 +61,7 @@ def test_row_03_the_broker_freezes(site: Site, stopwatch: Stopwatch, told: Calla
             with site.node.paused():
                 with stopwatch.timed(2, "publish with a timeout of 2 s raises"), pytest.raises(PublishTimeoutError):
                     publisher.publish(b"{}", "a", exchange=jobs, timeout=2)
-                stopwatch.within(2 * heartbeat + 2, lost.wait, "a frozen broker is noticed")
+                stopwatch.within(2 * heartbeat + 2, lost.happened(), "a frozen broker is noticed")
             stopwatch.within(15, traffic.next_done(), "first message after it goes on")
         assert traffic.all_done(DEADLINE)
         assert worker.stats().connections >= 2
@@ -66,7 +69,7 @@ def test_row_03_the_broker_freezes(site: Site, stopwatch: Stopwatch, told: Calla
 
 
 def test_row_03_a_broker_that_sends_heartbeats_and_no_answer(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
 ) -> None:
     queue = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")], retry=False, dead_letter=False)
     traffic, failed = Traffic(queue=queue), told("connect_failed session=taskroute-worker ")
@@ -78,7 +81,7 @@ def test_row_03_a_broker_that_sends_heartbeats_and_no_answer(
     try:
         runner.start()
         # The broker itself ends a connection on which it hears nothing, and while we wait for an answer it does.
-        stopwatch.within(10, failed.wait, "a declaration that is not answered is given up")
+        stopwatch.within(10, failed.happened(), "a declaration that is not answered is given up")
     finally:
         site.node.eval(f"{site.queue_pid('work')}, sys:resume(amqqueue:get_pid(Q)).")
     try:
@@ -98,35 +101,17 @@ class _Clock:
         return self.now
 
 
-class _Nothing:
-    """A role that needs nothing."""
-
-    def opened(self, connection: object, generation: int) -> None: ...
-    def flush(self) -> None: ...
-    def has_work(self) -> bool:
-        return False
-
-    def received(self) -> None: ...
-    def probe(self) -> None: ...
-    def leave(self) -> None: ...
-    def lost(self, error: BaseException | None) -> None: ...
-    def next_deadline(self) -> float | None:
-        return None
-
-    def expire(self, now: float) -> None: ...
-
-
 def test_row_04_the_broker_is_absent_for_ten_minutes(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
 ) -> None:
     clock, failed = _Clock(), told("connect_failed session=absent ")
-    session = sessions.Session(parse_urls(site.deserted_url), _Nothing(), name="absent", heartbeat=5, monotonic=clock)
+    session = sessions.Session(parse_urls(site.deserted_url), IdleRole(), name="absent", heartbeat=5, monotonic=clock)
     session.start()
     attempts = 0
     try:
         while clock.now < 600:
             attempts += 1
-            while not failed.wait(0.02, attempts):  # it may begin to wait only after the clock was moved
+            while not failed.happened(attempts)(0.02):  # it may begin to wait only after the clock was moved
                 clock.now += sessions.LONGEST_DELAY
                 session.wake()
         error = session.unavailable()
@@ -134,7 +119,7 @@ def test_row_04_the_broker_is_absent_for_ten_minutes(
         session.stop()
         assert session.join(DEADLINE)
     assert attempts >= 600 / 30
-    assert len(failed.lines) - attempts <= 1  # one line for each attempt
+    assert len(failed.calls) - attempts <= 1  # one line for each attempt
     assert isinstance(error, BrokerUnavailableError)
     assert re.search(r"amqp://app@127.0.0.1:\d+/.*: \d+ attempts in \d+.\d s: ConnectionRefusedError", str(error))
     stopwatch.note(f"{attempts} attempts in ten minutes; {error}")

@@ -8,9 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.faults.conftest import Site, Stopwatch, Told
+from tests.faults.site import Site
+from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import Traffic, jobs, work
-from tests.integration.test_worker import DEADLINE
+from tests.kit.calls import Calls
+from tests.kit.inside import InsideWorker
+from tests.kit.running import running
+from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, Worker
 from taskroute.broker.consumer import Consumer
@@ -18,7 +22,7 @@ from taskroute.broker.frames import PlainTransport
 
 
 def test_row_10_a_handler_that_finishes_after_a_reconnect_acknowledges_nothing(
-    site: Site, told: Callable[[str], Told]
+    site: Site, told: Callable[[str], Calls]
 ) -> None:
     proxy, go_on, calls = site.proxy(), threading.Event(), []
 
@@ -36,18 +40,18 @@ def test_row_10_a_handler_that_finishes_after_a_reconnect_acknowledges_nothing(
     with traffic.running(site.url_by(proxy)) as worker, Publisher(site.url, traffic.topology) as publisher:
         traffic.publish(publisher, 3)
         assert traffic.done(2)(DEADLINE)
-        before = len(consuming.lines)
+        before = len(consuming.calls)
         proxy.reset()
-        assert consuming.wait(DEADLINE, before + 1)
+        consuming.wait(before + 1)
         assert traffic.done(3)(DEADLINE)  # delivered again, while the first handling still waits
         go_on.set()
-        assert stale.wait(DEADLINE)
+        stale.wait()
         traffic.publish(publisher, 20)  # on tags that the stale acknowledgement would have hit
         assert traffic.all_done(DEADLINE)
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().connections == 2  # no 406 since
-    assert "elapsed=" in lost.lines[0]
-    assert "message_id='1'" in lost.lines[0]
+    assert "elapsed=" in lost.calls[0]
+    assert "message_id='1'" in lost.calls[0]
     assert traffic.verdict(max_duplicates=3, min_confirmed=23).problems == ()
 
 
@@ -69,22 +73,21 @@ def test_row_11_a_settlement_that_comes_twice_is_sent_once(site: Site, monkeypat
 
 
 def test_row_11_after_a_406_the_worker_is_back_at_once(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
 ) -> None:
     traffic, lost = Traffic(), told("PRECONDITION_FAILED - unknown delivery tag")
     with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
         traffic.publish(publisher, 5)
         assert traffic.all_done(DEADLINE)
-        consumer, session = worker._consumer, worker._session
-        session.post(lambda: consumer._channel.basic_ack(9999))
-        assert lost.wait(DEADLINE)
+        InsideWorker(worker).acknowledge(9999)
+        lost.wait()
         traffic.publish(publisher, 5)
         stopwatch.within(1, traffic.done(10), "first message after a 406")
         assert worker.stats().connections == 2
 
 
 def test_row_12_the_broker_takes_back_what_is_not_acknowledged_in_time(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
 ) -> None:
     go_on, calls = threading.Event(), []
 
@@ -99,10 +102,10 @@ def test_row_12_the_broker_takes_back_what_is_not_acknowledged_in_time(
     try:
         with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
             traffic.publish(publisher)
-            stopwatch.within(4, lost.wait, "the broker's timeout of 1.5 s is noticed")
+            stopwatch.within(4, lost.happened(), "the broker's timeout of 1.5 s is noticed")
             assert traffic.done(1)(DEADLINE)  # the second delivery
             go_on.set()
-            assert stale.wait(DEADLINE)
+            stale.wait()
             assert worker.wait_idle(DEADLINE)
     finally:
         _set_consumer_timeout(site, 1_800_000, tick=60_000)
@@ -115,38 +118,38 @@ def _set_consumer_timeout(site: Site, milliseconds: int, *, tick: int) -> None:
 
 
 def test_row_12_a_handler_timeout_beyond_the_brokers_is_warned_of(
-    taskroute_url: str, told: Callable[[str], Told]
+    taskroute_url: str, told: Callable[[str], Calls]
 ) -> None:
     registry, warned = HandlerRegistry(), told("handler_timeout_long")
     registry.add("#", lambda body: None, queue=work, timeout=1800)
     with Worker(taskroute_url, Traffic().topology, registry):
-        assert len(warned.lines) == 1
+        assert len(warned.calls) == 1
 
 
 def test_row_13_a_queue_that_is_deleted_is_declared_and_consumed_again(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
 ) -> None:
     traffic, consuming = Traffic(), told("consuming queue=work")
     with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
         traffic.publish(publisher, 5)
         assert traffic.all_done(DEADLINE)
-        before = len(consuming.lines)
+        before = len(consuming.calls)
         site.ctl("delete_queue", "work")
         with stopwatch.timed(5, "a deleted queue takes messages again"):
-            assert consuming.wait(DEADLINE, before + 1)
+            consuming.wait(before + 1)
             traffic.publish(publisher)
         stopwatch.within(5, traffic.done(6), "and delivers them")
         assert worker.health().ready
 
 
-def test_row_13_with_declare_verify_a_deleted_queue_is_told(site: Site, told: Callable[[str], Told]) -> None:
+def test_row_13_with_declare_verify_a_deleted_queue_is_told(site: Site, told: Callable[[str], Calls]) -> None:
     traffic, failed = (
         Traffic(),
         told("connect_failed session=taskroute-worker error=TopologyMismatchError(\"queue 'work'"),
     )
     with Publisher(site.url, traffic.topology), traffic.running(site.limited_url, declare="verify") as worker:
         site.ctl("delete_queue", "work")
-        assert failed.wait(DEADLINE)
+        failed.wait()
         health = worker.health()
         assert not health.ready
         assert "queue 'work'" in health.reasons[0]
@@ -184,7 +187,7 @@ def test_row_14_sixteen_threads_and_a_hundred_thousand_acknowledgements(
             if not left[0]:
                 everything.set()
 
-    with Worker(site.url, topology, registry, threads=16) as worker, Publisher(site.url, topology) as publisher:
+    with running(site.url, topology, registry, threads=16) as (worker, publisher):
         messages = ((b"%d" % number, "a") for number in range(count))
         for receipt in publisher.publish_many(messages, exchange=jobs):
             assert not isinstance(receipt, Exception)
@@ -199,7 +202,7 @@ def test_row_14_sixteen_threads_and_a_hundred_thousand_acknowledgements(
 def test_one_unfinished_delivery_holds_back_no_other(site: Site) -> None:
     other = QueueSpec(name="other", bindings=[jobs.bind("other")])
     topology, registry = Topology(exchanges=[jobs], queues=[work, other]), HandlerRegistry()
-    go_on, seen, changed = threading.Event(), [], threading.Condition()
+    go_on, seen = threading.Event(), Calls()
 
     @registry.handler("#", queue=work)
     def slow(body: bytes) -> None:
@@ -209,19 +212,13 @@ def test_one_unfinished_delivery_holds_back_no_other(site: Site) -> None:
 
     @registry.handler("#", queue=other)
     def note(body: bytes) -> None:
-        with changed:
-            seen.append(body)
-            changed.notify_all()
+        seen(body)
 
-    with (
-        Worker(site.url, topology, registry, threads=2, prefetch=5) as worker,
-        Publisher(site.url, topology) as publisher,
-    ):
+    with running(site.url, topology, registry, threads=2, prefetch=5) as (worker, publisher):
         publisher.publish(b"slow", "a", exchange=jobs)
         for number in range(30):  # six times the prefetch: they come only if the broker was told of the others
             publisher.publish(b"%d" % number, "other" if number % 2 else "a", exchange=jobs)
-        with changed:
-            assert changed.wait_for(lambda: len(seen) == 30 + 15, DEADLINE)
+        seen.wait(30 + 15)
         go_on.set()
         assert worker.wait_idle(DEADLINE)
-    assert b"slow" not in seen[:45]
+    assert b"slow" not in seen.calls[:45]

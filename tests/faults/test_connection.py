@@ -8,9 +8,12 @@ from collections.abc import Callable
 
 import amqp
 import pytest
-from tests.faults.conftest import SECRET, Site, Stopwatch, Told
+from tests.faults.site import SECRET, Site
+from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import PREFETCH, WINDOW, Traffic, jobs
-from tests.integration.test_worker import DEADLINE
+from tests.kit.calls import Calls
+from tests.kit.inside import InsideWorker
+from tests.kit.waiting import DEADLINE
 
 from taskroute import ConfigurationError, HandlerRegistry, Publisher, QueueSpec, Topology, Worker
 from taskroute.broker import session as sessions
@@ -33,21 +36,21 @@ def test_row_06_connections_are_reset(site: Site, stopwatch: Stopwatch) -> None:
 
 
 def test_row_06_an_operator_closes_the_connections(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
 ) -> None:
     traffic, lost = Traffic(), told("connection_lost session=taskroute-worker ")
     with traffic.running(site.url) as worker:
         with traffic.publishing(site.url):
             assert traffic.done(20)(DEADLINE)
             site.node.close_all_connections()
-            assert lost.wait(DEADLINE)
+            lost.wait()
             stopwatch.within(5, traffic.next_done(), "first message after close_all_connections")
         assert traffic.all_done(DEADLINE)
         assert worker.stats().connections >= 2
     assert traffic.verdict(max_duplicates=PREFETCH + WINDOW, min_confirmed=20).problems == ()
 
 
-def test_row_07_the_network_falls_silent(site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]) -> None:
+def test_row_07_the_network_falls_silent(site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]) -> None:
     proxy, traffic, heartbeat = site.proxy(), Traffic(), 5
     lost = told("connection_lost session=taskroute-")
     url = site.url_by(proxy)
@@ -55,7 +58,7 @@ def test_row_07_the_network_falls_silent(site: Site, stopwatch: Stopwatch, told:
         with traffic.publishing(url, heartbeat=heartbeat):
             assert traffic.done(20)(DEADLINE)
             with proxy.stalled():
-                stopwatch.within(2 * heartbeat + 2, lambda timeout: lost.wait(timeout, 2), "both sides notice silence")
+                stopwatch.within(2 * heartbeat + 2, lost.happened(2), "both sides notice silence")
             proxy.reset()
             stopwatch.within(15, traffic.next_done(), "first message after it")
         assert traffic.all_done(DEADLINE)
@@ -141,7 +144,7 @@ def test_row_08_bytes_that_trickle_are_no_silence(site: Site, stopwatch: Stopwat
 
 
 def test_row_08_a_frame_that_stalls_half_way_does_not_hold_the_thread(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
 ) -> None:
     queue, proxy, heartbeat = QueueSpec(name="work"), site.proxy(), 1
     topology, registry, handled = Topology(queues=[queue]), HandlerRegistry(), threading.Event()
@@ -153,7 +156,7 @@ def test_row_08_a_frame_that_stalls_half_way_does_not_hold_the_thread(
             publisher.publish(b'"' + b"x" * 60_000 + b'"', "work", exchange="")
         assert proxy.wait_passed(4096, DEADLINE)
         proxy.stall()
-        stopwatch.within(2 * heartbeat + 2, lost.wait, "silence in the middle of a frame is noticed")
+        stopwatch.within(2 * heartbeat + 2, lost.happened(), "silence in the middle of a frame is noticed")
         proxy.trickle(None)
         proxy.reset()
         proxy.resume()
@@ -167,10 +170,7 @@ def test_row_09_a_consumer_that_the_broker_has_forgotten_is_missed(site: Site, s
         traffic.publish(publisher, 5)
         assert traffic.all_done(DEADLINE)
         assert worker.stats().missed_consumers == 0
-        # Cancelled behind the worker's back: it goes on believing that it consumes.
-        channel, cancelled = worker._consumer._channel, threading.Event()
-        worker._session.post(lambda: (channel.basic_cancel(worker._consumer._tags["work"]), cancelled.set()))
-        assert cancelled.wait(DEADLINE)
+        InsideWorker(worker).cancel_unnoticed("work")
         assert site.table("list_consumers", "queue_name") == []
         traffic.publish(publisher, 5)
         stopwatch.within(1 + 5, traffic.next_done(5), "consuming again after a silent loss (H = 1 s)")

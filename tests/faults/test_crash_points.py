@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faults import ledger, processes, service
-from tests.faults.conftest import Site, Stopwatch
+from tests.faults import processes, service
 from tests.faults.crash_points import POINTS
+from tests.faults.site import Site
+from tests.faults.stopwatch import Stopwatch
 
 COUNT = 60
 
@@ -23,18 +24,14 @@ def run(target: Callable[..., object], site: Site, *arguments: Any, **options: A
     return exitcode
 
 
-def verdict_of(site: Site, folder: Path, **options: Any) -> ledger.Verdict:
-    dead = ledger.drain(site.url, ["work.dead"])
-    left = ledger.drain(site.url, ["work", "work.retry.300"])
-    return ledger.check(ledger.read(folder), dead=dead, left=left, **options)
-
-
 @pytest.mark.parametrize("point", [point for point in POINTS if point != "publish_sent"])
 def test_a_worker_that_dies_at(point: str, site: Site, tmp_path: Path, stopwatch: Stopwatch) -> None:
     assert run(service.run_publisher, site, tmp_path, count=COUNT) == 0
     assert run(service.run_worker, site, tmp_path, crash=point, nth=2) == -signal.SIGKILL
     assert run(service.run_worker, site, tmp_path, until_idle=True) == 0
-    verdict = verdict_of(site, tmp_path, max_duplicates=service.PREFETCH, min_confirmed=COUNT, max_done_and_dead=0)
+    verdict = service.verdict(
+        site.url, tmp_path, max_duplicates=service.PREFETCH, min_confirmed=COUNT, max_done_and_dead=0
+    )
     stopwatch.note(str(verdict))
     assert verdict.problems == ()
     expected = sum(not service.fails_always(str(number)) for number in range(1, COUNT + 1))
@@ -47,7 +44,7 @@ def test_a_worker_that_dies_before_its_acknowledgement_handles_again(site: Site,
     assert run(service.run_publisher, site, tmp_path, count=COUNT) == 0
     assert run(service.run_worker, site, tmp_path, crash="before_ack") == -signal.SIGKILL
     assert run(service.run_worker, site, tmp_path, until_idle=True) == 0
-    assert verdict_of(site, tmp_path, max_duplicates=service.PREFETCH, min_confirmed=COUNT).duplicates >= 1
+    assert service.verdict(site.url, tmp_path, max_duplicates=service.PREFETCH, min_confirmed=COUNT).duplicates >= 1
 
 
 @pytest.mark.parametrize("nth", [1, 2])
@@ -55,7 +52,7 @@ def test_a_publisher_that_dies_after_it_has_written(nth: int, site: Site, tmp_pa
     code = run(service.run_publisher, site, tmp_path, count=COUNT, crash="publish_sent", nth=nth)
     assert code == -signal.SIGKILL
     assert run(service.run_worker, site, tmp_path, until_idle=True) == 0
-    verdict = verdict_of(site, tmp_path, max_duplicates=0, min_confirmed=0)
+    verdict = service.verdict(site.url, tmp_path, max_duplicates=0, min_confirmed=0)
     stopwatch.note(str(verdict))
     assert verdict.problems == ()
 
@@ -68,4 +65,4 @@ def test_row_39_a_crash_between_a_retry_and_its_acknowledgement_repeats_and_lose
     for _ in range(3):
         assert run(service.run_worker, site, tmp_path, crash="retry_confirmed") == -signal.SIGKILL
     assert run(service.run_worker, site, tmp_path, until_idle=True) == 0
-    assert verdict_of(site, tmp_path, max_duplicates=3 * service.PREFETCH, min_confirmed=COUNT).problems == ()
+    assert service.verdict(site.url, tmp_path, max_duplicates=3 * service.PREFETCH, min_confirmed=COUNT).problems == ()

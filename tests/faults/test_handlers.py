@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 from tests.faults import ledger, processes
-from tests.faults.conftest import Site, Stopwatch, Told
+from tests.faults.site import Site
+from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import Traffic, jobs
-from tests.integration.test_worker import DEADLINE, Seen
+from tests.kit.calls import Calls
+from tests.kit.running import running
+from tests.kit.waiting import DEADLINE
 
 from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, RetryPolicy, Topology, Worker
 
@@ -50,9 +53,9 @@ def test_row_22_a_handler_that_always_fails_is_tried_as_often_as_the_policy_says
 
 
 def test_row_23_a_handler_that_hangs_is_told_counted_and_replaced(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
 ) -> None:
-    registry, go_on, seen = HandlerRegistry(), threading.Event(), Seen()
+    registry, go_on, seen = HandlerRegistry(), threading.Event(), Calls()
     overdue = told("handler_overdue queue=work")
 
     @registry.handler("hang", queue=work, timeout=0.2)
@@ -64,13 +67,10 @@ def test_row_23_a_handler_that_hangs_is_told_counted_and_replaced(
     def handle(body: bytes) -> None:
         seen(body)
 
-    with (
-        Worker(site.url, topology, registry, threads=2, prefetch=16, heartbeat=1) as worker,
-        Publisher(site.url, topology) as publisher,
-    ):
+    with running(site.url, topology, registry, threads=2, prefetch=16, heartbeat=1) as (worker, publisher):
         for _ in range(2):  # as many as there are threads
             publisher.publish(b"{}", "hang", exchange=jobs)
-        stopwatch.within(1, lambda timeout: overdue.wait(timeout, 2), "two hung handlers are told")
+        stopwatch.within(1, overdue.happened(2), "two hung handlers are told")
         for number in range(20):
             publisher.publish(b"%d" % number, "a", exchange=jobs)
         seen.wait(20)
@@ -79,7 +79,7 @@ def test_row_23_a_handler_that_hangs_is_told_counted_and_replaced(
         assert "longer than its timeout" in worker.health().reasons[0]
         for _ in range(2):  # two more: the cap is reached, and no thread is left for anything else
             publisher.publish(b"{}", "hang", exchange=jobs)
-        assert overdue.wait(DEADLINE, 4)
+        overdue.wait(4)
         assert len([thread for thread in threading.enumerate() if "-handler-" in thread.name]) == 4
         publisher.publish(b"late", "a", exchange=jobs)
         assert b"late" not in seen.calls
@@ -176,7 +176,7 @@ def test_row_25_an_exit_in_a_handler_is_a_failure_and_ends_no_thread(error: type
     def leave(body: bytes) -> None:
         raise error
 
-    with Worker(site.url, over, registry, threads=4) as worker, Publisher(site.url, over) as publisher:
+    with running(site.url, over, registry, threads=4) as (worker, publisher):
         before = {thread.ident for thread in threading.enumerate() if "-handler-" in thread.name}
         list(publisher.publish_many([(b"{}", "a")] * 250, exchange=jobs))
         assert worker.wait_idle(DEADLINE)

@@ -33,7 +33,7 @@ def test_a_ghost_is_found() -> None:
     for where in ("done", "dead", "left"):
         options = {where: [body_of("ghost")]} if where != "done" else {}
         entries = run_of(done=Counter([*NUMBERS, "ghost"])) if where == "done" else run_of()
-        verdict = check(entries, **options, max_duplicates=0, min_confirmed=20, max_done_and_dead=1)  # type: ignore[arg-type]
+        verdict = check(entries, **options, max_duplicates=0, min_confirmed=20, max_done_and_dead=1)
         assert verdict.problems == ("UNEXPECTED 1: ghost",), where
 
 
@@ -62,7 +62,7 @@ def test_what_is_unconfirmed_and_done_is_reported_as_recovered() -> None:
 def test_events_go_through_the_file(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for event in ("attempted", "confirmed", "started", "done", "done"):
-        ledger.write(event, "7")  # type: ignore[arg-type]
+        ledger.write(event, "7")
     ledger.close()
     entries = read(tmp_path)
     assert entries.of("done") == Counter({"7": 2})

@@ -18,10 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from tests.faults import ledger
-from tests.faults.conftest import Site, Stopwatch
+from tests.faults.site import Site
+from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import jobs
-from tests.integration.test_worker import DEADLINE, Seen
-from tests.kit.peer import Peer
+from tests.kit.calls import Calls
+from tests.kit.peer import Peer, looking
+from tests.kit.running import running
+from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
 
@@ -39,7 +42,7 @@ class Bench:
 
     def __init__(self, site: Site, **options: Any) -> None:
         self.site = site
-        self.seen = Seen()
+        self.seen = Calls()
         registry = HandlerRegistry()
 
         @registry.handler("#", queue=work)
@@ -175,15 +178,11 @@ def test_row_34_a_type_tag_stays_a_dict(site: Site) -> None:
 def test_row_35_a_key_without_a_handler(site: Site) -> None:
     registry = HandlerRegistry()
     registry.add("known.#", lambda body: None, queue=work)
-    with (
-        Worker(site.url, topology, registry) as worker,
-        Publisher(site.url, topology) as publisher,
-    ):
+    with running(site.url, topology, registry) as (worker, publisher):
         publisher.publish({"id": 1}, "unknown", exchange=jobs)
         assert worker.wait_idle(DEADLINE)
-        peer = Peer(site.url)
-        dead = peer.receive("work.dead", 1)[0]
-        peer.close()
+        with looking(site.url) as peer:
+            dead = peer.receive("work.dead", 1)[0]
     assert dead.properties["application_headers"]["x-taskroute-reason"] == "no_handler"
     assert dead.properties["application_headers"]["x-taskroute-attempt"] == 1
 
@@ -248,8 +247,7 @@ def test_headers_that_cannot_be_read_are_put_away_and_not_met_again(name: str, s
     with Bench(site) as bench:
         message = RawMessage(b'{"id": 1}')
         message.raw = BAD_HEADERS[name]
-        bench.peer._published += 1
-        bench.peer.channel.basic_publish(message, "jobs", "a")
+        bench.peer.write(message, "a", "jobs")
         dead = bench.dead()
         headers = dead.properties["application_headers"]
         assert bytes(dead.body) == b'{"id": 1}'
@@ -267,12 +265,11 @@ def test_routing_keys_that_are_no_text(key: bytes, site: Site, caplog: pytest.Lo
 
         __slots__ = ()
 
-        def encode(self, *_: object) -> bytes:  # type: ignore[override]
+        def encode(self, *_: object) -> bytes:
             return key
 
     with Bench(site) as bench:
-        bench.peer._published += 1
-        bench.peer.channel.basic_publish(amqp.Message(b"no job"), "jobs", Key("x"))
+        bench.peer.write(amqp.Message(b"no job"), Key("x"), "jobs")
         dead = bench.dead()
         headers = dead.properties["application_headers"]
         assert bytes(dead.body) == b"no job"
@@ -286,7 +283,7 @@ def test_routing_keys_that_are_no_text(key: bytes, site: Site, caplog: pytest.Lo
 
 
 def test_row_41_forged_headers_are_not_believed(site: Site) -> None:
-    seen, registry = Seen(), HandlerRegistry()
+    seen, registry = Calls(), HandlerRegistry()
 
     @registry.handler("#", queue=work)
     def handle(message: Message) -> None:
@@ -302,19 +299,18 @@ def test_row_41_forged_headers_are_not_believed(site: Site) -> None:
         "x-delivery-count": 99,
     }
     ours = {**forged, "x-taskroute-queue": "work"}
-    with Worker(site.url, topology, registry) as worker, Publisher(site.url, topology) as publisher:
+    with running(site.url, topology, registry) as (worker, publisher):
         publisher.publish({"id": 1}, "a", exchange=jobs, headers=forged)
         seen.wait(2)
         assert worker.wait_idle(DEADLINE)
-        peer = Peer(site.url)
-        headers = peer.receive("work.dead", 1)[0].properties["application_headers"]
-        # Straight to the queue through the default exchange is where the headers do count: they are clamped.
-        publisher.publish({"id": 2}, "work", exchange="", headers={**ours, "x-taskroute-attempt": 2**62})
-        peer.receive("work.dead", 1)
-        publisher.publish({"id": 3}, "work", exchange="", headers={**ours, "x-taskroute-attempt": -5})
-        seen.wait(5)
-        peer.receive("work.dead", 1)
-        peer.close()
+        with looking(site.url) as peer:
+            headers = peer.receive("work.dead", 1)[0].properties["application_headers"]
+            # Straight to the queue through the default exchange is where the headers do count: they are clamped.
+            publisher.publish({"id": 2}, "work", exchange="", headers={**ours, "x-taskroute-attempt": 2**62})
+            peer.receive("work.dead", 1)
+            publisher.publish({"id": 3}, "work", exchange="", headers={**ours, "x-taskroute-attempt": -5})
+            seen.wait(5)
+            peer.receive("work.dead", 1)
     assert seen.calls[:2] == [(1, "a", "jobs"), (2, "a", "jobs")]
     assert seen.calls[2][0] == 1_000_000
     assert [call[0] for call in seen.calls[3:]] == [1, 2]
@@ -325,7 +321,7 @@ def test_row_41_forged_headers_are_not_believed(site: Site) -> None:
 
 def test_a_good_message_is_handled_while_bad_ones_pour_in(site: Site) -> None:
     with Bench(site, prefetch=8) as bench:
-        pouring = threading.Thread(target=lambda: [bench_send(site, 300)])
+        pouring = threading.Thread(target=bench_send, args=(site, 300))
         pouring.start()
         for number in range(50):
             bench.send(json.dumps({"id": number}).encode())

@@ -7,9 +7,11 @@ import threading
 
 import psutil
 import pytest
-from tests.faults.conftest import Site, Stopwatch
+from tests.faults.site import Site
+from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import jobs
-from tests.integration.test_worker import DEADLINE
+from tests.kit.inside import InsideWorker
+from tests.kit.waiting import DEADLINE
 
 from taskroute import (
     BrokerUnavailableError,
@@ -44,10 +46,11 @@ def test_row_31_a_backlog_of_a_hundred_thousand_and_slow_handlers(
     process = psutil.Process(os.getpid())
     before = process.memory_info().rss
     with Worker(site.url, topology, registry, threads=4, prefetch=50) as worker:
+        inside = InsideWorker(worker)
         try:
             for _ in range(200):
                 assert begun.acquire(timeout=DEADLINE)
-                assert worker._ready.open_count <= 50 + 1  # while the first message after a connect is being handled
+                assert inside.open_count <= 50 + 1  # while the first message after a connect is being handled
                 step.release()
             grown = process.memory_info().rss - before
             held = int(dict(site.table("list_queues", "name", "messages_unacknowledged"))["work"])

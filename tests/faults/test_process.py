@@ -6,14 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 
 import pytest
 from tests.faults import ledger
-from tests.faults.conftest import Site, Stopwatch, Told
+from tests.faults.site import Site
+from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import Traffic, jobs, topology
-from tests.integration.test_worker import DEADLINE
+from tests.kit.calls import Calls
+from tests.kit.inside import InsidePublisher, InsideWorker
+from tests.kit.waiting import DEADLINE, in_thread
 
 from taskroute import BrokerUnavailableError, ClosedError, Publisher
 
@@ -53,20 +55,16 @@ def test_row_48_a_fork_is_told_to_make_its_own_and_leaves_the_parent_alone(site:
         assert traffic.done(41)(DEADLINE)
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().connections == 1
-        assert publisher._session.generation == 1
+        assert InsidePublisher(publisher).generation == 1
     verdict = traffic.verdict(max_duplicates=0, min_confirmed=40)
     assert verdict.problems == ("UNEXPECTED 1: child",)  # by the child's own publisher, and handled by the parent
 
 
-def test_row_49_a_defect_in_the_sessions_thread_is_shown_and_survived(site: Site, told: Callable[[str], Told]) -> None:
+def test_row_49_a_defect_in_the_sessions_thread_is_shown_and_survived(site: Site, told: Callable[[str], Calls]) -> None:
     traffic, lost = Traffic(), told("connection_lost session=taskroute-worker error=KeyError(")
-
-    def fail() -> None:
-        raise KeyError("defect")
-
     with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
-        worker._session.post(fail)
-        assert lost.wait(DEADLINE)
+        InsideWorker(worker).fail_on_session(KeyError("defect"))
+        lost.wait()
         traffic.publish(publisher, 5)
         assert traffic.all_done(DEADLINE)
         assert worker.stats().connections == 2
@@ -75,24 +73,11 @@ def test_row_49_a_defect_in_the_sessions_thread_is_shown_and_survived(site: Site
 @pytest.mark.filterwarnings("ignore:Exception in thread taskroute-worker")  # it is what this test is about
 def test_row_49_when_the_sessions_thread_ends_run_raises_and_health_says_so(site: Site, stopwatch: Stopwatch) -> None:
     worker = Traffic().worker(site.url)
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            worker.run()
-        except BrokerUnavailableError as error:
-            raised.append(error)
-
-    def leave() -> None:
-        raise SystemExit
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    with worker._session._changed:
-        assert worker._session._changed.wait_for(lambda: worker._session.is_open, DEADLINE)
-    worker._session.post(leave)
-    stopwatch.within(1, lambda timeout: (thread.join(timeout), not thread.is_alive())[1], "run() has raised")
-    assert len(raised) == 1
+    inside, ended = InsideWorker(worker), in_thread(worker.run)
+    inside.session.wait_open(DEADLINE)
+    inside.fail_on_session(SystemExit())
+    stopwatch.within(1, lambda timeout: ended.exception(timeout) is not None, "run() has raised")
+    assert isinstance(ended.exception(), BrokerUnavailableError)
     assert not worker.health().live
 
 
@@ -100,14 +85,13 @@ def test_row_49_a_process_whose_session_ends_exits_with_an_error(site: Site, sto
     program = f"""
 import threading
 from tests.faults.traffic import Traffic
+from tests.kit.inside import InsideWorker
 worker = Traffic().worker({site.url!r})
-def leave():
-    raise SystemExit
 def watch():
     pause = threading.Event()
     while not worker.health().ready:
         pause.wait(0.01)
-    worker._session.post(leave)
+    InsideWorker(worker).fail_on_session(SystemExit())
 threading.Thread(target=watch, daemon=True).start()
 worker.run()
 """

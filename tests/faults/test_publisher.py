@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 from tests.faults import ledger
-from tests.faults.conftest import Site, Stopwatch, Told
+from tests.faults.site import Site
+from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import Traffic, jobs, topology, work
-from tests.integration.test_worker import DEADLINE
+from tests.kit.calls import Calls
+from tests.kit.inside import InsidePublisher
+from tests.kit.waiting import DEADLINE
 
 from taskroute import (
     BrokerUnavailableError,
@@ -49,9 +52,7 @@ def test_row_15_a_late_confirm_confirms_its_own_message_only(site: Site, stopwat
             proxy.resume("to_client")  # the late confirm of the first arrives, and nothing else can
             assert proxy.wait_passed(passed + 1, DEADLINE)
             for _ in range(2):  # between one call on the session's thread and the next it has read what there is
-                ran = threading.Event()
-                publisher._session.post(ran.set)
-                assert ran.wait(DEADLINE)
+                InsidePublisher(publisher).run_on_session()
             assert not second.done()
             proxy.resume()
             second.result(DEADLINE)
@@ -103,18 +104,16 @@ def test_row_17_a_full_queue_rejects_and_the_connection_stays(site: Site) -> Non
         for _ in range(20):
             with pytest.raises(PublishRejectedError):
                 publisher.publish(b"2", "a", exchange=jobs)
-        assert publisher._session.generation == 1
+        assert InsidePublisher(publisher).generation == 1
     assert ledger.drain(site.url, ["plain"]) == [b"1"]
 
 
 def test_row_18_a_memory_alarm_stops_publishing_and_nothing_else(site: Site, stopwatch: Stopwatch) -> None:
-    failed, changed = [], threading.Condition()
+    failed = Calls()
 
     def handle(number: str) -> None:
-        if int(number) % 40 == 0 and number not in failed:  # some are handed over while the alarm is on
-            with changed:
-                failed.append(number)
-                changed.notify_all()
+        if int(number) % 40 == 0 and number not in failed.calls:  # some are handed over while the alarm is on
+            failed(number)
             raise RuntimeError("as planned")
 
     traffic = Traffic(handle)
@@ -134,8 +133,7 @@ def test_row_18_a_memory_alarm_stops_publishing_and_nothing_else(site: Site, sto
             with traffic.running(site.url, prefetch=32) as worker:
                 # 400 messages, of which 10 fail once: all the others come, with hand-overs waiting.
                 stopwatch.within(20, traffic.done(40 + 390), "390 of 400 messages handled during the alarm")
-                with changed:
-                    assert changed.wait_for(lambda: len(failed) == 11, DEADLINE)
+                failed.wait(11)
                 assert not waiting.done()
                 site.node.ctl("set_vm_memory_high_watermark", "0.4")
                 stopwatch.within(2, lambda timeout: waiting.exception(timeout) or True, "publishing goes on after it")
@@ -146,7 +144,7 @@ def test_row_18_a_memory_alarm_stops_publishing_and_nothing_else(site: Site, sto
 
 
 def test_row_19_a_broker_that_stops_reading_in_the_middle_of_a_body(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Told]
+    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
 ) -> None:
     proxy, lost = site.proxy(), told("connection_lost session=taskroute-publisher ")
     with Publisher(site.url_by(proxy), to_plain, heartbeat=1) as publisher:
@@ -154,10 +152,10 @@ def test_row_19_a_broker_that_stops_reading_in_the_middle_of_a_body(
         with proxy.stalled("to_broker"):
             with stopwatch.timed(2, "publish of 16 MB raises"), pytest.raises(PublishTimeoutError):
                 publisher.publish(body, "a", exchange=jobs, timeout=2)
-            stopwatch.within(10 + 2, lost.wait, "the connection with half a message is given up")
+            stopwatch.within(10 + 2, lost.happened(), "the connection with half a message is given up")
             proxy.reset()
         publisher.publish(b"after", "a", exchange=jobs)
-        assert publisher._session.generation == 2
+        assert InsidePublisher(publisher).generation == 2
     assert ledger.drain(site.url, ["plain"])[-1] == b"after"
 
 
@@ -169,7 +167,7 @@ def test_row_20_what_is_too_large_is_never_written(site: Site) -> None:
         with pytest.raises(MessageTooLargeError, match=r"headers take .* the limit is 65536"):
             publisher.publish(b"", "a", exchange=jobs, headers={"x-large": "x" * 65536})
         publisher.publish(b"", "a", exchange=jobs, headers={"x-large": "x" * 65000})
-        assert publisher._session.generation == 1
+        assert InsidePublisher(publisher).generation == 1
     assert [len(body) for body in ledger.drain(site.url, ["plain"])] == [1000, 0]
 
 
@@ -183,11 +181,10 @@ def test_row_21_close_waits_for_what_was_submitted(site: Site) -> None:
 
 def test_row_21_a_process_that_exits_straight_after_submitting_has_published(site: Site) -> None:
     program = f"""
-from taskroute import Publisher
-from tests.faults.test_publisher import jobs, to_plain
-publisher = Publisher({site.url!r}, to_plain)
+from taskroute import Publisher, Topology
+publisher = Publisher({site.url!r}, Topology.model_validate_json({to_plain.model_dump_json()!r}))
 for number in range(500):
-    publisher.submit(b"x", "a", exchange=jobs)
+    publisher.submit(b"x", "a", exchange="jobs")
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=DEADLINE)
     assert len(ledger.drain(site.url, ["plain"])) == 500
@@ -235,7 +232,7 @@ def test_headers_that_would_close_the_channel_are_refused(site: Site, headers: d
         with pytest.raises(MessageInvalidError, match="header"):
             publisher.publish(b"", "a", exchange=jobs, headers=headers)
         publisher.publish(b"", "a", exchange=jobs)
-        assert publisher._session.generation == 1
+        assert InsidePublisher(publisher).generation == 1
 
 
 def test_no_room_is_told_in_time(site: Site, stopwatch: Stopwatch) -> None:
@@ -253,7 +250,7 @@ def test_no_room_is_told_in_time(site: Site, stopwatch: Stopwatch) -> None:
     publisher.close()
 
 
-def test_a_worker_goes_on_when_its_hand_overs_are_forbidden(site: Site, told: Callable[[str], Told]) -> None:
+def test_a_worker_goes_on_when_its_hand_overs_are_forbidden(site: Site, told: Callable[[str], Calls]) -> None:
     registry, refused, seen = HandlerRegistry(), told("hand_over_failed queue=work"), []
     done = threading.Event()
 
@@ -271,7 +268,7 @@ def test_a_worker_goes_on_when_its_hand_overs_are_forbidden(site: Site, told: Ca
             for number in range(10):
                 publisher.publish(b"%d" % number, "a", exchange=jobs)
             assert done.wait(DEADLINE)
-            assert refused.wait(DEADLINE, 2)
+            refused.wait(2)
             assert worker.stats().connections == 1
             with pytest.raises(Exception, match="on their way to another queue"):
                 worker.stop()

@@ -11,19 +11,20 @@ from typing import Any
 import amqp
 import pytest
 from tests.faults import ledger
-from tests.faults.conftest import Site, Stopwatch, Told
-from tests.faults.traffic import jobs
-from tests.integration.test_worker import DEADLINE, Seen
-from tests.kit.peer import Peer
+from tests.faults.site import Site
+from tests.faults.stopwatch import Stopwatch
+from tests.faults.traffic import jobs, topology, work
+from tests.kit.calls import Calls
+from tests.kit.inside import InsideWorker
+from tests.kit.peer import looking
+from tests.kit.running import running
+from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Routes, Topology, Worker
 from taskroute.hand_overs import PAUSE
 
-work = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.2,)))
-topology = Topology(exchanges=[jobs], queues=[work])
 
-
-def failing(seen: Seen) -> HandlerRegistry:
+def failing(seen: Calls) -> HandlerRegistry:
     registry = HandlerRegistry()
 
     @registry.handler("#", queue=work)
@@ -35,8 +36,8 @@ def failing(seen: Seen) -> HandlerRegistry:
 
 
 def test_a_retry_keeps_body_key_and_exchange_and_is_part_of_the_topology(site: Site) -> None:
-    seen = Seen()
-    with Worker(site.url, topology, failing(seen)) as worker, Publisher(site.url, topology) as publisher:
+    seen = Calls()
+    with running(site.url, topology, failing(seen)) as (worker, publisher):
         publisher.publish(b'"x"', "video.upload", exchange=jobs)
         assert worker.wait_idle(DEADLINE)
         assert "work.retry.200" in str(worker.routes.explain("video.upload", exchange=jobs))
@@ -112,72 +113,65 @@ def _come_back(changed: threading.Condition, attempts: dict[str, Counter[int]], 
 def test_an_attackers_cc_is_not_followed_when_a_message_is_handed_over(kind: str, site: Site) -> None:
     victim = QueueSpec(name="victim", retry=False, dead_letter=False)
     over = Topology(exchanges=[jobs], queues=[work, victim])
-    seen = Seen()
-    with Worker(site.url, over, failing(seen), queues=["work"]) as worker:
-        peer = Peer(site.url)
+    seen = Calls()
+    with Worker(site.url, over, failing(seen), queues=["work"]) as worker, looking(site.url) as peer:
         # BCC is taken out by the broker; a dead letter of another broker may still bring it along.
         peer.publish(b"{}", "a", "jobs", application_headers={kind: ["victim"]})
         seen.wait(2)
         assert worker.wait_idle(DEADLINE)
         dead = peer.receive("work.dead", 1)[0].properties["application_headers"]
         assert peer.ready("victim") == 0  # a retry and a dead letter went by it
-        peer.close()
     assert kind not in dead
     if kind == "CC":
         assert dead["x-taskroute-original-cc"] == ["victim"]
 
 
 def test_an_expiration_does_not_end_a_retry_early(site: Site) -> None:
-    seen = Seen()
-    with Worker(site.url, topology, failing(seen)) as worker:
-        peer = Peer(site.url)
+    seen = Calls()
+    with Worker(site.url, topology, failing(seen)) as worker, looking(site.url) as peer:
         began = time.monotonic()
         peer.publish(b"{}", "a", "jobs", expiration="100000")
         seen.wait(2)
         waited = time.monotonic() - began
         assert worker.wait_idle(DEADLINE)
         dead = peer.receive("work.dead", 1)[0].properties
-        peer.close()
     assert waited >= 0.2
     assert "expiration" not in dead
     assert dead["application_headers"]["x-taskroute-original-expiration"] == "100000"
 
 
 def test_an_expiration_shorter_than_the_delay_is_kept_back(site: Site) -> None:
-    seen, long, registry = Seen(), work.model_copy(update={"retry": RetryPolicy(delays=(1.5,))}), HandlerRegistry()
+    seen, long, registry = Calls(), work.model_copy(update={"retry": RetryPolicy(delays=(1.5,))}), HandlerRegistry()
 
     @registry.handler("#", queue=long)
     def handle(body: bytes) -> None:
         seen(time.monotonic())
         raise RuntimeError("as planned")
 
-    with Worker(site.url, Topology(exchanges=[jobs], queues=[long]), registry):
-        peer = Peer(site.url)
+    with Worker(site.url, Topology(exchanges=[jobs], queues=[long]), registry), looking(site.url) as peer:
         peer.publish(b"{}", "a", "jobs", expiration="1000")
         first, second = seen.wait(2)
         assert second - first >= 1.4  # copied, it would have come back after one second
         peer.receive("work.dead", 1)
-        peer.close()
 
 
 def test_a_user_id_does_not_close_the_channel_of_a_hand_over(site: Site) -> None:
-    seen = Seen()
+    seen = Calls()
     with Publisher(site.url, topology):
         pass
     with Worker(site.limited_url, topology, failing(seen), declare="verify") as worker:
-        peer = Peer(site.url)
-        peer.publish(b"{}", "a", "jobs", user_id="app")  # which is not the worker's
-        seen.wait(2)
-        dead = peer.receive("work.dead", 1)[0].properties
-        peer.close()
-        assert worker._hand_overs.session.generation == 1
+        with looking(site.url) as peer:
+            peer.publish(b"{}", "a", "jobs", user_id="app")  # which is not the worker's
+            seen.wait(2)
+            dead = peer.receive("work.dead", 1)[0].properties
+        assert InsideWorker(worker).hand_over_generation == 1
     assert "user_id" not in dead
     assert dead["application_headers"]["x-taskroute-original-user-id"] == "app"
 
 
-def at_a_bounded_pace(site: Site, told: Callable[[str], Told], break_it: Callable[[], object]) -> Worker:
+def at_a_bounded_pace(site: Site, told: Callable[[str], Calls], break_it: Callable[[], object]) -> Worker:
     """A worker whose dead-letter queue does not take messages; returned when it has tried three times, stopped."""
-    seen, refused = Seen(), told("hand_over_failed queue=work to=work.dead")
+    seen, refused = Calls(), told("hand_over_failed queue=work to=work.dead")
     registry = HandlerRegistry()
 
     @registry.handler("#", queue=work, retry=False)
@@ -195,24 +189,23 @@ def at_a_bounded_pace(site: Site, told: Callable[[str], Told], break_it: Callabl
         for _ in range(20):
             publisher.publish(b"good", "a", exchange=jobs)
         seen.wait(21)  # it holds no other message back
-        assert refused.wait(DEADLINE, 3)
+        refused.wait(3)
         assert time.monotonic() - began >= 2 * PAUSE  # no hot loop
         assert seen.calls.count(b"bad") == 1  # nor is it handled again
         assert worker.stats().connections == 1
     return worker
 
 
-def test_row_40_a_full_dead_letter_queue(site: Site, told: Callable[[str], Told]) -> None:
+def test_row_40_a_full_dead_letter_queue(site: Site, told: Callable[[str], Calls]) -> None:
     def fill() -> None:
-        peer = Peer(site.url)
-        arguments = {"x_queue_type": "quorum", "x_max_length": 1, "x_overflow": "reject-publish"}
-        with Publisher(site.url, topology):
-            pass
-        peer.channel.queue_delete("work.dead")
-        peer.queue("work.dead", **arguments)
-        while peer.publish(b"fill", "work.dead") == "ack":
-            pass
-        peer.close()
+        with looking(site.url) as peer:
+            arguments: dict[str, Any] = {"x_queue_type": "quorum", "x_max_length": 1, "x_overflow": "reject-publish"}
+            with Publisher(site.url, topology):
+                pass
+            peer.channel.queue_delete("work.dead")
+            peer.queue("work.dead", **arguments)
+            while peer.publish(b"fill", "work.dead") == "ack":
+                pass
 
     worker = at_a_bounded_pace(site, told, fill)
     assert ledger.drain(site.url, ["work.dead"])[0] == b"fill"  # room
@@ -221,7 +214,7 @@ def test_row_40_a_full_dead_letter_queue(site: Site, told: Callable[[str], Told]
     assert ledger.drain(site.url, ["work.dead"]) == [b"bad"]
 
 
-def test_row_40_a_missing_dead_letter_queue(site: Site, told: Callable[[str], Told]) -> None:
+def test_row_40_a_missing_dead_letter_queue(site: Site, told: Callable[[str], Calls]) -> None:
     def delete() -> None:
         with Publisher(site.url, topology):
             pass
@@ -235,7 +228,7 @@ def test_row_40_a_missing_dead_letter_queue(site: Site, told: Callable[[str], To
 
 
 def test_row_40_a_message_that_cannot_be_put_away_returns_to_its_queue_at_the_end(
-    site: Site, told: Callable[[str], Told]
+    site: Site, told: Callable[[str], Calls]
 ) -> None:
     def delete() -> None:
         with Publisher(site.url, topology):
@@ -255,8 +248,7 @@ def test_row_42_a_full_dead_letter_queue_of_the_broker_keeps_messages_at_their_s
     _have_the_broker_try_dead_letters_again_soon(site)
     source = QueueSpec(name="source", bindings=[jobs.bind("#")], message_ttl=0.1, retry=False, dead_letter="graveyard")
     over = Topology(exchanges=[jobs], queues=[source, full])
-    peer = Peer(site.url)
-    with Publisher(site.url, over) as publisher:
+    with looking(site.url) as peer, Publisher(site.url, over) as publisher:
         while peer.publish(b"fill", "graveyard") == "ack":
             pass
         filled = peer.ready("graveyard")
@@ -267,7 +259,6 @@ def test_row_42_a_full_dead_letter_queue_of_the_broker_keeps_messages_at_their_s
         bodies: set[bytes] = set()
         while len(bodies) < 5:  # or the test's own time is over
             bodies.update(ledger.drain(site.url, ["graveyard"]))
-    peer.close()
     assert bodies == {b"0", b"1", b"2", b"3", b"4"}
 
 
@@ -280,18 +271,16 @@ def test_row_41_a_dead_letter_circle_is_found_before_it_drops_anything() -> None
 
 
 def test_headers_too_many_for_a_frame_do_not_keep_a_message_from_being_put_away(site: Site) -> None:
-    seen = Seen()
+    seen = Calls()
     registry = HandlerRegistry()
     registry.add("#", lambda body: seen(body), queue=work)  # noqa: PLW0108 - it reads the signature
     with Worker(site.url, topology, registry) as worker:
-        peer = Peer(site.url)
-        peer._published += 1
-        message = amqp.Message(b"{}", application_headers={"CC": ["nobody"] * 9_000, "x": "y" * 26_000})
-        peer.channel.basic_publish(message, "jobs", "a")
-        dead = peer.receive("work.dead", 1)[0].properties["application_headers"]
-        peer.close()
+        with looking(site.url) as peer:
+            message = amqp.Message(b"{}", application_headers={"CC": ["nobody"] * 9_000, "x": "y" * 26_000})
+            peer.write(message, "a", "jobs")
+            dead = peer.receive("work.dead", 1)[0].properties["application_headers"]
         assert worker.stats().connections == 1
-        assert worker._hand_overs.session.generation == 1
+        assert InsideWorker(worker).hand_over_generation == 1
     assert dead["x-taskroute-reason"] == "too_large"
     assert dead["x-taskroute-headers-dropped"] >= 1
     assert seen.calls == []

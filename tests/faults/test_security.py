@@ -13,15 +13,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import amqp
 import pytest
 import trustme
 from pydantic import BaseModel, Field
-from tests.faults.conftest import SECRET, Site, Told
+from tests.faults.site import SECRET, Site
 from tests.faults.traffic import Traffic, jobs, topology, work
-from tests.integration.test_worker import DEADLINE
-from tests.kit.peer import Peer
+from tests.kit.calls import Calls
+from tests.kit.inside import InsidePublisher, InsideWorker
+from tests.kit.peer import looking
+from tests.kit.running import running
+from tests.kit.waiting import DEADLINE
 
 from taskroute import (
     BrokerUnavailableError,
@@ -37,6 +41,7 @@ from taskroute import (
 from taskroute.broker.connection import connect
 from taskroute.broker.url import parse_urls
 
+T = TypeVar("T")
 Tls = tuple[trustme.CA, int]
 
 
@@ -95,20 +100,20 @@ def test_a_listener_without_tls_receives_no_password(site: Site) -> None:
     assert not any(SECRET.encode() in data for data in received)
 
 
-def test_a_context_that_verifies_nothing_is_warned_of(site: Site, tls: Tls, told: Callable[[str], Told]) -> None:
+def test_a_context_that_verifies_nothing_is_warned_of(site: Site, tls: Tls, told: Callable[[str], Calls]) -> None:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     warned = told("does not verify the broker's certificate")
     with Publisher(tls_url(site, tls[1]), topology, tls=context):
-        assert len(warned.lines) == 1
+        assert len(warned.calls) == 1
 
 
-def test_a_password_in_the_clear_to_another_machine_is_warned_of(told: Callable[[str], Told]) -> None:
+def test_a_password_in_the_clear_to_another_machine_is_warned_of(told: Callable[[str], Calls]) -> None:
     warned = told("travel in the clear; use amqps://")
     with pytest.raises(BrokerUnavailableError):
         Publisher(f"amqp://app:{SECRET}@192.0.2.1/", topology).start(timeout=0.05)
-    assert len(warned.lines) == 1
+    assert len(warned.calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -144,7 +149,8 @@ def test_there_is_no_user_by_default(url: str) -> None:
 def test_the_password_is_in_no_repr_and_in_no_traceback_with_locals(site: Site) -> None:
     (url,) = parse_urls(site.url)
     worker, publisher = Traffic().worker(site.url), Publisher(site.url, topology)
-    shown = " ".join(map(repr, (url, worker, publisher, worker._session, publisher._session)))
+    sessions = InsideWorker(worker).session, InsidePublisher(publisher).session
+    shown = " ".join(map(repr, (url, worker, publisher, *sessions)))
     assert SECRET not in shown + str(url)
     refused = site.node.url("nowhere", user=f"app:{SECRET}")
     with pytest.raises((amqp.AMQPError, OSError)) as caught:
@@ -169,12 +175,11 @@ def test_what_a_message_says_is_in_no_log_line_and_no_dead_letter_header(
     def fail(message: Message) -> None:
         raise ValueError(message.body)
 
-    with Worker(site.url, topology, registry) as worker, Publisher(site.url, topology) as publisher:
+    with running(site.url, topology, registry) as (worker, publisher):
         publisher.publish({"user": "confidential-value", "pin": "confidential-value"}, "login", exchange=jobs)
         publisher.publish(b"confidential-value", "fail", exchange=jobs)
-        peer = Peer(site.url)
-        dead = peer.receive("work.dead", 2)
-        peer.close()
+        with looking(site.url) as peer:
+            dead = peer.receive("work.dead", 2)
         assert worker.wait_idle(DEADLINE)
     for message in dead:
         headers = message.properties["application_headers"]
@@ -188,12 +193,11 @@ def test_log_lines_cannot_be_forged(site: Site, caplog: pytest.LogCaptureFixture
     registry.add("none", lambda body: None, queue=work)
     forged = "id\nERROR forged \x1b[31m\x00"
     with Worker(site.url, topology, registry) as worker:
-        peer = Peer(site.url)
-        peer.publish(b"{}", "k" * 255, "jobs", message_id=forged, type=forged, content_type=forged, reply_to=forged)
-        peer.publish(b"{}", "none", "jobs", content_type=forged)
-        peer.publish(b"{}", "none", "jobs", content_encoding=forged, application_headers={"compression": forged})
-        peer.receive("work.dead", 3)
-        peer.close()
+        with looking(site.url) as peer:
+            peer.publish(b"{}", "k" * 255, "jobs", message_id=forged, type=forged, content_type=forged, reply_to=forged)
+            peer.publish(b"{}", "none", "jobs", content_type=forged)
+            peer.publish(b"{}", "none", "jobs", content_encoding=forged, application_headers={"compression": forged})
+            peer.receive("work.dead", 3)
         assert worker.wait_idle(DEADLINE)
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("taskroute")]
     assert sum("message_failed" in line for line in lines) == 3
@@ -211,9 +215,8 @@ def test_a_reply_address_is_never_followed(site: Site) -> None:
     ):
         publisher.publish(b'{"id": "0"}', "a", exchange=jobs, reply_to="victim")
         assert worker.wait_idle(DEADLINE)
-        peer = Peer(site.url)
-        assert peer.ready("victim") == 0
-        peer.close()
+        with looking(site.url) as peer:
+            assert peer.ready("victim") == 0
 
 
 def test_everything_works_without_the_right_to_configure(site: Site) -> None:
@@ -234,10 +237,9 @@ def test_everything_works_without_the_right_to_configure(site: Site) -> None:
     ):
         publisher.publish(b"{}", "a", exchange=jobs)
         assert worker.wait_idle(DEADLINE)
-        peer = Peer(site.url)
-        peer.receive("work.dead", 1)
-        peer.pass_time(2500)  # two probes for lost consumers
-        peer.close()
+        with looking(site.url) as peer:
+            peer.receive("work.dead", 1)
+            peer.pass_time(2500)  # two probes for lost consumers
         assert worker.stats().connections == 1
         assert worker.health().ready
     assert attempts == [1, 2]
@@ -256,9 +258,9 @@ def test_nothing_is_written_to_disk(site: Site, tmp_path: Path, monkeypatch: pyt
 
 
 @contextmanager
-def listening(serve: Callable[[socket.socket], object]) -> Iterator[tuple[int, list[object]]]:
+def listening(serve: Callable[[socket.socket], T]) -> Iterator[tuple[int, list[T]]]:
     """Something else than a broker; its port, and what `serve` returned for each connection."""
-    received: list[object] = []
+    received: list[T] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def accept() -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from tests.faults import ledger, processes, service
-from tests.faults.conftest import Site, Stopwatch
-from tests.faults.test_crash_points import verdict_of
-from tests.integration.test_worker import DEADLINE
+from tests.faults.site import Site
+from tests.faults.stopwatch import Stopwatch
+from tests.kit.waiting import DEADLINE, PROCESS_DEADLINE
 
 from taskroute import HandlerRegistry, Publisher, Worker
 
@@ -26,6 +26,7 @@ def say(word):
     sys.stdout.flush()
 from taskroute import HandlerRegistry, Worker
 from tests.faults.service import topology, work
+from tests.kit.inside import InsideWorker
 registry = HandlerRegistry()
 go_on = threading.Event()
 @registry.handler("#", queue=work)
@@ -45,7 +46,7 @@ def watch():
     say("ready")
 def watch_the_end():
     pause = threading.Event()
-    while not worker._ready._closed:
+    while not InsideWorker(worker).is_stopping:
         pause.wait(0.01)
     say("stopping")
 threading.Thread(target=watch, daemon=True).start()
@@ -169,15 +170,15 @@ def test_row_30_a_hundred_kills_and_terminations_at_random_moments(
                     kills += 1
                 else:
                     worker.terminate()
-                worker.join(processes.DEADLINE)
+                worker.join(PROCESS_DEADLINE)
                 assert worker.exitcode in (0, -signal.SIGKILL, -signal.SIGTERM)
         publisher.terminate()
-        publisher.join(processes.DEADLINE)
+        publisher.join(PROCESS_DEADLINE)
         assert publisher.exitcode == 0
     site.wait_unconsumed()
     assert processes.run(service.run_worker, site.url, tmp_path, until_idle=True) == 0
-    verdict = verdict_of(
-        site, tmp_path, max_duplicates=kills * service.PREFETCH, min_confirmed=500, max_done_and_dead=kills
+    verdict = service.verdict(
+        site.url, tmp_path, max_duplicates=kills * service.PREFETCH, min_confirmed=500, max_done_and_dead=kills
     )
     stopwatch.note(f"{kills} kills, {100 - kills} terminations: {verdict}")
     assert verdict.problems == ()

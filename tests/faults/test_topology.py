@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.faults.conftest import Site
+from tests.faults.site import Site
 from tests.faults.traffic import Traffic, jobs, work
-from tests.integration.test_worker import DEADLINE
-from tests.kit.peer import Peer
+from tests.kit.peer import looking
+from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, TopologyError, TopologyMismatchError, Worker
 
@@ -23,23 +23,26 @@ from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, TopologyE
 def test_row_36_a_queue_with_other_arguments_is_refused_by_name_and_left_alone(
     field: str, other: QueueSpec, site: Site
 ) -> None:
-    peer = Peer(site.url)
-    peer.channel.queue_declare("work", durable=other.durable, auto_delete=False, arguments=dict(other.broker_arguments))
-    peer.publish(b"keep", "work")
-    worker = Traffic().worker(site.url)
-    with pytest.raises(TopologyMismatchError, match=f"queue 'work'.*{field}"):
-        worker.start()
-    with pytest.raises(TopologyMismatchError, match=f"queue 'work'.*{field}"), Publisher(site.url, Traffic().topology):
-        pass
-    assert peer.ready("work") == 1
-    assert site.table("list_consumers", "queue_name") == []
-    peer.close()
+    with looking(site.url) as peer:
+        peer.channel.queue_declare(
+            "work", durable=other.durable, auto_delete=False, arguments=dict(other.broker_arguments)
+        )
+        peer.publish(b"keep", "work")
+        worker = Traffic().worker(site.url)
+        with pytest.raises(TopologyMismatchError, match=f"queue 'work'.*{field}"):
+            worker.start()
+        with (
+            pytest.raises(TopologyMismatchError, match=f"queue 'work'.*{field}"),
+            Publisher(site.url, Traffic().topology),
+        ):
+            pass
+        assert peer.ready("work") == 1
+        assert site.table("list_consumers", "queue_name") == []
 
 
 def test_row_36_an_exchange_of_another_type(site: Site) -> None:
-    peer = Peer(site.url)
-    peer.exchange("jobs", "direct")
-    peer.close()
+    with looking(site.url) as peer:
+        peer.exchange("jobs", "direct")
     with pytest.raises(TopologyMismatchError, match=r"exchange 'jobs'.*type"):
         Traffic().worker(site.url).start()
 

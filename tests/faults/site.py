@@ -1,0 +1,79 @@
+"""A virtual host on a broker that faults may be done to, and the ways to it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import pika
+from tests.faults.proxy import Proxy
+from tests.kit import rabbitmq as server
+
+SECRET = "canary-5f1c9b"
+"""The password of every user in these tests. It may not be seen anywhere."""
+
+
+@dataclass
+class Site:
+    """A virtual host on a broker, and a proxy on the way to it if a test asks for one."""
+
+    node: server.Node
+    name: str
+    proxies: list[Proxy] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """With every right."""
+        return self.node.url(self.name, user=f"app:{SECRET}")
+
+    @property
+    def limited_url(self) -> str:
+        """With the right to write and read, and not to configure."""
+        return self.node.url(self.name, user=f"limited:{SECRET}")
+
+    @property
+    def read_only_url(self) -> str:
+        """With the right to read alone."""
+        return self.node.url(self.name, user=f"reader:{SECRET}")
+
+    def proxy(self) -> Proxy:
+        """A proxy to the broker."""
+        proxy = Proxy(self.node.port)
+        self.proxies.append(proxy)
+        return proxy
+
+    def url_by(self, proxy: Proxy) -> str:
+        """Through a proxy."""
+        return self.node.url(self.name, user=f"app:{SECRET}", port=proxy.port)
+
+    @property
+    def deserted_url(self) -> str:
+        """Of a port where nobody listens."""
+        proxy = Proxy(self.node.port)
+        proxy.close()
+        return self.url_by(proxy)
+
+    def ctl(self, *arguments: str) -> str:
+        """Run rabbitmqctl on this virtual host."""
+        return self.node.ctl(arguments[0], "-p", self.name, *arguments[1:])
+
+    def table(self, *arguments: str) -> list[list[str]]:
+        """What a `list_...` command prints, as rows of words."""
+        return [line.split("\t") for line in self.ctl(*arguments, "--no-table-headers").splitlines()]
+
+    def depths(self, *queues: str) -> list[int]:
+        """How many messages are ready in queues, asked of the queues: what `list_queues` says may be 5 s old."""
+        with closing(pika.BlockingConnection(pika.URLParameters(self.url))) as connection:
+            channel = connection.channel()
+            return [channel.queue_declare(queue, passive=True).method.message_count for queue in queues]
+
+    def wait_unconsumed(self) -> None:
+        """Wait until the broker has noticed that every consumer is gone, and so has requeued what they had."""
+        self.node.eval(
+            f'Wait = fun W() -> case rabbit_amqqueue:consumers_all(<<"{self.name}">>) of '
+            "[] -> ok; _ -> timer:sleep(5), W() end end, Wait()."
+        )
+
+    def queue_pid(self, queue: str) -> str:
+        """Erlang for a queue of this virtual host, bound to Q."""
+        return f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{self.name}">>, queue, <<"{queue}">>))'

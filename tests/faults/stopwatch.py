@@ -1,0 +1,32 @@
+"""How long what was awaited has taken: for people to read, and no test depends on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Stopwatch:
+    """Measures how long awaited events take, for the report at the end of the run."""
+
+    def __init__(self, lines: list[str], test: str) -> None:
+        self._lines = lines
+        self._test = test
+
+    def within(self, bound: float, event: Callable[[float], object], what: str) -> None:
+        """Wait for an event. `bound` is the promise in seconds; the deadline of the wait is three times as long."""
+        began = time.monotonic()
+        assert event(3 * bound), f"{what}: not within {3 * bound} s"
+        self.note(f"{what}: {time.monotonic() - began:.2f} s (promise: {bound:g} s)")
+
+    @contextmanager
+    def timed(self, bound: float, what: str) -> Iterator[None]:
+        """Note how long the block takes, which has a deadline of its own."""
+        began = time.monotonic()
+        yield
+        self.note(f"{what}: {time.monotonic() - began:.2f} s (promise: {bound:g} s)")
+
+    def note(self, text: str) -> None:
+        """Note what was measured."""
+        self._lines.append(f"{self._test}: {text}")

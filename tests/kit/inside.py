@@ -1,0 +1,246 @@
+"""What is inside the library and of use to tests alone. No other module of the tests reads a private attribute.
+
+Each name stands for what a test asks or does, and not for where the library keeps it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from unittest.mock import patch
+
+from tests.kit.waiting import DEADLINE
+
+from taskroute import Publisher, Worker
+from taskroute.broker.confirms import Submission
+from taskroute.broker.connection import _Channel
+from taskroute.broker.embedded.engine import Broker
+from taskroute.broker.session import Session
+from taskroute.matcher import Matcher
+
+if TYPE_CHECKING:
+    from taskroute.instrumentation.opentelemetry import OpenTelemetryInstrumentation
+
+Answer = Callable[[str, int], object]
+"""Takes the broker's answer to a question: a queue, and how many consumers it has."""
+
+
+class _Inside:
+    """A session, and what its thread can be made to do."""
+
+    def __init__(self, session: Session) -> None:
+        self.session: Final = session
+
+    def post(self, call: Callable[[], object]) -> None:
+        """Have something run on the session's thread."""
+
+        def run() -> None:
+            call()
+
+        self.session.post(run)
+
+    def run_on_session(self, call: Callable[[], object] = lambda: None) -> None:
+        """Have something run on the session's thread, and wait until it has, and all that was posted before."""
+        done = threading.Event()
+
+        def run() -> None:
+            try:
+                call()
+            finally:
+                done.set()
+
+        self.post(run)
+        assert done.wait(DEADLINE)
+
+    def fail_on_session(self, error: BaseException) -> None:
+        """Have an error raised on the session's thread: one of the network loses the connection, an exit the thread."""
+        _fail(self.session, error)
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> None:
+        """Have something run on the session's thread after a while."""
+
+        def run() -> None:
+            call()
+
+        self.session.call_later(seconds, run)
+
+
+class InsideWorker(_Inside):
+    """The inside of a worker; its session is the one that consumes."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(worker._session)
+        self._worker = worker
+        self._consumer = worker._consumer
+
+    @property
+    def open_count(self) -> int:
+        """Deliveries in the process that are neither settled nor given back."""
+        return self._worker._ready.open_count
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it takes no more deliveries."""
+        return self._worker._ready._closed
+
+    @property
+    def is_handling(self) -> bool:
+        """Whether a handler thread is at work."""
+        return any(self._worker._threads.current())
+
+    @property
+    def timer_count(self) -> int:
+        """Calls that its session has been asked to make later."""
+        return len(self.session._timers)
+
+    @property
+    def hand_over_generation(self) -> int:
+        """How many connections its hand-overs have had."""
+        return self._worker._hand_overs.session.generation
+
+    def unsettled(self, queue: str) -> int:
+        """Return how many deliveries of a queue with a circuit breaker are not settled, once all that can be is."""
+        self.run_on_session()
+        return self._consumer._unsettled[queue]
+
+    def count_ready(self, queue: str, answer: Future[int]) -> None:
+        """On the session's thread: ask the broker how many messages a queue has, as `Worker.wait_idle` does."""
+        self._consumer.count_ready([queue], answer)
+
+    def acknowledge(self, tag: int) -> None:
+        """Have a delivery tag acknowledged, whatever it stands for."""
+        self.post(lambda: self._consumer._channel.basic_ack(tag))
+
+    def cancel_unnoticed(self, queue: str) -> None:
+        """Cancel the consumer of a queue while the worker goes on believing that it consumes."""
+        self.run_on_session(lambda: self._consumer._channel.basic_cancel(self._consumer._tags[queue]))
+
+    def probe(self) -> None:
+        """Look for consumers that the broker has forgotten, as it is done once in a heartbeat interval."""
+        self.run_on_session(self._consumer.probe)
+
+    def probe_unanswered(self) -> list[tuple[str, Answer]]:
+        """Look for them, and return for each queue that is asked about what takes the broker's answer."""
+        asked: list[tuple[str, Answer]] = []
+
+        def probe() -> None:
+            with patch.object(self._consumer._probe, "ask_consumers", lambda *question: asked.append(question)):
+                self._consumer.probe()
+
+        self.run_on_session(probe)
+        return asked
+
+    def end_pause(self, queue: str) -> None:
+        """End the pause that a circuit breaker has made, as its timer does."""
+        self.run_on_session(lambda: self._worker._pauses.let_one_through(queue))
+
+    def run_on_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Have a coroutine run on the loop of its async handlers."""
+        return self._worker._loop.submit(coroutine)
+
+    def wait_loop_ended(self) -> None:
+        """Wait until the thread of its loop has ended."""
+        assert self._worker._loop.join(DEADLINE)
+
+    def fail_hand_overs(self, error: BaseException) -> None:
+        """Have an error raised on the thread of the hand-overs' session."""
+        _fail(self._worker._hand_overs.session, error)
+
+    @contextmanager
+    def holding_hand_overs(self) -> Iterator[None]:
+        """Keep hand-overs from their session until the block ends."""
+        confirms, held = self._worker._hand_overs._confirms, list[Submission]()
+        with patch.object(confirms, "submit", held.append):
+            yield
+        for submission in held:
+            confirms.submit(submission)
+        self._worker._hand_overs.session.wake()
+
+
+class InsidePublisher(_Inside):
+    """The inside of a publisher."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        super().__init__(publisher._session)
+        self._window = publisher._window
+
+    @property
+    def generation(self) -> int:
+        """How many connections it has had."""
+        return self.session.generation
+
+    @property
+    def awaiting_room(self) -> int:
+        """How many coroutines it keeps in mind that wait for room."""
+        return len(self._window._awaiting_room)
+
+    def block(self) -> None:
+        """Take the broker for one that has said that it does not read."""
+        self.session._on_blocked("a test")
+
+    def unblock(self) -> None:
+        """Take it for one that reads again."""
+        self.session._on_unblocked()
+        self.session.wake()
+
+    def wait_ended(self) -> None:
+        """Wait until its session's thread has ended."""
+        assert self.session.join(DEADLINE)
+
+
+def _fail(session: Session, error: BaseException) -> None:
+    def fail() -> None:
+        raise error
+
+    session.post(fail)
+
+
+def is_waiting(session: Session) -> bool:
+    """Whether a session's thread waits, so that it must be woken."""
+    return session._waiting
+
+
+class Method(NamedTuple):
+    """A method that a test replaces on its class."""
+
+    owner: type
+    name: str
+
+
+ACKNOWLEDGE: Final = Method(_Channel, _Channel.acknowledge.__name__)
+"""Acknowledgements are written."""
+
+DELIVER: Final = Method(Worker, Worker._deliver.__name__)
+"""Deliveries are given to the worker."""
+
+HANDED_OVER: Final = Method(Worker, Worker._handed_over.__name__)
+"""The broker has confirmed a hand-over; its arguments are a worker, a delivery, what became of it and an event."""
+
+
+def tell_of_waits(broker: Broker, begun: threading.Event) -> None:
+    """Have an event set as soon as a thread waits for a change in an embedded broker, and gives its lock away."""
+
+    class Condition(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            begun.set()
+            return super().wait(timeout)
+
+    broker._changed = Condition(broker._lock)
+
+
+def trie_of(matcher: Matcher[Any]) -> object:
+    """Return the trie of a matcher as plain data."""
+
+    def plain(node: Any) -> object:
+        wild = [None if child is None else plain(child) for child in (node.one_word, node.any_words)]
+        return set(node.values), {word: plain(child) for word, child in node.literals.items()}, wild
+
+    return plain(matcher._root)
+
+
+def open_spans(instrumentation: OpenTelemetryInstrumentation) -> int:
+    """Return how many messages it keeps spans of that have not ended."""
+    return len(instrumentation._publishing._spans)
