@@ -4,63 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import closing
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
-from tests.kit.peer import Peer
+from tests.kit.gate import Gate
+from tests.kit.inside import InsidePublisher, InsideWorker
+from tests.kit.peer import looking
+from tests.kit.running import running
+from tests.kit.specs import Video, media, topology, video
+from tests.kit.waiting import DEADLINE, until
 
 from taskroute import (
     BrokerUnavailableError,
     CallNext,
     ClosedError,
-    ExchangeSpec,
     HandlerRegistry,
     Message,
     Publisher,
-    QueueSpec,
     Receipt,
-    RetryPolicy,
     ShutdownTimeoutError,
-    Topology,
     UnroutableError,
     Worker,
 )
 from taskroute.broker.confirms import Submission
 from taskroute.window import Window
-
-DEADLINE = 30.0
-media = ExchangeSpec(name="media")
-video = QueueSpec(name="video", bindings=[media.bind("video.#")], retry=RetryPolicy(delays=(0.05,)))
-topology = Topology(exchanges=[media], queues=[video])
-
-
-class Video(BaseModel):
-    id: int
-
-
-class Gate:
-    """Counts who stands before it, and lets them through."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self.waiting = self.most = 0
-
-    def wait(self, count: int) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: self.waiting >= count, DEADLINE), self.waiting
-
-    async def stand(self, open_: asyncio.Event) -> None:
-        with self._changed:
-            self.waiting += 1
-            self.most = max(self.most, self.waiting)
-            self._changed.notify_all()
-        try:
-            await open_.wait()
-        finally:
-            with self._changed:
-                self.waiting -= 1
 
 
 def test_async_and_plain_handlers_side_by_side(broker_url: str) -> None:
@@ -76,7 +43,7 @@ def test_async_and_plain_handlers_side_by_side(broker_url: str) -> None:
     def plain(task: Video) -> None:
         seen.append((task.id, "plain", threading.current_thread().name.rstrip("0123456789")))
 
-    with Worker(broker_url, topology, registry, threads=2, name="w") as worker, Publisher(broker_url, topology) as out:
+    with running(broker_url, topology, registry, threads=2, name="w") as (worker, out):
         out.publish(Video(id=1), "video.upload", exchange=media)
         out.publish(Video(id=2), "video.plain", exchange=media)
         assert worker.wait_idle(DEADLINE)
@@ -87,30 +54,23 @@ def test_async_and_plain_handlers_side_by_side(broker_url: str) -> None:
 
 @pytest.mark.parametrize("threads", [0, 2])
 def test_what_waits_holds_no_thread_and_no_more_than_prefetch_run_at_once(broker_url: str, threads: int) -> None:
-    gate, open_, done = Gate(), asyncio.Event(), []
+    gate, done = Gate(), list[int]()
     registry = HandlerRegistry()
 
     @registry.handler("#", queue=video)
     async def wait(body: Video) -> None:
-        await gate.stand(open_)
+        await gate.stand()
         done.append(body.id)
 
-    with (
-        Worker(broker_url, topology, registry, threads=threads, prefetch=5) as worker,
-        Publisher(broker_url, topology) as publisher,
-    ):
+    with running(broker_url, topology, registry, threads=threads, prefetch=5) as (worker, publisher):
         for number in range(12):
             publisher.publish(Video(id=number), "video.a", exchange=media)
         gate.wait(5)
         assert not worker.wait_idle(0.2)
         assert gate.most <= 5 + 1  # the first one came by itself, as nothing was known of the queue then
-        worker._loop.submit(set_event(open_)).result(DEADLINE)
+        InsideWorker(worker).run_on_loop(gate.open()).result(DEADLINE)
         assert worker.wait_idle(DEADLINE)
     assert sorted(done) == list(range(12))
-
-
-async def set_event(event: asyncio.Event) -> None:
-    event.set()
 
 
 def test_an_error_is_retried_and_then_dead_lettered(broker_url: str) -> None:
@@ -128,7 +88,7 @@ def test_an_error_is_retried_and_then_dead_lettered(broker_url: str) -> None:
             await task
         raise ValueError
 
-    with Worker(broker_url, topology, registry) as worker, Publisher(broker_url, topology) as publisher:
+    with running(broker_url, topology, registry) as (worker, publisher):
         for key in ("video.error", "video.exit", "video.cancelled"):
             publisher.publish({}, key, exchange=media)
         assert worker.wait_idle(DEADLINE)
@@ -154,13 +114,13 @@ def test_a_timeout_cancels(broker_url: str) -> None:
     async def own(message: Message) -> None:
         raise TimeoutError("the handler's own")
 
-    with Worker(broker_url, topology, registry) as worker, Publisher(broker_url, topology) as publisher:
+    with running(broker_url, topology, registry) as (worker, publisher):
         publisher.publish({}, "video.slow", exchange=media)
         publisher.publish({}, "video.own", exchange=media)
         assert worker.wait_idle(DEADLINE)
         assert worker.health().ready
     assert cancelled == [1, 2]
-    with closing(Peer(broker_url)) as peer:
+    with looking(broker_url) as peer:
         dead = peer.get_all("video.dead")
     reasons = {message.properties["application_headers"]["x-taskroute-reason"] for message in dead}
     assert reasons == {"handler_timeout", "handler_error"}
@@ -174,12 +134,10 @@ def test_one_that_does_not_end_when_it_is_cancelled_is_reported(taskroute_url: s
         begun.set()
         open_.wait(DEADLINE)  # the loop itself
 
-    with Worker(taskroute_url, topology, registry) as worker, Publisher(taskroute_url, topology) as publisher:
+    with running(taskroute_url, topology, registry) as (worker, publisher):
         publisher.publish(b"", "video.a", exchange=media)
         assert begun.wait(DEADLINE)
-        until = threading.Event()
-        while worker.stats().overdue != {"video": 1}:
-            assert not until.wait(0.01)
+        until(lambda: worker.stats().overdue == {"video": 1})
         (reason,) = worker.health().reasons
         assert "video.a" in reason
         open_.set()
@@ -188,11 +146,11 @@ def test_one_that_does_not_end_when_it_is_cancelled_is_reported(taskroute_url: s
 
 
 def test_stop_lets_them_finish(broker_url: str) -> None:
-    gate, open_, done, registry = Gate(), asyncio.Event(), [], HandlerRegistry()
+    gate, done, registry = Gate(), list[int](), HandlerRegistry()
 
     @registry.handler("#", queue=video)
     async def wait(body: Video) -> None:
-        await gate.stand(open_)
+        await gate.stand()
         done.append(body.id)
 
     with Publisher(broker_url, topology) as publisher:
@@ -200,7 +158,8 @@ def test_stop_lets_them_finish(broker_url: str) -> None:
             for number in range(3):
                 publisher.publish(Video(id=number), "video.a", exchange=media)
             gate.wait(3)
-            worker._session.call_later(0.1, lambda: worker._loop.submit(set_event(open_)))
+            inside = InsideWorker(worker)
+            inside.call_later(0.1, lambda: inside.run_on_loop(gate.open()))
         assert sorted(done) == [0, 1, 2]
         assert sum(worker.stats().handled.values()) == 3
 
@@ -208,12 +167,12 @@ def test_stop_lets_them_finish(broker_url: str) -> None:
 def test_the_deadline_of_stop_cancels_and_the_message_returns(
     broker_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gate, never, cleaned, registry = Gate(), asyncio.Event(), [], HandlerRegistry()
+    never, cleaned, registry = Gate(), list[int](), HandlerRegistry()
 
     @registry.handler("#", queue=video)
     async def wait(body: Video) -> None:
         try:
-            await gate.stand(never)
+            await never.stand()
         finally:
             cleaned.append(body.id)
 
@@ -221,13 +180,13 @@ def test_the_deadline_of_stop_cancels_and_the_message_returns(
     worker.start()
     with Publisher(broker_url, topology) as publisher:
         publisher.publish(Video(id=7), "video.a", exchange=media)
-    gate.wait(1)
+    never.wait(1)
     with pytest.raises(ShutdownTimeoutError, match=r"w-loop is handling 'video.a'"):
         worker.stop()
-    assert worker._loop.join(DEADLINE)
+    InsideWorker(worker).wait_loop_ended()
     assert cleaned == [7]
     assert "message_failed" not in caplog.text
-    with closing(Peer(broker_url)) as peer:
+    with looking(broker_url) as peer:
         assert peer.receive("video", 1).bodies == [b'{"id":7}']
 
 
@@ -253,10 +212,7 @@ def test_plain_and_async_middleware_around_both_kinds_of_handler(broker_url: str
 
     for middleware in ([plain, later], [later, plain]):
         seen.clear()
-        with (
-            Worker(broker_url, topology, registry, threads=1, middleware=middleware) as worker,
-            Publisher(broker_url, topology) as publisher,
-        ):
+        with running(broker_url, topology, registry, threads=1, middleware=middleware) as (worker, publisher):
             for key in ("plain", "later"):
                 publisher.publish(b"", f"video.{key}", exchange=media)
                 assert worker.wait_idle(DEADLINE)
@@ -281,7 +237,7 @@ def test_publishing_from_a_loop(broker_url: str) -> None:
         assert all(isinstance(receipt, Receipt) for receipt in receipts)
     with pytest.raises(ClosedError):
         asyncio.run(main(publisher))
-    with closing(Peer(broker_url)) as peer:
+    with looking(broker_url) as peer:
         assert peer.ready("video") == 50
 
 
@@ -296,14 +252,13 @@ def test_no_room_for_a_coroutine_is_told_in_time_and_one_that_is_cancelled_leave
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        publisher._session._on_unblocked()
-        publisher._session.wake()
+        InsidePublisher(publisher).unblock()
         assert isinstance(await first, Receipt)
 
     with Publisher(taskroute_url, topology, max_in_flight=1) as publisher:
-        publisher._session._on_blocked("a test")
+        InsidePublisher(publisher).block()
         asyncio.run(main(publisher))
-        assert publisher._window.wait_empty(DEADLINE) == {}
+        assert publisher.wait_idle(DEADLINE)
 
 
 def test_waiting_for_room_takes_none_of_the_threads_of_a_loop_and_goes_by_turns(taskroute_url: str) -> None:
@@ -317,16 +272,15 @@ def test_waiting_for_room_takes_none_of_the_threads_of_a_loop_and_goes_by_turns(
         for task in tasks[10::2]:
             task.cancel()
         await asyncio.sleep(0)
-        assert len(publisher._window._awaiting_room) <= 8 + 45  # who was cancelled is not kept
-        publisher._session._on_unblocked()
-        publisher._session.wake()
+        assert InsidePublisher(publisher).awaiting_room <= 8 + 45  # who was cancelled is not kept
+        InsidePublisher(publisher).unblock()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes[10:]] == [asyncio.CancelledError, Receipt] * 45
 
     with Publisher(taskroute_url, topology, max_in_flight=2) as publisher:
-        publisher._session._on_blocked("a test")
+        InsidePublisher(publisher).block()
         asyncio.run(main(publisher))
-        assert publisher._window.wait_empty(DEADLINE) == {}
+        assert publisher.wait_idle(DEADLINE)
 
 
 def test_room_that_somebody_was_given_who_does_not_want_it_any_more_goes_to_the_next() -> None:

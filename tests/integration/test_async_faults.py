@@ -6,32 +6,26 @@ import asyncio
 import gc
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 from typing import Any
 
 import pytest
-from tests.kit.peer import Peer
+from tests.kit.inside import InsideWorker
+from tests.kit.peer import looking
+from tests.kit.running import running
+from tests.kit.specs import media, topology, video
+from tests.kit.waiting import DEADLINE, until
 
 from taskroute import (
     CallNext,
     ConfigurationError,
-    ExchangeSpec,
     HandlerRegistry,
     Message,
     Publisher,
-    QueueSpec,
-    RetryPolicy,
     ShutdownTimeoutError,
-    Topology,
     Worker,
 )
 from taskroute.message import Delivery
-
-DEADLINE = 30.0
-media = ExchangeSpec(name="media")
-video = QueueSpec(name="video", bindings=[media.bind("video.#")], retry=RetryPolicy(delays=(0.05,)))
-topology = Topology(exchanges=[media], queues=[video])
 
 
 class Count:
@@ -58,24 +52,11 @@ class Count:
             assert self._changed.wait_for(lambda: self.all >= count, DEADLINE), self.all
 
 
-def until(happened: Callable[[], bool]) -> None:
-    waiting = threading.Event()
-    for _ in range(int(DEADLINE / 0.01)):
-        if happened():
-            return
-        waiting.wait(0.01)
-    pytest.fail("it has not happened in time")
-
-
 def lose_connection(worker: Worker) -> None:
     """Have the session discard its connection, as after an error on it, and wait for the next one."""
-
-    def fail() -> None:
-        raise ConnectionError("a test")
-
-    generation = worker._session.generation
-    worker._session.post(fail)
-    until(lambda: worker._session.generation > generation)
+    connections = worker.stats().connections
+    InsideWorker(worker).fail_on_session(ConnectionError("a test"))
+    until(lambda: worker.stats().connections > connections)
 
 
 def test_lost_connections_bring_no_more_than_prefetch_messages_into_the_process(broker_url: str) -> None:
@@ -88,7 +69,7 @@ def test_lost_connections_bring_no_more_than_prefetch_messages_into_the_process(
                 await asyncio.sleep(0.01)
             done.append(body)
 
-    with Worker(broker_url, topology, registry, prefetch=4) as worker, Publisher(broker_url, topology) as publisher:
+    with running(broker_url, topology, registry, prefetch=4) as (worker, publisher):
         for number in range(10):
             publisher.publish(str(number), "video.a", exchange=media)
         count.wait(4)
@@ -114,10 +95,7 @@ def test_a_handler_that_cancels_itself_has_failed(taskroute_url: str) -> None:
         task.cancel()
         await asyncio.sleep(0)
 
-    with (
-        Worker(taskroute_url, topology, registry, concurrency={video: 1}) as worker,
-        Publisher(taskroute_url, topology) as publisher,
-    ):
+    with running(taskroute_url, topology, registry, concurrency={video: 1}) as (worker, publisher):
         publisher.publish(b"", "video.a", exchange=media)
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().dead_lettered == {"video": 1}
@@ -133,17 +111,14 @@ def test_messages_that_were_handled_are_not_kept_until_their_timeout(taskroute_u
     async def later(body: bytes) -> None: ...
 
     registry.add("#", later if is_async else plain, queue=video, timeout=600)
-    with (
-        Worker(taskroute_url, topology, registry, threads=2) as worker,
-        Publisher(taskroute_url, topology) as publisher,
-    ):
+    with running(taskroute_url, topology, registry, threads=2) as (worker, publisher):
         for _ in range(200):
             publisher.publish(b"", "video.a", exchange=media)
         assert worker.wait_idle(DEADLINE)
         gc.collect()
         kept = [each for each in gc.get_objects() if isinstance(each, Delivery)]
         assert len(kept) < 20  # the last one of each thread
-        assert len(worker._session._timers) < 20
+        assert InsideWorker(worker).timer_count < 20
 
 
 def test_timeouts_of_any_length_are_seen_whatever_is_watched_beside_them(taskroute_url: str) -> None:
@@ -154,10 +129,7 @@ def test_timeouts_of_any_length_are_seen_whatever_is_watched_beside_them(taskrou
             open_.wait(DEADLINE)
 
         registry.add(f"video.{number}", wait, queue=video, timeout=timeout)
-    with (
-        Worker(taskroute_url, topology, registry, threads=4) as worker,
-        Publisher(taskroute_url, topology) as publisher,
-    ):
+    with running(taskroute_url, topology, registry, threads=4) as (worker, publisher):
         for number in range(4):
             publisher.publish(b"", f"video.{number}", exchange=media)
         until(lambda: worker.stats().overdue == {"video": 2})
@@ -179,7 +151,7 @@ def test_a_message_that_waits_for_a_blocked_loop_is_reported(taskroute_url: str)
     @registry.handler("video.waits", queue=video, timeout=0.05)
     async def wait(body: bytes) -> None: ...
 
-    with Worker(taskroute_url, topology, registry) as worker, Publisher(taskroute_url, topology) as publisher:
+    with running(taskroute_url, topology, registry) as (worker, publisher):
         publisher.publish(b"", "video.blocks", exchange=media)
         publisher.publish(b"", "video.waits", exchange=media)
         until(lambda: not worker.health().ready)
@@ -229,11 +201,12 @@ def test_a_stop_ends_in_time_and_names_what_hangs_wherever_it_hangs(
     with pytest.raises(ShutdownTimeoutError, match=r"is handling 'video\.a'"):
         worker.stop()
     open_.set()
-    assert worker._loop.join(DEADLINE)
-    until(lambda: not list(worker._threads.current()))
+    inside = InsideWorker(worker)
+    inside.wait_loop_ended()
+    until(lambda: not inside.is_handling)
     assert "message_failed" not in caplog.text
     assert "settling_failed" not in caplog.text
-    with closing(Peer(taskroute_url)) as peer:
+    with looking(taskroute_url) as peer:
         assert peer.receive("video", 1).bodies == [b"m"]
 
 
@@ -259,7 +232,7 @@ def test_plain_middleware_that_calls_async_code_after_the_end_of_the_worker_leav
     with pytest.raises(ShutdownTimeoutError):
         worker.stop()
     open_.set()
-    until(lambda: not list(worker._threads.current()))
+    until(lambda: not InsideWorker(worker).is_handling)
     assert "w-loop" not in {thread.name for thread in threading.enumerate()}
     assert "failed" not in caplog.text
 
@@ -270,7 +243,7 @@ def test_plain_middleware_that_calls_async_code_after_the_end_of_the_worker_leav
 def test_a_handler_that_would_wait_for_itself_is_told_at_once(
     taskroute_url: str, wait: Callable[[Worker], object], is_async: bool, threads: int
 ) -> None:
-    ended, registry, errors = threading.Event(), HandlerRegistry(), []
+    ended, registry, errors = threading.Event(), HandlerRegistry(), list[str]()
 
     def plain(body: bytes) -> None:
         try:
@@ -283,11 +256,8 @@ def test_a_handler_that_would_wait_for_itself_is_told_at_once(
         plain(body)
 
     registry.add("#", later if is_async else plain, queue=video)
-    with (
-        Worker(taskroute_url, topology, registry, threads=threads, shutdown_timeout=2 * DEADLINE) as worker,
-        Publisher(taskroute_url, topology) as publisher,
-    ):
-        publisher.publish(b"m", "video.a", exchange=media)
+    with running(taskroute_url, topology, registry, threads=threads, shutdown_timeout=2 * DEADLINE) as (worker, out):
+        out.publish(b"m", "video.a", exchange=media)
         assert ended.wait(DEADLINE / 2)
         assert worker.wait_idle(DEADLINE)
         assert worker.health().ready  # nothing has been stopped

@@ -9,12 +9,15 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from tests.integration.test_worker import DEADLINE, Seen, looking
+from tests.kit.calls import Calls, Events
+from tests.kit.inside import InsideWorker
+from tests.kit.peer import looking
+from tests.kit.running import registry_of
+from tests.kit.waiting import DEADLINE
 
 from taskroute import (
     CircuitBreaker,
@@ -28,8 +31,7 @@ from taskroute import (
     Topology,
     Worker,
 )
-from taskroute.instrumentation import Event, Instrumentation, Paused, Resumed
-from taskroute.instrumentation.events import Connected
+from taskroute.instrumentation import Connected, Paused, Resumed
 
 HOUR = 3600
 jobs = QueueSpec(name="jobs", retry=False)
@@ -45,8 +47,8 @@ class Service:
 
     def __init__(self) -> None:
         self.is_up = False
-        self.called = Seen()
-        self.done = Seen()
+        self.called = Calls()
+        self.done = Calls()
 
     def __call__(self, message: Message) -> None:
         number = Job.model_validate_json(message.body).number
@@ -60,69 +62,25 @@ class Service:
         return [number for number, _ in self.done.calls]
 
 
-class Events(Instrumentation):
-    """Waits for events of some kinds."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._events: list[Event] = []
-
-    def on_event(self, event: Event) -> None:
-        with self._changed:
-            self._events.append(event)
-            self._changed.notify_all()
-
-    def wait(self, kind: type, count: int = 1, **fields: Any) -> Any:
-        """The last one of so many."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self._of(kind, fields)) >= count, DEADLINE), self._events
-            return self._of(kind, fields)[count - 1]
-
-    def _of(self, kind: type, fields: dict[str, Any]) -> list[Event]:
-        wanted = fields.items()
-        return [
-            event
-            for event in self._events
-            if isinstance(event, kind) and all(getattr(event, key) == value for key, value in wanted)
-        ]
-
-
 class Site:
     """A worker with a breaker, what it tells, and a publisher."""
 
     def __init__(self, worker: Worker, publisher: Publisher, events: Events) -> None:
         self.worker, self.publisher, self.events = worker, publisher, events
+        self.inside = InsideWorker(worker)
 
     def publish(self, *numbers: int, queue: QueueSpec = jobs) -> None:
         for number in numbers:
             self.publisher.publish(Job(number=number), queue.name, exchange="")
 
-    def end_pause(self, queue: str = "jobs") -> None:
-        self.on_session(partial(self.worker._pauses.let_one_through, queue))
-
-    def on_session(self, call: Callable[[], object]) -> None:
-        """Have something run on the session's thread, and wait until it has."""
-        done = threading.Event()
-
-        def run() -> None:
-            try:
-                call()
-            finally:
-                done.set()
-
-        self.worker._session.post(run)
-        assert done.wait(DEADLINE)
+    def end_pause(self) -> None:
+        self.inside.end_pause("jobs")
 
     def wait_left(self, pauses: int = 1) -> None:
         """Wait until a pause has begun, and the consumer is cancelled."""
         self.events.wait(Paused, pauses)
-        self.on_session(lambda: None)
+        self.inside.run_on_session()
         assert self.worker.health().consuming == ()
-
-    def unsettled(self) -> int:
-        """Deliveries that are in the process."""
-        self.on_session(lambda: None)  # what is settled is written after what was posted
-        return self.worker._consumer._unsettled["jobs"]
 
 
 @contextmanager
@@ -137,11 +95,11 @@ def site(
     **options: Any,
 ) -> Iterator[Site]:
     queues = queues or (jobs,)
-    registry, events, topology = HandlerRegistry(), Events(), Topology(queues=queues)
-    registry.add("#", handle, queue=queues[0], timeout=timeout)
+    events, topology = Events(), Topology(queues=queues)
+    registry = registry_of(handle, "#", queue=queues[0], timeout=timeout)
     breaker = CircuitBreaker(failures=failures, pause=pause)
-    options = {"threads": 1, "prefetch": 4, "circuit_breaker": breaker, "instrumentation": [events]} | options
-    worker = Worker(url, topology, options.pop("registry", registry), **options)
+    usual: dict[str, Any] = {"threads": 1, "prefetch": 4, "circuit_breaker": breaker, "instrumentation": [events]}
+    worker = Worker(url, topology, options.pop("registry", registry), **usual | options)
     with Publisher(url, topology) as publisher:
         here = Site(worker, publisher, events)
         here.publish(*range(backlog))
@@ -171,7 +129,7 @@ def test_a_queue_whose_handler_keeps_failing_is_left_to_others_and_then_tried_ag
 
         with Worker(broker_url, Topology(queues=[queue]), healthy) as other_worker:
             elsewhere.done.wait(18 - 4)
-            kept = here.unsettled()
+            kept = here.inside.unsettled("jobs")
             elsewhere.done.wait(18 - kept)
             assert 1 <= kept <= 4
             assert len(other_worker.health().consuming) == 1
@@ -226,7 +184,7 @@ def test_a_pause_ends_by_itself(broker_url: str) -> None:
 
 
 def test_other_queues_go_on(broker_url: str) -> None:
-    service, seen, registry = Service(), Seen(), HandlerRegistry()
+    service, seen, registry = Service(), Calls(), HandlerRegistry()
     registry.add("#", service, queue=jobs)
     registry.add("#", lambda body: seen(body["number"]), queue=other)
     with site(broker_url, service, jobs, other, registry=registry, circuit_breaker={"jobs": CircuitBreaker()}) as here:
@@ -250,11 +208,11 @@ def test_a_new_connection_does_not_consume_a_paused_queue_before_its_time(
         for pauses in (1, 2):
             here.wait_left(pauses)
             begun = len(service.called.calls)
-            lose_connection(here)
+            here.inside.fail_on_session(ConnectionError("lost by the test"))
             here.events.wait(Connected, session="taskroute-worker", generation=pauses + 1)
-            here.on_session(lambda: None)
+            here.inside.run_on_session()
             assert here.worker.health().consuming == ()
-            assert here.unsettled() == 0
+            assert here.inside.unsettled("jobs") == 0
             assert len(service.called.calls) == begun
             service.is_up = pauses == 2
             here.end_pause()  # the first time it fails again, on the message that is delivered now
@@ -284,20 +242,13 @@ def test_a_connection_that_is_lost_on_trial_brings_another_message(broker_url: s
         here.publish(0, queue=other)
         assert entered.wait(DEADLINE)  # the one thread: what is let through waits
         here.end_pause()
-        lose_connection(here)  # and is gone with its connection
+        here.inside.fail_on_session(ConnectionError("lost by the test"))  # and is gone with its connection
         here.events.wait(Connected, session="taskroute-worker", generation=2)
         service.is_up = True
         release.set()
         here.events.wait(Resumed)
         assert here.worker.wait_idle(DEADLINE)
     assert set(service.numbers) >= {2, 3, 4, 5}
-
-
-def lose_connection(here: Site) -> None:
-    def lose() -> None:
-        raise ConnectionError("lost by the test")
-
-    here.worker._session.post(lose)
 
 
 def test_stopping_during_a_pause_gives_everything_back(broker_url: str) -> None:
@@ -328,7 +279,7 @@ def test_a_worker_is_not_idle_while_messages_wait_for_a_pause_to_end(broker_url:
 
 @pytest.mark.parametrize("verdict", ["reject", "unreadable"])
 def test_what_says_nothing_of_the_handler_pauses_nothing_and_ends_no_pause(broker_url: str, verdict: str) -> None:
-    is_down, begun = threading.Event(), Seen()
+    is_down, begun = threading.Event(), Calls()
 
     def handle(job: Job) -> None:
         begun(job.number)
@@ -375,7 +326,7 @@ def test_asking_for_a_retry_and_running_out_of_time_are_failures(broker_url: str
 
 
 def test_a_handler_that_hangs_is_a_failure_when_its_time_is_over(broker_url: str) -> None:
-    begun, release = Seen(), threading.Event()
+    begun, release = Calls(), threading.Event()
 
     def hang(job: Job) -> None:
         begun(job.number)
@@ -408,7 +359,7 @@ def test_async_handlers_and_workers_without_threads(broker_url: str, threads: in
 
     with site(broker_url, handle, threads=threads, backlog=20) as here:
         here.events.wait(Paused)
-        here.worker._loop.submit(asyncio.sleep(0)).result(DEADLINE)
+        here.inside.run_on_loop(asyncio.sleep(0)).result(DEADLINE)
         begun = len(service.called.calls)
         assert begun <= 4 + 2  # as many as were begun when the second one failed
         service.is_up = True
@@ -422,7 +373,7 @@ def test_plain_handlers_on_the_session_thread(broker_url: str) -> None:
     service = Service()
     with site(broker_url, service, threads=0, backlog=20) as here:
         here.events.wait(Paused)
-        here.on_session(lambda: None)
+        here.inside.run_on_session()
         assert service.called.calls == [0, 1]
         service.is_up = True
         here.end_pause()
@@ -444,7 +395,7 @@ def test_a_single_active_consumer_keeps_its_place_and_the_messages_their_order(b
     ):
         here.publish(*range(20))
         here.events.wait(Paused)
-        here.on_session(lambda: None)
+        here.inside.run_on_session()
         assert here.worker.health().consuming == ("jobs",)
         assert not here.worker.health().ready
         assert elsewhere.called.calls == []
@@ -460,7 +411,7 @@ def test_a_queue_that_goes_with_its_last_consumer_stays(broker_url: str) -> None
     with site(broker_url, service, queue) as here:
         here.publish(*range(10))
         here.events.wait(Paused)
-        here.on_session(lambda: None)
+        here.inside.run_on_session()
         service.is_up = True
         here.end_pause()
         assert here.worker.wait_idle(DEADLINE)
@@ -472,26 +423,18 @@ def test_a_queue_that_goes_with_its_last_consumer_stays(broker_url: str) -> None
 
 
 def test_a_paused_queue_is_not_taken_for_one_whose_consumer_was_forgotten(broker_url: str) -> None:
-    service, asked = Service(), []
+    service = Service()
     with site(broker_url, service) as here:
-        consumer: Any = here.worker._consumer
-
-        def ask() -> None:  # and have the answer come later
-            with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(consumer._probe, "ask_consumers", lambda *question: asked.append(question))
-                consumer.probe()
-
-        here.on_session(ask)
+        ((queue, answer),) = here.inside.probe_unanswered()
         here.publish(*range(10))
         here.wait_left()
-        here.on_session(consumer.probe)  # asks for nothing
-        ((queue, answer),) = asked
-        here.on_session(lambda: answer(queue, 0))  # the broker had heard of the pause when it looked
+        here.inside.probe()  # asks for nothing
+        here.inside.run_on_session(lambda: answer(queue, 0))  # the broker had heard of the pause when it looked
         service.is_up = True
         here.end_pause()
         here.events.wait(Resumed)
-        here.on_session(lambda: None)
-        here.on_session(lambda: answer(queue, 0))  # that was another consumer
+        here.inside.run_on_session()
+        here.inside.run_on_session(lambda: answer(queue, 0))  # that was another consumer
         assert here.worker.wait_idle(DEADLINE)
         assert (here.worker.stats().missed_consumers, here.worker.stats().connections) == (0, 1)
 
@@ -508,7 +451,7 @@ def test_no_more_than_prefetch_and_what_is_tried_is_here_however_often_it_is_pau
     def flap(job: Job) -> None:
         with lock:
             calls.append(job.number)
-            most[0] = max(most[0], here.worker._ready.open_count)
+            most[0] = max(most[0], here.inside.open_count)
             good = len(calls) % 3 == 0
         if not good:
             raise ConnectionError
@@ -517,7 +460,7 @@ def test_no_more_than_prefetch_and_what_is_tried_is_here_however_often_it_is_pau
         assert here.worker.wait_idle(DEADLINE)
         assert here.worker.stats().paused["jobs"] >= 15
         assert here.worker.stats().connections == 1
-        assert here.unsettled() == 0
+        assert here.inside.unsettled("jobs") == 0
     assert sorted(calls) == list(range(60))
     assert most[0] <= 10 + 1
     assert set(prefetches(caplog)) <= {1, *range(5, 11)}
@@ -531,26 +474,18 @@ def prefetches(caplog: pytest.LogCaptureFixture) -> list[int]:
 
 def test_what_cannot_be_put_away_counts_and_holds_the_queue_when_it_is_as_much_as_prefetch(broker_url: str) -> None:
     service, queue = Service(), jobs.model_copy(update={"type": "classic"})
-    with (
-        # No heartbeat wakes the session within the test's time.
-        site(broker_url, service, queue, failures=1, prefetch=3, backlog=20, heartbeat=600) as here,
-        pytest.MonkeyPatch.context() as patched,
-    ):
-        confirms: Any = here.worker._hand_overs._confirms
-        submit, held = confirms.submit, []
-        patched.setattr(confirms, "submit", held.append)
-        for pauses in (1, 2, 3):
-            here.wait_left(pauses)
+    # No heartbeat wakes the session within the test's time.
+    with site(broker_url, service, queue, failures=1, prefetch=3, backlog=20, heartbeat=600) as here:
+        with here.inside.holding_hand_overs():
+            for pauses in (1, 2, 3):
+                here.wait_left(pauses)
+                here.end_pause()
+            here.events.wait(Paused, 3)
             here.end_pause()
-        here.events.wait(Paused, 3)
-        here.end_pause()
-        assert here.unsettled() == len(service.called.wait(3)) == 3  # nothing more, though the fourth pause is over
-        assert here.worker.health().consuming == ()
-        service.is_up = True
-        patched.undo()
-        for submission in held:
-            submit(submission)
-        here.worker._hand_overs.session.wake()
+            # Nothing more is here, though the fourth pause is over.
+            assert here.inside.unsettled("jobs") == len(service.called.wait(3)) == 3
+            assert here.worker.health().consuming == ()
+            service.is_up = True
         here.events.wait(Resumed)
         assert here.worker.wait_idle(DEADLINE)
     assert service.numbers == list(range(3, 20))

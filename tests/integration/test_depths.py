@@ -8,14 +8,15 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from tests.kit.peer import Peer
+from tests.kit.peer import looking
+from tests.kit.running import running
+from tests.kit.specs import media
+from tests.kit.waiting import DEADLINE
 
 from taskroute import (
     BrokerUnavailableError,
     ClosedError,
-    ExchangeSpec,
     HandlerRegistry,
-    Publisher,
     QueueSpec,
     Reject,
     Topology,
@@ -24,9 +25,6 @@ from taskroute import (
 )
 from taskroute.broker.consumer import Consumer
 
-DEADLINE = 30.0
-
-media = ExchangeSpec(name="media")
 video = QueueSpec(name="video", bindings=[media.bind("video.#")])
 audit = QueueSpec(name="audit", bindings=[media.bind("audit.#")], dead_letter=False, retry=False)
 idle = QueueSpec(name="idle", bindings=[media.bind("idle.#")])
@@ -48,7 +46,7 @@ def rejecting() -> HandlerRegistry:
 
 
 def test_dead_letters_are_counted_and_other_queues_when_asked_for(broker_url: str) -> None:
-    with Worker(broker_url, topology, rejecting()) as worker, Publisher(broker_url, topology) as publisher:
+    with running(broker_url, topology, rejecting()) as (worker, publisher):
         assert worker.depths() == {"video.dead": 0}
         for key in ("video.a", "video.b", "audit.a", "idle.a"):
             publisher.publish({}, key, exchange=media)
@@ -59,10 +57,9 @@ def test_dead_letters_are_counted_and_other_queues_when_asked_for(broker_url: st
 
 
 def test_a_queue_that_is_not_there_is_left_out_and_the_consuming_goes_on(broker_url: str) -> None:
-    with Worker(broker_url, topology, rejecting()) as worker, Publisher(broker_url, topology) as publisher:
-        peer = Peer(broker_url)
-        peer.channel.queue_delete("idle.dead")
-        peer.close()
+    with running(broker_url, topology, rejecting()) as (worker, publisher):
+        with looking(broker_url) as peer:
+            peer.channel.queue_delete("idle.dead")
         assert worker.depths(["idle.dead", idle, "idle.dead", "video.dead"]) == {"idle": 0, "video.dead": 0}
         publisher.publish({}, "video.a", exchange=media)
         assert worker.wait_idle(DEADLINE)
@@ -100,7 +97,7 @@ def test_a_broker_that_does_not_answer_is_not_waited_for_longer_than_asked() -> 
 
 
 def test_without_a_connection_there_is_nobody_to_ask() -> None:
-    consumer = Consumer([], prefetch=1, prepare=lambda _: None, deliver=lambda _: None, on_lost=lambda: None)
+    consumer = Consumer([], prefetch={}, prepare=lambda _: None, deliver=lambda _: None, on_lost=lambda: None)
     answer: Future[dict[str, int]] = Future()
     consumer.count_each(["video"], answer)
     assert isinstance(answer.exception(0), ConnectionError)

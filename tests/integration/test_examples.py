@@ -12,16 +12,16 @@ import sys
 import threading
 import urllib.request
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 import pytest
 from tests.kit import rabbitmq as server
-from tests.kit.peer import Peer
+from tests.kit.peer import looking
+from tests.kit.waiting import PROCESS_DEADLINE
 
 from taskroute import ExchangeSpec, Publisher, QueueSpec, Topology
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-DEADLINE = 60.0
 
 CONTRACT = """
 from pydantic import BaseModel
@@ -50,7 +50,7 @@ with Worker("memory://", topology, registry, threads=4) as worker, Publisher("me
 """
 
 
-def run(*arguments: str, timeout: float = DEADLINE) -> str:
+def run(*arguments: str, timeout: float = PROCESS_DEADLINE) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", *arguments], capture_output=True, text=True, timeout=timeout, check=False
     )
@@ -89,20 +89,19 @@ def test_broker_watch_prints_what_happens_in_the_broker(rabbitmq: server.Node) -
         for line in watching.stdout:
             lines.append(line)
             if line.startswith("watching"):
-                peer = Peer(rabbitmq.url())
-                peer.queue("seen", durable=False, exclusive=True)
-                peer.close()
+                with looking(rabbitmq.url()) as peer:
+                    peer.queue("seen", durable=False, exclusive=True)
             if "seen" in line:
                 found.set()
 
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        assert found.wait(DEADLINE), lines
+        assert found.wait(PROCESS_DEADLINE), lines
     finally:
         watching.send_signal(signal.SIGINT)
-        reader.join(DEADLINE)
-        watching.wait(DEADLINE)
+        reader.join(PROCESS_DEADLINE)
+        watching.wait(PROCESS_DEADLINE)
         watching.stdout.close()
     assert any(re.match(r"queue +created +seen", line) for line in lines), lines
 
@@ -135,7 +134,7 @@ print("stopped", dict(worker.stats().handled), flush=True)
     assert process.stdin is not None
     assert process.stdout.readline() == "begun\n"
     process.send_signal(number)
-    rest, _ = process.communicate("go on\n", timeout=DEADLINE)
+    rest, _ = process.communicate("go on\n", timeout=PROCESS_DEADLINE)
     assert rest == "finished\nstopped {('jobs', '__main__.handle'): 1}\n"
     assert process.returncode == 0
 
@@ -169,20 +168,19 @@ def test_the_service_runs_without_the_right_to_configure_answers_probes_and_ends
                 publisher.publish({"goods": "tea"}, "order.7.paid", exchange=shop)
                 publisher.publish("no order", "order.8.paid", exchange=shop)  # has to be written to orders.dead
                 wait_for("order 7: pack tea", service.stderr)
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=DEADLINE) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=PROCESS_DEADLINE) as answer:
                     assert json.load(answer)["ready"] is True
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/live", timeout=DEADLINE) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/live", timeout=PROCESS_DEADLINE) as answer:
                     assert json.load(answer)["consuming"] == ["orders"]
-                peer = Peer(owner)
-                assert peer.receive("orders.dead", 1).bodies == [b"no order"]
-                peer.close()
+                with looking(owner) as peer:
+                    assert peer.receive("orders.dead", 1).bodies == [b"no order"]
             finally:
                 service.terminate()
-                _, rest = service.communicate(timeout=DEADLINE)
+                _, rest = service.communicate(timeout=PROCESS_DEADLINE)
         assert service.returncode == 0, rest
 
 
-def wait_for(text: str, stream: TextIO) -> None:
+def wait_for(text: str, stream: IO[str]) -> None:
     """Read lines until one has a text in it."""
     lines: list[str] = []
     for line in stream:

@@ -7,7 +7,9 @@ import threading
 from typing import Any
 
 import pytest
-from tests.integration.test_worker import DEADLINE, Seen
+from tests.kit.calls import Calls
+from tests.kit.inside import InsideWorker
+from tests.kit.waiting import DEADLINE, in_thread
 
 from taskroute import (
     BrokerUnavailableError,
@@ -19,13 +21,13 @@ from taskroute import (
     Topology,
     Worker,
 )
-from taskroute.broker import session
+from taskroute.broker import connection, session, wakeup
 
 work = QueueSpec(name="work", retry=RetryPolicy(delays=(0.01,)))
 topology = Topology(queues=[work])
 
 
-def failing_once(url: str, seen: Seen) -> Worker:
+def failing_once(url: str, seen: Calls) -> Worker:
     registry = HandlerRegistry()
 
     @registry.handler("#", queue=work)
@@ -43,9 +45,9 @@ def publish(url: str) -> None:
 
 
 def test_they_begin_when_there_are_descriptors_again(taskroute_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, none_left = Seen(), threading.Event()
+    seen, none_left = Calls(), threading.Event()
 
-    class Wakeup(session.Wakeup):
+    class Wakeup(wakeup.Wakeup):
         def __init__(self) -> None:
             if threading.current_thread().name.startswith("taskroute-worker") and not none_left.is_set():
                 none_left.set()
@@ -64,7 +66,7 @@ def test_they_begin_when_there_are_descriptors_again(taskroute_url: str, monkeyp
 def test_a_defect_in_their_first_connection_is_shown_and_survived(
     taskroute_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    seen, connect, failed = Seen(), session.connect, threading.Event()
+    seen, connect, failed = Calls(), connection.connect, threading.Event()
 
     def connect_later(*arguments: Any, name: str, **options: Any) -> Any:
         if name.endswith("hand-over") and not failed.is_set():
@@ -83,23 +85,11 @@ def test_a_defect_in_their_first_connection_is_shown_and_survived(
 
 @pytest.mark.filterwarnings("ignore:Exception in thread taskroute-worker")  # it is what this test is about
 def test_when_their_thread_ends_run_raises_and_health_says_so(taskroute_url: str) -> None:
-    seen, raised = Seen(), []
+    seen = Calls()
     worker = failing_once(taskroute_url, seen)
-
-    def run() -> None:
-        try:
-            worker.run()
-        except BrokerUnavailableError as error:
-            raised.append(error)
-
-    def leave() -> None:
-        raise SystemExit
-
-    thread = threading.Thread(target=run)
-    thread.start()
+    ended = in_thread(worker.run)
     publish(taskroute_url)
     seen.wait(2)
-    worker._hand_overs.session.post(leave)
-    thread.join(DEADLINE)
-    assert len(raised) == 1
+    InsideWorker(worker).fail_hand_overs(SystemExit())
+    assert isinstance(ended.exception(DEADLINE), BrokerUnavailableError)
     assert not worker.health().live

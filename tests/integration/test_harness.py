@@ -16,7 +16,10 @@ from unittest.mock import ANY, call
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from tests.kit.calls import Events
+from tests.kit.running import registry_of
+from tests.kit.specs import Video, media
+from tests.kit.waiting import DEADLINE
 
 from taskroute import (
     CircuitBreaker,
@@ -38,26 +41,13 @@ from taskroute import (
     UnknownQueueError,
     UnroutableError,
 )
-from taskroute.instrumentation import Instrumentation, Paused
+from taskroute.instrumentation import Handled, Paused, Published, Received
 from taskroute.outcome import HandlerTimeoutError
 from taskroute.testing import Call, Harness
 
-DEADLINE = 30.0
-
-media = ExchangeSpec(name="media")
 video = QueueSpec(name="video", bindings=[media.bind("video.#")], retry=RetryPolicy(delays=(60, 3600)))
 audit = QueueSpec(name="audit", bindings=[media.bind("#")])
 topology = Topology(exchanges=[media], queues=[video, audit])
-
-
-class Video(BaseModel):
-    id: int
-
-
-def registry_of(function: Callable[..., object], pattern: Any = "video.{action}", **options: Any) -> HandlerRegistry:
-    registry = HandlerRegistry(middleware=options.pop("middleware", ()))
-    registry.add(pattern, function, **{"queue": video} | options)
-    return registry
 
 
 def publish(harness: Harness, number: int = 1, key: str = "video.upload") -> None:
@@ -383,7 +373,7 @@ def test_every_message_ends_as_its_handler_says(scripts: list[list[str]]) -> Non
     def handle(task: Video, message: Message) -> None:
         error = ENDS[scripts[task.id][message.attempt - 1]]
         if error is not None:
-            raise type(error)(**({"delay": error.delay} if isinstance(error, Retry) else {}))
+            raise Retry(delay=error.delay) if isinstance(error, Retry) else type(error)()
 
     handled, dead, times = [], [], []
     for number, script in enumerate(scripts):
@@ -693,16 +683,11 @@ def test_an_event_needs_no_key() -> None:
 
 
 def test_who_listens_hears_worker_and_publisher() -> None:
-    heard = []
-
-    class Listening(Instrumentation):
-        def on_event(self, event: Any) -> None:
-            heard.append(type(event).__name__)
-
-    with Harness(topology, registry_of(transcode), instrumentation=[Listening()]) as harness:
+    events = Events()
+    with Harness(topology, registry_of(transcode), instrumentation=[events]) as harness:
         publish(harness)
         harness.drain()
-    assert {"Published", "Received", "Handled"} <= set(heard)
+    assert {Published, Received, Handled} <= set(map(type, events.told.calls))
 
 
 def test_other_options_are_the_workers() -> None:
@@ -768,18 +753,11 @@ def test_a_retry_that_time_did_not_suffice_for_is_named() -> None:
 
 
 def test_a_queue_that_its_circuit_breaker_pauses_is_named() -> None:
-    paused = threading.Event()
-
-    class Listening(Instrumentation):
-        def on_event(self, event: object) -> None:
-            if isinstance(event, Paused):
-                paused.set()
-
-    breaker = CircuitBreaker(failures=1, pause=3600)
-    with Harness(topology, registry_of(broken), circuit_breaker=breaker, instrumentation=[Listening()]) as harness:
+    events, breaker = Events(), CircuitBreaker(failures=1, pause=3600)
+    with Harness(topology, registry_of(broken), circuit_breaker=breaker, instrumentation=[events]) as harness:
         publish(harness, 1)
         publish(harness, 2)
-        assert paused.wait(DEADLINE)
+        events.wait(Paused)
         with pytest.raises(TimeoutError, match=r"queue 'video' has .* not settled, paused by its circuit breaker"):
             harness.drain(timeout=0)
 

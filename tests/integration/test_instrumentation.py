@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from tests.kit.calls import Events
+from tests.kit.embedded import broker_of
+from tests.kit.inside import InsidePublisher
+from tests.kit.running import running
+from tests.kit.specs import media, video
+from tests.kit.waiting import DEADLINE
 
 from taskroute import (
-    ExchangeSpec,
     HandlerRegistry,
     Message,
     MessageTooLargeError,
     Publisher,
     QueueSpec,
     Reject,
-    RetryPolicy,
     Topology,
     UnroutableError,
     Worker,
 )
-from taskroute.broker.embedded import transport
 from taskroute.instrumentation import (
     Connected,
     DeadLettered,
     Disconnected,
     Dropped,
-    Event,
     Handled,
     Instrumentation,
     Overdue,
@@ -39,32 +41,8 @@ from taskroute.instrumentation import (
     Returned,
 )
 
-DEADLINE = 30.0
-media = ExchangeSpec(name="media")
-video = QueueSpec(name="video", bindings=[media.bind("video.#")], retry=RetryPolicy(delays=(0.05,)))
 scratch = QueueSpec(name="scratch", bindings=[media.bind("scratch")], retry=False, dead_letter=False)
 topology = Topology(exchanges=[media], queues=[video, scratch])
-
-
-class Listening(Instrumentation):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self.events: list[Event] = []
-
-    def on_event(self, event: Event) -> None:
-        with self._changed:
-            self.events.append(event)
-            self._changed.notify_all()
-
-    def of(self, *kinds: type) -> list[Any]:
-        with self._changed:
-            return [event for event in self.events if isinstance(event, kinds)]
-
-    def wait(self, condition: Callable[[], bool]) -> None:
-        with self._changed:
-            assert self._changed.wait_for(condition, DEADLINE), self.events
 
 
 class Around(Instrumentation):
@@ -89,7 +67,7 @@ class Around(Instrumentation):
 
 
 def test_a_messages_way_is_told(broker_url: str) -> None:
-    listening, registry = Listening(), HandlerRegistry()
+    events, registry = Events(), HandlerRegistry()
 
     @registry.handler("video.{action}", queue=video)
     def on_video(message: Message, action: str) -> None:
@@ -101,10 +79,7 @@ def test_a_messages_way_is_told(broker_url: str) -> None:
         if message.message_id == "rejected":
             raise Reject("no")
 
-    with (
-        Worker(broker_url, topology, registry, name="w", instrumentation=[listening]) as worker,
-        Publisher(broker_url, topology) as publisher,
-    ):
+    with running(broker_url, topology, registry, name="w", instrumentation=[events]) as (worker, publisher):
         publisher.publish({}, "video.works", exchange=media, message_id="1")
         publisher.publish({}, "video.fails", exchange=media, message_id="2")
         publisher.publish({}, "video.a.b", exchange=media, message_id="3")
@@ -112,45 +87,43 @@ def test_a_messages_way_is_told(broker_url: str) -> None:
         publisher.publish({}, "scratch", exchange=media, message_id="5")
         assert worker.wait_idle(DEADLINE)
 
-    received = listening.of(Received)
+    received = events.of(Received)
     assert sorted((event.message_id, event.attempt) for event in received) == [
         ("1", 1), ("2", 1), ("2", 2), ("3", 1), ("5", 1), ("rejected", 1),
     ]  # fmt: skip
     assert all(event.exchange == "media" and not event.redelivered for event in received)
-    handled = {event.message_id: event for event in listening.of(Handled)}
+    handled = {event.message_id: event for event in events.of(Handled)}
     assert handled.keys() == {"1", "5"}
     assert handled["1"].handler.endswith("on_video")
     assert handled["5"].queue == "scratch"
-    (retried,) = listening.of(Retried)
+    (retried,) = events.of(Retried)
     assert (retried.message_id, retried.reason, retried.delay, retried.attempt) == ("2", "handler_error", 0.05, 1)
-    dead = {event.message_id: event for event in listening.of(DeadLettered)}
+    dead = {event.message_id: event for event in events.of(DeadLettered)}
     assert dead.keys() == {"2", "3"}
     assert (dead["2"].to, dead["2"].attempt, dead["2"].error.split()[0]) == ("video.dead", 2, "ValueError")
     assert (dead["3"].reason, dead["3"].handler) == ("no_handler", None)
-    (dropped,) = listening.of(Dropped)
+    (dropped,) = events.of(Dropped)
     assert (dropped.message_id, dropped.reason) == ("rejected", "rejected")
-    assert all(0 <= event.seconds < DEADLINE for event in listening.of(Handled, Retried, DeadLettered, Dropped))
-    connected = [(event.session, event.generation) for event in listening.of(Connected)]
+    assert all(0 <= event.seconds < DEADLINE for event in events.of(Handled, Retried, DeadLettered, Dropped))
+    connected = [(event.session, event.generation) for event in events.of(Connected)]
     assert sorted(connected) == [("w", 1), ("w-hand-over", 1)]
-    assert sorted(event.session for event in listening.of(Disconnected)) == ["w", "w-hand-over"]
-    assert {event.error for event in listening.of(Disconnected)} == {None}
+    assert sorted(event.session for event in events.of(Disconnected)) == ["w", "w-hand-over"]
+    assert {event.error for event in events.of(Disconnected)} == {None}
 
 
 def test_the_fate_of_what_is_published_is_told_once(broker_url: str) -> None:
-    listening, around = Listening(), Around()
-    with Publisher(broker_url, topology, max_body_size=10, instrumentation=[listening, around]) as publisher:
+    events, around = Events(), Around()
+    with Publisher(broker_url, topology, max_body_size=10, instrumentation=[events, around]) as publisher:
         publisher.publish(b"", "video.a", exchange=media, message_id="1", headers={"x-own": "mine"})
         with pytest.raises(UnroutableError):
             publisher.publish(b"", "nowhere", exchange=media, message_id="2")
         with pytest.raises(MessageTooLargeError):
             publisher.publish(b"more than ten", "video.a", exchange=media, message_id="3")
     told = [
-        (type(event), event.routing_key, event.message_id) for event in listening.of(Published, Returned, PublishFailed)
+        (type(event), event.routing_key, event.message_id) for event in events.of(Published, Returned, PublishFailed)
     ]
     assert told == [(Published, "video.a", "1"), (Returned, "nowhere", "2")]
     seen: list[Any] = []
-    registry = HandlerRegistry()
-    registry.add("#", lambda message: seen.append(dict(message.headers)), queue=video)
     registry = HandlerRegistry()
 
     @registry.handler("#", queue=video)
@@ -163,18 +136,18 @@ def test_the_fate_of_what_is_published_is_told_once(broker_url: str) -> None:
 
 
 def test_what_was_never_written_has_failed(taskroute_url: str) -> None:
-    listening = Listening()
-    publisher = Publisher(taskroute_url, topology, max_in_flight=1, instrumentation=[listening])
+    events = Events()
+    publisher = Publisher(taskroute_url, topology, max_in_flight=1, instrumentation=[events])
     publisher.start()
-    publisher._session._on_blocked("a test")
+    InsidePublisher(publisher).block()
     publisher.submit(b"", "video.a", exchange=media, timeout=0.1)
     with pytest.raises(Exception, match="no room"):
         publisher.submit(b"", "video.a", exchange=media, timeout=0.01)
-    listening.wait(lambda: len(listening.events) == 1 + 2)
+    events.told.wait(1 + 2)
     publisher.close()
     with pytest.raises(Exception, match="closed"):
         publisher.submit(b"", "video.a", exchange=media)
-    assert sorted(event.error for event in listening.of(PublishFailed)) == [
+    assert sorted(event.error for event in events.of(PublishFailed)) == [
         "BrokerUnavailableError",
         "BrokerUnavailableError",
         "ClosedError",
@@ -195,10 +168,7 @@ def test_hooks_are_around_plain_and_async_handlers_where_they_run(broker_url: st
     @registry.handler("video.bad", queue=video, retry=False)
     async def bad(body: int) -> None: ...
 
-    with (
-        Worker(broker_url, topology, registry, threads=1, name="w", instrumentation=[around]) as worker,
-        Publisher(broker_url, topology) as publisher,
-    ):
+    with running(broker_url, topology, registry, threads=1, name="w", instrumentation=[around]) as (worker, publisher):
         for key in ("plain", "async", "bad"):
             publisher.publish(b"x", f"video.{key}", exchange=media)
             assert worker.wait_idle(DEADLINE)
@@ -210,22 +180,22 @@ def test_hooks_are_around_plain_and_async_handlers_where_they_run(broker_url: st
 
 
 def test_a_lost_connection_and_an_overdue_handler_are_told(taskroute_url: str) -> None:
-    listening, registry, open_ = Listening(), HandlerRegistry(), threading.Event()
+    events, registry, open_ = Events(), HandlerRegistry(), threading.Event()
 
     @registry.handler("#", queue=video, timeout=0.05)
     def hang(body: bytes) -> None:
         open_.wait(DEADLINE)
 
     with (
-        Worker(taskroute_url, topology, registry, name="w", instrumentation=[listening]),
+        Worker(taskroute_url, topology, registry, name="w", instrumentation=[events]),
         Publisher(taskroute_url, topology) as publisher,
     ):
         publisher.publish(b"", "video.a", exchange=media)
-        listening.wait(lambda: bool(listening.of(Overdue)))
-        transport.broker(taskroute_url.removeprefix("memory://")).close_connections()
-        listening.wait(lambda: any(event.generation > 1 for event in listening.of(Connected)))
+        events.wait(Overdue)
+        broker_of(taskroute_url).close_connections()
+        events.wait(Connected, generation=2)
         open_.set()
-    (lost,) = [event for event in listening.of(Disconnected) if event.error is not None]
+    (lost,) = [event for event in events.of(Disconnected) if event.error is not None]
     assert lost.session == "w"
     assert "closed by the broker" in lost.error
-    assert listening.of(Overdue)[0].timeout == 0.05
+    assert events.of(Overdue)[0].timeout == 0.05

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 
 import pytest
 from pydantic import BaseModel
-from tests.integration.test_async import Gate, set_event
-from tests.integration.test_worker import DEADLINE, Seen
+from tests.kit.calls import Calls
+from tests.kit.gate import Gate
+from tests.kit.inside import InsideWorker
+from tests.kit.running import running
+from tests.kit.specs import media
+from tests.kit.waiting import DEADLINE
 
 from taskroute import (
     ConfigurationError,
-    ExchangeSpec,
     HandlerRegistry,
     Message,
-    Publisher,
     QueueSpec,
     RetryPolicy,
     Topology,
@@ -24,7 +25,6 @@ from taskroute import (
     Worker,
 )
 
-media = ExchangeSpec(name="media")
 slow = QueueSpec(name="slow", bindings=[media.bind("slow.#")], retry=RetryPolicy(delays=(0.05,)))
 fast = QueueSpec(name="fast", type="classic", bindings=[media.bind("fast.#")])
 topology = Topology(exchanges=[media], queues=[slow, fast])
@@ -35,7 +35,7 @@ class Job(BaseModel):
 
 
 def test_one_at_a_time_of_one_queue_while_every_other_thread_works_for_the_other(broker_url: str) -> None:
-    registry, begun, done, go_on = HandlerRegistry(), Seen(), Seen(), threading.Semaphore(0)
+    registry, begun, done, go_on = HandlerRegistry(), Calls(), Calls(), threading.Semaphore(0)
 
     @registry.handler("#", queue=slow)
     def handle_slow(job: Job) -> None:
@@ -47,10 +47,7 @@ def test_one_at_a_time_of_one_queue_while_every_other_thread_works_for_the_other
     def handle_fast(job: Job) -> None:
         done(("fast", job.number))
 
-    with (
-        Worker(broker_url, topology, registry, threads=3, concurrency={slow: 1}) as worker,
-        Publisher(broker_url, topology) as publisher,
-    ):
+    with running(broker_url, topology, registry, threads=3, concurrency={slow: 1}) as (worker, publisher):
         for number in range(5):
             publisher.publish(Job(number=number), "slow.a", exchange=media)
         begun.wait(1)
@@ -66,17 +63,14 @@ def test_one_at_a_time_of_one_queue_while_every_other_thread_works_for_the_other
 
 
 def test_a_handler_that_fails_makes_room_before_its_message_is_put_away(broker_url: str) -> None:
-    registry, attempts = HandlerRegistry(), Seen()
+    registry, attempts = HandlerRegistry(), Calls()
 
     @registry.handler("#", queue=slow)
     def fail(message: Message) -> None:
         attempts(message.attempt)
         raise ValueError
 
-    with (
-        Worker(broker_url, topology, registry, threads=2, concurrency={"slow": 1}) as worker,
-        Publisher(broker_url, topology) as publisher,
-    ):
+    with running(broker_url, topology, registry, threads=2, concurrency={"slow": 1}) as (worker, publisher):
         for number in range(3):
             publisher.publish(Job(number=number), "slow.a", exchange=media)
         assert worker.wait_idle(DEADLINE)
@@ -85,22 +79,19 @@ def test_a_handler_that_fails_makes_room_before_its_message_is_put_away(broker_u
 
 @pytest.mark.parametrize("threads", [0, 2])
 def test_async_handlers_keep_the_limit_without_a_thread_each(broker_url: str, threads: int) -> None:
-    registry, gate, open_, done = HandlerRegistry(), Gate(), asyncio.Event(), []
+    registry, gate, done = HandlerRegistry(), Gate(), list[int]()
 
     @registry.handler("#", queue=fast)
     async def wait(job: Job) -> None:
-        await gate.stand(open_)
+        await gate.stand()
         done.append(job.number)
 
-    with (
-        Worker(broker_url, topology, registry, threads=threads, concurrency={fast: 3}) as worker,
-        Publisher(broker_url, topology) as publisher,
-    ):
+    with running(broker_url, topology, registry, threads=threads, concurrency={fast: 3}) as (worker, publisher):
         for number in range(12):
             publisher.publish(Job(number=number), "fast.a", exchange=media)
         gate.wait(3)
         assert not worker.wait_idle(0.2)
-        worker._loop.submit(set_event(open_)).result(DEADLINE)
+        InsideWorker(worker).run_on_loop(gate.open()).result(DEADLINE)
         assert worker.wait_idle(DEADLINE)
     assert gate.most == 3
     assert sorted(done) == list(range(12))
@@ -110,11 +101,8 @@ def test_each_queue_has_its_own_prefetch(broker_url: str, caplog: pytest.LogCapt
     registry = HandlerRegistry()
     registry.add("#", lambda body: None)
     caplog.set_level(logging.INFO, logger="taskroute")
-    with (
-        Worker(broker_url, topology, registry, queues=[slow, fast], threads=2, prefetch={"slow": 3}) as worker,
-        Publisher(broker_url, topology) as publisher,
-    ):
-        publisher.publish({}, "slow.a", exchange=media)  # from here on with all of its prefetch
+    with running(broker_url, topology, registry, queues=[slow, fast], threads=2, prefetch={"slow": 3}) as (worker, out):
+        out.publish({}, "slow.a", exchange=media)  # from here on with all of its prefetch
         assert worker.wait_idle(DEADLINE)
     consumed = [line.removeprefix("consuming ") for line in caplog.messages if line.startswith("consuming ")]
     assert sorted(line.rpartition(" ")[0] for line in consumed) == [

@@ -16,16 +16,16 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.kit.inside import open_spans
+from tests.kit.running import running
+from tests.kit.specs import media, topology, video
+from tests.kit.waiting import DEADLINE
 
 from taskroute import (
-    ExchangeSpec,
     HandlerRegistry,
     Message,
     Publisher,
-    QueueSpec,
     Reject,
-    RetryPolicy,
-    Topology,
     UnroutableError,
     Worker,
 )
@@ -34,11 +34,6 @@ from taskroute.instrumentation.logging import LoggingInstrumentation, MessageFil
 from taskroute.instrumentation.opentelemetry import OpenTelemetryInstrumentation
 from taskroute.instrumentation.prometheus import DeadLetterCollector, PrometheusInstrumentation
 from taskroute.instrumentation.structlog import StructlogInstrumentation
-
-DEADLINE = 30.0
-media = ExchangeSpec(name="media")
-video = QueueSpec(name="video", bindings=[media.bind("video.#")], retry=RetryPolicy(delays=(0.05,)))
-topology = Topology(exchanges=[media], queues=[video])
 
 
 class Tracing:
@@ -65,7 +60,8 @@ def tracing() -> Iterator[Tracing]:
 
 def identity(span: ReadableSpan) -> int:
     assert span.context is not None
-    return span.context.span_id
+    number: int = span.context.span_id
+    return number
 
 
 def parent(span: ReadableSpan) -> int | None:
@@ -174,7 +170,7 @@ def test_a_context_that_the_caller_gives_is_left_alone(broker_url: str, tracing:
     given: dict[str, object] = {}
     with tracing.tracer.start_as_current_span("created before") as created:
         propagate.inject(given)
-    registry, seen = HandlerRegistry(), []
+    registry, seen = HandlerRegistry(), list[Any]()
 
     @registry.handler("#", queue=video)
     def handle(message: Message) -> None:
@@ -196,7 +192,7 @@ def test_every_span_ends_whatever_becomes_of_the_message(taskroute_url: str, tra
         outcomes = list(publisher.publish_many([(b"", "video.a"), (b"", "nowhere")] * 50, exchange=media))
     assert len(outcomes) == 100
     assert len(tracing.spans) == 101
-    assert tracing.instrumentation._publishing._spans == {}
+    assert open_spans(tracing.instrumentation) == 0
 
 
 class Adding(Instrumentation):
@@ -243,10 +239,8 @@ def test_the_message_is_in_the_log_of_its_handler(broker_url: str, registry_of: 
         if message.attempt == 1:
             raise ValueError
 
-    with (
-        Worker(broker_url, topology, registry_of(handle), instrumentation=[LoggingInstrumentation()]) as worker,
-        Publisher(broker_url, topology) as publisher,
-    ):
+    instrumentation = [LoggingInstrumentation()]
+    with running(broker_url, topology, registry_of(handle), instrumentation=instrumentation) as (worker, publisher):
         publisher.publish(b"", "video.upload", exchange=media, message_id="m-1")
         assert worker.wait_idle(DEADLINE)
     log.removeHandler(handler)
@@ -264,13 +258,9 @@ def test_structlog_has_the_message_and_the_events(taskroute_url: str, registry_o
 
     with structlog.testing.capture_logs(processors=[merge]) as entries:
         log = structlog.get_logger()
-        with (
-            Worker(
-                taskroute_url, topology, registry_of(handle), instrumentation=[StructlogInstrumentation()]
-            ) as worker,
-            Publisher(taskroute_url, topology) as publisher,
-        ):
-            publisher.publish(b"", "video.upload", exchange=media, message_id="m-1")
+        instrumentation = [StructlogInstrumentation()]
+        with running(taskroute_url, topology, registry_of(handle), instrumentation=instrumentation) as (worker, out):
+            out.publish(b"", "video.upload", exchange=media, message_id="m-1")
             assert worker.wait_idle(DEADLINE)
     (working,) = [entry for entry in entries if entry["event"] == "working"]
     assert {name: working[name] for name in ("queue", "routing_key", "message_id", "attempt")} == {

@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 
 import pytest
 from pydantic import BaseModel
-from tests.kit.peer import Peer
+from tests.kit.inside import InsidePublisher
+from tests.kit.peer import looking
+from tests.kit.specs import media
+from tests.kit.waiting import DEADLINE
 
 from taskroute import (
     BrokerUnavailableError,
     ClosedError,
-    ExchangeSpec,
     MessageInvalidError,
     MessageTooLargeError,
     Publisher,
@@ -32,9 +34,6 @@ from taskroute import (
     UnroutableError,
 )
 
-DEADLINE = 30.0
-
-media = ExchangeSpec(name="media")
 inbox = QueueSpec(name="inbox", bindings=[media.bind("in.#")])
 full = QueueSpec(name="full", bindings=[media.bind("full")], type="classic", max_length=0, overflow="reject-publish")
 topology = Topology(exchanges=[media], queues=[inbox, full])
@@ -61,9 +60,8 @@ def test_a_receipt_names_what_was_confirmed_and_the_message_is_there(broker_url:
             persistent=True,
         )
     assert receipt == Receipt("media", "in.a", "m")
-    peer = Peer(broker_url)
-    (message,) = peer.receive("inbox", 1)
-    peer.close()
+    with looking(broker_url) as peer:
+        (message,) = peer.receive("inbox", 1)
     assert bytes(message.body) == '{"name":"ü","at":"2024-01-02T00:00:00Z"}'.encode()
     assert message.properties == {
         "content_type": "application/json",
@@ -99,9 +97,8 @@ def test_every_message_of_many_gets_its_own_outcome_in_order(broker_url: str) ->
         outcomes = list(publisher.publish_many([({"n": n}, key) for n, key in enumerate(keys)], exchange=media))
     expected = {"in.a": Receipt, "in.b": Receipt, "nowhere": UnroutableError, "full": PublishRejectedError}
     assert [type(outcome) for outcome in outcomes] == [expected[key] for key in keys]
-    peer = Peer(broker_url)
-    assert len(peer.receive("inbox", 200)) == 200
-    peer.close()
+    with looking(broker_url) as peer:
+        assert len(peer.receive("inbox", 200)) == 200
 
 
 def test_many_threads_share_one_publisher(broker_url: str) -> None:
@@ -110,9 +107,8 @@ def test_many_threads_share_one_publisher(broker_url: str) -> None:
             pool.map(lambda n: publisher.publish({"n": n}, "in.a", exchange=media, message_id=str(n)), range(400))
         )
     assert [receipt.message_id for receipt in receipts] == [str(n) for n in range(400)]
-    peer = Peer(broker_url)
-    found = {message.properties["message_id"] for message in peer.receive("inbox", 400)}
-    peer.close()
+    with looking(broker_url) as peer:
+        found = {message.properties["message_id"] for message in peer.receive("inbox", 400)}
     assert found == {str(n) for n in range(400)}
 
 
@@ -185,7 +181,7 @@ def test_a_broker_that_has_something_else_is_told_at_once_and_by_name(broker_url
     for _ in range(2):  # as the session ends, and when it has ended
         future = publisher.submit({}, "other", exchange="")
         assert isinstance(future.exception(DEADLINE), TopologyMismatchError)
-    assert publisher._session.join(DEADLINE)
+    InsidePublisher(publisher).wait_ended()
     errors: list[Exception] = []
     for _ in range(2):
         with pytest.raises(TopologyMismatchError, match="'other'") as caught:
@@ -227,7 +223,7 @@ def test_what_was_never_written_is_told_as_such_while_the_session_connects(silen
         asyncio.run(publisher.publish_async({}, "in.a", exchange=media))
     outcomes = list(publisher.publish_many([({}, "in.a")] * 3, exchange=media))
     assert [type(outcome) for outcome in outcomes] == [BrokerUnavailableError] * 3
-    assert publisher._session.last_error is None  # it is still connecting for the first time
+    assert InsidePublisher(publisher).session.last_error is None  # it is still connecting for the first time
     with pytest.raises(PublishTimeoutError):
         publisher.close(0)
 
@@ -240,7 +236,8 @@ def test_submitting_from_a_callback_waits_for_no_room(taskroute_url: str) -> Non
 
     with Publisher(taskroute_url, topology, max_in_flight=4, timeout=2 * DEADLINE) as publisher:
         held = threading.Event()
-        publisher._session.post(lambda: held.wait(DEADLINE))  # so that all four are there before the first confirm
+        # So that all four are there before the first confirm.
+        InsidePublisher(publisher).post(lambda: held.wait(DEADLINE))
         for _ in range(4):
             publisher.submit({}, "in.a", exchange=media).add_done_callback(submit_again)
         held.set()
@@ -256,7 +253,8 @@ def test_submitting_from_a_callback_waits_for_no_room_before_there_was_a_connect
         publisher.submit({}, "in.a", exchange=media)
         submitted.set()
 
-    publisher._session.post(lambda: held.wait(DEADLINE))  # so that all four are there before the first is given up
+    # So that all four are there before the first is given up.
+    InsidePublisher(publisher).post(lambda: held.wait(DEADLINE))
     futures = [publisher.submit({}, "in.a", exchange=media, timeout=timeout) for timeout in (0.01, 300, 300, 300)]
     futures[0].add_done_callback(submit_again)
     held.set()
@@ -280,13 +278,14 @@ def test_one_can_wait_until_every_message_has_its_outcome(taskroute_url: str) ->
 
 def test_one_can_wait_for_ever(taskroute_url: str) -> None:
     with Publisher(taskroute_url, topology) as publisher:
-        publisher._session._on_blocked("a test")
+        inside = InsidePublisher(publisher)
+        inside.block()
         future = publisher.submit({}, "in.a", exchange=media)
-        publisher._session.call_later(0.1, publisher._session._on_unblocked)
+        inside.call_later(0.1, inside.unblock)
         assert publisher.wait_idle(math.inf)
         assert isinstance(future.result(0), Receipt)
         publisher.close(math.inf)
-        assert publisher._session.join(DEADLINE)
+        inside.wait_ended()
 
 
 def test_it_is_safe_to_submit_from_many_threads_while_closing(taskroute_url: str) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.integration.test_worker import DEADLINE, Seen
 from tests.kit import rabbitmq as server
+from tests.kit.calls import Calls
+from tests.kit.running import registry_of, running
+from tests.kit.waiting import DEADLINE
 
-from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, Topology, Worker
+from taskroute import ExchangeSpec, Publisher, QueueSpec, Topology, Worker
 
 jobs = ExchangeSpec(name="jobs")
 work = QueueSpec(name="work", bindings=[jobs.bind("#")])
@@ -23,8 +25,8 @@ def own_node(installed: None) -> Iterator[server.Node]:
 
 
 def test_a_worker_and_a_publisher_survive_a_kill_of_the_broker(own_node: server.Node) -> None:
-    registry, seen = HandlerRegistry(), Seen()
-    registry.add("#", lambda body: seen(body["n"]), queue=work)
+    seen = Calls()
+    registry = registry_of(lambda body: seen(body["n"]), "#", queue=work)
     with (
         Worker(own_node.url(), topology, registry, threads=2, heartbeat=5) as worker,
         Publisher(own_node.url(), topology, timeout=120) as publisher,
@@ -45,9 +47,9 @@ def test_a_worker_and_a_publisher_survive_a_kill_of_the_broker(own_node: server.
 
 def test_connections_that_an_operator_closes_come_back(rabbitmq: server.Node) -> None:
     with rabbitmq.vhost() as url:
-        registry, seen = HandlerRegistry(), Seen()
-        registry.add("#", lambda body: seen(body["n"]), queue=work)
-        with Worker(url, topology, registry, threads=2) as worker, Publisher(url, topology) as publisher:
+        seen = Calls()
+        registry = registry_of(lambda body: seen(body["n"]), "#", queue=work)
+        with running(url, topology, registry, threads=2) as (worker, publisher):
             publisher.publish({"n": 0}, "a", exchange=jobs)
             seen.wait(1)
             rabbitmq.close_all_connections()

@@ -8,18 +8,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel
-from tests.kit.peer import Peer
+from tests.kit.calls import Calls, logged
+from tests.kit.embedded import broker_of
+from tests.kit.inside import InsideWorker
+from tests.kit.peer import looking
+from tests.kit.running import registry_of, running
+from tests.kit.specs import Video, media, video
+from tests.kit.waiting import DEADLINE, until
 
 from taskroute import (
     BrokerUnavailableError,
     ClosedError,
     ConfigurationError,
-    ExchangeSpec,
     HandlerRegistry,
     Header,
     Message,
@@ -27,7 +31,6 @@ from taskroute import (
     QueueSpec,
     Reject,
     Retry,
-    RetryPolicy,
     ShutdownTimeoutError,
     Topology,
     TopologyError,
@@ -36,67 +39,14 @@ from taskroute import (
     UnsupportedFeatureError,
     Worker,
 )
-from taskroute.broker.embedded import transport
 
-DEADLINE = 30.0
-
-media = ExchangeSpec(name="media")
-video = QueueSpec(name="video", bindings=[media.bind("video.#")], retry=RetryPolicy(delays=(0.05,)))
 audit = QueueSpec(name="audit", bindings=[media.bind("#")])
 topology = Topology(exchanges=[media], queues=[video, audit])
-
-
-class Video(BaseModel):
-    id: int
-
-
-class Seen:
-    """What handlers were called with; wait for a number of calls."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self.calls: list[Any] = []
-
-    def __call__(self, *call: Any) -> None:
-        with self._changed:
-            self.calls.append(call if len(call) > 1 else call[0])
-            self._changed.notify_all()
-
-    def wait(self, count: int) -> list[Any]:
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.calls) >= count, DEADLINE), self.calls
-            return list(self.calls)
-
-    def wait_for(self, call: Any) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: call in self.calls, DEADLINE), self.calls
-
-
-@contextmanager
-def running(
-    url: str, registry: HandlerRegistry, over: Topology = topology, **options: Any
-) -> Iterator[tuple[Worker, Publisher]]:
-    with Worker(url, over, registry, **{"threads": 2} | options) as worker, Publisher(url, over) as publisher:
-        yield worker, publisher
-
-
-@contextmanager
-def looking(url: str) -> Iterator[Peer]:
-    peer = Peer(url)
-    try:
-        yield peer
-    finally:
-        peer.close()
-
-
-def registry_of(function: Callable[..., object], pattern: str = "video.{action}") -> HandlerRegistry:
-    registry = HandlerRegistry()
-    registry.add(pattern, function, queue=video)
-    return registry
+on_two_threads = partial(running, threads=2)
 
 
 def test_each_key_goes_to_its_handler_with_its_body_and_captures(broker_url: str) -> None:
-    registry, seen = HandlerRegistry(), Seen()
+    registry, seen = HandlerRegistry(), Calls()
 
     @registry.handler("video.{action}", queue=video)
     def by_action(task: Video, action: str, tenant: Annotated[str, Header("x-tenant")] = "none") -> None:
@@ -110,7 +60,7 @@ def test_each_key_goes_to_its_handler_with_its_body_and_captures(broker_url: str
     def log(message: Message) -> None:
         seen("audit", message.routing_key, message.exchange, message.queue, message.attempt)
 
-    with running(broker_url, registry) as (worker, publisher):
+    with on_two_threads(broker_url, topology, registry) as (worker, publisher):
         publisher.publish(Video(id=1), "video.upload", exchange=media)
         publisher.publish({"id": 2}, "video.delete", exchange=media, headers={"x-tenant": "acme"})
         publisher.publish(b"not even json", "image.upload", exchange="media")
@@ -144,12 +94,12 @@ def test_each_key_goes_to_its_handler_with_its_body_and_captures(broker_url: str
 def test_what_cannot_be_handled_ends_in_the_dead_letter_queue_with_its_reason(
     broker_url: str, body: bytes, key: str, reason: str, error: str
 ) -> None:
-    seen = Seen()
+    seen = Calls()
 
     def handle(task: Video, action: str) -> None:
         seen(task.id)
 
-    with running(broker_url, registry_of(handle)) as (worker, publisher):
+    with on_two_threads(broker_url, topology, registry_of(handle)) as (worker, publisher):
         publisher.publish(body, key, exchange=media, content_type="application/json", headers={"own": "kept"})
         publisher.publish(Video(id=7), "video.upload", exchange=media)
         assert worker.wait_idle(DEADLINE)
@@ -173,26 +123,26 @@ def test_a_dead_letter_is_looked_at_and_put_back_as_often_as_one_likes(broker_ur
     def refuse(message: Message, action: str) -> None:
         raise Reject("no")
 
-    with running(broker_url, registry_of(refuse)) as (worker, publisher):
+    with on_two_threads(broker_url, topology, registry_of(refuse)) as (worker, publisher):
         publisher.publish({}, "video.upload", exchange=media)
         assert worker.wait_idle(DEADLINE)
     with looking(broker_url) as peer:
         for _ in range(30):  # more often than the delivery limit of other queues
             inbox = peer.consume("video.dead", channel=(channel := peer.new_channel()))
-            peer.until(lambda inbox=inbox: bool(inbox))
+            peer.until(partial(bool, inbox))
             channel.basic_reject(inbox[0].delivery_info["delivery_tag"], requeue=True)
             channel.close()
         assert len(peer.receive("video.dead", 1)) == 1
 
 
 def test_a_failure_is_tried_again_with_the_same_key_and_captures_and_then_dead_lettered(broker_url: str) -> None:
-    seen = Seen()
+    seen = Calls()
 
     def handle(message: Message, action: str) -> None:
         seen(message.attempt, action, message.routing_key, message.exchange, message.body)
         raise ValueError("secret value")
 
-    with running(broker_url, registry_of(handle)) as (worker, publisher):
+    with on_two_threads(broker_url, topology, registry_of(handle)) as (worker, publisher):
         publisher.publish(b"\x00 body", "video.upload", exchange=media, message_id="m1")
         assert worker.wait_idle(DEADLINE)
         assert (worker.stats().retried, worker.stats().dead_lettered) == ({"video": 1}, {"video": 1})
@@ -208,7 +158,7 @@ def test_a_failure_is_tried_again_with_the_same_key_and_captures_and_then_dead_l
 
 
 def test_a_handler_can_reject_and_can_ask_for_another_attempt(broker_url: str) -> None:
-    attempts = Seen()
+    attempts = Calls()
 
     def handle(message: Message, action: str) -> None:
         attempts(action, message.attempt)
@@ -217,7 +167,7 @@ def test_a_handler_can_reject_and_can_ask_for_another_attempt(broker_url: str) -
         if message.attempt == 1:
             raise Retry(delay=0.01)
 
-    with running(broker_url, registry_of(handle)) as (worker, publisher):
+    with on_two_threads(broker_url, topology, registry_of(handle)) as (worker, publisher):
         for action in ("reject", "again"):
             publisher.publish({}, f"video.{action}", exchange=media)
         assert worker.wait_idle(DEADLINE)
@@ -251,7 +201,7 @@ def bad_delay(retry: Retry) -> None:
 def test_what_cannot_be_told_or_settled_as_it_ended_fails_like_anything_else(
     taskroute_url: str, fail: Callable[[Retry], None], is_async: bool, threads: int
 ) -> None:
-    seen = Seen()
+    seen = Calls()
 
     def plain(action: str) -> None:
         seen(action)
@@ -262,7 +212,7 @@ def test_what_cannot_be_told_or_settled_as_it_ended_fails_like_anything_else(
         plain(action)
 
     registry = registry_of(later if is_async else plain)
-    with running(taskroute_url, registry, threads=threads, concurrency={video: 1}) as (worker, publisher):
+    with running(taskroute_url, topology, registry, threads=threads, concurrency={video: 1}) as (worker, publisher):
         publisher.publish({}, "video.fails", exchange=media)
         publisher.publish({}, "video.fine", exchange=media)  # there is one place, and it is free again
         assert worker.wait_idle(DEADLINE)
@@ -278,7 +228,7 @@ def test_an_exit_in_a_handler_ends_neither_the_thread_nor_the_message(broker_url
         if action == "exit":
             raise SystemExit(1)
 
-    with running(broker_url, registry_of(handle), threads=1) as (worker, publisher):
+    with running(broker_url, topology, registry_of(handle), threads=1) as (worker, publisher):
         publisher.publish({}, "video.exit", exchange=media)
         publisher.publish({}, "video.fine", exchange=media)
         assert worker.wait_idle(DEADLINE)
@@ -287,9 +237,9 @@ def test_an_exit_in_a_handler_ends_neither_the_thread_nor_the_message(broker_url
 
 
 def test_many_messages_from_many_threads_are_each_handled_once(broker_url: str) -> None:
-    seen = Seen()
+    seen = Calls()
     registry = registry_of(lambda task, action: seen(task["id"]))
-    with running(broker_url, registry, threads=4) as (worker, publisher):
+    with running(broker_url, topology, registry, threads=4) as (worker, publisher):
         futures = [publisher.submit({"id": number}, f"video.{number % 7}", exchange=media) for number in range(2_000)]
         for future in futures:
             future.result(DEADLINE)
@@ -298,9 +248,9 @@ def test_many_messages_from_many_threads_are_each_handled_once(broker_url: str) 
 
 
 def test_handlers_can_run_on_the_session_thread(broker_url: str) -> None:
-    threads = Seen()
+    threads = Calls()
     registry = registry_of(lambda body, action: threads(threading.current_thread().name))
-    with running(broker_url, registry, threads=0, name="inline") as (worker, publisher):
+    with running(broker_url, topology, registry, threads=0, name="inline") as (worker, publisher):
         for _ in range(5):
             publisher.publish({}, "video.x", exchange=media)
         assert worker.wait_idle(DEADLINE)
@@ -308,20 +258,20 @@ def test_handlers_can_run_on_the_session_thread(broker_url: str) -> None:
 
 
 def test_handlers_never_run_on_the_threads_that_own_connections(broker_url: str) -> None:
-    names = Seen()
+    names = Calls()
     registry = registry_of(lambda body, action: names(threading.current_thread().name))
-    with running(broker_url, registry, name="mine") as (worker, publisher):
+    with on_two_threads(broker_url, topology, registry, name="mine") as (worker, publisher):
         publisher.publish({}, "video.x", exchange=media)
         assert worker.wait_idle(DEADLINE)
     assert all(name.startswith("mine-handler-") for name in names.calls)
 
 
 def test_what_waits_in_the_queue_before_the_worker_starts_is_handled(broker_url: str) -> None:
-    seen = Seen()
+    seen = Calls()
     with Publisher(broker_url, topology) as publisher:
         for number in range(300):
             publisher.submit({"id": number}, "video.x", exchange=media)
-    with running(broker_url, registry_of(lambda body, action: seen(body["id"]))) as (worker, _):
+    with on_two_threads(broker_url, topology, registry_of(lambda body, action: seen(body["id"]))) as (worker, _):
         assert worker.wait_idle(DEADLINE)
     assert sorted(seen.calls) == list(range(300))
 
@@ -334,14 +284,14 @@ def test_a_prefetch_of_one_is_one_from_the_beginning(broker_url: str) -> None:
         begun.release()
         go_on.wait(DEADLINE)
 
-    with running(broker_url, registry, prefetch=1) as (worker, publisher):
+    with on_two_threads(broker_url, topology, registry, prefetch=1) as (worker, publisher):
         for key in ("video.a", "video.b"):
             publisher.publish(b"", key, exchange=media)
         assert begun.acquire(timeout=DEADLINE)
-        ready: Future[int] = Future()
-        worker._session.post(lambda: worker._consumer.count_ready(["video"], ready))
+        inside, ready = InsideWorker(worker), Future[int]()
+        inside.post(lambda: inside.count_ready("video", ready))
         assert ready.result(DEADLINE) == 1
-        assert worker._ready.open_count == 1
+        assert inside.open_count == 1
         go_on.set()
         assert worker.wait_idle(DEADLINE)
 
@@ -355,11 +305,12 @@ def test_what_is_on_its_way_when_the_broker_counts_is_known_before_its_answer(ta
 
     def deliver_and_count() -> None:  # on the session's thread, which has read nothing since
         peer.publish(b"1", "video.a", "media")
-        worker._consumer.count_ready(["video"], answer)
-        open_counts.append(worker._ready.open_count)
+        inside.count_ready("video", answer)
+        open_counts.append(inside.open_count)
 
-    with running(taskroute_url, registry) as (worker, _), looking(taskroute_url) as peer:
-        worker._session.post(deliver_and_count)
+    with on_two_threads(taskroute_url, topology, registry) as (worker, _), looking(taskroute_url) as peer:
+        inside = InsideWorker(worker)
+        inside.post(deliver_and_count)
         assert answer.result(DEADLINE) == 1  # it was just delivered
         go_on.set()
         assert worker.wait_idle(DEADLINE)
@@ -373,7 +324,7 @@ def test_waiting_for_idle_gives_up_in_time_while_a_handler_runs(broker_url: str)
         entered.set()
         assert release.wait(DEADLINE)
 
-    with running(broker_url, registry_of(handle)) as (worker, publisher):
+    with on_two_threads(broker_url, topology, registry_of(handle)) as (worker, publisher):
         publisher.publish({}, "video.x", exchange=media)
         assert entered.wait(DEADLINE)
         assert not worker.wait_idle(0.1)
@@ -382,12 +333,7 @@ def test_waiting_for_idle_gives_up_in_time_while_a_handler_runs(broker_url: str)
 
 
 def test_a_handler_that_outlives_its_timeout_is_reported_and_then_finishes(broker_url: str) -> None:
-    reported, release, seen = threading.Event(), threading.Event(), Seen()
-
-    class Reporter(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.getMessage().startswith("handler_overdue queue=video key='video.slow'"):
-                reported.set()
+    release, seen = threading.Event(), Calls()
 
     def handle(action: str) -> None:
         if action == "slow":
@@ -396,21 +342,19 @@ def test_a_handler_that_outlives_its_timeout_is_reported_and_then_finishes(broke
 
     registry = HandlerRegistry()
     registry.add("video.{action}", handle, queue=video, timeout=0.05)
-    reporter = Reporter()
-    logging.getLogger("taskroute").addHandler(reporter)
-    try:
-        with running(broker_url, registry) as (worker, publisher):
-            publisher.publish({}, "video.slow", exchange=media)
-            publisher.publish({}, "video.quick", exchange=media)
-            assert reported.wait(DEADLINE)
-            (reason,) = worker.health().reasons
-            assert "'video.slow'" in reason
-            assert not worker.health().ready
-            release.set()
-            assert worker.wait_idle(DEADLINE)
-            assert worker.health().ready
-    finally:
-        logging.getLogger("taskroute").removeHandler(reporter)
+    with (
+        logged("handler_overdue queue=video key='video.slow'") as reported,
+        on_two_threads(broker_url, topology, registry) as (worker, publisher),
+    ):
+        publisher.publish({}, "video.slow", exchange=media)
+        publisher.publish({}, "video.quick", exchange=media)
+        reported.wait()
+        (reason,) = worker.health().reasons
+        assert "'video.slow'" in reason
+        assert not worker.health().ready
+        release.set()
+        assert worker.wait_idle(DEADLINE)
+        assert worker.health().ready
     assert sorted(seen.calls) == ["quick", "slow"]
 
 
@@ -450,7 +394,7 @@ def test_health_tells_what_is_connected_consumed_and_when_something_last_happene
 def test_without_its_broker_a_worker_is_alive_and_not_ready(
     taskroute_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with running(taskroute_url, registry_of(lambda action: None)) as (worker, _):
+    with on_two_threads(taskroute_url, topology, registry_of(lambda action: None)) as (worker, _):
         away, back = threading.Event(), threading.Event()
 
         def refuse(*_: Any, **__: Any) -> Any:
@@ -460,7 +404,7 @@ def test_without_its_broker_a_worker_is_alive_and_not_ready(
 
         with monkeypatch.context() as patched:
             patched.setattr("taskroute.broker.session.connect", refuse)
-            transport.broker(taskroute_url.removeprefix("memory://")).close_connections()
+            broker_of(taskroute_url).close_connections()
             assert away.wait(DEADLINE)
             health = worker.health()
         back.set()
@@ -469,7 +413,7 @@ def test_without_its_broker_a_worker_is_alive_and_not_ready(
 
 
 def test_a_worker_whose_every_thread_is_stuck_needs_a_new_process(taskroute_url: str) -> None:
-    calls, release = Seen(), threading.Event()
+    calls, release = Calls(), threading.Event()
 
     def hang(action: str) -> None:
         calls(action)
@@ -477,12 +421,11 @@ def test_a_worker_whose_every_thread_is_stuck_needs_a_new_process(taskroute_url:
 
     registry = HandlerRegistry()
     registry.add("video.{action}", hang, queue=video, timeout=0.01)
-    with running(taskroute_url, registry, threads=1) as (worker, publisher):
+    with running(taskroute_url, topology, registry, threads=1) as (worker, publisher):
         publisher.publish({}, "video.first", exchange=media)
         publisher.publish({}, "video.second", exchange=media)
         calls.wait(2)  # the second one in the thread that took the first one's place
-        while len(worker.health().stuck) < 2:
-            worker.wait_idle(0.01)
+        until(lambda: len(worker.health().stuck) == 2)
         health = worker.health()
         assert (health.live, health.ready, len(health.stuck)) == (False, False, 2)
         assert "every handler thread is stuck" in health.reasons
@@ -495,7 +438,7 @@ def test_a_worker_whose_every_thread_is_stuck_needs_a_new_process(taskroute_url:
 
 
 def test_stopping_finishes_what_runs_and_puts_back_what_has_not_begun(broker_url: str) -> None:
-    entered, release, seen = threading.Event(), threading.Event(), Seen()
+    entered, release, seen = threading.Event(), threading.Event(), Calls()
 
     def handle(body: dict[str, int], action: str) -> None:
         entered.set()
@@ -603,7 +546,7 @@ def test_a_stop_in_the_midst_of_a_start_ends_it(
 
 
 def test_no_thread_outlives_a_worker_and_a_publisher(broker_url: str) -> None:
-    with running(broker_url, registry_of(lambda action: None), name="gone") as (worker, publisher):
+    with on_two_threads(broker_url, topology, registry_of(lambda action: None), name="gone") as (worker, publisher):
         publisher.publish({}, "video.x", exchange=media)
         assert worker.wait_idle(DEADLINE)
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith(("gone", "taskroute-publ"))] == []
@@ -685,11 +628,14 @@ def test_a_number_that_cannot_be_used_is_refused_at_once(option: str, value: Any
 
 
 def test_a_worker_consumes_again_after_its_embedded_broker_cut_it_off(taskroute_url: str) -> None:
-    seen = Seen()
-    with running(taskroute_url, registry_of(lambda body, action: seen(body["id"]))) as (worker, publisher):
+    seen = Calls()
+    with on_two_threads(taskroute_url, topology, registry_of(lambda body, action: seen(body["id"]))) as (
+        worker,
+        publisher,
+    ):
         publisher.publish({"id": 1}, "video.x", exchange=media)
         seen.wait(1)
-        transport.broker(taskroute_url.removeprefix("memory://")).close_connections()
+        broker_of(taskroute_url).close_connections()
         publisher.publish({"id": 2}, "video.x", exchange=media)
         seen.wait_for(2)  # 1 may have come again: its acknowledgement may have been cut off
         assert worker.wait_idle(DEADLINE)
@@ -697,8 +643,8 @@ def test_a_worker_consumes_again_after_its_embedded_broker_cut_it_off(taskroute_
 
 def test_what_was_settled_too_late_settles_nothing_on_the_next_connection(taskroute_url: str) -> None:
     """Its delivery tag means another delivery there."""
-    broker = transport.broker(taskroute_url.removeprefix("memory://"))
-    calls = Seen()
+    broker = broker_of(taskroute_url)
+    calls = Calls()
     releases = [threading.Event() for _ in range(3)]
 
     def handle(message: Message, action: str) -> None:
@@ -706,14 +652,13 @@ def test_what_was_settled_too_late_settles_nothing_on_the_next_connection(taskro
         calls(message.redelivered)
         assert releases[number].wait(DEADLINE)
 
-    with running(taskroute_url, registry_of(handle), threads=4) as (worker, publisher):
+    with running(taskroute_url, topology, registry_of(handle), threads=4) as (worker, publisher):
         publisher.publish({}, "video.x", exchange=media)
         calls.wait(1)
         broker.close_connections()
         calls.wait(2)
         releases[0].set()  # the first one returns: its tag is 1, and so is that of the second
-        while sum(worker.stats().handled.values()) < 1:
-            worker.wait_idle(0.01)
+        until(lambda: sum(worker.stats().handled.values()) >= 1)
         publisher.publish({}, "other", exchange=media)  # a round trip, so that an acknowledgement would be through
         broker.close_connections()
         assert calls.wait(3) == [False, True, True]
@@ -723,9 +668,9 @@ def test_what_was_settled_too_late_settles_nothing_on_the_next_connection(taskro
 
 
 def test_a_worker_declares_and_consumes_again_when_its_queue_was_deleted(broker_url: str) -> None:
-    seen = Seen()
+    seen = Calls()
     alone = Topology(exchanges=[media], queues=[video])
-    with running(broker_url, registry_of(lambda body, action: seen(body["id"])), alone) as (worker, publisher):
+    with on_two_threads(broker_url, alone, registry_of(lambda body, action: seen(body["id"]))) as (worker, publisher):
         publisher.publish({"id": 1}, "video.x", exchange=media)
         seen.wait_for(1)
         assert worker.wait_idle(DEADLINE)
@@ -751,7 +696,7 @@ def test_log_lines_say_what_happens_and_never_show_a_body_or_a_password(
 
     with (
         caplog.at_level(logging.DEBUG, logger="taskroute"),
-        running(broker_url, registry_of(handle)) as (worker, publisher),
+        on_two_threads(broker_url, topology, registry_of(handle)) as (worker, publisher),
     ):
         publisher.publish({"secret": "hunter2"}, "video.x\u2028forged", exchange=media)
         assert worker.wait_idle(DEADLINE)
@@ -773,7 +718,7 @@ def test_the_log_has_the_reason_and_the_text_that_the_dead_letter_has(
     def handle(body: bytes) -> None:
         raise Retry("not packed yet")
 
-    with running(taskroute_url, registry, Topology(queues=[jobs])) as (worker, publisher):
+    with on_two_threads(taskroute_url, Topology(queues=[jobs]), registry) as (worker, publisher):
         publisher.publish(b"", "jobs", exchange="")
         assert worker.wait_idle(DEADLINE)
     with looking(taskroute_url) as peer:
@@ -787,7 +732,7 @@ def test_nothing_is_printed_by_default(taskroute_url: str, capfd: pytest.Capture
     def fail(action: str) -> None:
         raise ValueError
 
-    with running(taskroute_url, registry_of(fail)) as (worker, publisher):
+    with on_two_threads(taskroute_url, topology, registry_of(fail)) as (worker, publisher):
         publisher.publish({}, "video.x", exchange=media)
         assert worker.wait_idle(DEADLINE)
     assert capfd.readouterr() == ("", "")
