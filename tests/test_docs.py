@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from tests.kit.peer import Peer
+from tests.kit.peer import looking
 
 import taskroute
 from taskroute import check, outcome
@@ -154,7 +154,7 @@ def test_the_service_of_the_tutorial_handles_what_its_example_publishes(
     service_of_the_tutorial: Path, rabbitmq_url: str
 ) -> None:
     start = partial(
-        subprocess.Popen,
+        subprocess.Popen[str],
         cwd=service_of_the_tutorial,
         env={**os.environ, "AMQP_URL": rabbitmq_url},
         stderr=subprocess.PIPE,
@@ -162,15 +162,16 @@ def test_the_service_of_the_tutorial_handles_what_its_example_publishes(
         text=True,
     )
     with start([sys.executable, "-W", "error", "-m", "shop"]) as service:
+        assert service.stderr is not None
         assert "consuming queue=packing prefetch=1 " in service.stderr.readline()
         with start([sys.executable, "-W", "error", "-m", "shop.example"]) as example:
+            assert example.stderr is not None
             assert example.wait(60) == 0, example.stderr.read()
         assert any("consuming queue=packing prefetch=128" in line for line in service.stderr)  # now that one has come
         service.terminate()
         assert service.wait(60) == 0, service.stderr.read()
-    peer = Peer(rabbitmq_url)
-    assert [peer.ready(queue) for queue in ("packing", "packing.dead")] == [0, 0]
-    peer.close()
+    with looking(rabbitmq_url) as peer:
+        assert [peer.ready(queue) for queue in ("packing", "packing.dead")] == [0, 0]
 
 
 def code_in(page: str) -> set[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import amqp.exceptions
 import pytest
 from tests.kit.peer import Peer
@@ -9,7 +11,7 @@ from tests.kit.peer import Peer
 QUEUE_TYPES = pytest.mark.parametrize("kind", ["classic", "quorum"])
 
 
-def filled(peer: Peer, count: int, **options: object) -> str:
+def filled(peer: Peer, count: int, **options: Any) -> str:
     """A queue with the messages 1, 2, ..."""
     queue = peer.queue("q", **options)
     for number in range(1, count + 1):

@@ -13,7 +13,7 @@ from tests.kit.peer import Peer
 from tests.kit.strategies import accepts, words_of
 
 from taskroute.broker.declare import declare
-from taskroute.exchange import BindingSpec, ExchangeSpec
+from taskroute.exchange import BindingSpec, ExchangeSpec, Match
 from taskroute.routing import Destination, binding_table
 from taskroute.topology import QueueSpec, Topology
 
@@ -127,7 +127,7 @@ def random_binding(chance: random.Random, source: ExchangeSpec) -> BindingSpec:
         return source.bind()
     wanted = dict(chance.choice(HEADERS[:-1]))
     with_x = any(name.startswith("x-") for name in wanted)
-    matches = ("all-with-x", "any-with-x") if with_x else ("all", "any", "all-with-x", "any-with-x")
+    matches: list[Match] = ["all-with-x", "any-with-x"] if with_x else ["all", "any", "all-with-x", "any-with-x"]
     return source.bind(headers=wanted, match=chance.choice(matches) if wanted else "all")
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import pika
 from pydantic import BaseModel
+from tests.kit.calls import Calls
+from tests.kit.waiting import DEADLINE
 
 from taskroute import ExchangeSpec, HandlerRegistry, Header, Message, QueueSpec, RetryPolicy, Topology
-
-DEADLINE = 30.0
 
 
 class Order(BaseModel):
@@ -27,26 +26,7 @@ orders = QueueSpec(name="orders", bindings=[shop.bind("order.#")], retry=RetryPo
 topology = Topology(exchanges=[shop], queues=[orders])
 
 
-class Seen:
-    """What a handler was called with. Called on its thread, read on the test's."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._calls: list[Any] = []
-
-    def __call__(self, call: Any) -> None:
-        with self._changed:
-            self._calls.append(call)
-            self._changed.notify_all()
-
-    def wait(self, count: int = 1) -> list[Any]:
-        """Wait for so many calls, and return them."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self._calls) >= count, DEADLINE), self._calls
-            return list(self._calls)
-
-
-def registry_telling(seen: Seen) -> HandlerRegistry:
+def registry_telling(seen: Calls) -> HandlerRegistry:
     """A registry whose handler takes all that a handler can take."""
     registry = HandlerRegistry()
 

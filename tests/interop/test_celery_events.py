@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +15,8 @@ import pytest
 from celery import Celery
 from celery.events.event import get_exchange
 from pydantic import BaseModel
-from tests.interop.shop import DEADLINE
+from tests.kit.calls import Calls
+from tests.kit.waiting import DEADLINE
 
 from taskroute import (
     ExchangeSpec,
@@ -55,25 +55,19 @@ class Monitor:
     """What was heard: routing key and event. Told by handler threads, read by the test's."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self.heard: list[tuple[str, Event]] = []
+        self._heard = Calls()
 
     def __call__(self, routing_key: str, *events: Event) -> None:
-        with self._changed:
-            self.heard += [(routing_key, event) for event in events]
-            self._changed.notify_all()
+        for event in events:
+            self._heard(routing_key, event)
 
     def wait_for(self, *types: str, uuid: str | None = None) -> dict[str, str]:
         """Wait for events of these types, of one task if it is given; the routing key of each."""
 
-        def found() -> dict[str, str]:
-            return {
-                event.type: key for key, event in self.heard if uuid is None or getattr(event, "uuid", None) == uuid
-            }
+        def found(heard: Sequence[tuple[str, Event]]) -> dict[str, str]:
+            return {event.type: key for key, event in heard if uuid is None or getattr(event, "uuid", None) == uuid}
 
-        with self._changed:
-            assert self._changed.wait_for(lambda: found().keys() >= set(types), DEADLINE), self.heard
-            return found()
+        return found(self._heard.wait_until(lambda heard: found(heard).keys() >= set(types)))
 
 
 def registry_telling(monitor: Monitor) -> HandlerRegistry:

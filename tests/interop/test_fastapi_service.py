@@ -16,7 +16,8 @@ import httpx
 import uvicorn
 from examples import fastapi_service as example
 from fastapi import FastAPI
-from tests.interop.shop import DEADLINE, Seen
+from tests.kit.calls import Calls
+from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, Worker
 
@@ -44,10 +45,10 @@ def serving(app: FastAPI) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def another_service(url: str) -> Iterator[Seen]:
+def another_service(url: str) -> Iterator[Calls]:
     """One that wants to know what has been shipped."""
     mail = QueueSpec(name="mail", bindings=[example.shipped])
-    seen, registry = Seen(), HandlerRegistry()
+    seen, registry = Calls(), HandlerRegistry()
 
     @registry.handler(example.shipped, queue=mail)
     def write(order: example.Order, number: str) -> None:

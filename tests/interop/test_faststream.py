@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from faststream.rabbit import ExchangeType, RabbitBroker, RabbitExchange, RabbitMessage, RabbitQueue
-from tests.interop.shop import DEADLINE, Order, Seen, orders, registry_telling, shop, taken_by_pika, topology
+from tests.interop.shop import Order, orders, registry_telling, shop, taken_by_pika, topology
+from tests.kit.calls import Calls
+from tests.kit.waiting import DEADLINE
 
 from taskroute import ExchangeSpec, HandlerRegistry, Message, Publisher, QueueSpec, Topology, Worker
 
@@ -25,7 +27,7 @@ def publish(url: str, body: object, **options: Any) -> None:
 
 
 def test_its_message_is_handled_with_typed_body_captures_headers_and_envelope(rabbitmq_url: str) -> None:
-    seen, moment = Seen(), datetime(2024, 2, 29, 12, 30, 15, tzinfo=UTC)
+    seen, moment = Calls(), datetime(2024, 2, 29, 12, 30, 15, tzinfo=UTC)
     with Worker(rabbitmq_url, topology, registry_telling(seen)):
         publish(
             rabbitmq_url,
@@ -57,7 +59,7 @@ def test_its_message_is_handled_with_typed_body_captures_headers_and_envelope(ra
 
 
 def test_what_it_sets_when_told_nothing(rabbitmq_url: str) -> None:
-    seen, before = Seen(), datetime.now(UTC).replace(microsecond=0)
+    seen, before = Calls(), datetime.now(UTC).replace(microsecond=0)
     with Worker(rabbitmq_url, topology, registry_telling(seen)):
         publish(rabbitmq_url, Order(id=7, customer="x"))
         ((order, _, tenant, message),) = seen.wait()
@@ -69,7 +71,7 @@ def test_what_it_sets_when_told_nothing(rabbitmq_url: str) -> None:
 
 
 def test_its_message_is_retried_and_dead_lettered_with_its_body_byte_for_byte(rabbitmq_url: str) -> None:
-    seen, registry = Seen(), HandlerRegistry()
+    seen, registry = Calls(), HandlerRegistry()
 
     @registry.handler("order.{action}", queue=orders)
     def fail(order: Order, message: Message) -> None:
@@ -123,7 +125,7 @@ def test_what_is_published_here_its_subscriber_gets_as_its_own(rabbitmq_url: str
 def test_a_queue_and_an_exchange_that_it_declared_can_be_declared_here_as_well(rabbitmq_url: str) -> None:
     """A plain durable queue of it is `type="classic"` here; both services may start first."""
     queue = QueueSpec(name="plain", type="classic", bindings=[shop.bind("order.*")])
-    seen, registry = Seen(), HandlerRegistry()
+    seen, registry = Calls(), HandlerRegistry()
     registry.add("order.{action}", lambda order, action: seen((order, action)), queue=queue)
 
     async def declare() -> None:
@@ -142,7 +144,7 @@ def test_a_queue_that_it_owns_is_consumed_without_being_declared(rabbitmq_url: s
     """Retries and dead letters need queues of their own; they are declared here."""
     owned = QueueSpec(name="owned", passive=True, retry=False)
     over = Topology(exchanges=[ExchangeSpec(name="shop", passive=True)], queues=[owned])
-    seen, registry = Seen(), HandlerRegistry()
+    seen, registry = Calls(), HandlerRegistry()
 
     @registry.handler("order.{action}", queue=owned)
     def handle(order: Order, action: str) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import kombu
 import pytest
 from kombu.mixins import ConsumerMixin
-from tests.interop.shop import DEADLINE, Order, Seen, orders, registry_telling, shop, taken_by_pika, topology
+from tests.interop.shop import Order, orders, registry_telling, shop, taken_by_pika, topology
+from tests.kit.calls import Calls
+from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Publisher, Worker
 
@@ -17,7 +19,7 @@ from taskroute import HandlerRegistry, Publisher, Worker
 class OldService(ConsumerMixin):
     """A consumer as kombu's documentation has it."""
 
-    def __init__(self, connection: kombu.Connection, seen: Seen) -> None:
+    def __init__(self, connection: kombu.Connection, seen: Calls) -> None:
         self.connection = connection
         self._seen = seen
         self.should_stop = False
@@ -32,7 +34,7 @@ class OldService(ConsumerMixin):
 
 
 def test_what_is_published_here_a_consumer_mixin_gets_decoded(rabbitmq_url: str) -> None:
-    seen = Seen()
+    seen = Calls()
     with kombu.Connection(rabbitmq_url) as connection, Publisher(rabbitmq_url, topology) as publisher:
         publisher.publish(
             Order(id=7, customer="Jürgen"),
@@ -58,7 +60,7 @@ def test_what_is_published_here_a_consumer_mixin_gets_decoded(rabbitmq_url: str)
 
 
 def test_what_its_producer_publishes_is_handled(rabbitmq_url: str) -> None:
-    seen = Seen()
+    seen = Calls()
     with Worker(rabbitmq_url, topology, registry_telling(seen)), kombu.Connection(rabbitmq_url) as connection:
         connection.Producer().publish(
             {"id": 7, "customer": "Jürgen"},

@@ -8,17 +8,9 @@ from typing import Any
 
 import pika
 import pytest
-from tests.interop.shop import (
-    DEADLINE,
-    Order,
-    Seen,
-    orders,
-    pika_channel,
-    registry_telling,
-    shop,
-    taken_by_pika,
-    topology,
-)
+from tests.interop.shop import Order, orders, pika_channel, registry_telling, shop, taken_by_pika, topology
+from tests.kit.calls import Calls
+from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, Topology, Worker
 
@@ -26,7 +18,7 @@ MOMENT = datetime(2024, 2, 29, 12, 30, 15, tzinfo=UTC)
 
 
 def test_a_message_with_every_property_is_handled(rabbitmq_url: str) -> None:
-    seen = Seen()
+    seen = Calls()
     body = json.dumps({"id": 7, "customer": "Jürgen"}).encode()
     headers = {"x-tenant": "acme", "n": -5, "yes": True, "none": None, "raw": b"\xff", "at": MOMENT, "in": {"a": [1]}}
     properties = pika.BasicProperties(
@@ -65,7 +57,7 @@ def test_a_message_with_every_property_is_handled(rabbitmq_url: str) -> None:
 
 
 def test_a_message_with_no_properties_is_handled_as_json(rabbitmq_url: str) -> None:
-    seen = Seen()
+    seen = Calls()
     with Worker(rabbitmq_url, topology, registry_telling(seen)), pika_channel(rabbitmq_url) as channel:
         channel.basic_publish("shop", "order.paid", b'{"id": 7, "customer": "x"}', mandatory=True)
         ((order, action, tenant, message),) = seen.wait()
@@ -140,7 +132,7 @@ def test_what_is_published_here_pika_reads(rabbitmq_url: str) -> None:
 
 def test_a_plain_durable_queue_that_it_declared_can_be_declared_here_as_well(rabbitmq_url: str) -> None:
     plain = QueueSpec(name="plain", type="classic", bindings=[shop.bind("order.*")])
-    seen, registry = Seen(), HandlerRegistry()
+    seen, registry = Calls(), HandlerRegistry()
     registry.add("order.{action}", lambda order, action: seen((order, action)), queue=plain)
     with pika_channel(rabbitmq_url) as channel:
         channel.queue_declare("plain", durable=True)

@@ -20,7 +20,7 @@ def circuit(failures: int = 3) -> Circuit:
 
 def handled(circuit: Circuit, *verdicts: bool | None) -> list[str | None]:
     """Messages that are handled one after the other."""
-    changes = []
+    changes: list[str | None] = []
     for verdict in verdicts:
         message = object()
         circuit.begin(message)

@@ -169,14 +169,15 @@ def test_what_cannot_be_provided_is_refused_when_registered() -> None:
     def with_unfed(given: Annotated[None, Depends(unfed)]) -> None: ...
     def with_circle(given: Annotated[None, Depends(one)]) -> None: ...
     def with_async(given: Annotated[str, Depends(remote)]) -> None: ...
-    def with_text(given: Annotated[str, Depends("remote")]) -> None: ...  # type: ignore[arg-type]
+    def with_text(given: Annotated[str, Depends("remote")]) -> None: ...
 
-    for function, problem in [
+    refused: list[tuple[Callable[..., object], str]] = [
         (with_unfed, "nothing feeds parameter 'body'"),
         (with_circle, "circle"),
         (with_async, "is async"),
         (with_text, "needs a function"),
-    ]:
+    ]
+    for function, problem in refused:
         registry = HandlerRegistry()
         with pytest.raises(HandlerSignatureError, match=problem):
             registry.add("a.{x}", function)
@@ -309,7 +310,7 @@ async def hiding_async() -> AsyncIterator[str]:
 
 
 async def empty_async() -> AsyncIterator[str]:
-    for each in ():
+    for each in list[str]():
         yield each
 
 

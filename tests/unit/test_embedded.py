@@ -17,6 +17,9 @@ import kombu
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.kit.calls import Calls
+from tests.kit.inside import tell_of_waits
+from tests.kit.waiting import DEADLINE
 
 from taskroute.broker.embedded import engine, transport
 from taskroute.broker.embedded.backlog import Backlog, Entry, StoredMessage
@@ -26,8 +29,6 @@ from taskroute.broker.embedded.mailbox import Mailbox
 from taskroute.broker.embedded.refusal import Refusal
 from taskroute.broker.embedded.wire import short_text
 from taskroute.routing import Destination
-
-DEADLINE = 30.0
 
 
 @pytest.fixture
@@ -144,20 +145,18 @@ def test_a_manual_clock_says_when_the_next_call_is_due_and_moves_exactly_there()
 
 def test_the_system_clock_calls_in_the_order_of_the_moments() -> None:
     clock = SystemClock("test-clock")
-    called: list[str] = []
-    done = threading.Event()
+    called = Calls()
     now = clock.now()
-    clock.call_at(now + 0.02, lambda: (called.append("second"), done.set()))  # type: ignore[func-returns-value]
-    clock.call_at(now + 0.01, lambda: called.append("first"))
-    assert done.wait(DEADLINE)
-    assert called == ["first", "second"]
+    clock.call_at(now + 0.02, lambda: called("second"))
+    clock.call_at(now + 0.01, lambda: called("first"))
+    assert called.wait(2) == ["first", "second"]
     clock.close()
-    clock.call_at(clock.now(), lambda: called.append("never"))
+    clock.call_at(clock.now(), lambda: called("never"))
     for thread in threading.enumerate():
         if thread.name == "test-clock":
             thread.join(DEADLINE)
             assert not thread.is_alive()
-    assert "never" not in called
+    assert "never" not in called.calls
 
 
 # --- names ---
@@ -241,7 +240,7 @@ def test_one_who_waits_is_woken(name: str) -> None:
 
 
 def test_what_was_told_to_a_channel_that_is_closed_by_then_is_void(name: str) -> None:
-    connection, got = connect(name), []
+    connection, got = connect(name), list[Any]()
     channel, other = connection.channel(), connection.channel()
     channel.queue_declare("q", auto_delete=False)
     channel.basic_consume("q", callback=got.append)
@@ -255,10 +254,12 @@ def test_what_was_told_to_a_channel_that_is_closed_by_then_is_void(name: str) ->
 
 def test_a_mailbox_loses_nothing_between_many_threads() -> None:
     mailbox: Mailbox[int] = Mailbox()
-    threads = [
-        threading.Thread(target=lambda base=base: [mailbox.put(base + n) for n in range(500)])  # type: ignore[misc]
-        for base in (0, 500, 1000, 1500)
-    ]
+
+    def put(base: int) -> None:
+        for n in range(500):
+            mailbox.put(base + n)
+
+    threads = [threading.Thread(target=put, args=(base,)) for base in (0, 500, 1000, 1500)]
     for thread in threads:
         thread.start()
     taken = [mailbox.take(DEADLINE) for _ in range(2000)]
@@ -401,13 +402,7 @@ class Waiter:
 
     def __init__(self, broker: engine.Broker, *queues: str) -> None:
         begun = threading.Event()
-
-        class Condition(threading.Condition):
-            def wait(self, timeout: float | None = None) -> bool:
-                begun.set()
-                return super().wait(timeout)
-
-        broker._changed = Condition(broker._lock)
+        tell_of_waits(broker, begun)
         self.told: Future[bool] = Future()
         self.thread = threading.Thread(target=lambda: self.told.set_result(broker.wait_empty(queues, 10 * DEADLINE)))
         self.thread.daemon = True

@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import CancelledError, Future
 
 import pytest
+from tests.kit.waiting import DEADLINE
 
 from taskroute.event_loop import EventLoop
-
-DEADLINE = 30.0
 
 
 @pytest.fixture
@@ -166,6 +165,7 @@ def test_whatever_comes_while_the_loop_ends_is_run_cancelled_or_dropped_and_who_
 
 def test_a_second_stop_leaves_generators_the_time_to_be_closed(loop: EventLoop) -> None:
     left: list[AsyncIterator[int]] = []
+    running: list[asyncio.AbstractEventLoop] = []
     told: list[str] = []
     closing, go_on = threading.Event(), asyncio.Event()
 
@@ -178,6 +178,7 @@ def test_a_second_stop_leaves_generators_the_time_to_be_closed(loop: EventLoop) 
             told.append("closed")
 
     async def leave() -> None:
+        running.append(asyncio.get_running_loop())
         left.append(numbers())
         await anext(left[0])
 
@@ -185,7 +186,6 @@ def test_a_second_stop_leaves_generators_the_time_to_be_closed(loop: EventLoop) 
     loop.stop()
     assert closing.wait(DEADLINE)
     loop.stop()
-    assert loop._loop is not None
-    loop._loop.call_soon_threadsafe(go_on.set)
+    running[0].call_soon_threadsafe(go_on.set)
     assert loop.join(DEADLINE)
     assert told == ["closed"]

@@ -47,7 +47,7 @@ class Recorder(Instrumentation):
 class Faulty(Instrumentation):
     """Raises whenever it is called."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error = error
 
     def on_event(self, event: Event) -> None:

@@ -112,8 +112,10 @@ def test_everything_is_counted(registry: CollectorRegistry) -> None:
 
 
 def test_every_kind_of_event_is_known(registry: CollectorRegistry) -> None:
-    instrumentation = PrometheusInstrumentation(registry)
-    assert instrumentation._counting.keys() == set(get_args(Event))
+    instrumentation, events = PrometheusInstrumentation(registry), (*EVERY, Resumed(queue="video"))
+    assert set(map(type, events)) == set(get_args(Event))
+    for event in events:
+        instrumentation.on_event(event)
 
 
 def test_gauges_go_down_again(registry: CollectorRegistry) -> None:

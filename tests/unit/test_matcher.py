@@ -7,6 +7,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from tests.kit.inside import trie_of
 from tests.kit.strategies import accepts, all_keys, keys, token_lists, words_of
 
 from taskroute.matcher import Matcher
@@ -102,12 +103,12 @@ class AddAndDiscard(RuleBasedStateMachine):
 
     @invariant()
     def equals_one_that_never_held_anything_else(self) -> None:
-        assert shape(self.matcher._root) == shape(filed(sorted(self.entries))._root)
+        assert trie_of(self.matcher) == trie_of(filed(sorted(self.entries)))
 
     def teardown(self) -> None:
         for entry in self.entries:
             self.matcher.discard(*entry)
-        assert self.matcher._root.is_empty()
+        assert trie_of(self.matcher) == trie_of(filed([]))
 
     def discard_from_model(self, binding_key: str, value: int) -> None:
         """A matcher keeps one of several spellings of the same run of wildcards, and so does this."""
@@ -129,12 +130,6 @@ def spelling(binding_key: str) -> list[str]:
         if token is not None:
             result.append(token)
     return result
-
-
-def shape(node: object) -> object:
-    """A trie as plain data."""
-    wild = [None if child is None else shape(child) for child in (node.one_word, node.any_words)]
-    return (set(node.values), {word: shape(child) for word, child in node.literals.items()}, wild)
 
 
 AddAndDiscard.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)

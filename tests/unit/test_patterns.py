@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -137,7 +138,7 @@ def test_captures_are_words_that_give_the_key_back(template: str, key: str) -> N
 def test_a_formatted_key_captures_what_it_was_made_from(template: str, data: st.DataObject) -> None:
     pattern = RoutingPattern(template)
     word = st.sampled_from(["a", "é", "", "x-1"])
-    values = {
+    values: dict[str, Any] = {
         name: data.draw(st.lists(word, max_size=3).map(tuple) if f"{{{name}:#}}" in template else word)
         for name in sorted(pattern.capture_names)
     }

@@ -107,7 +107,7 @@ def test_from_many_threads_each_change_is_followed_before_the_next_one() -> None
     finally:
         sys.setswitchinterval(interval)
     assert len(world.permits) > 100
-    follows = {None: {0}, 0: {1}, 1: {0, None}}
+    follows: dict[int | None, set[int | None]] = {None: {0}, 0: {1}, 1: {0, None}}
     before: int | None = None
     for permit in world.permits:
         assert permit in follows[before]

@@ -6,11 +6,11 @@ import threading
 from collections import Counter
 from queue import SimpleQueue
 
+from tests.kit.waiting import DEADLINE
+
 from taskroute.lines import Lines
 from taskroute.message import Delivery
 from taskroute.ready import Ready
-
-DEADLINE = 30.0
 
 
 def delivery(number: int, queue: str = "q") -> Delivery:

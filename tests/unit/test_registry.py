@@ -94,8 +94,8 @@ def test_the_winner_is_the_one_whose_keys_are_inside_all_others(found: list[str]
 
 def test_tiers_come_before_specificity() -> None:
     registry = HandlerRegistry()
-    for function, options in (("own", {"queue": "q"}), ("any", {})):
-        registry.add("#" if function == "own" else "a.b", named(function), **options)
+    registry.add("#", named("own"), queue="q")
+    registry.add("a.b", named("any"))
     registry.fallback(queue="q")(named("own fallback"))
     registry.fallback()(named("any fallback"))
     assert winner(registry, "q", "a.b") == "own"
@@ -190,7 +190,7 @@ def test_bad_input_is_refused_where_it_is_given() -> None:
     with pytest.raises(ConfigurationError, match="retry"):
         registry.add("a", named("x"), retry=True)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"brackets are missing: write @registry.handler\('a.b'\) above .*x"):
-        registry.handler(named("x"))  # type: ignore[arg-type] - @registry.handler without brackets
+        registry.handler(named("x"))  # type: ignore[arg-type]  # @registry.handler without brackets
     with pytest.raises(ConfigurationError, match=r"write @registry.fallback\(\) above .*x"):
         registry.fallback(named("x"))  # type: ignore[arg-type]
     assert registry.handlers == ()

@@ -56,7 +56,7 @@ def headers_of(hand_over: HandOver) -> dict[str, object]:
 
 def queues_visited(outcome: Failed, queue: QueueSpec = QUEUE) -> list[str]:
     """Where a message goes that fails the same way on every attempt."""
-    delivery, visited = first(), []
+    delivery, visited = first(), list[str]()
     while True:
         settlement = settle(delivery, outcome, queue, NOW)
         if not isinstance(settlement, HandOver):
@@ -209,7 +209,7 @@ def test_properties_are_copied_except_what_would_expire_the_message_or_close_the
         "type": "t",
         "app_id": "a",
     }
-    sent = {**kept, "expiration": "100", "user_id": "guest", "delivery_mode": 1}
+    sent: dict[str, Any] = {**kept, "expiration": "100", "user_id": "guest", "delivery_mode": 1}
     for outcome in (ERROR, INVALID):
         properties = dict(handed_over(first({}, **sent), outcome).properties)
         headers = properties.pop("application_headers")

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 
 import pytest
+from tests.kit.waiting import DEADLINE
 
 from taskroute.message import Delivery
 from taskroute.ready import Ready
 from taskroute.threads import HandlerThreads
-
-DEADLINE = 30.0
 
 
 class Hanging:

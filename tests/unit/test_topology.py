@@ -579,7 +579,7 @@ def test_an_iterator_of_specs_is_a_list_too() -> None:
         (lambda: ExchangeSpec("a", "topic"), "ExchangeSpec(name='a', type='topic')"),  # type: ignore[call-arg]
         (lambda: RetryPolicy((1, 2)), "RetryPolicy(delays=(1, 2))"),  # type: ignore[call-arg]
         (lambda: EventSpec("a"), "EventSpec(pattern='a')"),  # type: ignore[call-arg]
-        (lambda: RetryPolicy(*range(3)), "RetryPolicy(delays=0, ...)"),  # type: ignore[call-arg]
+        (lambda: RetryPolicy(*range(3)), "RetryPolicy(delays=0, ...)"),
     ],
 )
 def test_fields_go_by_name(build: Callable[[], object], written: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from taskroute import waiting
@@ -23,7 +25,7 @@ def test_a_retry_counts_until_it_is_back() -> None:
 
 def test_one_that_does_not_come_back_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(waiting.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     retries = Waiting()
     retries.add(("q", "1"), 10)
     now = 100 + 10 + waiting.GRACE - 1
