@@ -13,7 +13,7 @@ from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import Traffic, jobs, work
 from tests.kit.calls import Calls
 from tests.kit.inside import InsideWorker
-from tests.kit.running import running
+from tests.kit.running import registry_of, running
 from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, Worker
@@ -120,8 +120,7 @@ def _set_consumer_timeout(site: Site, milliseconds: int, *, tick: int) -> None:
 def test_row_12_a_handler_timeout_beyond_the_brokers_is_warned_of(
     taskroute_url: str, told: Callable[[str], Calls]
 ) -> None:
-    registry, warned = HandlerRegistry(), told("handler_timeout_long")
-    registry.add("#", lambda body: None, queue=work, timeout=1800)
+    registry, warned = registry_of(lambda body: None, "#", queue=work, timeout=1800), told("handler_timeout_long")
     with Worker(taskroute_url, Traffic().topology, registry):
         assert len(warned.calls) == 1
 

@@ -13,6 +13,7 @@ from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import PREFETCH, WINDOW, Traffic, jobs
 from tests.kit.calls import Calls
 from tests.kit.inside import InsideWorker
+from tests.kit.running import registry_of
 from tests.kit.waiting import DEADLINE
 
 from taskroute import ConfigurationError, HandlerRegistry, Publisher, QueueSpec, Topology, Worker
@@ -147,8 +148,8 @@ def test_row_08_a_frame_that_stalls_half_way_does_not_hold_the_thread(
     site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
 ) -> None:
     queue, proxy, heartbeat = QueueSpec(name="work"), site.proxy(), 1
-    topology, registry, handled = Topology(queues=[queue]), HandlerRegistry(), threading.Event()
-    registry.add("#", lambda body: handled.set(), queue=queue)
+    topology, handled = Topology(queues=[queue]), threading.Event()
+    registry = registry_of(lambda body: handled.set(), "#", queue=queue)
     lost = told("connection_lost session=taskroute-worker ")
     with Worker(site.url_by(proxy), topology, registry, heartbeat=heartbeat):
         proxy.trickle(2048)

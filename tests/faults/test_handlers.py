@@ -16,7 +16,7 @@ from tests.faults.site import Site
 from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import Traffic, jobs
 from tests.kit.calls import Calls
-from tests.kit.running import running
+from tests.kit.running import registry_of, running
 from tests.kit.waiting import DEADLINE
 
 from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, RetryPolicy, Topology, Worker
@@ -223,7 +223,6 @@ def test_what_a_classic_queue_cannot_promise(site: Site, tmp_path: Path) -> None
 
 
 def die_on_any(url: str, specs: str) -> None:
-    registry = HandlerRegistry()
-    registry.add("#", lambda body: os._exit(3), queue="classic")
+    registry = registry_of(lambda body: os._exit(3), "#", queue="classic")
     with Worker(url, Topology.model_validate_json(specs), registry, threads=1):
         threading.Event().wait(DEADLINE)

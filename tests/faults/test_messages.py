@@ -23,7 +23,7 @@ from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import jobs
 from tests.kit.calls import Calls
 from tests.kit.peer import Peer, looking
-from tests.kit.running import running
+from tests.kit.running import registry_of, running
 from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
@@ -176,8 +176,7 @@ def test_row_34_a_type_tag_stays_a_dict(site: Site) -> None:
 
 
 def test_row_35_a_key_without_a_handler(site: Site) -> None:
-    registry = HandlerRegistry()
-    registry.add("known.#", lambda body: None, queue=work)
+    registry = registry_of(lambda body: None, "known.#", queue=work)
     with running(site.url, topology, registry) as (worker, publisher):
         publisher.publish({"id": 1}, "unknown", exchange=jobs)
         assert worker.wait_idle(DEADLINE)

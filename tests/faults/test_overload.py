@@ -11,6 +11,7 @@ from tests.faults.site import Site
 from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import jobs
 from tests.kit.inside import InsideWorker
+from tests.kit.running import registry_of
 from tests.kit.waiting import DEADLINE
 
 from taskroute import (
@@ -62,8 +63,7 @@ def test_row_31_a_backlog_of_a_hundred_thousand_and_slow_handlers(
 
 
 def test_row_31_prefetch_is_never_unlimited() -> None:
-    registry = HandlerRegistry()
-    registry.add("#", lambda body: None, queue=work)
+    registry = registry_of(lambda body: None, "#", queue=work)
     for prefetch in (0, -1, 65_536, True):
         with pytest.raises(ConfigurationError, match="prefetch"):
             Worker("memory://", topology, registry, prefetch=prefetch)

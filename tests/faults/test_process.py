@@ -86,11 +86,10 @@ def test_row_49_a_process_whose_session_ends_exits_with_an_error(site: Site, sto
 import threading
 from tests.faults.traffic import Traffic
 from tests.kit.inside import InsideWorker
+from tests.kit.waiting import until
 worker = Traffic().worker({site.url!r})
 def watch():
-    pause = threading.Event()
-    while not worker.health().ready:
-        pause.wait(0.01)
+    until(lambda: worker.health().ready)
     InsideWorker(worker).fail_on_session(SystemExit())
 threading.Thread(target=watch, daemon=True).start()
 worker.run()

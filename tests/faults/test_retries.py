@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import amqp
@@ -17,7 +18,7 @@ from tests.faults.traffic import jobs, topology, work
 from tests.kit.calls import Calls
 from tests.kit.inside import InsideWorker
 from tests.kit.peer import looking
-from tests.kit.running import running
+from tests.kit.running import registry_of, running
 from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Routes, Topology, Worker
@@ -214,13 +215,14 @@ def test_row_40_a_full_dead_letter_queue(site: Site, told: Callable[[str], Calls
     assert ledger.drain(site.url, ["work.dead"]) == [b"bad"]
 
 
-def test_row_40_a_missing_dead_letter_queue(site: Site, told: Callable[[str], Calls]) -> None:
-    def delete() -> None:
-        with Publisher(site.url, topology):
-            pass
-        site.ctl("delete_queue", "work.dead")
+def _delete_dead_letter_queue(site: Site) -> None:
+    with Publisher(site.url, topology):
+        pass
+    site.ctl("delete_queue", "work.dead")
 
-    worker = at_a_bounded_pace(site, told, delete)
+
+def test_row_40_a_missing_dead_letter_queue(site: Site, told: Callable[[str], Calls]) -> None:
+    worker = at_a_bounded_pace(site, told, partial(_delete_dead_letter_queue, site))
     with Publisher(site.url, topology):  # declares it again
         assert worker.wait_idle(DEADLINE)
     worker.stop()
@@ -230,12 +232,7 @@ def test_row_40_a_missing_dead_letter_queue(site: Site, told: Callable[[str], Ca
 def test_row_40_a_message_that_cannot_be_put_away_returns_to_its_queue_at_the_end(
     site: Site, told: Callable[[str], Calls]
 ) -> None:
-    def delete() -> None:
-        with Publisher(site.url, topology):
-            pass
-        site.ctl("delete_queue", "work.dead")
-
-    worker = at_a_bounded_pace(site, told, delete)
+    worker = at_a_bounded_pace(site, told, partial(_delete_dead_letter_queue, site))
     with pytest.raises(Exception, match="1 messages on their way to another queue"):
         worker.stop()
     site.wait_unconsumed()
@@ -265,15 +262,13 @@ def test_row_42_a_full_dead_letter_queue_of_the_broker_keeps_messages_at_their_s
 def test_row_41_a_dead_letter_circle_is_found_before_it_drops_anything() -> None:
     one = QueueSpec(name="one", message_ttl=1, retry=False, dead_letter="two")
     two = QueueSpec(name="two", message_ttl=1, retry=False, dead_letter="one")
-    registry: Any = HandlerRegistry()
-    registry.add("#", lambda body: None, queue=one)
+    registry = registry_of(lambda body: None, "#", queue=one)
     assert "dead_letter_cycle" in [finding.code for finding in Routes(Topology(queues=[one, two]), registry).check()]
 
 
 def test_headers_too_many_for_a_frame_do_not_keep_a_message_from_being_put_away(site: Site) -> None:
     seen = Calls()
-    registry = HandlerRegistry()
-    registry.add("#", lambda body: seen(body), queue=work)  # noqa: PLW0108 - it reads the signature
+    registry = registry_of(lambda body: seen(body), "#", queue=work)  # noqa: PLW0108 - it reads the signature
     with Worker(site.url, topology, registry) as worker:
         with looking(site.url) as peer:
             message = amqp.Message(b"{}", application_headers={"CC": ["nobody"] * 9_000, "x": "y" * 26_000})

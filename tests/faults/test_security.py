@@ -24,7 +24,7 @@ from tests.faults.traffic import Traffic, jobs, topology, work
 from tests.kit.calls import Calls
 from tests.kit.inside import InsidePublisher, InsideWorker
 from tests.kit.peer import looking
-from tests.kit.running import running
+from tests.kit.running import registry_of, running
 from tests.kit.waiting import DEADLINE
 
 from taskroute import (
@@ -189,8 +189,7 @@ def test_what_a_message_says_is_in_no_log_line_and_no_dead_letter_header(
 
 
 def test_log_lines_cannot_be_forged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    registry = HandlerRegistry()
-    registry.add("none", lambda body: None, queue=work)
+    registry = registry_of(lambda body: None, "none", queue=work)
     forged = "id\nERROR forged \x1b[31m\x00"
     with Worker(site.url, topology, registry) as worker:
         with looking(site.url) as peer:

@@ -27,6 +27,7 @@ def say(word):
 from taskroute import HandlerRegistry, Worker
 from tests.faults.service import topology, work
 from tests.kit.inside import InsideWorker
+from tests.kit.waiting import until
 registry = HandlerRegistry()
 go_on = threading.Event()
 @registry.handler("#", queue=work)
@@ -40,14 +41,10 @@ def listen():
         go_on.set()
 threading.Thread(target=listen, daemon=True).start()
 def watch():
-    pause = threading.Event()
-    while not worker.health().ready:
-        pause.wait(0.01)
+    until(lambda: worker.health().ready)
     say("ready")
 def watch_the_end():
-    pause = threading.Event()
-    while not InsideWorker(worker).is_stopping:
-        pause.wait(0.01)
+    until(lambda: InsideWorker(worker).is_stopping)
     say("stopping")
 threading.Thread(target=watch, daemon=True).start()
 threading.Thread(target=watch_the_end, daemon=True).start()

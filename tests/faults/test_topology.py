@@ -6,9 +6,10 @@ import pytest
 from tests.faults.site import Site
 from tests.faults.traffic import Traffic, jobs, work
 from tests.kit.peer import looking
+from tests.kit.running import registry_of
 from tests.kit.waiting import DEADLINE
 
-from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, TopologyError, TopologyMismatchError, Worker
+from taskroute import Publisher, QueueSpec, Topology, TopologyError, TopologyMismatchError, Worker
 
 
 @pytest.mark.parametrize(
@@ -56,8 +57,7 @@ def test_row_37_a_dead_letter_queue_that_is_missing_or_forbidden_is_told_at_the_
     with pytest.raises(TopologyMismatchError, match="grant the right"):
         Traffic().worker(site.limited_url).start()
     lonely = QueueSpec(name="work", bindings=[jobs.bind("#")], dead_letter="elsewhere")
-    registry = HandlerRegistry()
-    registry.add("#", lambda body: None, queue=lonely)
+    registry = registry_of(lambda body: None, "#", queue=lonely)
     with pytest.raises(TopologyError, match="the topology has no queue 'elsewhere'"):
         Worker(site.url, Topology(exchanges=[jobs], queues=[lonely]), registry)
 

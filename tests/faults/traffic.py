@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.faults.ledger import Entries, Verdict, body_of, check
+from tests.kit.running import registry_of
 
-from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, RetryPolicy, Topology, Worker
+from taskroute import ExchangeSpec, Publisher, QueueSpec, RetryPolicy, Topology, Worker
 
 PREFETCH = 16
 WINDOW = 100
@@ -42,8 +43,7 @@ class Traffic:
 
     def worker(self, url: str, **options: Any) -> Worker:
         """A worker on the queue, not started."""
-        registry = HandlerRegistry()
-        registry.add("#", self._receive, queue=self.queue)
+        registry = registry_of(self._receive, "#", queue=self.queue)
         options = {"threads": 4, "prefetch": PREFETCH, "heartbeat": 5} | options
         return Worker(url, self.topology, registry, **options)
 

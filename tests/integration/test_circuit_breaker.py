@@ -492,7 +492,6 @@ def test_what_cannot_be_put_away_counts_and_holds_the_queue_when_it_is_as_much_a
 
 
 def test_a_breaker_that_is_none_is_an_error(taskroute_url: str) -> None:
-    registry = HandlerRegistry()
-    registry.add("#", lambda body: None, queue=jobs)
+    registry = registry_of(lambda body: None, "#", queue=jobs)
     with pytest.raises(ConfigurationError, match="CircuitBreaker"):
         Worker(taskroute_url, Topology(queues=[jobs]), registry, circuit_breaker=5)  # type: ignore[arg-type]

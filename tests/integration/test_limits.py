@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from tests.kit.calls import Calls
 from tests.kit.gate import Gate
 from tests.kit.inside import InsideWorker
-from tests.kit.running import running
+from tests.kit.running import registry_of, running
 from tests.kit.specs import media
 from tests.kit.waiting import DEADLINE
 
@@ -113,8 +113,7 @@ def test_each_queue_has_its_own_prefetch(broker_url: str, caplog: pytest.LogCapt
 
 
 def test_a_limit_of_a_queue_that_is_not_consumed_is_an_error(taskroute_url: str) -> None:
-    registry = HandlerRegistry()
-    registry.add("#", lambda body: None, queue=slow)
+    registry = registry_of(lambda body: None, "#", queue=slow)
     with pytest.raises(ConfigurationError, match="concurrency: this worker does not consume queue 'fast'"):
         Worker(taskroute_url, topology, registry, concurrency={fast: 1})
     with pytest.raises(ConfigurationError, match="prefetch: this worker does not consume queue 'fast'"):

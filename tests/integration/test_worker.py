@@ -297,9 +297,8 @@ def test_a_prefetch_of_one_is_one_from_the_beginning(broker_url: str) -> None:
 
 
 def test_what_is_on_its_way_when_the_broker_counts_is_known_before_its_answer(taskroute_url: str) -> None:
-    registry = HandlerRegistry()
     go_on = threading.Event()
-    registry.add("#", lambda body: go_on.wait(DEADLINE), queue=video)
+    registry = registry_of(lambda body: go_on.wait(DEADLINE), "#")
     answer: Future[int] = Future()
     open_counts: list[int] = []
 
@@ -340,8 +339,7 @@ def test_a_handler_that_outlives_its_timeout_is_reported_and_then_finishes(broke
             assert release.wait(DEADLINE)
         seen(action)
 
-    registry = HandlerRegistry()
-    registry.add("video.{action}", handle, queue=video, timeout=0.05)
+    registry = registry_of(handle, timeout=0.05)
     with (
         logged("handler_overdue queue=video key='video.slow'") as reported,
         on_two_threads(broker_url, topology, registry) as (worker, publisher),
@@ -419,8 +417,7 @@ def test_a_worker_whose_every_thread_is_stuck_needs_a_new_process(taskroute_url:
         calls(action)
         assert release.wait(DEADLINE)
 
-    registry = HandlerRegistry()
-    registry.add("video.{action}", hang, queue=video, timeout=0.01)
+    registry = registry_of(hang, timeout=0.01)
     with running(taskroute_url, topology, registry, threads=1) as (worker, publisher):
         publisher.publish({}, "video.first", exchange=media)
         publisher.publish({}, "video.second", exchange=media)
@@ -530,8 +527,7 @@ def when_starting() -> Iterator[list[Callable[[], None]]]:
 def test_a_stop_in_the_midst_of_a_start_ends_it(
     taskroute_url: str, when_starting: list[Callable[[], None]], elsewhere: bool
 ) -> None:
-    registry = HandlerRegistry()
-    registry.add("video.{action}", lambda action: None, queue=video, timeout=3600)
+    registry = registry_of(lambda action: None, timeout=3600)
     worker = Worker(taskroute_url, topology, registry, name="brief")
     stopping = threading.Thread(target=worker.stop)
     when_starting.append(stopping.start if elsewhere else worker.stop)
@@ -582,8 +578,7 @@ def test_verifying_finds_what_is_missing(broker_url: str) -> None:
 def test_streams_are_refused_by_the_embedded_broker_by_name(taskroute_url: str) -> None:
     stream = QueueSpec(name="log", type="stream")
     jobs = QueueSpec(name="jobs")
-    registry = HandlerRegistry()
-    registry.add("#", lambda body: None, queue=jobs)
+    registry = registry_of(lambda body: None, "#", queue=jobs)
     with pytest.raises(UnsupportedFeatureError, match=r"(?s)log.*stream"):
         Worker(taskroute_url, Topology(queues=[jobs, stream]), registry).start()
 

@@ -9,6 +9,7 @@ from typing import Any
 from faststream.rabbit import ExchangeType, RabbitBroker, RabbitExchange, RabbitMessage, RabbitQueue
 from tests.interop.shop import Order, orders, registry_telling, shop, taken_by_pika, topology
 from tests.kit.calls import Calls
+from tests.kit.running import registry_of
 from tests.kit.waiting import DEADLINE
 
 from taskroute import ExchangeSpec, HandlerRegistry, Message, Publisher, QueueSpec, Topology, Worker
@@ -125,8 +126,8 @@ def test_what_is_published_here_its_subscriber_gets_as_its_own(rabbitmq_url: str
 def test_a_queue_and_an_exchange_that_it_declared_can_be_declared_here_as_well(rabbitmq_url: str) -> None:
     """A plain durable queue of it is `type="classic"` here; both services may start first."""
     queue = QueueSpec(name="plain", type="classic", bindings=[shop.bind("order.*")])
-    seen, registry = Calls(), HandlerRegistry()
-    registry.add("order.{action}", lambda order, action: seen((order, action)), queue=queue)
+    seen = Calls()
+    registry = registry_of(lambda order, action: seen((order, action)), "order.{action}", queue=queue)
 
     async def declare() -> None:
         async with RabbitBroker(rabbitmq_url, logger=None) as broker:

@@ -10,6 +10,7 @@ import pika
 import pytest
 from tests.interop.shop import Order, orders, pika_channel, registry_telling, shop, taken_by_pika, topology
 from tests.kit.calls import Calls
+from tests.kit.running import registry_of
 from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, Topology, Worker
@@ -132,8 +133,8 @@ def test_what_is_published_here_pika_reads(rabbitmq_url: str) -> None:
 
 def test_a_plain_durable_queue_that_it_declared_can_be_declared_here_as_well(rabbitmq_url: str) -> None:
     plain = QueueSpec(name="plain", type="classic", bindings=[shop.bind("order.*")])
-    seen, registry = Calls(), HandlerRegistry()
-    registry.add("order.{action}", lambda order, action: seen((order, action)), queue=plain)
+    seen = Calls()
+    registry = registry_of(lambda order, action: seen((order, action)), "order.{action}", queue=plain)
     with pika_channel(rabbitmq_url) as channel:
         channel.queue_declare("plain", durable=True)
         with Worker(rabbitmq_url, Topology(exchanges=[shop], queues=[plain]), registry):

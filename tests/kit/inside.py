@@ -1,6 +1,6 @@
-"""What is inside the library and of use to tests alone. No other module of the tests reads a private attribute.
+"""The one module of the tests that reads private attributes of the library.
 
-Each name stands for what a test asks or does, and not for where the library keeps it.
+Each name says what a test asks or does, and not where the library keeps it: a rename there breaks this file alone.
 """
 
 from __future__ import annotations
@@ -36,14 +36,10 @@ class _Inside:
 
     def post(self, call: Callable[[], object]) -> None:
         """Have something run on the session's thread."""
-
-        def run() -> None:
-            call()
-
-        self.session.post(run)
+        self.session.post(_without_result(call))
 
     def run_on_session(self, call: Callable[[], object] = lambda: None) -> None:
-        """Have something run on the session's thread, and wait until it has, and all that was posted before."""
+        """Have something run on the session's thread, after all that was posted before, and wait until it has."""
         done = threading.Event()
 
         def run() -> None:
@@ -56,16 +52,16 @@ class _Inside:
         assert done.wait(DEADLINE)
 
     def fail_on_session(self, error: BaseException) -> None:
-        """Have an error raised on the session's thread: one of the network loses the connection, an exit the thread."""
-        _fail(self.session, error)
+        """Have the session's thread raise an error: it loses its connection, and ends if the error is an exit."""
+
+        def fail() -> None:
+            raise error
+
+        self.post(fail)
 
     def call_later(self, seconds: float, call: Callable[[], object]) -> None:
         """Have something run on the session's thread after a while."""
-
-        def run() -> None:
-            call()
-
-        self.session.call_later(seconds, run)
+        self.session.call_later(seconds, _without_result(call))
 
 
 class InsideWorker(_Inside):
@@ -102,7 +98,7 @@ class InsideWorker(_Inside):
         return self._worker._hand_overs.session.generation
 
     def unsettled(self, queue: str) -> int:
-        """Return how many deliveries of a queue with a circuit breaker are not settled, once all that can be is."""
+        """Return how many deliveries of a queue with a circuit breaker are unsettled, once what was settled is told."""
         self.run_on_session()
         return self._consumer._unsettled[queue]
 
@@ -111,7 +107,7 @@ class InsideWorker(_Inside):
         self._consumer.count_ready([queue], answer)
 
     def acknowledge(self, tag: int) -> None:
-        """Have a delivery tag acknowledged, whatever it stands for."""
+        """Acknowledge a delivery tag on the worker's channel, known there or not."""
         self.post(lambda: self._consumer._channel.basic_ack(tag))
 
     def cancel_unnoticed(self, queue: str) -> None:
@@ -123,7 +119,7 @@ class InsideWorker(_Inside):
         self.run_on_session(self._consumer.probe)
 
     def probe_unanswered(self) -> list[tuple[str, Answer]]:
-        """Look for them, and return for each queue that is asked about what takes the broker's answer."""
+        """Do the same without the broker's answers: return each queue asked about, and what takes the answer."""
         asked: list[tuple[str, Answer]] = []
 
         def probe() -> None:
@@ -146,8 +142,8 @@ class InsideWorker(_Inside):
         assert self._worker._loop.join(DEADLINE)
 
     def fail_hand_overs(self, error: BaseException) -> None:
-        """Have an error raised on the thread of the hand-overs' session."""
-        _fail(self._worker._hand_overs.session, error)
+        """Have the thread of the hand-overs' session raise an error."""
+        _Inside(self._worker._hand_overs.session).fail_on_session(error)
 
     @contextmanager
     def holding_hand_overs(self) -> Iterator[None]:
@@ -178,11 +174,11 @@ class InsidePublisher(_Inside):
         return len(self._window._awaiting_room)
 
     def block(self) -> None:
-        """Take the broker for one that has said that it does not read."""
+        """Do as if the broker had sent connection.blocked."""
         self.session._on_blocked("a test")
 
     def unblock(self) -> None:
-        """Take it for one that reads again."""
+        """Do as if the broker had sent connection.unblocked."""
         self.session._on_unblocked()
         self.session.wake()
 
@@ -191,11 +187,11 @@ class InsidePublisher(_Inside):
         assert self.session.join(DEADLINE)
 
 
-def _fail(session: Session, error: BaseException) -> None:
-    def fail() -> None:
-        raise error
+def _without_result(call: Callable[[], object]) -> Callable[[], None]:
+    def run() -> None:
+        call()
 
-    session.post(fail)
+    return run
 
 
 def is_waiting(session: Session) -> bool:
@@ -221,7 +217,7 @@ HANDED_OVER: Final = Method(Worker, Worker._handed_over.__name__)
 
 
 def tell_of_waits(broker: Broker, begun: threading.Event) -> None:
-    """Have an event set as soon as a thread waits for a change in an embedded broker, and gives its lock away."""
+    """Have an event set when a thread begins to wait for a change in an embedded broker."""
 
     class Condition(threading.Condition):
         def wait(self, timeout: float | None = None) -> bool:

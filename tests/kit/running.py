@@ -24,11 +24,11 @@ def registry_of(
     function: Callable[..., object],
     pattern: str | RoutingPattern | EventSpec[Any] = "video.{action}",
     *,
-    queue: QueueSpec = video,
+    queue: QueueSpec | str | None = video,
     middleware: Any = (),
     **options: Any,
 ) -> HandlerRegistry:
-    """Make a registry with one handler."""
+    """Make a registry with one handler, of the queue `video` unless another one is given."""
     registry = HandlerRegistry(middleware=middleware)
     registry.add(pattern, function, queue=queue, **options)
     return registry
