@@ -1,0 +1,94 @@
+"""The rules of this house: what tests share is in `tests/kit`, and only one module of it knows what is private."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+TREES = {str(path.relative_to(TESTS)): ast.parse(path.read_text()) for path in sorted(TESTS.rglob("*.py"))}
+CONFTESTS = {file: tree for file, tree in TREES.items() if file.endswith("conftest.py")}
+
+Place = tuple[int, str]
+"""A line, and what stands there."""
+
+
+def imports(tree: ast.Module) -> Iterator[Place]:
+    """Full names, also those that a program in a string imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, f"{'.' * node.level}{node.module or ''}.{alias.name}") for alias in node.names)
+        else:
+            yield from found(node, r"^(?:from|import) (tests\S*(?: import \w+)?)")
+
+
+def private_names(tree: ast.Module) -> Iterator[Place]:
+    """Private names of others, also those in a program in a string: not a class's own."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            if ast.unparse(node.value) not in ("self", "cls"):
+                yield node.lineno, ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, alias.name) for alias in node.names if is_private(alias.name))
+        else:
+            yield from found(node, r"(\b(?!(?:self|cls)\b)\w+\._[a-z]\w*)")
+
+
+def found(node: ast.AST, pattern: str) -> Iterator[Place]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield from ((node.lineno, text) for text in re.findall(pattern, node.value, re.MULTILINE))
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+def is_fixture_or_hook(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef) and (
+        node.name.startswith("pytest_") or any("pytest.fixture" in ast.unparse(each) for each in node.decorator_list)
+    )
+
+
+def test_nothing_is_imported_from_a_test_module_or_a_conftest() -> None:
+    wrong = [
+        f"tests/{file}:{line} imports {name}"
+        for file, tree in TREES.items()
+        for line, name in imports(tree)
+        if re.search(r"(^|[. ])(test_|conftest\b)", name)
+    ]
+    assert not wrong, "what modules share belongs into tests/kit, or a module that holds no tests:\n" + "\n".join(wrong)
+
+
+def test_a_conftest_defines_fixtures_and_hooks_alone() -> None:
+    wrong = [
+        f"tests/{file}:{node.lineno} defines {node.name}"
+        for file, tree in CONFTESTS.items()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not is_fixture_or_hook(node)
+    ]
+    assert not wrong, "what is no fixture belongs into a module that others can import:\n" + "\n".join(wrong)
+
+
+def test_only_one_module_reads_what_is_private() -> None:
+    wrong = [
+        f"tests/{file}:{line} reads {name}"
+        for file, tree in TREES.items()
+        if file != "kit/inside.py"
+        for line, name in private_names(tree)
+        if name != "os._exit"  # documented all the same
+    ]
+    assert not wrong, "ask tests/kit/inside.py, or what is public:\n" + "\n".join(wrong)
+
+
+def test_there_is_one_deadline() -> None:
+    places = [
+        (file, node.lineno)
+        for file, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and node.id == "DEADLINE" and isinstance(node.ctx, ast.Store)
+    ]
+    assert [file for file, _ in places] == ["kit/waiting.py"], f"import DEADLINE from tests.kit.waiting: {places}"
