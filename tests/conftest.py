@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from tests.kit import given
 from tests.kit import rabbitmq as server
 
 settings.register_profile("default", deadline=None)
@@ -31,9 +32,10 @@ def rabbitmq(installed: None) -> Iterator[server.Node]:
 
 
 @pytest.fixture
-def rabbitmq_url(rabbitmq: server.Node) -> Iterator[str]:
-    """A virtual host that nothing else uses."""
-    with rabbitmq.vhost() as url:
+def rabbitmq_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A virtual host that nothing else uses: of the broker that the environment names, else of the tests' own."""
+    broker = given.broker() or request.getfixturevalue("rabbitmq")
+    with broker.vhost() as url:
         yield url
 
 
