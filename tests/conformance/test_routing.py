@@ -60,7 +60,9 @@ def distinct(chance: random.Random, alphabet: tuple[str, ...], longest: int, cou
 
 def test_topic_routing_on_fifty_thousand_random_pairs(peer: Peer) -> None:
     chance = random.Random(20)
-    binding_keys = distinct(chance, ("a", "b", "", "*", "#", "#", "a*", "#b"), 5, 200)
+    most = 2 if peer.version >= (4, 3) else 5  # RabbitMQ 4.3.5 takes no binding key with more `#`
+    some = distinct(chance, ("a", "b", "", "*", "#", "#", "a*", "#b"), 5, 250)
+    binding_keys = [key for key in some if words_of(key).count("#") <= most][:200]
     routing_keys = distinct(chance, ("a", "b", "", "z", "*", "#", "a*"), 6, 260)
     assert len(binding_keys) * len(routing_keys) >= 50_000
     peer.exchange("topics")
