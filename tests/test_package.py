@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from email import message_from_bytes
@@ -60,3 +61,24 @@ def test_the_wheel_installs_into_an_empty_environment_and_works(tmp_path: Path) 
     python = tmp_path / "empty" / "bin" / "python"
     run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
     assert run(python, "-W", "error", "-c", PROGRAM).strip() == metadata["Version"]
+
+
+def test_the_sdist_has_what_its_tests_and_its_documentation_read(tmp_path: Path) -> None:
+    run(sys.executable, "-m", "build", "--sdist", "--outdir", tmp_path, ROOT)
+    (sdist,) = tmp_path.glob("taskroute-*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert names >= {
+        ".ci/run",
+        ".github/workflows/ci.yml",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "LICENSE",
+        "SECURITY.md",
+        "docs/conf.py",
+        "examples/service.py",
+        "scripts/check-commit-subject",
+        "src/taskroute/py.typed",
+        "tests/api.txt",
+    }
+    assert not any(name.startswith("docs/_build") or "__pycache__" in name for name in names)
