@@ -26,8 +26,9 @@ import pytest
 from tests.kit.peer import looking
 
 import taskroute
-from taskroute import check, outcome
 from taskroute.broker.embedded.transport import drop
+from taskroute.graph import check
+from taskroute.message import outcome
 
 pytest_plugins = ["pytester"]
 

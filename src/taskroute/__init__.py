@@ -6,11 +6,7 @@ kombu `Transport` and `drop` of `taskroute.broker.embedded.transport`; every oth
 
 import logging as _logging
 
-from taskroute.arguments import Header
-from taskroute.broker.confirms import Receipt
-from taskroute.check import Finding
-from taskroute.circuit import CircuitBreaker
-from taskroute.dependencies import Depends
+from taskroute.broker.roles.confirms import Receipt
 from taskroute.errors import (
     AmbiguousHandlerError,
     BrokerError,
@@ -36,20 +32,24 @@ from taskroute.errors import (
     UnroutableError,
     UnsupportedFeatureError,
 )
-from taskroute.events import Event, EventSpec
-from taskroute.exchange import BindingSpec, ExchangeSpec
-from taskroute.explain import Explanation
-from taskroute.health import Health
-from taskroute.message import Message
-from taskroute.middleware import CallNext, Middleware
-from taskroute.outcome import Reject, Retry
-from taskroute.patterns import RoutingPattern
-from taskroute.publisher import EventOptions, Publisher, PublishOptions
-from taskroute.registry import Handler, HandlerMatch, HandlerRegistry
-from taskroute.routes import Routes
-from taskroute.tally import Stats
-from taskroute.topology import QueueSpec, RetryPolicy, Topology
-from taskroute.worker import Worker
+from taskroute.graph.check import Finding
+from taskroute.graph.explain import Explanation
+from taskroute.graph.routes import Routes
+from taskroute.handlers.arguments import Header
+from taskroute.handlers.dependencies import Depends
+from taskroute.handlers.middleware import CallNext, Middleware
+from taskroute.handlers.registry import Handler, HandlerMatch, HandlerRegistry
+from taskroute.handling.circuit import CircuitBreaker
+from taskroute.handling.health import Health
+from taskroute.keys.patterns import RoutingPattern
+from taskroute.message.message import Message
+from taskroute.message.outcome import Reject, Retry
+from taskroute.publisher.publisher import EventOptions, Publisher, PublishOptions
+from taskroute.topology.events import Event, EventSpec
+from taskroute.topology.exchange import BindingSpec, ExchangeSpec
+from taskroute.topology.topology import QueueSpec, RetryPolicy, Topology
+from taskroute.worker.tally import Stats
+from taskroute.worker.worker import Worker
 
 __version__ = "0.1.0"
 

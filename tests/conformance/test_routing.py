@@ -13,9 +13,9 @@ from tests.kit.peer import Peer
 from tests.kit.strategies import accepts, words_of
 
 from taskroute.broker.declare import declare
-from taskroute.exchange import BindingSpec, ExchangeSpec, Match
-from taskroute.routing import Destination, binding_table
-from taskroute.topology import QueueSpec, Topology
+from taskroute.topology.exchange import BindingSpec, ExchangeSpec, Match
+from taskroute.topology.routing import Destination, binding_table
+from taskroute.topology.topology import QueueSpec, Topology
 
 END = b"end"
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from tests.kit.inside import ACKNOWLEDGE, DELIVER, HANDED_OVER, Method
 
 from taskroute.broker.frames import PlainTransport
-from taskroute.dispatch import Dispatcher
+from taskroute.handling.dispatch import Dispatcher
 
 
 class Seam(NamedTuple):

@@ -17,8 +17,8 @@ from tests.kit.running import registry_of, running
 from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, Worker
-from taskroute.broker.consumer import Consumer
 from taskroute.broker.frames import PlainTransport
+from taskroute.broker.roles.consumer import Consumer
 
 
 def test_row_10_a_handler_that_finishes_after_a_reconnect_acknowledges_nothing(

@@ -26,8 +26,8 @@ from taskroute import (
     UnroutableError,
     Worker,
 )
-from taskroute.broker.confirms import Submission
-from taskroute.window import Window
+from taskroute.broker.roles.confirms import Submission
+from taskroute.publisher.window import Window
 
 
 def test_async_and_plain_handlers_side_by_side(broker_url: str) -> None:

@@ -25,7 +25,7 @@ from taskroute import (
     ShutdownTimeoutError,
     Worker,
 )
-from taskroute.message import Delivery
+from taskroute.message.message import Delivery
 
 
 class Count:

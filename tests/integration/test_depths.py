@@ -23,7 +23,7 @@ from taskroute import (
     UnknownQueueError,
     Worker,
 )
-from taskroute.broker.consumer import Consumer
+from taskroute.broker.roles.consumer import Consumer
 
 video = QueueSpec(name="video", bindings=[media.bind("video.#")])
 audit = QueueSpec(name="audit", bindings=[media.bind("audit.#")], dead_letter=False, retry=False)

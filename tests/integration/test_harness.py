@@ -42,7 +42,7 @@ from taskroute import (
     UnroutableError,
 )
 from taskroute.instrumentation import Handled, Paused, Published, Received
-from taskroute.outcome import HandlerTimeoutError
+from taskroute.message.outcome import HandlerTimeoutError
 from taskroute.testing import Call, Harness
 
 video = QueueSpec(name="video", bindings=[media.bind("video.#")], retry=RetryPolicy(delays=(60, 3600)))

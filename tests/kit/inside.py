@@ -15,11 +15,11 @@ from unittest.mock import patch
 from tests.kit.waiting import DEADLINE
 
 from taskroute import Publisher, Worker
-from taskroute.broker.confirms import Submission
 from taskroute.broker.connection import _Channel
 from taskroute.broker.embedded.engine import Broker
+from taskroute.broker.roles.confirms import Submission
 from taskroute.broker.session import Session
-from taskroute.matcher import Matcher
+from taskroute.keys.matcher import Matcher
 
 if TYPE_CHECKING:
     from taskroute.instrumentation.opentelemetry import OpenTelemetryInstrumentation

@@ -39,13 +39,13 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from taskroute import Event, EventSpec, Message, RoutingPattern
-from taskroute import proof as proof_module
-from taskroute.arguments import BodyParameter, InvalidArgumentError, plan_arguments
-from taskroute.bodies import Verdict, judge
-from taskroute.message import Delivery
-from taskroute.proof import doubts
-from taskroute.samples import limits, samples
-from taskroute.schema import schema_of
+from taskroute.graph.bodies import proof as proof_module
+from taskroute.graph.bodies.bodies import Verdict, judge
+from taskroute.graph.bodies.proof import doubts
+from taskroute.graph.bodies.samples import limits, samples
+from taskroute.graph.bodies.schema import schema_of
+from taskroute.handlers.arguments import BodyParameter, InvalidArgumentError, plan_arguments
+from taskroute.message.message import Delivery
 
 
 def event_of(body: Any) -> EventSpec[Any]:

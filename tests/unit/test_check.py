@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.kit.strategies import all_keys, token_lists
 
 from taskroute import ExchangeSpec, Finding, HandlerRegistry, QueueSpec, RetryPolicy, Routes, Topology
-from taskroute import check as check_module
-from taskroute.check import check
+from taskroute.graph import check as check_module
+from taskroute.graph.check import check
 
 media = ExchangeSpec(name="media")
 video = QueueSpec(name="video", bindings=[media.bind("video.*")])

@@ -11,11 +11,11 @@ from pydantic import BaseModel, field_validator
 from tests.kit.strategies import all_keys, token_lists
 
 from taskroute import EventSpec, ExchangeSpec, Finding, HandlerRegistry, Message, QueueSpec, Routes, Topology
-from taskroute import check as check_module
-from taskroute import flows as flows_module
-from taskroute.check import check
-from taskroute.flows import Flow, find_missed
-from taskroute.language import BudgetExceededError
+from taskroute.graph import check as check_module
+from taskroute.graph import flows as flows_module
+from taskroute.graph.check import check
+from taskroute.graph.flows import Flow, find_missed
+from taskroute.keys.language import BudgetExceededError
 
 
 class Video(BaseModel):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from taskroute import CircuitBreaker, ConfigurationError
-from taskroute.circuit import Circuit, succeeded
-from taskroute.outcome import Failed, Handled
+from taskroute.handling.circuit import Circuit, succeeded
+from taskroute.message.outcome import Failed, Handled
 
 
 def circuit(failures: int = 3) -> Circuit:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from taskroute.broker.confirms import Confirms, Receipt, Submission
 from taskroute.broker.connection import connect
 from taskroute.broker.embedded import transport
+from taskroute.broker.roles.confirms import Confirms, Receipt, Submission
 from taskroute.broker.url import parse_urls
 from taskroute.errors import BrokerUnavailableError, PublishTimeoutError
 

@@ -12,9 +12,9 @@ import pytest
 
 from taskroute import QueueSpec
 from taskroute.broker.connection import connect
-from taskroute.broker.consumer import Consumer
+from taskroute.broker.roles.consumer import Consumer
 from taskroute.broker.url import parse_urls
-from taskroute.message import Delivery
+from taskroute.message.message import Delivery
 
 one, two = QueueSpec(name="one"), QueueSpec(name="two")
 
@@ -80,7 +80,7 @@ def test_what_is_on_its_way_when_queues_are_found_empty_counts(
         next(answers)()
         return 0
 
-    monkeypatch.setattr("taskroute.broker.consumer.count_messages", count)
+    monkeypatch.setattr("taskroute.broker.roles.consumer.count_messages", count)
     answer: Future[int] = Future()
     consumer.count_ready(["one"], answer)
     assert answer.result(0) == len(delivered) == 1

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Generic, TypeVar
 import pytest
 
 from taskroute import Depends, HandlerRegistry, HandlerSignatureError, Header, Message, Reject, RoutingPattern
-from taskroute.arguments import plan_arguments
-from taskroute.dispatch import Dispatcher
-from taskroute.message import Delivery
-from taskroute.outcome import Failed, Handled, Outcome
+from taskroute.handlers.arguments import plan_arguments
+from taskroute.handling.dispatch import Dispatcher
+from taskroute.message.message import Delivery
+from taskroute.message.outcome import Failed, Handled, Outcome
 
 T = TypeVar("T")
 told: list[str] = []

@@ -28,7 +28,7 @@ from taskroute.broker.embedded.clock import ManualClock, SystemClock
 from taskroute.broker.embedded.mailbox import Mailbox
 from taskroute.broker.embedded.refusal import Refusal
 from taskroute.broker.embedded.wire import short_text
-from taskroute.routing import Destination
+from taskroute.topology.routing import Destination
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError, Future
 import pytest
 from tests.kit.waiting import DEADLINE
 
-from taskroute.event_loop import EventLoop
+from taskroute.worker.event_loop import EventLoop
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 import taskroute
 import taskroute.testing
-from taskroute import exchange, routing, topology
+from taskroute.topology import exchange, routing, topology
 
 PUBLIC = (
     "AmbiguousHandlerError",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskroute import Health
-from taskroute.health import diagnose
+from taskroute.handling.health import diagnose
 
 WELL: dict[str, Any] = {
     "ended": None,

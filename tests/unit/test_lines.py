@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from taskroute.lines import Lines
-from taskroute.message import Delivery
+from taskroute.handling.lines import Lines
+from taskroute.message.message import Delivery
 
 QUEUES = "abcd"
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from tests.kit.inside import trie_of
 from tests.kit.strategies import accepts, all_keys, keys, token_lists, words_of
 
-from taskroute.matcher import Matcher
+from taskroute.keys.matcher import Matcher
 
 binding_keys = token_lists().map(".".join)
 

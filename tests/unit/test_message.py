@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskroute.message import MAX_ATTEMPT, Delivery, Message
+from taskroute.message.message import MAX_ATTEMPT, Delivery, Message
 
 OURS: dict[str, object] = {
     "x-taskroute-attempt": 3,

@@ -23,10 +23,10 @@ from taskroute import (
     Middleware,
     Reject,
 )
-from taskroute.dispatch import Dispatcher
-from taskroute.event_loop import EventLoop
-from taskroute.message import Delivery
-from taskroute.outcome import Failed, Handled, Outcome
+from taskroute.handling.dispatch import Dispatcher
+from taskroute.message.message import Delivery
+from taskroute.message.outcome import Failed, Handled, Outcome
+from taskroute.worker.event_loop import EventLoop
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.kit.strategies import Words, accepts, all_keys, keys, templates, token_lists, words_of
 
 from taskroute.errors import PatternError, TaskrouteError
-from taskroute.matcher import Matcher
-from taskroute.patterns import RoutingPattern, shorten
+from taskroute.keys.matcher import Matcher
+from taskroute.keys.patterns import RoutingPattern, shorten
 
 
 def patterns(longest: int = 4) -> st.SearchStrategy[RoutingPattern]:

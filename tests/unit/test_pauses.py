@@ -10,9 +10,9 @@ from queue import Empty, SimpleQueue
 
 from taskroute import CircuitBreaker
 from taskroute.instrumentation import Paused, Resumed
-from taskroute.message import Delivery
-from taskroute.outcome import Failed, Handled
-from taskroute.pauses import Pauses
+from taskroute.message.message import Delivery
+from taskroute.message.outcome import Failed, Handled
+from taskroute.worker.pauses import Pauses
 
 GOOD, BAD = Handled("f"), Failed("handler_error", "")
 

@@ -8,9 +8,9 @@ from queue import SimpleQueue
 
 from tests.kit.waiting import DEADLINE
 
-from taskroute.lines import Lines
-from taskroute.message import Delivery
-from taskroute.ready import Ready
+from taskroute.handling.lines import Lines
+from taskroute.message.message import Delivery
+from taskroute.worker.ready import Ready
 
 
 def delivery(number: int, queue: str = "q") -> Delivery:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.kit.strategies import accepts, keys, token_lists, words_of
 
-from taskroute.routing import (
+from taskroute.topology.routing import (
     BindingTable,
     Destination,
     ExchangeType,

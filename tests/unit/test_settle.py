@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskroute.message import Delivery
-from taskroute.outcome import Failed, Handled, Retry
-from taskroute.settle import ACK, Ack, HandOver, settle
-from taskroute.topology import QueueSpec, RetryPolicy
+from taskroute.handling.settle import ACK, Ack, HandOver, settle
+from taskroute.message.message import Delivery
+from taskroute.message.outcome import Failed, Handled, Retry
+from taskroute.topology.topology import QueueSpec, RetryPolicy
 
 NOW = datetime(2024, 5, 1, 12, 30, 15, 250_000, tzinfo=UTC)
 QUEUE = QueueSpec(name="q", retry=RetryPolicy(delays=[1, 5, 25]))

@@ -11,9 +11,9 @@ from queue import SimpleQueue
 import pytest
 from tests.kit.waiting import DEADLINE
 
-from taskroute.message import Delivery
-from taskroute.ready import Ready
-from taskroute.threads import HandlerThreads
+from taskroute.message.message import Delivery
+from taskroute.worker.ready import Ready
+from taskroute.worker.threads import HandlerThreads
 
 
 class Hanging:

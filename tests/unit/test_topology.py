@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from taskroute.errors import TopologyError, UnknownExchangeError, UnknownQueueError
-from taskroute.events import EventSpec
-from taskroute.exchange import BindingSpec, ExchangeSpec
-from taskroute.patterns import RoutingPattern
-from taskroute.topology import QueueSpec, RetryPolicy, Topology
+from taskroute.keys.patterns import RoutingPattern
+from taskroute.topology.events import EventSpec
+from taskroute.topology.exchange import BindingSpec, ExchangeSpec
+from taskroute.topology.topology import QueueSpec, RetryPolicy, Topology
 
 TOPIC = ExchangeSpec(name="topic")
 DIRECT = ExchangeSpec(name="direct", type="direct")

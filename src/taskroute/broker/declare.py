@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 import amqp.exceptions
 
 from taskroute.errors import ConfigurationError, TopologyMismatchError, UnsupportedFeatureError
-from taskroute.exchange import BindingSpec, ExchangeSpec
-from taskroute.topology import QueueSpec, Topology
+from taskroute.topology.exchange import BindingSpec, ExchangeSpec
+from taskroute.topology.topology import QueueSpec, Topology
 
 DeclareMode = Literal["create", "verify", "skip"]
 

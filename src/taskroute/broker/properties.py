@@ -11,8 +11,8 @@ from amqp.exceptions import FrameSyntaxError
 from amqp.serialization import dumps
 
 from taskroute.errors import MessageInvalidError, MessageTooLargeError
-from taskroute.message import HEADER_PREFIX, HEADERS_DROPPED, ORIGINAL_PREFIX
-from taskroute.patterns import key_problem
+from taskroute.keys.patterns import key_problem
+from taskroute.message.message import HEADER_PREFIX, HEADERS_DROPPED, ORIGINAL_PREFIX
 
 MAX_HEADERS_SIZE: Final = 64 * 1024
 """Bytes of a message's headers, encoded. They travel in one frame, which RabbitMQ limits to 128 KiB by default."""

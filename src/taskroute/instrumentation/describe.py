@@ -10,8 +10,8 @@ from typing import Final
 
 from taskroute.instrumentation import events
 from taskroute.instrumentation.events import Event
-from taskroute.message import Message
-from taskroute.patterns import shorten
+from taskroute.keys.patterns import shorten
+from taskroute.message.message import Message
 
 Levels = Mapping[type[Event], int]
 

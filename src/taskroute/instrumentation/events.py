@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from taskroute.outcome import Reason
+from taskroute.message.outcome import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

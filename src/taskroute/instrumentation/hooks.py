@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from taskroute.errors import ConfigurationError
 from taskroute.instrumentation.events import Event
-from taskroute.message import Message
+from taskroute.message.message import Message
 
 log = logging.getLogger(__name__)
 

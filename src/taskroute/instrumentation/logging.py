@@ -15,7 +15,7 @@ from taskroute.instrumentation import events
 from taskroute.instrumentation.describe import LEVELS, Levels, context_of, fields_of, name_of, quoted
 from taskroute.instrumentation.events import Event
 from taskroute.instrumentation.hooks import Instrumentation
-from taskroute.message import Message
+from taskroute.message.message import Message
 
 _OUTSIDE: Final = dict.fromkeys(("queue", "routing_key", "message_id", "attempt"), "-")
 

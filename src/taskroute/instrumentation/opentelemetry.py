@@ -25,7 +25,7 @@ from taskroute.instrumentation.events import (
 )
 from taskroute.instrumentation.extras import extra
 from taskroute.instrumentation.hooks import Instrumentation
-from taskroute.message import Message
+from taskroute.message.message import Message
 
 with extra("opentelemetry"):
     from opentelemetry import context, metrics, propagate, trace

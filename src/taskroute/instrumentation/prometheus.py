@@ -15,7 +15,7 @@ from taskroute.instrumentation import events
 from taskroute.instrumentation.events import Event
 from taskroute.instrumentation.extras import extra
 from taskroute.instrumentation.hooks import Instrumentation
-from taskroute.message import Message
+from taskroute.message.message import Message
 
 with extra("prometheus"):
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram

@@ -10,7 +10,7 @@ from taskroute.instrumentation.describe import LEVELS, Levels, context_of, field
 from taskroute.instrumentation.events import Disconnected, Event
 from taskroute.instrumentation.extras import extra
 from taskroute.instrumentation.hooks import Instrumentation
-from taskroute.message import Message
+from taskroute.message.message import Message
 
 with extra("structlog"):
     import structlog

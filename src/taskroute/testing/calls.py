@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from unittest import mock
 
-from taskroute.message import Message
-from taskroute.registry import Handler
+from taskroute.handlers.registry import Handler
+from taskroute.message.message import Message
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from taskroute import message as names
 from taskroute.broker.embedded.backlog import StoredMessage
+from taskroute.message import message as names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,24 +9,24 @@ from contextlib import ExitStack, nullcontext, suppress
 from types import TracebackType
 from typing import Any, Final, Self, Unpack, overload
 
-from taskroute.arguments import describe
-from taskroute.broker.confirms import Receipt
 from taskroute.broker.embedded import transport
 from taskroute.broker.embedded.backlog import StoredMessage
 from taskroute.broker.embedded.clock import ManualClock
-from taskroute.dependencies import Provider
+from taskroute.broker.roles.confirms import Receipt
 from taskroute.errors import ClosedError, ConfigurationError, ShutdownTimeoutError, TopologyError
-from taskroute.events import Event
+from taskroute.handlers.arguments import describe
+from taskroute.handlers.dependencies import Provider
+from taskroute.handlers.middleware import Middleware
+from taskroute.handlers.registry import HandlerRegistry, derived
 from taskroute.instrumentation.hooks import Instrumentation
-from taskroute.message import Delivery, Message
-from taskroute.middleware import Middleware
-from taskroute.publisher import EventOptions, Publisher, PublishOptions
-from taskroute.registry import HandlerRegistry, derived
+from taskroute.message.message import Delivery, Message
+from taskroute.publisher.publisher import EventOptions, Publisher, PublishOptions
 from taskroute.testing.calls import Call
 from taskroute.testing.dead_letters import DeadLetter
 from taskroute.testing.recorder import Recorder, check_overrides
-from taskroute.topology import QueueSpec, Topology
-from taskroute.worker import Worker
+from taskroute.topology.events import Event
+from taskroute.topology.topology import QueueSpec, Topology
+from taskroute.worker.worker import Worker
 
 DEFAULT_TIMEOUT: Final = 10.0
 SHUTDOWN_TIMEOUT: Final = 1.0

@@ -13,14 +13,14 @@ from pathlib import Path
 from types import CoroutineType, TracebackType
 from typing import Any, Final
 
-from taskroute.arguments import InvalidArgumentError, describe, names_of, plan_arguments
-from taskroute.dependencies import Provider
-from taskroute.dispatch import describe_error
 from taskroute.errors import ConfigurationError
-from taskroute.message import Message
-from taskroute.middleware import CallNext, Layer
-from taskroute.outcome import Reject, Retry
-from taskroute.registry import Handler
+from taskroute.handlers.arguments import InvalidArgumentError, describe, names_of, plan_arguments
+from taskroute.handlers.dependencies import Provider
+from taskroute.handlers.middleware import CallNext, Layer
+from taskroute.handlers.registry import Handler
+from taskroute.handling.dispatch import describe_error
+from taskroute.message.message import Message
+from taskroute.message.outcome import Reject, Retry
 from taskroute.testing.calls import Call
 
 _LIBRARY: Final = str(Path(__file__).parents[1])

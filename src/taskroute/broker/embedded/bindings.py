@@ -15,7 +15,7 @@ from taskroute.broker.embedded.refusal import (
     PRECONDITION_FAILED,
     Refusal,
 )
-from taskroute.routing import (
+from taskroute.topology.routing import (
     PREDECLARED,
     BindingTable,
     Destination,

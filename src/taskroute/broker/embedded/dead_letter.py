@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from taskroute.broker.embedded.backlog import StoredMessage
-from taskroute.routing import all_routing_keys
+from taskroute.topology.routing import all_routing_keys
 
 Reason = Literal["rejected", "expired", "maxlen", "delivery_limit"]
 

@@ -29,7 +29,7 @@ from taskroute.broker.embedded.refusal import (
     Refusal,
 )
 from taskroute.broker.embedded.settings import QueueSettings
-from taskroute.routing import Destination, all_routing_keys
+from taskroute.topology.routing import Destination, all_routing_keys
 
 USER: Final = "guest"
 """Whom connections are; a message that says another `user_id` is refused."""

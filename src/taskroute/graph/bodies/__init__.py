@@ -1,0 +1,1 @@
+"""Whether a handler takes every body of an event."""

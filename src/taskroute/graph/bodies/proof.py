@@ -1,0 +1,308 @@
+"""Proof: that what one type writes as JSON another one reads, or what stands in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from pydantic_core import to_json
+
+from taskroute.graph.bodies.schema import ARRAYS, CONSTANTS, FUNCTIONS, RECORDS, UNIONS, Field, Record, Schema, alike
+from taskroute.keys.language import BudgetExceededError
+
+Path = tuple[str, ...]
+
+BUDGET: Final = 20_000
+"""Pairs of nodes that one proof may look at."""
+
+ANYWHERE: Final = "*"
+"""In a path: any item, any key."""
+
+_NOT_TOLD: Final = "the event's type does not say what it holds"
+_UNKNOWN: Final = {"any": _NOT_TOLD, "custom": "the event's type has a serializer of its own for it"}
+_OWN_VALIDATOR: Final = "the handler's type has a validator of its own for it"
+_REQUIRED: Final = "it is required, and may be missing"
+_FORBIDDEN: Final = "it is written, and forbidden"
+_OTHERS_FORBIDDEN: Final = "other fields may be written, and are forbidden"
+_FROM_PATH: Final = "it is read from a path"
+
+_READ_AS: Final[Mapping[str, frozenset[str]]] = {
+    "none": frozenset({"none"}),
+    "bool": frozenset({"bool", "int", "float"}),
+    "int": frozenset({"int", "float", "decimal"}),
+    "float": frozenset({"float", "decimal"}),
+    "decimal": frozenset({"decimal", "float", "str"}),
+    "str": frozenset({"str"}),
+    "bytes": frozenset({"bytes", "str"}),
+    "date": frozenset({"date", "datetime", "str"}),
+    "time": frozenset({"time", "str"}),
+    "datetime": frozenset({"datetime", "str"}),
+    "timedelta": frozenset({"timedelta", "str"}),
+    "uuid": frozenset({"uuid", "str"}),
+    "url": frozenset({"str"}),
+}
+"""As what a plain type is read when it is asked for nothing else."""
+
+_TRANSFORMS: Final = frozenset({"strip_whitespace", "to_lower", "to_upper"})
+_FREE: Final = frozenset({"coerce_numbers_to_str", "regex_engine", "fail_fast"})
+"""What refuses nothing."""
+
+
+class Doubt(NamedTuple):
+    """Why it is not proved that what is written at a place is read there.
+
+    `is_blind`: whether what becomes of a made-up body there says little about real ones.
+    """
+
+    path: Path
+    reason: str
+    is_blind: bool = False
+
+    def __str__(self) -> str:
+        return f"{'.'.join(self.path) or 'body'}: {self.reason}"
+
+
+def doubts(written: Schema, read: Schema) -> Iterator[Doubt]:
+    """Yield what stands in the way of a proof that all JSON of the one type is read as the other. Nothing: it is.
+
+    Numbers are taken as finite.
+
+    Raises:
+        BudgetExceededError: too hard.
+    """
+    return _Proof().doubts(written, read, (), ())
+
+
+Above = tuple[tuple[Schema, Schema], ...]
+
+
+class _Proof:
+    """Walks what is written and what is read side by side. Where it has no doubts, every body is read.
+
+    A pair of nodes that it is already inside of is taken as proved: a body is finite.
+    """
+
+    def __init__(self) -> None:
+        self._steps = 0
+
+    def doubts(self, written: Schema, read: Schema, path: Path, above: Above) -> Iterator[Doubt]:
+        self._steps += 1
+        if self._steps > BUDGET:
+            raise BudgetExceededError
+        written, read = written.resolved(), read.resolved()
+        is_inside = any(written.node is one.node and read.node is other.node for one, other in above)
+        if not is_inside and not alike(written, read):
+            yield from self._compared(written.written(), read.read(), path, (*above, (written, read)))
+
+    def _compared(self, written: Schema, read: Schema, path: Path, above: Above) -> Iterator[Doubt]:
+        if read.kind == "any":
+            return
+        if read.kind in FUNCTIONS:
+            yield from self._through_validator(written, read, path, above)
+        elif written.kind in _UNKNOWN:
+            yield Doubt(path, _UNKNOWN[written.kind], is_blind=True)
+        elif written.kind in UNIONS:
+            for choice in written.choices():
+                yield from self.doubts(choice, read, path, above)
+        elif written.kind in CONSTANTS:
+            yield from _constant_doubts(written, read, path)
+        elif read.kind in UNIONS:
+            yield from self._one_of(written, read, path, above)
+        else:
+            yield from self._same_kind(written, read, path, above)
+
+    def _through_validator(self, written: Schema, read: Schema, path: Path, above: Above) -> Iterator[Doubt]:
+        if read.kind == "function-after":  # what is refused before it is refused for good
+            yield from self.doubts(written, read.at(read.node["schema"]), path, above)
+        yield Doubt(path, _OWN_VALIDATOR, is_blind=read.kind != "function-after")
+
+    def _one_of(self, written: Schema, read: Schema, path: Path, above: Above) -> Iterator[Doubt]:
+        choices = [choice for choice in read.choices() if choice.kind != "none" or written.kind == "none"]
+        found = [list(self.doubts(written, choice, path, above)) for choice in choices]
+        if not _is_chosen(written, read):
+            yield Doubt(path, "which alternative reads it is not told")
+        elif len(found) == 1:
+            yield from found[0]
+        elif all(found):
+            yield Doubt(path, "there is no alternative that surely reads it")
+            yield from (doubt for each in found for doubt in each if doubt.is_blind)
+
+    def _same_kind(self, written: Schema, read: Schema, path: Path, above: Above) -> Iterator[Doubt]:
+        if written.kind in RECORDS and read.kind in RECORDS:
+            yield from self._records(Record.of(written), Record.of(read), path, above)
+        elif written.kind in RECORDS and read.kind == "dict":
+            yield from self._record_to_dict(Record.of(written), read, path, above)
+        elif written.kind == "dict" and read.kind in RECORDS:
+            yield from self._dict_to_record(written, Record.of(read), path, above)
+        elif written.kind == "dict" and read.kind == "dict":
+            yield from _key_doubts(written.keys(), read.keys(), path)
+            yield from _length_doubts(written, read, path)
+            yield from self.doubts(written.values(), read.values(), (*path, ANYWHERE), above)
+        elif written.kind in ARRAYS and read.kind in ARRAYS:
+            yield from self._arrays(written, read, path, above)
+        elif written.kind in _READ_AS:
+            yield from _plain_doubts(written, read, path)
+        else:
+            yield _unlike(written, read, path)
+
+    def _records(self, written: Record, read: Record, path: Path, above: Above) -> Iterator[Doubt]:
+        if _is_subclass(written.schema, read.schema):
+            return
+        yield from _validator_doubts(read, path)
+        fields = {field.written_as: field for field in written.fields if field.is_always_written is not None}
+        for field in read.fields:
+            yield from self._field(fields, field, path, above)
+            if written.extra == "allow":
+                names = field.read_as or ()
+                yield from (Doubt((*path, name), _NOT_TOLD, is_blind=True) for name in names if name not in fields)
+        if read.extra == "forbid":
+            known = {name for field in read.fields for name in field.read_as or ()}
+            yield from (Doubt((*path, name), _FORBIDDEN) for name in fields if name not in known)
+            if written.extra == "allow":
+                yield Doubt(path, _OTHERS_FORBIDDEN)
+
+    def _field(self, fields: Mapping[str, Field], field: Field, path: Path, above: Above) -> Iterator[Doubt]:
+        if field.read_as is None:
+            yield Doubt((*path, field.name), _FROM_PATH)
+            return
+        names = [name for name in field.read_as if name in fields]
+        if field.is_required and not any(fields[name].is_always_written for name in names):
+            yield Doubt((*path, *field.read_as[:1]), _REQUIRED)
+        for name in names:
+            yield from self.doubts(fields[name].schema, field.schema, (*path, name), above)
+
+    def _record_to_dict(self, written: Record, read: Schema, path: Path, above: Above) -> Iterator[Doubt]:
+        if read.constraints().keys() & {"min_length", "max_length"}:
+            yield Doubt(path, "the number of fields is limited")
+        reads_key = read.keys().reader()
+        for field in written.fields:
+            if field.is_always_written is not None:
+                if not reads_key(to_json(field.written_as)):
+                    yield Doubt((*path, field.written_as), "it is no key there")
+                yield from self.doubts(field.schema, read.values(), (*path, field.written_as), above)
+        if written.extra == "allow" and read.values().read().kind != "any":
+            yield Doubt((*path, ANYWHERE), _NOT_TOLD, is_blind=True)
+
+    def _dict_to_record(self, written: Schema, read: Record, path: Path, above: Above) -> Iterator[Doubt]:
+        yield from _validator_doubts(read, path)
+        if written.values().written().kind == "any":
+            yield Doubt((*path, ANYWHERE), _NOT_TOLD, is_blind=True)
+            return
+        for field in read.fields:
+            if field.is_required:
+                yield Doubt((*path, *(field.read_as or (field.name,))[:1]), _REQUIRED)
+            for name in field.read_as or ():
+                yield from self.doubts(written.values(), field.schema, (*path, name), above)
+            if field.read_as is None:
+                yield Doubt((*path, field.name), _FROM_PATH)
+        if read.extra == "forbid":
+            yield Doubt(path, _OTHERS_FORBIDDEN)
+
+    def _arrays(self, written: Schema, read: Schema, path: Path, above: Above) -> Iterator[Doubt]:
+        item, places = written.item(), written.places()
+        inside = (item,) if item is not None else places
+        wanted, wanted_places = read.item(), read.places()
+        if wanted is not None and inside is not None:
+            yield from _length_doubts(written, read, path)
+            for one in inside:
+                yield from self.doubts(one, wanted, (*path, ANYWHERE), above)
+        elif places is not None and wanted_places is not None and len(places) == len(wanted_places):
+            for at, (one, other) in enumerate(zip(places, wanted_places, strict=True)):
+                yield from self.doubts(one, other, (*path, str(at)), above)
+        else:
+            yield _unlike(written, read, path)
+
+
+def _unlike(written: Schema, read: Schema, path: Path) -> Doubt:
+    return Doubt(path, f"{written.kind} is written, and {read.kind} is read")
+
+
+def _constant_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
+    reads = read.reader()
+    for constant in written.constants():
+        if not reads(constant):
+            yield Doubt(path, f"not every value of the {written.kind} is read")
+            return
+
+
+def _validator_doubts(read: Record, path: Path) -> Iterator[Doubt]:
+    for validator in sorted(read.validators):
+        yield Doubt(path, _OWN_VALIDATOR, is_blind=validator != "function-after")
+
+
+def _is_subclass(one: Schema, other: Schema) -> bool:
+    """Whether every instance of one class is one of the other, so that it was read as such already."""
+    kinds = {one.kind, other.kind}
+    return "typed-dict" not in kinds and issubclass(one.node["cls"], other.node["cls"])
+
+
+def _is_chosen(written: Schema, read: Schema) -> bool:
+    """Whether the alternative that reads it is the one that is tried."""
+    if read.kind != "tagged-union":
+        return True
+    tag = read.node["discriminator"]
+    fields = Record.of(written).fields if written.kind in RECORDS else ()
+    return any(field.written_as == tag and field.is_always_written for field in fields)
+
+
+def _key_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
+    written, read = written.written(), read.read()
+    free = read.kind == "any" or (read.kind == "str" and not read.constraints())
+    if not free and not alike(written, read):
+        yield Doubt((*path, ANYWHERE), "not every key is read")
+
+
+def _length_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
+    asked = {key: value for key, value in read.constraints().items() if key in ("min_length", "max_length")}
+    places = written.places()
+    given = written.constraints() if places is None else {"min_length": len(places), "max_length": len(places)}
+    merges = read.kind in ("set", "frozenset") and written.kind not in ("set", "frozenset")
+    if not all(_implied(key, value, given) for key, value in asked.items()) or (merges and "min_length" in asked):
+        yield Doubt(path, f"the length is limited: {_shown(asked)}")
+
+
+def _plain_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
+    if read.kind not in _READ_AS[written.kind] or _is_written_otherwise(written, read):
+        yield _unlike(written, read, path)
+        return
+    same = read.kind == written.kind
+    if read.is_strict and not (same or read.kind == "str" or (written.kind, read.kind) == ("int", "float")):
+        yield Doubt(path, f"{written.kind} is written, and {read.kind} is read strictly")
+    comparable = same or (written.kind, read.kind) == ("int", "float")
+    given = written.constraints() if comparable else {}
+    unmet = {key: value for key, value in _asked(read).items() if not _implied(key, value, given)}
+    if unmet:
+        yield Doubt(path, f"it is limited: {_shown(unmet)}")
+
+
+def _is_written_otherwise(written: Schema, read: Schema) -> bool:
+    """Whether configuration changes how temporal values or bytes are written or read."""
+    formats = [key for key in written.config if key.startswith("ser_json_") and key != "ser_json_inf_nan"]
+    return written.kind in _FORMATTED and bool(formats or read.config.get("val_json_bytes"))
+
+
+_FORMATTED: Final = frozenset({"bytes", "date", "time", "datetime", "timedelta"})
+
+
+def _asked(read: Schema) -> dict[str, Any]:
+    asked = {key: value for key, value in read.constraints().items() if key not in _FREE}
+    if asked.get("microseconds_precision") == "truncate":
+        del asked["microseconds_precision"]
+    return {} if asked.keys() <= _TRANSFORMS else asked
+
+
+def _implied(key: str, value: Any, given: Mapping[str, Any]) -> bool:
+    """Whether a constraint holds for all that these let through."""
+    if key in given and given[key] == value:
+        return True
+    if key in ("ge", "gt", "min_length"):
+        stricter = [given[name] > value for name in ("ge", "min_length") if name in given]
+        return any(stricter) or ("gt" in given and given["gt"] >= value)
+    if key in ("le", "lt", "max_length"):
+        stricter = [given[name] < value for name in ("le", "max_length") if name in given]
+        return any(stricter) or ("lt" in given and given["lt"] <= value)
+    return False
+
+
+def _shown(constraints: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in sorted(constraints.items()))

@@ -1,0 +1,198 @@
+"""Flows: which routing keys can reach a queue, along which way, as patterns: the graph read as a language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from taskroute.keys.language import ANY_WORDS, ONE_WORD, BudgetExceededError, Tokens, find_words, split_words
+from taskroute.topology.exchange import BindingSpec, ExchangeSpec
+from taskroute.topology.topology import QueueSpec, Topology
+
+MOST_FLOWS: Final = 10_000
+"""Ways that may lead to one queue, or from one exchange, before the question counts as too hard."""
+
+_EVERYTHING: Final[Tokens] = (ANY_WORDS,)
+_LITERAL: Final = "\0"  # marks a literal "*" or "#": no key has control characters
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One way through the graph: the keys that every pattern of `inside` accepts and none of `outside`."""
+
+    inside: frozenset[Tokens] = frozenset({_EVERYTHING})
+    outside: frozenset[Tokens] = frozenset()
+
+    def narrowed(self, pattern: Tokens) -> Flow:
+        """Return this way, with one more pattern that keys have to match."""
+        return Flow(self.inside - {_EVERYTHING} | {pattern}, self.outside)
+
+    def without(self, patterns: Iterable[Tokens]) -> Flow:
+        """Return this way, for the keys that none of `patterns` takes."""
+        return Flow(self.inside, self.outside | frozenset(patterns))
+
+    def witness(self, within: Iterable[Tokens] = (), budget: int = 100_000) -> str | None:
+        """Return a key that takes this way and matches the patterns `within`, None when there is none.
+
+        Raises:
+            BudgetExceededError: too hard to decide.
+        """
+        words = find_words(sorted(self.inside | set(within)), sorted(self.outside), budget)
+        return None if words is None else ".".join(words).replace(_LITERAL, "")
+
+    def within(self, other: Flow) -> Flow:
+        """Return the keys that take both ways."""
+        inside = (self.inside | other.inside) - {_EVERYTHING}
+        return Flow(inside or self.inside, self.outside | other.outside)
+
+    def misses(self) -> tuple[Flow, ...]:
+        """The keys that do not take this way: those outside of one of its patterns, or inside of one that it leaves."""
+        not_inside = (Flow(outside=frozenset({pattern})) for pattern in sorted(self.inside - {_EVERYTHING}))
+        return (*not_inside, *(Flow(frozenset({pattern})) for pattern in sorted(self.outside)))
+
+
+def literal(key: str) -> Tokens:
+    """Return the pattern of exactly this key, its wildcards included."""
+    return tuple(_LITERAL + word if word in (ONE_WORD, ANY_WORDS) else word for word in split_words(key))
+
+
+def find_missed(pattern: Tokens, flows: Iterable[Flow], budget: int = 100_000) -> str | None:
+    """Return a key of `pattern` that takes none of these ways, None when there is none.
+
+    Raises:
+        BudgetExceededError: too hard to decide.
+    """
+    misses = sorted((flow.misses() for flow in flows), key=len)
+    pending = [(Flow(), 0)]
+    for _ in range(MOST_FLOWS):
+        if not pending:
+            return None
+        missed, count = pending.pop()
+        while count < len(misses) and len(misses[count]) == 1:  # the usual way: nothing to choose
+            missed, count = missed.within(misses[count][0]), count + 1
+        key = missed.witness((pattern,), budget)
+        if key is not None and count == len(misses):
+            return key
+        if key is not None:
+            pending += [(missed.within(miss), count + 1) for miss in misses[count]]
+    raise BudgetExceededError
+
+
+class Flows:
+    """The ways of a topology. Immutable.
+
+    Headers are taken as free: whatever a headers exchange asks for, some message has it. With `headers` False,
+    messages have none.
+
+    Methods raise `BudgetExceededError` when there are more than `MOST_FLOWS`.
+    """
+
+    def __init__(self, topology: Topology, *, headers: bool = True) -> None:
+        self._topology = topology
+        self._queue_bindings: dict[str, list[tuple[str, BindingSpec]]] = {}
+        self._exchange_bindings: dict[str, list[tuple[str, BindingSpec]]] = {}
+        for queue in topology.queues:
+            for binding in _taken(queue.bindings, headers):
+                self._queue_bindings.setdefault(binding.exchange, []).append((queue.name, binding))
+        for exchange in topology.exchanges:
+            for binding in _taken(exchange.bindings, headers):
+                self._exchange_bindings.setdefault(binding.exchange, []).append((exchange.name, binding))
+        self._alternates: dict[str, list[ExchangeSpec]] = {}
+        self._dying_into: dict[str, list[QueueSpec]] = {}
+        for exchange in topology.exchanges:
+            if exchange.alternate_exchange is not None:
+                self._alternates.setdefault(exchange.alternate_exchange, []).append(exchange)
+        for queue in topology.queues:
+            if queue.dead_letter_queue is not None:
+                self._dying_into.setdefault(queue.dead_letter_queue, []).append(queue)
+
+    def into(self, queue: QueueSpec) -> frozenset[Flow]:
+        """The ways into a queue: its bindings, and those of the queues whose dead letters it takes.
+
+        A message that is dead-lettered keeps the key that it was published with.
+        """
+        flows: set[Flow] = set()
+        seen = {queue.name}
+        pending = [queue]
+        while pending:
+            current = pending.pop()
+            for binding in current.bindings:
+                for flow in self._before(binding.exchange, self._filtered(Flow(), binding), frozenset()):
+                    _add(flows, flow)
+            for dying in self._dying_into.get(current.name, ()):
+                if dying.name not in seen:
+                    seen.add(dying.name)
+                    pending.append(dying)
+        return frozenset(flows)
+
+    def beyond(self, exchange: ExchangeSpec) -> dict[str, frozenset[Flow]]:
+        """The ways from an exchange to queues, by the queue's name."""
+        flows: dict[str, set[Flow]] = {}
+        for count, (queue, flow) in enumerate(self._after(exchange, Flow(), frozenset())):
+            if count == MOST_FLOWS:
+                raise BudgetExceededError
+            flows.setdefault(queue, set()).add(flow)
+        return {queue: frozenset(ways) for queue, ways in flows.items()}
+
+    def _before(self, name: str, flow: Flow, seen: frozenset[str]) -> Iterator[Flow]:
+        """Ways to an exchange from where messages can be published, each narrowed to `flow`."""
+        exchange = self._topology.exchange(name)
+        if not exchange.internal:
+            yield flow  # whoever publishes here can send every key, so what comes from further away adds nothing
+            return
+        if name in seen:
+            return
+        seen |= {name}
+        for binding in exchange.bindings:
+            yield from self._before(binding.exchange, self._filtered(flow, binding), seen)
+        for source in self._alternates.get(name, ()):
+            rest = self._unbound(source, flow)
+            if rest is not None:
+                yield from self._before(source.name, rest, seen)
+
+    def _after(self, exchange: ExchangeSpec, flow: Flow, seen: frozenset[str]) -> Iterator[tuple[str, Flow]]:
+        if exchange.name in seen:
+            return
+        seen |= {exchange.name}
+        for queue, binding in self._queue_bindings.get(exchange.name, ()):
+            yield queue, self._filtered(flow, binding)
+        for name, binding in self._exchange_bindings.get(exchange.name, ()):
+            yield from self._after(self._topology.exchange(name), self._filtered(flow, binding), seen)
+        if exchange.alternate_exchange is not None:
+            rest = self._unbound(exchange, flow)
+            if rest is not None:
+                yield from self._after(self._topology.exchange(exchange.alternate_exchange), rest, seen)
+
+    def _filtered(self, flow: Flow, binding: BindingSpec) -> Flow:
+        pattern = self._pattern(binding)
+        return flow if pattern is None else flow.narrowed(pattern)
+
+    def _pattern(self, binding: BindingSpec) -> Tokens | None:
+        """What a binding asks of a key; None: nothing."""
+        kind = self._topology.exchange(binding.exchange).type
+        if kind == "topic":
+            return split_words(binding.binding_key)
+        return literal(binding.binding_key) if kind == "direct" else None
+
+    def _unbound(self, exchange: ExchangeSpec, flow: Flow) -> Flow | None:
+        """What of `flow` an exchange passes to its alternate exchange; None: nothing."""
+        bindings = [
+            binding
+            for bound in (self._queue_bindings, self._exchange_bindings)
+            for _, binding in bound.get(exchange.name, ())
+        ]
+        if exchange.type == "fanout" or any(exchange.type == "headers" and not one.headers for one in bindings):
+            return None if bindings else flow
+        patterns = (self._pattern(binding) for binding in bindings)
+        return flow.without(pattern for pattern in patterns if pattern is not None)
+
+
+def _taken(bindings: Iterable[BindingSpec], headers: bool) -> Iterator[BindingSpec]:
+    return (binding for binding in bindings if headers or not binding.headers)
+
+
+def _add(flows: set[Flow], flow: Flow) -> None:
+    flows.add(flow)
+    if len(flows) > MOST_FLOWS:
+        raise BudgetExceededError

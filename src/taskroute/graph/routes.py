@@ -1,0 +1,106 @@
+"""Routes: a topology and a registry compiled into the one graph that everything else reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from taskroute.errors import AmbiguousHandlerError, ConfigurationError, UnknownQueueError
+from taskroute.graph.check import Finding, check
+from taskroute.graph.explain import Explanation, explain
+from taskroute.handlers.registry import Handler, HandlerMatch, HandlerRegistry, Resolver, find_ambiguities
+from taskroute.topology.exchange import ExchangeSpec
+from taskroute.topology.topology import QueueSpec, Topology, milliseconds
+
+
+class Routes:
+    """Which keys reach which queue, and which code handles them. Immutable; safe from any thread.
+
+    Later registrations do not change it.
+
+    Raises:
+        UnknownQueueError: a handler names a queue that the topology does not have.
+        AmbiguousHandlerError: two handlers share a key, and neither is more specific; names both and the key.
+        ConfigurationError: a handler's retry uses a delay that its queue's policy does not name; an argument is of
+            another type.
+
+    Example:
+        >>> topology = Topology(queues=[QueueSpec(name="jobs")])
+        >>> Routes(topology, HandlerRegistry()).route("jobs", exchange="")
+        frozenset({'jobs'})
+    """
+
+    def __init__(self, topology: Topology, registry: HandlerRegistry) -> None:
+        check_parts(topology, registry)
+        self.topology = topology
+        self.handlers: tuple[Handler, ...] = registry.handlers
+        for handler in self.handlers:
+            _check_queue(handler, topology)
+        for ambiguity in find_ambiguities(self.handlers):
+            if ambiguity.witness is not None:  # what could not be decided is a finding of `check`
+                advice = "add a handler for what they share, or make one more specific"
+                raise AmbiguousHandlerError(f"{ambiguity}: {advice}")
+        self._resolver = Resolver(self.handlers)
+
+    @property
+    def handled_queues(self) -> tuple[str, ...]:
+        """The queues that a handler or fallback names, as a worker consumes them by default."""
+        named = {handler.queue for handler in self.handlers}
+        return tuple(queue.name for queue in self.topology.all_queues if queue.name in named)
+
+    def route(
+        self, routing_key: str, *, exchange: ExchangeSpec | str, headers: Mapping[str, object] | None = None
+    ) -> frozenset[str]:
+        """Return the names of the queues that a message reaches; see `Topology.route`."""
+        return self.topology.route(routing_key, exchange=exchange, headers=headers)
+
+    def resolve(self, queue: QueueSpec | str, routing_key: str) -> HandlerMatch | None:
+        """Return the handler that `routing_key` has in `queue`, or None."""
+        return self._resolver.resolve(str(queue), routing_key)
+
+    def explain(
+        self, routing_key: str, *, exchange: ExchangeSpec | str, headers: Mapping[str, object] | None = None
+    ) -> Explanation:
+        """Say why a key goes where it goes; `str` of the answer is readable."""
+        return explain(
+            self.topology,
+            self.handlers,
+            self._resolver,
+            routing_key=routing_key,
+            exchange=str(exchange),
+            headers=headers or {},
+        )
+
+    def check(self) -> tuple[Finding, ...]:
+        """Find the holes in the graph, each with a key that shows it."""
+        return check(self.topology, self.handlers)
+
+
+def check_parts(topology: object, registry: object) -> None:
+    """Raise ConfigurationError for what is no topology, or no registry: the two are easily swapped."""
+    for name, part, kind in (("topology", topology, Topology), ("registry", registry, HandlerRegistry)):
+        if not isinstance(part, kind):
+            order = "the topology comes first, and the registry after it"
+            raise ConfigurationError(f"{name} has to be a {kind.__name__}, and is a {type(part).__name__}: {order}")
+
+
+def _check_queue(handler: Handler, topology: Topology) -> None:
+    queues = topology.queues if handler.queue is None else (_queue_of(handler, topology),)
+    for problem in _retry_problems(handler, queues):
+        raise ConfigurationError(f"{handler}: retry: {problem}")
+
+
+def _queue_of(handler: Handler, topology: Topology) -> QueueSpec:
+    try:
+        return topology.queue(handler.queue or "")
+    except UnknownQueueError as error:
+        raise UnknownQueueError(f"{handler}: {error}") from None
+
+
+def _retry_problems(handler: Handler, queues: tuple[QueueSpec, ...]) -> Iterator[str]:
+    for queue in queues if handler.retry else ():
+        policy = queue.retry_policy
+        known = policy.delays if policy else ()
+        missing = sorted({delay for delay in (handler.retry.delays if handler.retry else ()) if delay not in known})
+        if missing:
+            waits = ", ".join(f"{milliseconds(delay)} ms" for delay in missing)
+            yield f"queue {queue.name!r} has no wait queue for {waits}; name the delay in the queue's retry policy"

@@ -1,0 +1,1 @@
+"""Functions that handle messages, and what their parameters ask for."""

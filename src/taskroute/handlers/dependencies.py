@@ -1,0 +1,230 @@
+"""Depends: what a handler's parameter is given by a provider, opened for one message and closed after it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, Literal
+
+from taskroute.errors import ConfigurationError
+from taskroute.keys.patterns import Captures
+from taskroute.message.message import Delivery
+
+Provider = Callable[..., Any]
+Source = Callable[[Delivery, Captures], object]
+"""What a parameter takes from a message."""
+
+Made = Mapping[Provider, object]
+"""What providers have made for one message."""
+
+Kind = Literal["function", "generator", "coroutine", "async_generator"]
+
+
+@dataclass(frozen=True, slots=True)
+class Depends:
+    """Marks a parameter that a provider makes: ``session: Annotated[Session, Depends(open_session)]``.
+
+    A provider is called once for each message, however many parameters ask for it. It is a function, or a generator
+    that yields once: what follows its ``yield`` runs after the handler, before the message is acknowledged. An error
+    of the handler is raised at the ``yield``, so release things with ``with`` or ``finally``; the message has failed
+    whatever the generator makes of it. A provider may ask for what a handler may ask for, but the body.
+
+    Providers of an ``async def`` handler may be async, and run on the event loop, plain ones too. Those of a plain
+    handler are plain and run in its thread.
+
+    Example:
+        >>> def open_session():
+        ...     with Session() as session:
+        ...         yield session
+    """
+
+    provider: Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """A provider with where its parameters come from: from the message, and from providers before it."""
+
+    provider: Provider
+    sources: tuple[tuple[str, Source], ...]
+    needs: tuple[tuple[str, Provider], ...]
+    kind: Kind = field(init=False)
+    call: Callable[..., Any] = field(init=False, repr=False)
+    """The provider, or what makes a context manager of it."""
+
+    def __post_init__(self) -> None:
+        kind = kind_of(self.provider)
+        object.__setattr__(self, "kind", kind)
+        object.__setattr__(self, "call", _WRAPPED[kind](self.provider))
+
+    @property
+    def is_async(self) -> bool:
+        """Whether only an event loop can run it."""
+        return self.kind in ("coroutine", "async_generator")
+
+    def arguments(self, delivery: Delivery, captures: Captures, made: Made) -> dict[str, object]:
+        """Return what the provider is called with."""
+        arguments = {name: source(delivery, captures) for name, source in self.sources}
+        return arguments | needed(self.needs, made)
+
+
+class _Opened:
+    """What `contextlib.contextmanager` makes, which would not say whose generator it is that does not yield once."""
+
+    __slots__ = ("_generator", "_provider")
+
+    def __init__(self, provider: Provider, generator: Generator[Any, None, None]) -> None:
+        self._provider = provider
+        self._generator = generator
+
+    def __enter__(self) -> Any:
+        for made in self._generator:
+            return made
+        raise _does_not_yield_once(self._provider, "nothing")
+
+    def __exit__(self, _: object, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        try:
+            if error is None:
+                next(self._generator)
+            else:
+                self._generator.throw(error)
+        except StopIteration:
+            return True
+        except BaseException as raised:
+            if error is None or not _is_let_through(raised, error):
+                raise
+            error.__traceback__ = traceback  # as it was: that it went through here says nothing
+            return False
+        self._generator.close()
+        raise _does_not_yield_once(self._provider, "more than once")
+
+
+class _OpenedAsync:
+    """The same of an async generator."""
+
+    __slots__ = ("_generator", "_provider")
+
+    def __init__(self, provider: Provider, generator: AsyncGenerator[Any, None]) -> None:
+        self._provider = provider
+        self._generator = generator
+
+    async def __aenter__(self) -> Any:
+        async for made in self._generator:
+            return made
+        raise _does_not_yield_once(self._provider, "nothing")
+
+    async def __aexit__(self, _: object, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        try:
+            if error is None:
+                await anext(self._generator)
+            else:
+                await self._generator.athrow(error)
+        except StopAsyncIteration:
+            return True
+        except BaseException as raised:
+            if error is None or not _is_let_through(raised, error):
+                raise
+            error.__traceback__ = traceback  # as it was: that it went through here says nothing
+            return False
+        await self._generator.aclose()
+        raise _does_not_yield_once(self._provider, "more than once")
+
+
+def _is_let_through(raised: BaseException, error: BaseException) -> bool:
+    """Whether a generator raises what was raised in it. Python wraps a StopIteration that leaves one."""
+    return raised is error or (isinstance(error, StopIteration | StopAsyncIteration) and raised.__cause__ is error)
+
+
+def _does_not_yield_once(provider: Provider, yields: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"provider {_name_of(provider)} yields {yields}: it has to yield once, what the handler is given, and then end"
+    )
+
+
+_WRAPPED: Final[Mapping[Kind, Callable[[Provider], Callable[..., Any]]]] = {
+    "function": lambda provider: provider,
+    "coroutine": lambda provider: provider,
+    "generator": lambda provider: lambda **given: _Opened(provider, provider(**given)),
+    "async_generator": lambda provider: lambda **given: _OpenedAsync(provider, provider(**given)),
+}
+
+
+def kind_of(function: Callable[..., Any]) -> Kind:
+    """Return how a function has to be called."""
+    function = _unwrapped(function)
+    # An object may be called by something async; a class is called to make one.
+    for code in (function, None if inspect.isclass(function) else getattr(function, "__call__", None)):  # noqa: B004
+        if inspect.isasyncgenfunction(code):
+            return "async_generator"
+        if inspect.isgeneratorfunction(code):
+            return "generator"
+        if inspect.iscoroutinefunction(code):
+            return "coroutine"
+    return "function"
+
+
+def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(function, partial | staticmethod):
+        function = function.func if isinstance(function, partial) else function.__func__
+    return function
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    function = _unwrapped(function)
+    return getattr(function, "__qualname__", type(function).__qualname__)
+
+
+def needed(needs: Iterable[tuple[str, Provider]], made: Made) -> dict[str, object]:
+    """Return what the parameters of those names are given."""
+    return {name: made[provider] for name, provider in needs}
+
+
+@contextmanager
+def provided(dependencies: Iterable[Dependency], delivery: Delivery, captures: Captures) -> Iterator[Made]:
+    """Call plain providers; close them afterwards, and raise what was raised meanwhile, whatever they make of it."""
+    made: dict[Provider, object] = {}
+    failure: BaseException | None = None
+    with ExitStack() as stack:
+        try:
+            for each in dependencies:
+                made[each.provider] = _open(each, each.arguments(delivery, captures, made), stack)
+            yield made
+        except BaseException as error:
+            failure = error
+            raise
+    if failure is not None:
+        raise failure  # a generator kept it to itself
+
+
+@asynccontextmanager
+async def provided_async(
+    dependencies: Iterable[Dependency], delivery: Delivery, captures: Captures
+) -> AsyncIterator[Made]:
+    """Do what `provided` does, on an event loop, with providers of any kind."""
+    made: dict[Provider, object] = {}
+    failure: BaseException | None = None
+    async with AsyncExitStack() as stack:
+        try:
+            for each in dependencies:
+                arguments = each.arguments(delivery, captures, made)
+                if each.kind == "async_generator":
+                    made[each.provider] = await stack.enter_async_context(each.call(**arguments))
+                elif each.kind == "coroutine":
+                    made[each.provider] = await each.call(**arguments)
+                else:
+                    made[each.provider] = _open(each, arguments, stack)
+            yield made
+        except BaseException as error:
+            failure = error
+            raise
+    if failure is not None:
+        raise failure
+
+
+def _open(dependency: Dependency, arguments: dict[str, object], stack: ExitStack | AsyncExitStack) -> object:
+    made = dependency.call(**arguments)
+    return stack.enter_context(made) if dependency.kind == "generator" else made

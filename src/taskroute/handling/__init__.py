@@ -1,0 +1,1 @@
+"""What becomes of a delivery, decided without threads, sockets or a broker."""

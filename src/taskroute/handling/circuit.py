@@ -1,0 +1,104 @@
+"""Circuit: whether a queue's handlers may be called, by how they have ended. Pure; not safe between threads."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from taskroute.errors import ConfigurationError
+from taskroute.message.outcome import Handled, Outcome
+
+Change = Literal["opened", "closed", "still_on_trial"]
+"""What an end has brought about. `still_on_trial`: it says nothing, so another message has to be let through."""
+
+_BLAMED: Final = ("handler_error", "handler_timeout")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitBreaker:
+    """When to leave a queue alone: for a `Worker`, whose handlers then do not call a service that is down.
+
+    After `failures` in a row the queue is not consumed for `pause` seconds; then one message is let through. If it is
+    handled, everything goes on, otherwise the next pause begins. A handler fails when it raises, `Retry` included, or
+    outlives its timeout. `Reject`, and messages that no handler can take, say nothing.
+
+    Raises:
+        ConfigurationError: `failures` is not a whole number from 1, or `pause` not a number of seconds above 0.
+
+    Example:
+        >>> CircuitBreaker(failures=10, pause=60).pause
+        60
+    """
+
+    failures: int = 5
+    pause: float = 30.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.failures, bool) or not isinstance(self.failures, int) or self.failures < 1:
+            raise ConfigurationError(f"failures={self.failures!r} has to be a whole number, 1 or more")
+        pause = self.pause
+        if isinstance(pause, bool) or not isinstance(pause, int | float) or not 0 < pause < math.inf:
+            raise ConfigurationError(f"pause={pause!r} has to be a number of seconds above 0")
+
+
+class Circuit:
+    """The state of one queue's breaker: closed -> open -> half open -> closed, or open again.
+
+    Only the message that was let through decides in the half-open state: what began before the pause may end then.
+    A message ends once: how a handler ends that was given up before says nothing.
+
+    Args:
+        breaker: how many failures open it.
+    """
+
+    def __init__(self, breaker: CircuitBreaker) -> None:
+        self.breaker = breaker
+        self.state: Literal["closed", "open", "half_open"] = "closed"
+        self.failures = 0
+        """In a row."""
+        self._trial: object = None
+        self._running: set[object] = set()
+
+    def let_one_through(self) -> None:
+        """The pause is over."""
+        self.state = "half_open"
+
+    def begin(self, message: object) -> None:
+        """A message is about to be handled; in the half-open state, the first one is that which was let through."""
+        self._running.add(message)
+        if self.state == "half_open" and self._trial is None:
+            self._trial = message
+
+    def end(self, message: object, succeeded: bool | None) -> Change | None:
+        """A message has been handled, or given up; with success or without, None says neither."""
+        if message not in self._running:
+            return None
+        self._running.remove(message)
+        if self.state == "half_open" and message is self._trial:
+            self._trial = None
+            return "still_on_trial" if succeeded is None else self._close() if succeeded else self._fail()
+        if self.state == "closed" and succeeded is not None:
+            if not succeeded:
+                return self._fail()
+            self.failures = 0
+        return None
+
+    def _fail(self) -> Change | None:
+        self.failures += 1
+        if self.state == "closed" and self.failures < self.breaker.failures:
+            return None
+        self.state = "open"
+        return "opened"
+
+    def _close(self) -> Change:
+        self.state = "closed"
+        self.failures = 0
+        return "closed"
+
+
+def succeeded(outcome: Outcome) -> bool | None:
+    """Whether a handler has done its work; None where that is not the handler's fault, nor its merit."""
+    if isinstance(outcome, Handled):
+        return True
+    return False if outcome.reason in _BLAMED else None

@@ -1,0 +1,169 @@
+"""Dispatch: a delivery to its handler, and how that ended. No I/O, no threads."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from inspect import isawaitable
+from pathlib import PurePath
+from typing import Any, Final
+
+from taskroute.errors import AmbiguousHandlerError, ConfigurationError
+from taskroute.handlers.arguments import InvalidArgumentError
+from taskroute.handlers.middleware import CallNext, Layer, Submit, awaited, compose
+from taskroute.handlers.registry import Handler, HandlerMatch
+from taskroute.instrumentation.hooks import Handling
+from taskroute.keys.patterns import Captures, shorten
+from taskroute.message.message import Delivery, Message
+from taskroute.message.outcome import Failed, HandlerTimeoutError, Outcome, Reject, Retry
+
+DEFAULT_MAX_BODY_SIZE: Final = 1024 * 1024
+"""Bytes of a body that a handler is given at most, unless the worker says otherwise."""
+
+
+def _no_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    coroutine.close()
+    raise RuntimeError("plain and async code around one handler need an event loop")
+
+
+class Dispatcher:
+    """Calls the handler of a delivery. Safe from any thread: it holds nothing that changes.
+
+    Args:
+        resolve: the handler of a queue and routing key.
+        max_body_size: bytes; a longer body is not even parsed.
+        watch: told when a handler with a timeout is about to be called.
+        submit: has a coroutine run on the event loop, where middleware and handler are not of one kind.
+        handling: entered around each handler and its middleware, in the thread or task that runs it.
+    """
+
+    __slots__ = ("_handling", "_max_body_size", "_resolve", "_submit", "_watch")
+
+    def __init__(
+        self,
+        resolve: Callable[[str, str], HandlerMatch | None],
+        max_body_size: int = DEFAULT_MAX_BODY_SIZE,
+        watch: Callable[[Delivery, Handler, float], None] = lambda *_: None,
+        submit: Submit = _no_loop,
+        handling: Handling | None = None,
+    ) -> None:
+        self._resolve = resolve
+        self._max_body_size = max_body_size
+        self._watch = watch
+        self._submit = submit
+        self._handling = handling
+
+    def dispatch(self, delivery: Delivery) -> Outcome | Coroutine[Any, Any, Outcome]:
+        """Call the handler. Whatever it raises becomes an outcome, `SystemExit` and its like included.
+
+        An async handler has not run yet: the coroutine runs it, on an event loop, and returns the outcome.
+        """
+        if delivery.malformed is not None:
+            return Failed(*delivery.malformed)
+        if len(delivery.body) > self._max_body_size:
+            return Failed("too_large", f"body: {len(delivery.body)} bytes, the limit is {self._max_body_size}")
+        try:
+            match = self._resolve(delivery.queue, delivery.routing_key)
+        except AmbiguousHandlerError as error:
+            return Failed("no_handler", str(error))
+        if match is None:
+            return Failed("no_handler", f"no handler of queue {delivery.queue!r} takes this routing key")
+        handler = match.handler
+        try:
+            if handler.timeout is not None:
+                self._watch(delivery, handler, handler.timeout)
+            if handler.middleware or self._handling is not None:
+                result = self._call_through(handler, delivery, match.captures)
+            else:
+                result = handler.call(delivery, match.captures)
+            if result is None or not isawaitable(result):
+                return handler.handled
+        except BaseException as error:  # noqa: BLE001 - an exit in a handler must not end a worker's thread
+            return _failure(error, handler)
+        return _finish(result, handler)
+
+    def _call_through(self, handler: Handler, delivery: Delivery, captures: Captures) -> Any:
+        message = delivery.message()
+
+        def call_handler(given: Message) -> Any:
+            result = handler.call(delivery if given is message else delivery.carrying(given), captures)
+            if handler.is_async or result is None or not isawaitable(result):
+                return result
+            return awaited(result, self._submit)  # looked like a plain function: here, or a middleware might drop it
+
+        around = handler.middleware
+        if self._handling is not None:
+            around = (self._observed(handler, self._handling), *around)
+        return compose(around, call_handler, handler.is_async, self._submit)(message)
+
+    @staticmethod
+    def _observed(handler: Handler, handling: Handling) -> Layer:
+        def observe(message: Message, call_next: CallNext) -> Any:
+            with handling(message, handler.name):
+                return call_next(message)
+
+        async def observe_async(message: Message, call_next: CallNext) -> Any:
+            with handling(message, handler.name):
+                return await call_next(message)
+
+        is_async = handler.middleware[0].is_async if handler.middleware else handler.is_async
+        return Layer(observe_async if is_async else observe, is_async, is_own=True)
+
+
+async def _finish(result: Awaitable[Any], handler: Handler) -> Outcome:
+    try:
+        await result
+    except BaseException as error:  # noqa: BLE001 - an exit in a handler must not end the loop
+        return _failure(error, handler)
+    return handler.handled
+
+
+def _failure(error: BaseException, handler: Handler) -> Failed:
+    """What a handler has raised, or what was raised by looking at that."""
+    try:
+        return _read(error, handler)
+    except BaseException as another:  # noqa: BLE001 - as above: a text, say, that an exception makes of itself
+        text = describe_error(another)
+        return Failed("handler_error", text, retryable=True, delays=_own_delays(handler), handler=handler.name)
+
+
+def _read(error: BaseException, handler: Handler) -> Failed:
+    if isinstance(error, InvalidArgumentError):
+        return Failed(error.reason, error.error, handler=handler.name)
+    if isinstance(error, Reject):
+        return Failed("rejected", _text(error), handler=handler.name)
+    if isinstance(error, HandlerTimeoutError):
+        return Failed("handler_timeout", str(error), retryable=True, delays=_own_delays(handler), handler=handler.name)
+    # What is wrong with the code itself is said in our own words, which quote nothing.
+    text = str(error) if isinstance(error, ConfigurationError) else describe_error(error)
+    failed = Failed("handler_error", text, retryable=True, delays=_own_delays(handler), handler=handler.name)
+    if isinstance(error, Retry):
+        if not isinstance(error.delay, timedelta | None):  # changed since it was made
+            raise ConfigurationError("Retry: delay is neither a timedelta nor None")
+        return replace(failed, error=_text(error), delay=error.delay, asked_for_retry=True)
+    return failed
+
+
+def _text(verdict: Reject | Retry) -> str:
+    """What a handler says with it; if that is nothing, or cannot be made a text, its type and place."""
+    with suppress(BaseException):  # as above: it may be anything that is asked for its text here
+        if text := str(verdict):
+            return shorten(text, 200)
+    return describe_error(verdict)
+
+
+def _own_delays(handler: Handler) -> tuple[timedelta, ...] | None:
+    if handler.retry is None:
+        return None
+    return handler.retry.delays if handler.retry else ()
+
+
+def describe_error(error: BaseException) -> str:
+    """Type and place, not the text: an exception's text tends to quote the message it failed on."""
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):  # to the last one; the others cost a file each if read
+        place = f" at {PurePath(frame.f_code.co_filename).name}:{line}"
+    return f"{type(error).__module__}.{type(error).__qualname__}{place}".removeprefix("builtins.")

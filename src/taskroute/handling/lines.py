@@ -1,0 +1,116 @@
+"""Lines: deliveries that wait, one line per queue, taken in turn and within limits. Pure; not safe between threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from taskroute.message.message import Delivery
+
+_NO_LIMITS: Final[Mapping[str, int | None]] = MappingProxyType({})
+
+
+class Lines:
+    """Which delivery is next. A queue with as many deliveries in hand as it may have is passed over.
+
+    Args:
+        limits: by queue, how many deliveries may be taken and not yet released; None: any number. What these queues
+            have in hand has to be released, and `permit` is for them.
+    """
+
+    def __init__(self, limits: Mapping[str, int | None] = _NO_LIMITS) -> None:
+        self.turns: deque[_Line] = deque()
+        """The lines of which something may be taken now, the next one first. Always the same object."""
+        self._lines = {queue: _Line(_Gate(limit)) for queue, limit in limits.items()}
+
+    def put(self, deliveries: Sequence[Delivery]) -> None:
+        """Line up, each at the end of its queue's line."""
+        for delivery in deliveries:
+            line = self._lines.get(delivery.queue)
+            if line is None:
+                line = self._lines[delivery.queue] = _Line(None)
+            if not line and (line.gate is None or line.gate.is_open):
+                self.turns.append(line)
+            line.append(delivery)
+
+    def take(self) -> Delivery:
+        """The next one. There has to be a turn."""
+        line = self.turns.popleft()
+        delivery = line.popleft()
+        gate = line.gate
+        if gate is not None:
+            gate.count_one()
+        if line and (gate is None or gate.is_open):
+            self.turns.append(line)
+        return delivery
+
+    def release(self, queue: str) -> None:
+        """One that was taken is out of hand."""
+        line, gate = self._gated(queue)
+        if gate.free is not None:
+            was_open = gate.is_open
+            gate.free += 1
+            self._changed(line, gate, was_open)
+
+    def permit(self, queue: str, count: int | None) -> None:
+        """Let so many more be taken and then none, within the limit; None lifts that."""
+        line, gate = self._gated(queue)
+        was_open = gate.is_open
+        gate.permits = count
+        self._changed(line, gate, was_open)
+
+    def clear(self) -> int:
+        """Drop what waits; how many that were. What is in hand still counts."""
+        count = 0
+        for line in self._lines.values():
+            count += len(line)
+            line.clear()
+        self.turns.clear()
+        return count
+
+    def _gated(self, queue: str) -> tuple[_Line, _Gate]:
+        line = self._lines[queue]
+        assert line.gate is not None, queue  # noqa: S101 - the queues of `limits` have one
+        return line, line.gate
+
+    def _changed(self, line: _Line, gate: _Gate, was_open: bool) -> None:
+        if not line or was_open == gate.is_open:
+            return
+        if gate.is_open:
+            self.turns.append(line)
+        else:
+            self.turns.remove(line)
+
+
+class _Line(deque[Delivery]):
+    """The deliveries of one queue, and what they may have to pass."""
+
+    __slots__ = ("gate",)
+
+    def __init__(self, gate: _Gate | None) -> None:
+        super().__init__()
+        self.gate = gate
+
+
+class _Gate:
+    """Lets deliveries out. `free`: how many more the limit lets; `permits`: how many more are wanted. None: any."""
+
+    __slots__ = ("free", "permits")
+
+    def __init__(self, free: int | None) -> None:
+        self.free = free
+        self.permits: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether one more may be taken."""
+        return self.free != 0 and self.permits != 0
+
+    def count_one(self) -> None:
+        """One has been taken."""
+        if self.free is not None:
+            self.free -= 1
+        if self.permits is not None:
+            self.permits -= 1

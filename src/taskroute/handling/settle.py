@@ -1,0 +1,130 @@
+"""Settle: what the broker is told about a delivery, given how its handling ended. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from taskroute.message import message as names
+from taskroute.message.message import Delivery
+from taskroute.message.outcome import Failed, Handled, Outcome, Reason
+from taskroute.topology.topology import QueueSpec
+
+MAX_ERROR_LENGTH: Final = 500
+
+_BROKERS_OWN: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count")
+_NOT_COPIED: Final = {"CC": "cc", "BCC": "bcc"}
+_PERSISTENT: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Acknowledge. `dropped` is the reason when the message failed and its queue keeps no failures."""
+
+    dropped: Failed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Publish to `queue` through the default exchange, await the confirm, and only then acknowledge.
+
+    `delay`: seconds that a retry waits there.
+    """
+
+    queue: str
+    body: bytes
+    properties: Mapping[str, object]
+    kind: Literal["retry", "dead_letter"]
+    reason: Reason
+    delay: float = 0.0
+
+
+ACK = Ack()
+
+
+def settle(delivery: Delivery, outcome: Outcome, queue: QueueSpec, now: datetime) -> Ack | HandOver:
+    """Decide between acknowledging, another attempt and the dead-letter queue.
+
+    Args:
+        delivery: as it came.
+        outcome: how its handling ended.
+        queue: the spec of the queue it came from.
+        now: when it failed, in UTC.
+    """
+    if isinstance(outcome, Handled):
+        return ACK
+    delay = _next_delay(delivery, outcome, queue)
+    if delay is not None:
+        return _retry(delivery, outcome.reason, queue.wait_queue(delay), delay.total_seconds())
+    if queue.dead_letter_queue is None:
+        return Ack(dropped=outcome)
+    policy = queue.retry_policy
+    reason: Reason = "retry_unavailable" if outcome.asked_for_retry and policy is None else outcome.reason
+    return _dead_letter(delivery, outcome, reason, queue.dead_letter_queue, now)
+
+
+def _next_delay(delivery: Delivery, failed: Failed, queue: QueueSpec) -> timedelta | None:
+    policy = queue.retry_policy
+    if not failed.retryable or policy is None:
+        return None
+    delays = policy.delays if failed.delays is None else failed.delays
+    if delivery.attempt > len(delays):
+        return None
+    if failed.delay is None:
+        return delays[delivery.attempt - 1]
+    longer = [delay for delay in policy.delays if delay >= failed.delay]
+    return min(longer, default=max(policy.delays))
+
+
+def _retry(delivery: Delivery, reason: Reason, wait_queue: str, delay: float) -> HandOver:
+    headers = _copied_headers(delivery) | {
+        names.ATTEMPT: delivery.attempt + 1,
+        names.QUEUE: delivery.queue,
+        names.EXCHANGE: delivery.exchange,
+        names.ROUTING_KEY: delivery.routing_key,
+    }
+    return HandOver(wait_queue, delivery.body, _copied_properties(delivery, headers), "retry", reason, delay)
+
+
+def _dead_letter(delivery: Delivery, failed: Failed, reason: Reason, queue: str, now: datetime) -> HandOver:
+    headers = _copied_headers(delivery) | {
+        names.REASON: reason,
+        names.ERROR: failed.error[:MAX_ERROR_LENGTH],
+        names.ATTEMPT: delivery.attempt,
+        names.QUEUE: delivery.queue,
+        names.EXCHANGE: delivery.exchange,
+        names.ROUTING_KEY: delivery.routing_key,
+        names.FAILED_AT: now.isoformat(timespec="milliseconds"),
+    }
+    return HandOver(queue, delivery.body, _copied_properties(delivery, headers), "dead_letter", reason)
+
+
+def _copied_properties(delivery: Delivery, headers: Mapping[str, object]) -> Mapping[str, object]:
+    """The message's properties, without those that would expire it early or close the channel."""
+    properties = {name: value for name, value in delivery.properties.items() if name not in ("expiration", "user_id")}
+    return {**properties, "application_headers": headers, "delivery_mode": _PERSISTENT}
+
+
+def _copied_headers(delivery: Delivery) -> dict[str, object]:
+    """The message's headers, without those that would route it elsewhere or that only a broker may write."""
+    headers = {name: value for name, value in delivery.headers.items() if not _is_reserved(name)}
+    return headers | dict(_originals(delivery))
+
+
+def _is_reserved(name: str) -> bool:
+    return name in _NOT_COPIED or name.startswith((names.HEADER_PREFIX, *_BROKERS_OWN))
+
+
+def _originals(delivery: Delivery) -> Iterator[tuple[str, object]]:
+    if delivery.is_retry:  # the broker proves that these are ours
+        for name, value in delivery.headers.items():
+            if name.startswith(names.ORIGINAL_PREFIX):
+                yield name, value
+    for header, suffix in _NOT_COPIED.items():
+        if header in delivery.headers:
+            yield names.ORIGINAL_PREFIX + suffix, delivery.headers[header]
+    for prop in ("expiration", "user_id"):
+        if prop in delivery.properties:
+            yield names.ORIGINAL_PREFIX + prop.replace("_", "-"), delivery.properties[prop]

@@ -1,0 +1,1 @@
+"""Which routing keys a pattern takes."""

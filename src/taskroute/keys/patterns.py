@@ -1,0 +1,218 @@
+"""RoutingPattern: one pattern over routing keys: parse, match, capture, format, compare.
+
+>>> pattern = RoutingPattern("video.{action}")
+>>> pattern.binding_key
+'video.*'
+>>> pattern.captures("video.upload")
+{'action': 'upload'}
+>>> pattern.format(action="upload")
+'video.upload'
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from typing import Final
+
+from taskroute.errors import PatternError
+from taskroute.keys.language import ANY_WORDS, ONE_WORD, Automaton, Tokens, find_words, is_subset, split_words
+
+MAX_KEY_BYTES: Final = 255
+"""AMQP 0-9-1 carries binding keys, routing keys and names as short strings of at most this many bytes."""
+
+_CAPTURE = re.compile(r"\{(\w+)(:#)?\}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+Captures = dict[str, "str | tuple[str, ...]"]
+
+
+class RoutingPattern:
+    """A pattern over routing keys, as topic exchanges match them, with named captures.
+
+    ``*`` is exactly one word, ``#`` zero or more, ``{name}`` captures one word as a str, ``{name:#}`` zero or
+    more as a tuple of words. Words are what stands between dots; the empty key has none. A pattern with captures
+    has at most one ``#``, so that captures are unique. Two patterns are equal when their templates are.
+
+    Matching is linear in the words of the key, whatever the pattern. Immutable, so safe from any thread.
+
+    Raises:
+        PatternError: a wildcard glued to text, a bad or repeated capture name, control characters, more than
+            255 bytes. The message says where.
+
+    Example:
+        >>> RoutingPattern("order.{id}.#").matches("order.7.paid.eu")
+        True
+    """
+
+    __slots__ = ("_automaton", "_names", "template", "tokens")
+
+    def __init__(self, template: str) -> None:
+        check_key(template, "pattern", PatternError)
+        self.template: str = template
+        names: list[str | None] = []
+        tokens: list[str] = []
+        for word in split_words(template):
+            token, name = _parse_word(word, template)
+            tokens.append(token)
+            names.append(name)
+        self.tokens: Tokens = tuple(tokens)
+        self._names = tuple(names)
+        self._automaton = Automaton((self.tokens,))
+        self._check_captures()
+
+    @property
+    def binding_key(self) -> str:
+        """The key to bind a queue with, where captures are ``*`` or ``#``."""
+        return ".".join(self.tokens)
+
+    @property
+    def capture_names(self) -> frozenset[str]:
+        """The names that this pattern captures."""
+        return frozenset(name for name in self._names if name is not None)
+
+    def matches(self, key: str) -> bool:
+        """Whether a topic exchange would route `key` through this pattern."""
+        positions = self._automaton.start
+        for word in split_words(key):
+            positions = self._automaton.step(positions, word)
+        return bool(positions & self._automaton.accepting)
+
+    def captures(self, key: str) -> Captures | None:
+        """Return the captured words by name, or None when the key does not match."""
+        return self.extract(split_words(key)) if self.matches(key) else None
+
+    def extract(self, words: Tokens) -> Captures:
+        """Return the captured words of a key that is known to match (the dispatch has matched it already)."""
+        if not any(self._names):
+            return {}
+        if ANY_WORDS not in self.tokens:
+            return {name: word for name, word in zip(self._names, words, strict=True) if name is not None}
+        before = self.tokens.index(ANY_WORDS)
+        after = len(words) - (len(self.tokens) - before - 1)
+        pieces: list[str | tuple[str, ...]] = [*words[:before], words[before:after], *words[after:]]
+        return {name: piece for name, piece in zip(self._names, pieces, strict=True) if name is not None}
+
+    def format(self, /, **captures: str | int | tuple[str, ...] | list[str]) -> str:
+        """Return the routing key with these captures: the inverse of `captures`.
+
+        Raises:
+            PatternError: a missing or unknown name, a word with a dot or a wildcard, a wildcard without a name.
+
+        Example:
+            >>> RoutingPattern("log.{path:#}").format(path=("eu", "web"))
+            'log.eu.web'
+        """
+        if captures.keys() != self.capture_names:
+            raise PatternError(
+                f"{self!r} captures {sorted(self.capture_names)}, but format() was given {sorted(captures)}"
+            )
+        words: list[str] = []
+        for token, name in zip(self.tokens, self._names, strict=True):
+            if name is not None:
+                words += self._words_of(name, token, captures[name])
+            elif token in (ONE_WORD, ANY_WORDS):
+                raise PatternError(f"{self!r} has a {token!r} without a name: write {{name}} to format a key from it")
+            else:
+                words.append(token)
+        return self._checked(words)
+
+    def overlap(self, other: RoutingPattern) -> str | None:
+        """Return a key that both patterns match, or None when there is none."""
+        words = find_words((self.tokens, other.tokens))
+        return None if words is None else ".".join(words)
+
+    def is_subset(self, other: RoutingPattern) -> bool:
+        """Whether `other` matches every key that this pattern matches."""
+        return is_subset(self.tokens, other._automaton)
+
+    def __eq__(self, other: object) -> bool:
+        return self.template == other.template if isinstance(other, RoutingPattern) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.template)
+
+    def __repr__(self) -> str:
+        return f"RoutingPattern({self.template!r})"
+
+    def __str__(self) -> str:
+        return self.template
+
+    def _check_captures(self) -> None:
+        named = [name for name in self._names if name is not None]
+        repeated = sorted({name for name in named if named.count(name) > 1})
+        if repeated:
+            raise PatternError(f"{self!r} captures {', '.join(repeated)} more than once: give each its own name")
+        if named and self.tokens.count(ANY_WORDS) > 1:
+            raise PatternError(
+                f"{self!r} has captures and more than one '#', so a capture would not be unique: keep one '#'"
+            )
+
+    def _words_of(self, name: str, token: str, value: object) -> list[str]:
+        if token == ONE_WORD:
+            return [self._word(name, value)]
+        if not isinstance(value, tuple | list):
+            raise PatternError(f"{self!r}: {name} takes a tuple of words, not {type(value).__name__}")
+        return [self._word(name, word) for word in value]
+
+    def _word(self, name: str, value: object) -> str:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise PatternError(f"{self!r}: {name} takes a word (str or int), not {type(value).__name__}")
+        word = str(value)
+        if any(mark in word for mark in ".*#"):
+            raise PatternError(f"{self!r}: {name}={word!r} is not one word: no '.', '*' or '#' in it")
+        return word
+
+    def _checked(self, words: list[str]) -> str:
+        key = ".".join(words)
+        check_key(key, "routing key", PatternError)
+        if words == [""]:  # joined it is the empty key, which has no words
+            raise PatternError(f"{self!r} cannot give the key {key!r}: an empty word alone is no word")
+        return key
+
+
+def check_key(key: object, what: str, error: type[Exception]) -> None:
+    """Raise `error` unless `key` is a str that AMQP can carry; see `key_problem`."""
+    problem = key_problem(key, what)
+    if problem is not None:
+        raise error(problem)
+
+
+def key_problem(key: object, what: str) -> str | None:
+    """Why `key` cannot be a short string of AMQP (at most 255 bytes, no control characters), or None if it can."""
+    if not isinstance(key, str):
+        return f"a {what} is a str, not {type(key).__name__}"
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        return f"the {what} {shorten(key)} cannot be encoded as UTF-8"
+    if size > MAX_KEY_BYTES:
+        return f"the {what} {shorten(key)} has {size} bytes; AMQP allows {MAX_KEY_BYTES}"
+    if _CONTROL.search(key):
+        return f"the {what} {shorten(key)} contains a control character"
+    return None
+
+
+def shorten(text: str, limit: int = 80) -> str:
+    """`repr` of `text`, cut to about `limit` characters: safe for a log line or an error."""
+    return repr(text) if len(text) <= limit else f"{text[:limit]!r}..."
+
+
+def _parse_word(word: str, template: str) -> tuple[str, str | None]:
+    """Token and capture name: ``"{path:#}"`` -> ``("#", "path")``, ``"video"`` -> ``("video", None)``."""
+    capture = _CAPTURE.fullmatch(word)
+    if capture:
+        name = capture[1]
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise PatternError(f"{template!r}: {name!r} cannot be the name of a capture: it is no Python identifier")
+        return (ANY_WORDS if capture[2] else ONE_WORD), name
+    if word in (ONE_WORD, ANY_WORDS):
+        return word, None
+    if "{" in word or "}" in word:
+        raise PatternError(f"{template!r}: {word!r} is not a capture; write a whole word as {{name}} or {{name:#}}")
+    if ONE_WORD in word or ANY_WORDS in word:
+        raise PatternError(
+            f"{template!r}: the wildcard in {word!r} is glued to text, which a broker takes literally; "
+            f"a wildcard stands alone between dots"
+        )
+    return word, None

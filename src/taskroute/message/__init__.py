@@ -1,0 +1,1 @@
+"""What is carried, and how handling it ended."""

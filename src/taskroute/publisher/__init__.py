@@ -1,0 +1,1 @@
+"""Messages out, each one confirmed."""

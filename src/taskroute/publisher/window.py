@@ -1,0 +1,98 @@
+"""Window: the messages of a publisher that are not settled yet, and who waits until there is room for more."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import Future
+
+from taskroute.broker.roles.confirms import Receipt, Submission
+
+
+class Window:
+    """Lets so many messages in at a time. Safe from any thread.
+
+    Once it is full it takes no more until half of it is settled: who waits is then woken for many messages at a time,
+    and not for each one, which costs more than all the rest of publishing it.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._open: dict[Future[Receipt], str] = {}
+        self._is_full = False
+        self._changed = threading.Condition()
+        self._awaiting_room: OrderedDict[Future[None], None] = OrderedDict()
+        self._exempt: int | None = None
+
+    def exempt(self) -> None:
+        """Never have the calling thread wait for room: it is the one that makes it."""
+        self._exempt = threading.get_ident()
+
+    def enter(self, submission: Submission, timeout: float) -> bool:
+        """Wait for room; whether there was."""
+        with self._changed:
+            if self._is_full and not self._wait_for_room(timeout):
+                return False
+            self._open[submission.future] = submission.message_id
+            self._is_full = len(self._open) >= self._size
+        submission.future.add_done_callback(self._leave)
+        return True
+
+    def _wait_for_room(self, timeout: float) -> bool:
+        return threading.get_ident() == self._exempt or self._changed.wait_for(lambda: not self._is_full, timeout)
+
+    async def enter_async(self, submission: Submission, timeout: float) -> bool:
+        """Do the same on an event loop. No thread waits: a loop has few, and waits for each of them at its end."""
+        until = time.monotonic() + timeout
+        while not self.enter(submission, 0):
+            room = self._room()
+            try:
+                async with asyncio.timeout(until - time.monotonic()):
+                    await asyncio.wrap_future(room)
+            except BaseException as error:
+                self._let_in(room)  # whoever is next, if it was this one's turn
+                if isinstance(error, TimeoutError):
+                    return False
+                raise
+        return True
+
+    def _room(self) -> Future[None]:
+        room: Future[None] = Future()
+        with self._changed:
+            if self._is_full:
+                self._awaiting_room[room] = None
+            else:
+                room.set_result(None)
+        return room
+
+    def wait_empty(self, timeout: float) -> Mapping[Future[Receipt], str]:
+        """Wait until all are settled; return those that are not, and their message ids."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open, min(timeout, threading.TIMEOUT_MAX))
+            return dict(self._open)
+
+    def _leave(self, future: Future[Receipt]) -> None:
+        with self._changed:
+            del self._open[future]
+            if not self._open or (self._is_full and len(self._open) <= self._size // 2):
+                self._is_full = False
+                self._changed.notify_all()
+        if self._awaiting_room:
+            self._let_in()
+
+    def _let_in(self, leaving: Future[None] | None = None) -> None:
+        """Give the room that there is to those who wait for it on event loops, the first ones first."""
+        with self._changed:
+            if leaving is not None:
+                self._awaiting_room.pop(leaving, None)
+            free = 0 if self._is_full else self._size - len(self._open)
+            rooms: list[Future[None]] = []
+            while self._awaiting_room and len(rooms) < free:
+                room, _ = self._awaiting_room.popitem(last=False)
+                if room.set_running_or_notify_cancel():
+                    rooms.append(room)
+        for room in rooms:
+            room.set_result(None)

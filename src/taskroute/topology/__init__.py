@@ -1,0 +1,1 @@
+"""What is declared: exchanges, queues, bindings and events, as frozen data."""

@@ -1,0 +1,225 @@
+"""How exchanges choose destinations: one table per exchange type, and the walk from exchange to queues.
+
+The one implementation of RabbitMQ's routing rules here: `Topology.route` and the embedded broker both use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, NamedTuple, Protocol
+
+from taskroute.keys.matcher import Matcher
+
+ExchangeType = Literal["topic", "direct", "fanout", "headers"]
+
+PREDECLARED: Final[Mapping[str, ExchangeType]] = {
+    "amq.direct": "direct",
+    "amq.topic": "topic",
+    "amq.fanout": "fanout",
+    "amq.headers": "headers",
+    "amq.match": "headers",
+    "amq.rabbitmq.trace": "topic",
+}
+"""The exchanges that every broker has. Plug-ins bring more."""
+
+
+class Destination(NamedTuple):
+    """What a binding leads to."""
+
+    kind: Literal["queue", "exchange"]
+    name: str
+
+
+class BindingTable(Protocol):
+    """The bindings of one exchange. A binding is its destination, binding key and arguments together.
+
+    Not synchronized.
+    """
+
+    def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """Add a binding; adding it again changes nothing."""
+
+    def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """Remove a binding, if it is there."""
+
+    def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:
+        """Where a message with these routing keys (`CC` and `BCC` included) and headers goes."""
+
+
+class TopicTable:
+    """Binding keys with wildcards."""
+
+    def __init__(self) -> None:
+        self._matcher: Matcher[tuple[Destination, str]] = Matcher()
+
+    def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """File the destination under its binding key."""
+        self._matcher.add(binding_key, (destination, binding_identity(arguments)))
+
+    def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """Remove it from there."""
+        self._matcher.discard(binding_key, (destination, binding_identity(arguments)))
+
+    def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
+        """Destinations of every binding key that matches one of the routing keys."""
+        return {destination for key in routing_keys for destination, _ in self._matcher.matches(key)}
+
+
+class DirectTable:
+    """Binding keys compared as they are."""
+
+    def __init__(self) -> None:
+        self._bindings: dict[str, set[tuple[Destination, str]]] = {}
+
+    def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """File the destination under its binding key."""
+        self._bindings.setdefault(binding_key, set()).add((destination, binding_identity(arguments)))
+
+    def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """Remove it from there."""
+        bindings = self._bindings.get(binding_key, set())
+        bindings.discard((destination, binding_identity(arguments)))
+        if not bindings:
+            self._bindings.pop(binding_key, None)
+
+    def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
+        """Destinations filed under exactly one of the routing keys."""
+        return {destination for key in routing_keys for destination, _ in self._bindings.get(key, ())}
+
+
+class _ListTable:
+    def __init__(self) -> None:
+        self._bindings: dict[tuple[Destination, str, str], Mapping[str, object]] = {}
+
+    def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """Add the binding."""
+        self._bindings[destination, binding_key, binding_identity(arguments)] = arguments
+
+    def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
+        """Remove the binding."""
+        self._bindings.pop((destination, binding_key, binding_identity(arguments)), None)
+
+
+class FanoutTable(_ListTable):
+    """Every destination, always."""
+
+    def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
+        """Every destination."""
+        return {destination for destination, _, _ in self._bindings}
+
+
+class HeadersTable(_ListTable):
+    """Header values, by `headers_match`."""
+
+    def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
+        """Destinations of the bindings whose arguments match the headers."""
+        return {key[0] for key, arguments in self._bindings.items() if headers_match(arguments, headers)}
+
+
+def binding_identity(arguments: Mapping[str, object]) -> str:
+    """Hashable, and the same for the same arguments only: bindings that differ in them are different bindings.
+
+    Not `==`, for which True is 1; a broker keeps the two apart.
+    """
+    return repr(sorted(arguments.items()))
+
+
+_TABLES: Mapping[str, type[TopicTable | DirectTable | FanoutTable | HeadersTable]] = {
+    "topic": TopicTable,
+    "direct": DirectTable,
+    "fanout": FanoutTable,
+    "headers": HeadersTable,
+}
+
+
+def binding_table(exchange_type: ExchangeType) -> BindingTable:
+    """Return an empty table for an exchange of this type."""
+    return _TABLES[exchange_type]()
+
+
+def headers_match(arguments: Mapping[str, object], headers: Mapping[str, object]) -> bool:
+    """Whether a message's headers match a binding of a headers exchange.
+
+    RabbitMQ's rules: names that start with ``x-`` do not count, unless ``x-match`` is ``all-with-x`` or
+    ``any-with-x`` (``x-match`` itself never does); an empty set matches everything with ``all`` and nothing with
+    ``any``; a None asks for presence only; a bool is never equal to a number.
+
+    >>> headers_match({"x-match": "any", "format": "pdf", "type": "log"}, {"format": "pdf"})
+    True
+    """
+    kind = arguments.get("x-match", "all")
+    with_x = kind in ("all-with-x", "any-with-x")
+    tests = (
+        name in headers and _equal(value, headers[name])
+        for name, value in arguments.items()
+        if name != "x-match" and (with_x or not name.startswith("x-"))
+    )
+    return any(tests) if kind in ("any", "any-with-x") else all(tests)
+
+
+def _equal(wanted: object, actual: object) -> bool:
+    if wanted is None:
+        return True
+    if isinstance(wanted, bool) or isinstance(actual, bool):
+        return wanted is actual
+    return wanted == actual
+
+
+class RoutedExchange(Protocol):
+    """What the walk needs of an exchange."""
+
+    @property
+    def table(self) -> BindingTable:
+        """Its bindings."""
+
+    @property
+    def alternate(self) -> str | None:
+        """The exchange that takes what none of its bindings does."""
+
+
+def reachable_queues(
+    exchange: str,
+    routing_keys: Iterable[str],
+    headers: Mapping[str, object],
+    exchanges: Mapping[str, RoutedExchange],
+) -> set[str]:
+    """Names of the queues that a message published to `exchange` reaches, as the broker walks.
+
+    Each exchange is visited once, so cycles end. An exchange none of whose bindings match passes the message to
+    its alternate exchange. An exchange that does not exist is passed over.
+    """
+    keys = tuple(routing_keys)
+    queues: set[str] = set()
+    seen = {exchange}
+    pending = [exchange]
+    while pending:
+        current = exchanges.get(pending.pop())
+        if current is None:
+            continue
+        found = current.table.destinations(keys, headers)
+        if not found and current.alternate is not None:
+            found = {Destination("exchange", current.alternate)}
+        for kind, name in found:
+            if kind == "queue":
+                queues.add(name)
+            elif name not in seen:
+                seen.add(name)
+                pending.append(name)
+    return queues
+
+
+def all_routing_keys(routing_key: str, headers: Mapping[str, object]) -> tuple[str, ...]:
+    """The message's routing key and those of its ``CC`` and ``BCC`` headers.
+
+    Raises:
+        ValueError: ``CC`` or ``BCC`` is not a list of str; the broker closes the channel then (406).
+    """
+    keys = [routing_key]
+    for name in ("CC", "BCC"):
+        if name not in headers:
+            continue
+        extra = headers[name]
+        if not isinstance(extra, list | tuple) or not all(isinstance(key, str) for key in extra):
+            raise ValueError(f"the header {name} is a list of routing keys (str)")
+        keys += extra
+    return tuple(keys)

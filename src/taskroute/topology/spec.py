@@ -1,0 +1,132 @@
+"""Spec: what all specs have in common: frozen, no unknown fields, and clear refusals."""
+
+from __future__ import annotations
+
+import inspect
+import reprlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
+
+from taskroute.errors import TopologyError
+from taskroute.keys.patterns import check_key, shorten
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Value = StrictStr | StrictInt | StrictBool
+
+
+def _frozen_table(table: Mapping[str, Value]) -> Mapping[str, Value]:
+    for name, value in table.items():
+        check_key(name, "name of an argument or header", ValueError)
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"{name}={value} does not fit into 64 bits")
+        if isinstance(value, str):
+            value.encode()  # a lone surrogate cannot be sent; the error is a ValueError
+    return MappingProxyType(dict(table))
+
+
+Table = Annotated[Mapping[str, Value], AfterValidator(_frozen_table), PlainSerializer(dict)]
+
+
+class Spec(BaseModel):
+    """Frozen, no unknown fields, and every refusal a TopologyError.
+
+    A subclass says `frozen=True` again: type checkers without a plugin for pydantic read it there only.
+    """
+
+    # Deferred: the first spec pays for the validators, not every process that imports the library.
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True
+    )
+    _written: ClassVar[str]
+    """How it is written, for whoever gives something else."""
+
+    if not TYPE_CHECKING:  # a checker reads the fields, and knows better
+
+        def __new__(cls, *positional: object, **fields: object) -> Self:  # noqa: D102
+            if positional:
+                way_out = _written_out(cls, positional, fields)
+                raise TypeError(f"{cls.__name__} takes its fields by name: write {way_out}")
+            return super().__new__(cls)
+
+        __new__.__signature__ = inspect.signature(BaseModel.__init__)  # shown to people: it takes nothing by position
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_clearly(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            if not isinstance(data, Mapping):  # the field's name does not get as far as here
+                raise TopologyError(f"{type(data).__name__} instead of {cls.__name__}: write {cls._written}") from None
+            raise TopologyError(f"{_subject(cls, data)}: {describe_fields(error, cls.model_fields)}") from None
+        except TopologyError as error:  # of a spec inside this one
+            raise TopologyError(f"{_subject(cls, data)}: {error}") from None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for problem in self._problems():
+            name = getattr(self, "name", None)
+            subject = type(self).__name__ if name is None else f"{type(self).__name__} {shorten(name)}"
+            raise TopologyError(f"{subject}: {problem}")
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        """What the broker would refuse, or accept and ignore: the field, the reason, the way out."""
+        return iter(())
+
+
+def _written_out(kind: type[Spec], positional: Collection[object], fields: Collection[str]) -> str:
+    named = [f"{name}={reprlib.repr(value)}" for name, value in zip(kind.model_fields, positional, strict=False)]
+    more = ["..."] if fields or len(named) < len(positional) else []
+    return f"{kind.__name__}({', '.join(named + more)})"
+
+
+def a_list(example: str) -> BeforeValidator:
+    """Refuse what is no list; `example` is how it is written. A single spec would be taken apart into its fields."""
+
+    def check(value: object) -> object:
+        if isinstance(value, Spec | str | bytes | Mapping) or not isinstance(value, Iterable):
+            raise ValueError(f"write a list, {example}, not one {type(value).__name__}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _subject(kind: type[Spec], data: object) -> str:
+    name = data.get("name") if isinstance(data, Mapping) else None
+    return f"{kind.__name__} {shorten(name)}" if isinstance(name, str) else kind.__name__
+
+
+def describe_fields(error: ValidationError, known: Iterable[str] = ()) -> str:
+    """Field and text of each problem, without the values that were given; the `known` fields beside an unknown one."""
+    problems = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        field = ".".join(str(part) for part in problem["loc"])
+        text = _text(problem, known)
+        problems.append(f"{field}: {text}" if field else text)
+    return "; ".join(problems)
+
+
+def _text(problem: ErrorDetails, known: Iterable[str]) -> str:
+    if known and problem["type"] == "extra_forbidden":
+        return f"there is no such field; there are {', '.join(known)}"
+    if known and problem["type"].startswith("time_delta"):
+        return "write seconds, 60, or a timedelta"
+    return problem["msg"].removeprefix("Value error, ")

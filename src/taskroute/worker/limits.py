@@ -1,0 +1,114 @@
+"""Limits: what a worker is told about single queues: how many messages in advance, how many at once, when to pause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from taskroute.errors import ConfigurationError
+from taskroute.handling.circuit import CircuitBreaker
+from taskroute.topology.topology import QueueSpec, Topology
+
+MAX_PREFETCH: Final = 65_535
+DEFAULT_MAX_PREFETCH: Final = 256
+PREFETCH_PER_THREAD: Final = 16
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class ByQueue(Protocol[T_co]):
+    """A mapping from queues, by spec or name, to something. `Mapping` would not let a ``dict[str, ...]`` pass."""
+
+    def items(self) -> Iterable[tuple[QueueSpec | str, T_co]]:
+        """Queues, and what is said about them."""
+        ...
+
+
+def by_queue(parameter: str, options: ByQueue[T], consumed: Iterable[str], topology: Topology) -> dict[str, T]:
+    """Return options by the names of the queues that they are for.
+
+    Raises:
+        UnknownQueueError: the topology does not have a queue.
+        ConfigurationError: the worker does not consume it, or it is named twice.
+    """
+    consumed = tuple(consumed)
+    named: dict[str, T] = {}
+    for queue, option in options.items():
+        name = topology.queue(queue).name
+        if name not in consumed:
+            known = ", ".join(repr(each) for each in consumed)
+            raise ConfigurationError(f"{parameter}: this worker does not consume queue {name!r}; it consumes {known}")
+        if name in named:
+            raise ConfigurationError(f"{parameter}: queue {name!r} is there twice, as a spec and by its name")
+        named[name] = option
+    return named
+
+
+def read_concurrency(concurrency: ByQueue[int] | None, consumed: Iterable[str], topology: Topology) -> dict[str, int]:
+    """How many messages of a queue may be handled at once, for the queues that have such a limit.
+
+    Raises:
+        UnknownQueueError, ConfigurationError: as `by_queue`; a number that is none.
+    """
+    if isinstance(concurrency, int):
+        raise ConfigurationError(f"concurrency={concurrency!r} is not by queue: concurrency={{queue: {concurrency!r}}}")
+    limits = {} if concurrency is None else by_queue("concurrency", concurrency, consumed, topology)
+    for name, limit in limits.items():
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise ConfigurationError(f"concurrency={limit!r} of queue {name!r} has to be a whole number, 1 or more")
+    return limits
+
+
+def read_prefetch(
+    prefetch: int | ByQueue[int] | None,
+    consumed: Iterable[str],
+    topology: Topology,
+    threads: int,
+    concurrency: Mapping[str, int],
+) -> dict[str, int]:
+    """How many messages of each queue are taken in advance.
+
+    What is left out follows from how many can be handled at once, so that none waits here that another worker could
+    have handled.
+
+    Raises:
+        UnknownQueueError, ConfigurationError: as `by_queue`; a number out of range.
+    """
+    consumed = tuple(consumed)
+    given = _for_each("prefetch", prefetch, consumed, topology)
+    for name, count in given.items():
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_PREFETCH:
+            raise ConfigurationError(
+                f"prefetch={count!r} of queue {name!r} has to be between 1 and {MAX_PREFETCH}; 0 would be unlimited"
+            )
+    return {name: _default_prefetch(threads, concurrency.get(name)) for name in consumed} | given
+
+
+def read_breakers(
+    breaker: CircuitBreaker | ByQueue[CircuitBreaker] | None, consumed: Iterable[str], topology: Topology
+) -> dict[str, CircuitBreaker]:
+    """The circuit breakers of the queues that have one.
+
+    Raises:
+        UnknownQueueError, ConfigurationError: as `by_queue`; something that is none.
+    """
+    breakers = _for_each("circuit_breaker", breaker, tuple(consumed), topology)
+    for name, each in breakers.items():
+        if not isinstance(each, CircuitBreaker):
+            raise ConfigurationError(f"circuit_breaker={each!r} of queue {name!r} has to be a CircuitBreaker")
+    return breakers
+
+
+def _for_each(parameter: str, option: Any, consumed: Sequence[str], topology: Topology) -> dict[str, Any]:
+    """Something for all queues, for some, or for none."""
+    if isinstance(option, Mapping):
+        return by_queue(parameter, option, consumed, topology)
+    return {} if option is None else dict.fromkeys(consumed, option)
+
+
+def _default_prefetch(threads: int, limit: int | None) -> int:
+    at_once = min(threads or DEFAULT_MAX_PREFETCH, limit or DEFAULT_MAX_PREFETCH)
+    usual = min(DEFAULT_MAX_PREFETCH, PREFETCH_PER_THREAD * at_once)
+    # Async handlers run at once without as many threads; what is not here cannot.
+    return usual if limit is None else min(max(usual, limit), MAX_PREFETCH)
