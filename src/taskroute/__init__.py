@@ -39,16 +39,16 @@ from taskroute.handlers.arguments import Header
 from taskroute.handlers.dependencies import Depends
 from taskroute.handlers.middleware import CallNext, Middleware
 from taskroute.handlers.registry import Handler, HandlerMatch, HandlerRegistry
-from taskroute.handling.circuit import CircuitBreaker
+from taskroute.handling.circuit_breaker import CircuitBreaker
 from taskroute.handling.health import Health
-from taskroute.keys.patterns import RoutingPattern
+from taskroute.keys.pattern import RoutingPattern
 from taskroute.message.message import Message
 from taskroute.message.outcome import Reject, Retry
 from taskroute.publisher.publisher import EventOptions, Publisher, PublishOptions
-from taskroute.topology.events import Event, EventSpec
+from taskroute.topology.event_spec import Event, EventSpec
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.topology import QueueSpec, RetryPolicy, Topology
-from taskroute.worker.tally import Stats
+from taskroute.worker.stats import Stats
 from taskroute.worker.worker import Worker
 
 __version__ = "0.1.0"

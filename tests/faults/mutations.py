@@ -57,7 +57,7 @@ MUTATIONS = (
     ),
     Mutation(
         "acknowledge before the hand-over is confirmed",
-        "worker/hand_overs.py",
+        "worker/republish.py",
         "        self._confirms.submit(submission)\n",
         "        self._confirms.submit(submission)\n        confirmed()\n",
         "test_retries.py::test_row_40_a_message_that_cannot_be_put_away_returns_to_its_queue_at_the_end",
@@ -99,14 +99,14 @@ MUTATIONS = (
     ),
     Mutation(
         "raise in the signal handler",
-        "worker/ending.py",
+        "worker/signals.py",
         "            self.tell()\n",
         "            raise KeyboardInterrupt\n",
         "test_shutdown.py::test_row_27_a_signal_ends_a_busy_worker_when_it_has_finished",
     ),
     Mutation(
         "wait for signals where they may not interrupt",
-        "worker/ending.py",
+        "worker/signals.py",
         "signal.set_wakeup_fd(self._wakeup.writer_fileno(), warn_on_full_buffer=False)",
         "-1",
         "test_shutdown.py::test_row_27_a_signal_that_does_not_interrupt_the_main_thread_ends_it_all_the_same",

@@ -22,7 +22,7 @@ from tests.kit.running import registry_of, running
 from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Routes, Topology, Worker
-from taskroute.worker.hand_overs import PAUSE
+from taskroute.worker.republish import PAUSE
 
 
 def failing(seen: Calls) -> HandlerRegistry:

@@ -12,10 +12,10 @@ from tests.kit.strategies import all_keys, token_lists
 
 from taskroute import EventSpec, ExchangeSpec, Finding, HandlerRegistry, Message, QueueSpec, Routes, Topology
 from taskroute.graph import check as check_module
-from taskroute.graph import flows as flows_module
+from taskroute.graph import reachability as flows_module
 from taskroute.graph.check import check
-from taskroute.graph.flows import Flow, find_missed
-from taskroute.keys.language import BudgetExceededError
+from taskroute.graph.reachability import Flow, find_missed
+from taskroute.keys.automaton import BudgetExceededError
 
 
 class Video(BaseModel):

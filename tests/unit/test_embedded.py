@@ -25,7 +25,7 @@ from taskroute.broker.embedded import engine, transport
 from taskroute.broker.embedded.backlog import Backlog, Entry, StoredMessage
 from taskroute.broker.embedded.bindings import Binding, Bindings
 from taskroute.broker.embedded.clock import ManualClock, SystemClock
-from taskroute.broker.embedded.mailbox import Mailbox
+from taskroute.broker.embedded.event_stream import Mailbox
 from taskroute.broker.embedded.refusal import Refusal
 from taskroute.broker.embedded.wire import short_text
 from taskroute.topology.routing import Destination

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from taskroute.errors import TopologyError, UnknownExchangeError, UnknownQueueError
-from taskroute.keys.patterns import RoutingPattern
-from taskroute.topology.events import EventSpec
+from taskroute.keys.pattern import RoutingPattern
+from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.topology import QueueSpec, RetryPolicy, Topology
 

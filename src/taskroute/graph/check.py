@@ -8,11 +8,11 @@ from functools import partial
 from itertools import combinations
 from typing import Any, Final, Literal
 
-from taskroute.graph.flows import Flow, Flows, find_missed, literal
+from taskroute.graph.reachability import Flow, Flows, find_missed, literal
 from taskroute.handlers.registry import Handler, find_ambiguities
-from taskroute.keys.language import BudgetExceededError, Tokens
+from taskroute.keys.automaton import BudgetExceededError, Tokens
 from taskroute.keys.matcher import Matcher
-from taskroute.topology.events import EventSpec
+from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.exchange import ExchangeSpec
 from taskroute.topology.topology import QueueSpec, Topology
 
@@ -426,7 +426,7 @@ def _event_bodies(graph: _Graph, event: EventSpec[Any]) -> Iterator[Finding]:
 
 
 def _body_finding(event: EventSpec[Any], handler: Handler, key: str) -> Iterator[Finding]:
-    from taskroute.graph.bodies.bodies import judge  # noqa: PLC0415 - only who declares events pays for it
+    from taskroute.graph.bodies.verdict import judge  # noqa: PLC0415 - only who declares events pays for it
 
     verdict = judge(event, handler.plan.body)
     body = f"a body of {event} ({event.body_name})"

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from taskroute.handlers.registry import Handler, Resolver
-from taskroute.keys.patterns import Captures, shorten
-from taskroute.topology.events import EventSpec
+from taskroute.keys.pattern import Captures, shorten
+from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.routing import Destination, all_routing_keys, binding_table
 from taskroute.topology.topology import QueueSpec, Topology

@@ -23,7 +23,7 @@ from taskroute.handlers.dependencies import (
     provided,
     provided_async,
 )
-from taskroute.keys.patterns import Captures, RoutingPattern, shorten
+from taskroute.keys.pattern import Captures, RoutingPattern, shorten
 from taskroute.message.message import Delivery, Message
 from taskroute.message.outcome import Reason
 

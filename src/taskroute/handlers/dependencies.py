@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Literal
 
 from taskroute.errors import ConfigurationError
-from taskroute.keys.patterns import Captures
+from taskroute.keys.pattern import Captures
 from taskroute.message.message import Delivery
 
 Provider = Callable[..., Any]

@@ -12,12 +12,12 @@ from typing import Any, Final, Literal, TypeVar
 from taskroute.errors import AmbiguousHandlerError, ConfigurationError, DuplicateHandlerError
 from taskroute.handlers.arguments import ArgumentPlan, describe, is_async, plan_arguments
 from taskroute.handlers.middleware import Layer, Middleware, layers
-from taskroute.keys.language import BudgetExceededError, canonical, find_words, split_words
+from taskroute.keys.automaton import BudgetExceededError, canonical, find_words, split_words
 from taskroute.keys.matcher import Matcher
-from taskroute.keys.patterns import Captures, RoutingPattern, shorten
+from taskroute.keys.pattern import Captures, RoutingPattern, shorten
 from taskroute.message.message import Delivery
 from taskroute.message.outcome import Handled, HandlerTimeoutError
-from taskroute.topology.events import EventSpec
+from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.topology import QueueSpec, RetryPolicy
 
 F = TypeVar("F", bound=Callable[..., object])

@@ -16,7 +16,7 @@ from taskroute.handlers.arguments import InvalidArgumentError
 from taskroute.handlers.middleware import CallNext, Layer, Submit, awaited, compose
 from taskroute.handlers.registry import Handler, HandlerMatch
 from taskroute.instrumentation.hooks import Handling
-from taskroute.keys.patterns import Captures, shorten
+from taskroute.keys.pattern import Captures, shorten
 from taskroute.message.message import Delivery, Message
 from taskroute.message.outcome import Failed, HandlerTimeoutError, Outcome, Reject, Retry
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from taskroute.instrumentation import events
 from taskroute.instrumentation.events import Event
-from taskroute.keys.patterns import shorten
+from taskroute.keys.pattern import shorten
 from taskroute.message.message import Message
 
 Levels = Mapping[type[Event], int]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from taskroute.keys.language import ANY_WORDS, ONE_WORD, Tokens, normalize, split_words
+from taskroute.keys.automaton import ANY_WORDS, ONE_WORD, Tokens, normalize, split_words
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ from taskroute.publisher.publisher import EventOptions, Publisher, PublishOption
 from taskroute.testing.calls import Call
 from taskroute.testing.dead_letters import DeadLetter
 from taskroute.testing.recorder import Recorder, check_overrides
-from taskroute.topology.events import Event
+from taskroute.topology.event_spec import Event
 from taskroute.topology.topology import QueueSpec, Topology
 from taskroute.worker.worker import Worker
 

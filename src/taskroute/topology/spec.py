@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from taskroute.errors import TopologyError
-from taskroute.keys.patterns import check_key, shorten
+from taskroute.keys.pattern import check_key, shorten
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

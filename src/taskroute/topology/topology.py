@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from taskroute.errors import TopologyError, UnknownExchangeError, UnknownQueueError
-from taskroute.keys.patterns import MAX_KEY_BYTES, key_problem, shorten
-from taskroute.topology.events import EventSpec
+from taskroute.keys.pattern import MAX_KEY_BYTES, key_problem, shorten
+from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec, check_binding
 from taskroute.topology.routing import BindingTable, Destination, all_routing_keys, binding_table, reachable_queues
 from taskroute.topology.spec import Spec, Table, Value, a_list

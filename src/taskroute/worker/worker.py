@@ -30,27 +30,27 @@ from taskroute.errors import (
 from taskroute.graph.routes import Routes, check_parts
 from taskroute.handlers.middleware import Middleware
 from taskroute.handlers.registry import Handler, HandlerRegistry
-from taskroute.handling.circuit import CircuitBreaker
+from taskroute.handling.circuit_breaker import CircuitBreaker
 from taskroute.handling.dispatch import DEFAULT_MAX_BODY_SIZE, Dispatcher
+from taskroute.handling.fair_queue import Lines
 from taskroute.handling.health import Health, diagnose
-from taskroute.handling.lines import Lines
 from taskroute.handling.settle import Ack, HandOver, settle
 from taskroute.instrumentation.events import Event, Paused, Resumed
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
-from taskroute.keys.patterns import shorten
+from taskroute.keys.pattern import shorten
 from taskroute.message.message import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome
 from taskroute.topology.topology import QueueSpec, Topology
-from taskroute.worker import telling
-from taskroute.worker.deadlines import Deadlines
-from taskroute.worker.ending import Ending
+from taskroute.worker import notifications as telling
 from taskroute.worker.event_loop import EventLoop
-from taskroute.worker.hand_overs import HandOvers
-from taskroute.worker.limits import ByQueue, read_breakers, read_concurrency, read_prefetch
-from taskroute.worker.pauses import Pauses
-from taskroute.worker.ready import Ready
-from taskroute.worker.tally import Stats, Tally
-from taskroute.worker.threads import HandlerThreads, describe
+from taskroute.worker.paused_queues import Pauses
+from taskroute.worker.queue_options import ByQueue, read_breakers, read_concurrency, read_prefetch
+from taskroute.worker.republish import HandOvers
+from taskroute.worker.signals import Ending
+from taskroute.worker.stats import Stats, Tally
+from taskroute.worker.thread_pool import HandlerThreads, describe
+from taskroute.worker.timeouts import Deadlines
+from taskroute.worker.work_queue import Ready
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from taskroute.broker.embedded.bindings import Binding, Bindings
 from taskroute.broker.embedded.clock import Clock, SystemClock
 from taskroute.broker.embedded.dead_letter import Reason, dead_letter, is_cycle
 from taskroute.broker.embedded.queue import Queue
+from taskroute.broker.embedded.queue_settings import QueueSettings
 from taskroute.broker.embedded.refusal import (
     ACCESS_REFUSED,
     CONNECTION_FORCED,
@@ -28,7 +29,6 @@ from taskroute.broker.embedded.refusal import (
     RESOURCE_LOCKED,
     Refusal,
 )
-from taskroute.broker.embedded.settings import QueueSettings
 from taskroute.topology.routing import Destination, all_routing_keys
 
 USER: Final = "guest"

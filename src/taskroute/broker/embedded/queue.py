@@ -8,7 +8,7 @@ from typing import Protocol
 
 from taskroute.broker.embedded.backlog import Backlog, Entry, StoredMessage
 from taskroute.broker.embedded.dead_letter import Reason
-from taskroute.broker.embedded.settings import QueueSettings
+from taskroute.broker.embedded.queue_settings import QueueSettings
 
 
 class Consumer(Protocol):

@@ -15,7 +15,7 @@ from kombu.transport import base
 from taskroute.broker.embedded import engine
 from taskroute.broker.embedded.channel import Channel
 from taskroute.broker.embedded.clock import Clock
-from taskroute.broker.embedded.mailbox import Mailbox
+from taskroute.broker.embedded.event_stream import Mailbox
 from taskroute.broker.embedded.refusal import Refusal
 
 _DEFAULT_NAME: Final = "default"

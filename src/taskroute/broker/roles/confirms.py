@@ -23,7 +23,7 @@ from taskroute.errors import (
     TaskrouteError,
     UnroutableError,
 )
-from taskroute.keys.patterns import shorten
+from taskroute.keys.pattern import shorten
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal
 
-from taskroute.handling.circuit import Change, Circuit, CircuitBreaker, succeeded
+from taskroute.handling.circuit_breaker import Change, Circuit, CircuitBreaker, succeeded
 from taskroute.instrumentation.events import Paused, Resumed
 from taskroute.message.message import Delivery
 from taskroute.message.outcome import Outcome

@@ -12,7 +12,7 @@ from taskroute import CircuitBreaker
 from taskroute.instrumentation import Paused, Resumed
 from taskroute.message.message import Delivery
 from taskroute.message.outcome import Failed, Handled
-from taskroute.worker.pauses import Pauses
+from taskroute.worker.paused_queues import Pauses
 
 GOOD, BAD = Handled("f"), Failed("handler_error", "")
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from taskroute.handling.lines import Lines
+from taskroute.handling.fair_queue import Lines
 from taskroute.message.message import Delivery
 
 QUEUES = "abcd"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.kit.strategies import Words, accepts, all_keys, is_key, keys, token_lists, words_of
 
-from taskroute.keys.language import (
+from taskroute.keys.automaton import (
     Automaton,
     BudgetExceededError,
     canonical,

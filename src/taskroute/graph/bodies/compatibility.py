@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from pydantic_core import to_json
 
 from taskroute.graph.bodies.schema import ARRAYS, CONSTANTS, FUNCTIONS, RECORDS, UNIONS, Field, Record, Schema, alike
-from taskroute.keys.language import BudgetExceededError
+from taskroute.keys.automaton import BudgetExceededError
 
 Path = tuple[str, ...]
 

@@ -16,7 +16,7 @@ import re
 from typing import Final
 
 from taskroute.errors import PatternError
-from taskroute.keys.language import ANY_WORDS, ONE_WORD, Automaton, Tokens, find_words, is_subset, split_words
+from taskroute.keys.automaton import ANY_WORDS, ONE_WORD, Automaton, Tokens, find_words, is_subset, split_words
 
 MAX_KEY_BYTES: Final = 255
 """AMQP 0-9-1 carries binding keys, routing keys and names as short strings of at most this many bytes."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from taskroute.keys.language import ANY_WORDS, ONE_WORD, BudgetExceededError, Tokens, find_words, split_words
+from taskroute.keys.automaton import ANY_WORDS, ONE_WORD, BudgetExceededError, Tokens, find_words, split_words
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.topology import QueueSpec, Topology
 

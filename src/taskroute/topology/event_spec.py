@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
 from pydantic import BeforeValidator, Field, SkipValidation, TypeAdapter, ValidationError
 
 from taskroute.errors import MessageInvalidError, TopologyError
-from taskroute.keys.language import ANY_WORDS, ONE_WORD
-from taskroute.keys.patterns import RoutingPattern, key_problem
+from taskroute.keys.automaton import ANY_WORDS, ONE_WORD
+from taskroute.keys.pattern import RoutingPattern, key_problem
 from taskroute.message import content
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.spec import Spec, describe_fields

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskroute import CircuitBreaker, ConfigurationError, QueueSpec, Topology, UnknownQueueError
-from taskroute.worker.limits import MAX_PREFETCH, read_breakers, read_concurrency, read_prefetch
+from taskroute.worker.queue_options import MAX_PREFETCH, read_breakers, read_concurrency, read_prefetch
 
 video, audit = QueueSpec(name="video"), QueueSpec(name="audit")
 topology = Topology(queues=[video, audit, QueueSpec(name="other")])

@@ -17,9 +17,9 @@ from taskroute.broker.session import Session
 from taskroute.broker.url import BrokerUrl
 from taskroute.handling.settle import HandOver
 from taskroute.instrumentation.events import Event
-from taskroute.keys.patterns import shorten
+from taskroute.keys.pattern import shorten
 from taskroute.message.message import Delivery
-from taskroute.worker.waiting import Waiting
+from taskroute.worker.pending_retries import Waiting
 
 log = logging.getLogger(__name__)
 

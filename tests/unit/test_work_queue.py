@@ -8,9 +8,9 @@ from queue import SimpleQueue
 
 from tests.kit.waiting import DEADLINE
 
-from taskroute.handling.lines import Lines
+from taskroute.handling.fair_queue import Lines
 from taskroute.message.message import Delivery
-from taskroute.worker.ready import Ready
+from taskroute.worker.work_queue import Ready
 
 
 def delivery(number: int, queue: str = "q") -> Delivery:

@@ -39,11 +39,11 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from taskroute import Event, EventSpec, Message, RoutingPattern
-from taskroute.graph.bodies import proof as proof_module
-from taskroute.graph.bodies.bodies import Verdict, judge
-from taskroute.graph.bodies.proof import doubts
-from taskroute.graph.bodies.samples import limits, samples
+from taskroute.graph.bodies import compatibility as proof_module
+from taskroute.graph.bodies.compatibility import doubts
+from taskroute.graph.bodies.examples import limits, samples
 from taskroute.graph.bodies.schema import schema_of
+from taskroute.graph.bodies.verdict import Verdict, judge
 from taskroute.handlers.arguments import BodyParameter, InvalidArgumentError, plan_arguments
 from taskroute.message.message import Delivery
 

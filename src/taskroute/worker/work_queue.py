@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from taskroute.handling.lines import Lines
+from taskroute.handling.fair_queue import Lines
 from taskroute.message.message import Delivery
 
 

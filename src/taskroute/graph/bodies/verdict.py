@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import core_schema, from_json
 
-from taskroute.graph.bodies.proof import ANYWHERE, Doubt, Path, doubts
-from taskroute.graph.bodies.samples import limits, samples
+from taskroute.graph.bodies.compatibility import ANYWHERE, Doubt, Path, doubts
+from taskroute.graph.bodies.examples import limits, samples
 from taskroute.graph.bodies.schema import UNIONS, Schema, schema_of
 from taskroute.handlers.arguments import BodyParameter, InvalidArgumentError
-from taskroute.keys.language import BudgetExceededError
+from taskroute.keys.automaton import BudgetExceededError
 from taskroute.message.message import Delivery
-from taskroute.topology.events import Event, EventSpec
+from taskroute.topology.event_spec import Event, EventSpec
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from taskroute.errors import ConfigurationError
-from taskroute.handling.circuit import CircuitBreaker
+from taskroute.handling.circuit_breaker import CircuitBreaker
 from taskroute.topology.topology import QueueSpec, Topology
 
 MAX_PREFETCH: Final = 65_535

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from taskroute import CircuitBreaker, ConfigurationError
-from taskroute.handling.circuit import Circuit, succeeded
+from taskroute.handling.circuit_breaker import Circuit, succeeded
 from taskroute.message.outcome import Failed, Handled
 
 

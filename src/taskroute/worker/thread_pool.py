@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from taskroute.keys.patterns import shorten
+from taskroute.keys.pattern import shorten
 from taskroute.message.message import Delivery
-from taskroute.worker.ready import Ready
+from taskroute.worker.work_queue import Ready
 
 
 class HandlerThreads:

@@ -12,8 +12,8 @@ import pytest
 from tests.kit.waiting import DEADLINE
 
 from taskroute.message.message import Delivery
-from taskroute.worker.ready import Ready
-from taskroute.worker.threads import HandlerThreads
+from taskroute.worker.thread_pool import HandlerThreads
+from taskroute.worker.work_queue import Ready
 
 
 class Hanging:

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from taskroute.worker import waiting
-from taskroute.worker.waiting import Waiting
+from taskroute.worker import pending_retries as waiting
+from taskroute.worker.pending_retries import Waiting
 
 
 def test_a_retry_counts_until_it_is_back() -> None:
