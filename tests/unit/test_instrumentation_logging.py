@@ -26,10 +26,11 @@ from taskroute.instrumentation import (
     Received,
     Returned,
 )
-from taskroute.instrumentation.describe import LEVELS, Levels, fields_of, name_of, printable, quoted
+from taskroute.instrumentation.describe import LEVELS, Levels, fields_of, name_of
 from taskroute.instrumentation.hooks import Listeners
 from taskroute.instrumentation.logging import LoggingInstrumentation, MessageFilter
 from taskroute.instrumentation.structlog import StructlogInstrumentation
+from taskroute.quoting import printable, quoted
 
 MESSAGE = Message(body=b"", queue="video", routing_key="video.upload", message_id="m-1", attempt=2)
 FORGED = Message(body=b"", queue="video", routing_key="a\nCRITICAL root", message_id="m-1 attempt=9")

@@ -15,7 +15,8 @@ from tests.kit.strategies import Words, accepts, all_keys, keys, templates, toke
 
 from taskroute.errors import PatternError, TaskrouteError
 from taskroute.keys.matcher import Matcher
-from taskroute.keys.pattern import RoutingPattern, shorten
+from taskroute.keys.pattern import RoutingPattern
+from taskroute.quoting import shorten
 
 
 def patterns(longest: int = 4) -> st.SearchStrategy[RoutingPattern]:

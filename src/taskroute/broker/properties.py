@@ -11,7 +11,7 @@ from amqp.exceptions import FrameSyntaxError
 from amqp.serialization import dumps
 
 from taskroute.errors import MessageInvalidError, MessageTooLargeError
-from taskroute.keys.pattern import key_problem
+from taskroute.keys.short_string import key_problem
 from taskroute.message.message import HEADER_PREFIX, HEADERS_DROPPED, ORIGINAL_PREFIX
 
 MAX_HEADERS_SIZE: Final = 64 * 1024

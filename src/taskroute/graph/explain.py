@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from taskroute.handlers.registry import Handler, Resolver
-from taskroute.keys.pattern import Captures, shorten
+from taskroute.keys.pattern import Captures
+from taskroute.quoting import shorten
 from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.routing import Destination, all_routing_keys, binding_table

@@ -23,9 +23,10 @@ from taskroute.handlers.dependencies import (
     provided,
     provided_async,
 )
-from taskroute.keys.pattern import Captures, RoutingPattern, shorten
+from taskroute.keys.pattern import Captures, RoutingPattern
 from taskroute.message.message import Delivery, Message
 from taskroute.message.outcome import Reason
+from taskroute.quoting import shorten
 
 _JSON_TYPES: Final = frozenset({None, "", "application/json", "application/octet-stream"})
 _PLAIN_ENCODINGS: Final = frozenset({None, "", "utf-8", "utf8", "us-ascii", "ascii", "binary"})

@@ -16,9 +16,10 @@ from taskroute.handlers.arguments import InvalidArgumentError
 from taskroute.handlers.middleware import CallNext, Layer, Submit, awaited, compose
 from taskroute.handlers.registry import Handler, HandlerMatch
 from taskroute.instrumentation.hooks import Handling
-from taskroute.keys.pattern import Captures, shorten
+from taskroute.keys.pattern import Captures
 from taskroute.message.message import Delivery, Message
 from taskroute.message.outcome import Failed, HandlerTimeoutError, Outcome, Reject, Retry
+from taskroute.quoting import shorten
 
 DEFAULT_MAX_BODY_SIZE: Final = 1024 * 1024
 """Bytes of a body that a handler is given at most, unless the worker says otherwise."""

@@ -10,7 +10,6 @@ from typing import Final
 
 from taskroute.instrumentation import events
 from taskroute.instrumentation.events import Event
-from taskroute.keys.pattern import shorten
 from taskroute.message.message import Message
 
 Levels = Mapping[type[Event], int]
@@ -31,9 +30,7 @@ LEVELS: Final[Levels] = {
     events.Resumed: logging.INFO,
 }
 
-_WORD = re.compile(r"[\w.:/@+#*-]+", re.ASCII)
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
-_LIMIT: Final = 200
 _DIGITS: Final = 6
 
 Text = Callable[[str], str]
@@ -58,24 +55,6 @@ def context_of(message: Message, text: Text) -> dict[str, object]:
         "message_id": _safe(message.message_id, text),
         "attempt": message.attempt,
     }
-
-
-def quoted(text: str) -> str:
-    """A word stays as it is, so that it can be searched for; what could end a line or a field is quoted, and cut.
-
-    >>> quoted("video.upload"), quoted("m-1 attempt=9")
-    ('video.upload', "'m-1 attempt=9'")
-    """
-    return text if len(text) <= _LIMIT and _WORD.fullmatch(text) else shorten(text, _LIMIT)
-
-
-def printable(text: str) -> str:
-    """Text stays as it is, unless it could end a line or command a terminal.
-
-    >>> printable("m-1 attempt=9")
-    'm-1 attempt=9'
-    """
-    return text if len(text) <= _LIMIT and text.isprintable() else shorten(text, _LIMIT)
 
 
 def _safe(value: object, text: Text) -> object:

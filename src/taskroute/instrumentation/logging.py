@@ -12,10 +12,11 @@ from contextvars import ContextVar
 from typing import Final
 
 from taskroute.instrumentation import events
-from taskroute.instrumentation.describe import LEVELS, Levels, context_of, fields_of, name_of, quoted
+from taskroute.instrumentation.describe import LEVELS, Levels, context_of, fields_of, name_of
 from taskroute.instrumentation.events import Event
 from taskroute.instrumentation.hooks import Instrumentation
 from taskroute.message.message import Message
+from taskroute.quoting import quoted
 
 _OUTSIDE: Final = dict.fromkeys(("queue", "routing_key", "message_id", "attempt"), "-")
 

@@ -6,11 +6,12 @@ import logging
 from contextlib import AbstractContextManager
 from typing import Any
 
-from taskroute.instrumentation.describe import LEVELS, Levels, context_of, fields_of, name_of, printable
+from taskroute.instrumentation.describe import LEVELS, Levels, context_of, fields_of, name_of
 from taskroute.instrumentation.events import Disconnected, Event
 from taskroute.instrumentation.extras import extra
 from taskroute.instrumentation.hooks import Instrumentation
 from taskroute.message.message import Message
+from taskroute.quoting import printable
 
 with extra("structlog"):
     import structlog

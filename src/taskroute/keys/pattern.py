@@ -13,16 +13,12 @@ from __future__ import annotations
 
 import keyword
 import re
-from typing import Final
 
 from taskroute.errors import PatternError
 from taskroute.keys.automaton import ANY_WORDS, ONE_WORD, Automaton, Tokens, find_words, is_subset, split_words
-
-MAX_KEY_BYTES: Final = 255
-"""AMQP 0-9-1 carries binding keys, routing keys and names as short strings of at most this many bytes."""
+from taskroute.keys.short_string import check_key
 
 _CAPTURE = re.compile(r"\{(\w+)(:#)?\}", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 Captures = dict[str, "str | tuple[str, ...]"]
 
@@ -169,33 +165,6 @@ class RoutingPattern:
         if words == [""]:  # joined it is the empty key, which has no words
             raise PatternError(f"{self!r} cannot give the key {key!r}: an empty word alone is no word")
         return key
-
-
-def check_key(key: object, what: str, error: type[Exception]) -> None:
-    """Raise `error` unless `key` is a str that AMQP can carry; see `key_problem`."""
-    problem = key_problem(key, what)
-    if problem is not None:
-        raise error(problem)
-
-
-def key_problem(key: object, what: str) -> str | None:
-    """Why `key` cannot be a short string of AMQP (at most 255 bytes, no control characters), or None if it can."""
-    if not isinstance(key, str):
-        return f"a {what} is a str, not {type(key).__name__}"
-    try:
-        size = len(key.encode())
-    except UnicodeEncodeError:
-        return f"the {what} {shorten(key)} cannot be encoded as UTF-8"
-    if size > MAX_KEY_BYTES:
-        return f"the {what} {shorten(key)} has {size} bytes; AMQP allows {MAX_KEY_BYTES}"
-    if _CONTROL.search(key):
-        return f"the {what} {shorten(key)} contains a control character"
-    return None
-
-
-def shorten(text: str, limit: int = 80) -> str:
-    """`repr` of `text`, cut to about `limit` characters: safe for a log line or an error."""
-    return repr(text) if len(text) <= limit else f"{text[:limit]!r}..."
 
 
 def _parse_word(word: str, template: str) -> tuple[str, str | None]:

@@ -40,9 +40,10 @@ from taskroute.errors import (
 )
 from taskroute.instrumentation.events import Published, PublishFailed, Returned
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
-from taskroute.keys.pattern import key_problem, shorten
+from taskroute.keys.short_string import key_problem
 from taskroute.message.content import encode
 from taskroute.publisher.window import Window
+from taskroute.quoting import shorten
 from taskroute.topology.event_spec import Event
 from taskroute.topology.exchange import ExchangeSpec
 from taskroute.topology.topology import Topology

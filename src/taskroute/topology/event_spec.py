@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field, SkipValidation, TypeAdapter, Valida
 
 from taskroute.errors import MessageInvalidError, TopologyError
 from taskroute.keys.automaton import ANY_WORDS, ONE_WORD
-from taskroute.keys.pattern import RoutingPattern, key_problem
+from taskroute.keys.pattern import RoutingPattern
+from taskroute.keys.short_string import key_problem
 from taskroute.message import content
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.spec import Spec, describe_fields

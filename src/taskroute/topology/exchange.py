@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from taskroute.errors import PatternError, TopologyError
-from taskroute.keys.pattern import RoutingPattern, key_problem
+from taskroute.keys.pattern import RoutingPattern
+from taskroute.keys.short_string import key_problem
 from taskroute.topology.routing import PREDECLARED, ExchangeType
 from taskroute.topology.spec import Spec, Table, Value, a_list
 

@@ -23,7 +23,8 @@ from pydantic import (
 )
 
 from taskroute.errors import TopologyError
-from taskroute.keys.pattern import check_key, shorten
+from taskroute.keys.short_string import check_key
+from taskroute.quoting import shorten
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

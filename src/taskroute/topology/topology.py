@@ -15,7 +15,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from taskroute.errors import TopologyError, UnknownExchangeError, UnknownQueueError
-from taskroute.keys.pattern import MAX_KEY_BYTES, key_problem, shorten
+from taskroute.keys.short_string import MAX_KEY_BYTES, key_problem
+from taskroute.quoting import shorten, shorten_list
 from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec, check_binding
 from taskroute.topology.routing import BindingTable, Destination, all_routing_keys, binding_table, reachable_queues
@@ -564,8 +565,3 @@ def _merged(kind: str, specs: Iterable[Any]) -> tuple[Any, ...]:
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
     names = ", ".join(repr(other) for other in sorted(known)) or "none"
     return f"the topology has no {kind} {name!r} (it has {shorten_list(names)}): add its spec to {kind}s="
-
-
-def shorten_list(names: str, limit: int = 400) -> str:
-    """Cut a long enumeration, so that an error stays readable."""
-    return names if len(names) <= limit else f"{names[:limit]}, ..."

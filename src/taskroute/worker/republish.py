@@ -17,8 +17,8 @@ from taskroute.broker.session import Session
 from taskroute.broker.url import BrokerUrl
 from taskroute.handling.settle import HandOver
 from taskroute.instrumentation.events import Event
-from taskroute.keys.pattern import shorten
 from taskroute.message.message import Delivery
+from taskroute.quoting import shorten
 from taskroute.worker.pending_retries import Waiting
 
 log = logging.getLogger(__name__)

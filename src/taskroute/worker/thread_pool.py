@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from taskroute.keys.pattern import shorten
 from taskroute.message.message import Delivery
+from taskroute.quoting import shorten
 from taskroute.worker.work_queue import Ready
 
 

@@ -23,7 +23,7 @@ from taskroute.errors import (
     TaskrouteError,
     UnroutableError,
 )
-from taskroute.keys.pattern import shorten
+from taskroute.quoting import shorten
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,41 @@
+"""Text from outside in an error or a log line: quoted and cut, so that it cannot forge a line or fill one."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_WORD: Final = re.compile(r"[\w.:/@+#*-]+", re.ASCII)
+_LIMIT: Final = 200
+
+
+def shorten(text: str, limit: int = 80) -> str:
+    """Return the `repr` of `text`, cut to about `limit` characters.
+
+    >>> shorten("video.upload", limit=5)
+    "'video'..."
+    """
+    return repr(text) if len(text) <= limit else f"{text[:limit]!r}..."
+
+
+def shorten_list(names: str, limit: int = 400) -> str:
+    """Return an enumeration, cut to about `limit` characters."""
+    return names if len(names) <= limit else f"{names[:limit]}, ..."
+
+
+def quoted(text: str) -> str:
+    """Return a word as it is, so that it can be searched for; quote and cut what could end a line or a field.
+
+    >>> quoted("video.upload"), quoted("m-1 attempt=9")
+    ('video.upload', "'m-1 attempt=9'")
+    """
+    return text if len(text) <= _LIMIT and _WORD.fullmatch(text) else shorten(text, _LIMIT)
+
+
+def printable(text: str) -> str:
+    """Return text as it is, unless it could end a line or command a terminal.
+
+    >>> printable("m-1 attempt=9")
+    'm-1 attempt=9'
+    """
+    return text if len(text) <= _LIMIT and text.isprintable() else shorten(text, _LIMIT)
