@@ -22,7 +22,7 @@ from amqp import spec
 from amqp.basic_message import Message
 from amqp.exceptions import UnexpectedFrame
 
-from taskroute.message.message import Flaw
+from taskroute.message.delivery import Flaw
 
 MAX_CONTENT_HEADER_SIZE: Final = 68 * 1024
 """Bytes of a message's properties and headers, encoded, that a handler is given at most: what a `Publisher` sends at

@@ -12,7 +12,7 @@ from amqp.serialization import dumps
 
 from taskroute.errors import MessageInvalidError, MessageTooLargeError
 from taskroute.keys.short_string import key_problem
-from taskroute.message.message import HEADER_PREFIX, HEADERS_DROPPED, ORIGINAL_PREFIX
+from taskroute.message.headers import HEADER_PREFIX, HEADERS_DROPPED, ORIGINAL_PREFIX
 
 MAX_HEADERS_SIZE: Final = 64 * 1024
 """Bytes of a message's headers, encoded. They travel in one frame, which RabbitMQ limits to 128 KiB by default."""

@@ -24,7 +24,8 @@ from taskroute.handlers.dependencies import (
     provided_async,
 )
 from taskroute.keys.pattern import Captures, RoutingPattern
-from taskroute.message.message import Delivery, Message
+from taskroute.message.delivery import Delivery
+from taskroute.message.message import Message
 from taskroute.message.outcome import Reason
 from taskroute.quoting import shorten
 

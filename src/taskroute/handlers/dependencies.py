@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from taskroute.errors import ConfigurationError
 from taskroute.keys.pattern import Captures
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 
 Provider = Callable[..., Any]
 Source = Callable[[Delivery, Captures], object]

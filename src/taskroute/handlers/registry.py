@@ -15,7 +15,7 @@ from taskroute.handlers.middleware import Layer, Middleware, layers
 from taskroute.keys.automaton import BudgetExceededError, canonical, find_words, split_words
 from taskroute.keys.matcher import Matcher
 from taskroute.keys.pattern import Captures, RoutingPattern
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Handled, HandlerTimeoutError
 from taskroute.quoting import shorten
 from taskroute.topology.event_spec import EventSpec

@@ -17,7 +17,8 @@ from taskroute.handlers.middleware import CallNext, Layer, Submit, awaited, comp
 from taskroute.handlers.registry import Handler, HandlerMatch
 from taskroute.instrumentation.hooks import Handling
 from taskroute.keys.pattern import Captures
-from taskroute.message.message import Delivery, Message
+from taskroute.message.delivery import Delivery
+from taskroute.message.message import Message
 from taskroute.message.outcome import Failed, HandlerTimeoutError, Outcome, Reject, Retry
 from taskroute.quoting import shorten
 

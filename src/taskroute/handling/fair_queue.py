@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 
 _NO_LIMITS: Final[Mapping[str, int | None]] = MappingProxyType({})
 

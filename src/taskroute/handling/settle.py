@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from taskroute.message import message as names
-from taskroute.message.message import Delivery
+from taskroute.message import headers as names
+from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome, Reason
 from taskroute.topology.topology import QueueSpec
 

@@ -1,42 +1,14 @@
-"""What a broker delivers, the frozen envelope that a handler may ask for, and the reserved header names."""
+"""Message: the frozen envelope that a handler may ask for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
-HEADER_PREFIX: Final = "x-taskroute-"
-ATTEMPT: Final = HEADER_PREFIX + "attempt"
-EXCHANGE: Final = HEADER_PREFIX + "exchange"
-ROUTING_KEY: Final = HEADER_PREFIX + "routing-key"
-QUEUE: Final = HEADER_PREFIX + "queue"
-REASON: Final = HEADER_PREFIX + "reason"
-ERROR: Final = HEADER_PREFIX + "error"
-FAILED_AT: Final = HEADER_PREFIX + "failed-at"
-HEADERS_DROPPED: Final = HEADER_PREFIX + "headers-dropped"
-ORIGINAL_PREFIX: Final = HEADER_PREFIX + "original-"
-
-MAX_ATTEMPT: Final = 1_000_000
-"""A forged attempt header is clamped to this, so that arithmetic on it stays sane."""
-
-Flaw = tuple[Literal["invalid_header", "invalid_key", "too_large"], str]
-"""What is wrong with a message besides its body: the reason, and a text that quotes no value."""
-
-_OF_A_MESSAGE: Final = (
-    "message_id",
-    "correlation_id",
-    "type",
-    "content_type",
-    "timestamp",
-    "reply_to",
-    "priority",
-)
-"""Properties by the names of a `Message`'s fields."""
-
-_NO_HEADERS: Final[Mapping[str, object]] = MappingProxyType({})
+NO_HEADERS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +27,7 @@ class Message:
     routing_key: str
     exchange: str = ""
     queue: str = ""
-    headers: Mapping[str, object] = field(default_factory=lambda: _NO_HEADERS)
+    headers: Mapping[str, object] = field(default_factory=lambda: NO_HEADERS)
     message_id: str | None = None
     correlation_id: str | None = None
     type: str | None = None
@@ -65,134 +37,3 @@ class Message:
     priority: int | None = None
     redelivered: bool = False
     attempt: int = 1
-
-
-class Delivery:
-    """One delivery as the broker made it: made on the session thread, handled and settled by its tag.
-
-    Reserved headers are believed only where the broker itself proves them: a delivery through the default
-    exchange to the queue's own name, which is how wait queues give messages back. `malformed`: why it cannot be
-    handled, whatever its body.
-    """
-
-    __slots__ = (
-        "attempt",
-        "body",
-        "exchange",
-        "generation",
-        "is_retry",
-        "malformed",
-        "properties",
-        "queue",
-        "redelivered",
-        "routing_key",
-        "tag",
-    )
-
-    def __init__(
-        self,
-        *,
-        queue: str,
-        exchange: str,
-        routing_key: str,
-        body: bytes,
-        properties: Mapping[str, object],
-        redelivered: bool = False,
-        tag: int = 0,
-        generation: int = 0,
-        malformed: Flaw | None = None,
-    ) -> None:
-        self.queue = queue
-        self.exchange = exchange
-        self.routing_key = routing_key
-        self.body = body
-        self.properties = properties
-        self.redelivered = redelivered
-        self.tag = tag
-        self.generation = generation
-        self.malformed = malformed
-        self.attempt = 1
-        self.is_retry = False
-        if exchange == "" and routing_key == queue:
-            self._restore_origin()
-
-    @property
-    def headers(self) -> Mapping[str, object]:
-        """The message's headers; empty when it has none."""
-        headers = self.properties.get("application_headers")
-        return headers if isinstance(headers, Mapping) else _NO_HEADERS
-
-    @property
-    def message_id(self) -> str | None:
-        """The publisher's id of the message."""
-        return _text(self.properties.get("message_id"))
-
-    def message(self) -> Message:
-        """Return the envelope for a handler."""
-        properties = self.properties
-        priority = properties.get("priority")
-        return Message(
-            body=self.body,
-            queue=self.queue,
-            exchange=self.exchange,
-            routing_key=self.routing_key,
-            headers=MappingProxyType(dict(self.headers)),
-            message_id=self.message_id,
-            correlation_id=_text(properties.get("correlation_id")),
-            type=_text(properties.get("type")),
-            content_type=_text(properties.get("content_type")),
-            timestamp=_moment(properties.get("timestamp")),
-            reply_to=_text(properties.get("reply_to")),
-            priority=priority if isinstance(priority, int) else None,
-            redelivered=self.redelivered,
-            attempt=self.attempt,
-        )
-
-    def carrying(self, message: Message) -> Delivery:
-        """Return this delivery with another message in it, as a middleware has handed it on.
-
-        A new body is taken for what it is: an encoding of the old one says nothing about it.
-        """
-        properties = {name: value for name, value in self.properties.items() if name not in _OF_A_MESSAGE}
-        given = {name: getattr(message, name) for name in _OF_A_MESSAGE}
-        properties |= {name: value for name, value in given.items() if value is not None}
-        properties["application_headers"] = dict(message.headers)
-        if message.body is not self.body:
-            properties.pop("content_encoding", None)
-        delivery = Delivery(
-            queue=message.queue,
-            exchange=message.exchange,
-            routing_key=message.routing_key,
-            body=message.body,
-            properties=properties,
-            redelivered=message.redelivered,
-            tag=self.tag,
-            generation=self.generation,
-        )
-        delivery.attempt = message.attempt
-        return delivery
-
-    def _restore_origin(self) -> None:
-        headers = self.headers
-        attempt, exchange, key = headers.get(ATTEMPT), headers.get(EXCHANGE), headers.get(ROUTING_KEY)
-        if isinstance(attempt, int) and isinstance(exchange, str) and isinstance(key, str):
-            self.is_retry = True
-            if headers.get(QUEUE) == self.queue:  # attempts of the queue that it was dead-lettered from don't count
-                self.attempt = max(1, min(int(attempt), MAX_ATTEMPT))
-            self.exchange = exchange
-            self.routing_key = key
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _moment(value: object) -> datetime | None:
-    if isinstance(value, datetime):
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
-    if isinstance(value, int):
-        try:
-            return datetime.fromtimestamp(value, UTC)
-        except (OverflowError, ValueError, OSError):
-            return None  # a sender may write any 64-bit number there
-    return None

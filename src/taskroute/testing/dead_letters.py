@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from taskroute.broker.embedded.backlog import StoredMessage
-from taskroute.message import message as names
+from taskroute.message import headers as names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

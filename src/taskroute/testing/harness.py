@@ -19,7 +19,8 @@ from taskroute.handlers.dependencies import Provider
 from taskroute.handlers.middleware import Middleware
 from taskroute.handlers.registry import HandlerRegistry, derived
 from taskroute.instrumentation.hooks import Instrumentation
-from taskroute.message.message import Delivery, Message
+from taskroute.message.delivery import Delivery
+from taskroute.message.message import Message
 from taskroute.publisher.publisher import EventOptions, Publisher, PublishOptions
 from taskroute.testing.calls import Call
 from taskroute.testing.dead_letters import DeadLetter

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from taskroute.handling.settle import Ack, HandOver
 from taskroute.instrumentation.events import DeadLettered, Dropped, Handled, Overdue, Received, Retried
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from taskroute.handling.circuit_breaker import Change, Circuit, CircuitBreaker, succeeded
 from taskroute.instrumentation.events import Paused, Resumed
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Outcome
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from taskroute.broker.session import Session
 from taskroute.broker.url import BrokerUrl
 from taskroute.handling.settle import HandOver
 from taskroute.instrumentation.events import Event
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.quoting import shorten
 from taskroute.worker.pending_retries import Waiting
 

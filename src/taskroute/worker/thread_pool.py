@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.quoting import shorten
 from taskroute.worker.work_queue import Ready
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from taskroute.handlers.registry import Handler
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 
 
 class Deadlines:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from taskroute.handling.fair_queue import Lines
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 
 
 class Ready:

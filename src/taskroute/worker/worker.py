@@ -37,7 +37,7 @@ from taskroute.handling.health import Health, diagnose
 from taskroute.handling.settle import Ack, HandOver, settle
 from taskroute.instrumentation.events import Event, Paused, Resumed
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome
 from taskroute.quoting import shorten
 from taskroute.topology.topology import QueueSpec, Topology

@@ -16,7 +16,7 @@ from taskroute.broker.embedded import engine
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, Refusal
 from taskroute.broker.embedded.wire import carried_properties, carried_table, copied_properties, short_text
 from taskroute.errors import MessageInvalidError
-from taskroute.message.message import Flaw
+from taskroute.message.delivery import Flaw
 
 if TYPE_CHECKING:
     from taskroute.broker.embedded.transport import EmbeddedConnection

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import Any, Final, Literal
 
 from taskroute.broker.declare import count_consumers, count_each, count_messages
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.quoting import shorten
 from taskroute.topology.topology import QueueSpec
 

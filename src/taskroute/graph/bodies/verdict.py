@@ -21,7 +21,7 @@ from taskroute.graph.bodies.examples import limits, samples
 from taskroute.graph.bodies.schema import UNIONS, Schema, schema_of
 from taskroute.handlers.arguments import BodyParameter, InvalidArgumentError
 from taskroute.keys.automaton import BudgetExceededError
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.topology.event_spec import Event, EventSpec
 
 if TYPE_CHECKING:
