@@ -25,7 +25,7 @@ from taskroute import (
     ShutdownTimeoutError,
     Worker,
 )
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 
 
 class Count:

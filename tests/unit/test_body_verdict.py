@@ -45,7 +45,7 @@ from taskroute.graph.bodies.examples import limits, samples
 from taskroute.graph.bodies.schema import schema_of
 from taskroute.graph.bodies.verdict import Verdict, judge
 from taskroute.handlers.arguments import BodyParameter, InvalidArgumentError, plan_arguments
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 
 
 def event_of(body: Any) -> EventSpec[Any]:

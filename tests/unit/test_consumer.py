@@ -14,7 +14,7 @@ from taskroute import QueueSpec
 from taskroute.broker.connection import connect
 from taskroute.broker.roles.consumer import Consumer
 from taskroute.broker.url import parse_urls
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 
 one, two = QueueSpec(name="one"), QueueSpec(name="two")
 

@@ -12,7 +12,7 @@ import pytest
 from taskroute import Depends, HandlerRegistry, HandlerSignatureError, Header, Message, Reject, RoutingPattern
 from taskroute.handlers.arguments import plan_arguments
 from taskroute.handling.dispatch import Dispatcher
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from taskroute import Depends, HandlerRegistry, HandlerSignatureError, Header, Message, Reject, Retry, RetryPolicy
 from taskroute.handling.dispatch import Dispatcher
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome
 
 UNSET: Any = object()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from taskroute.handling.fair_queue import Lines
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 
 QUEUES = "abcd"
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskroute.message.message import MAX_ATTEMPT, Delivery, Message
+from taskroute.message.delivery import MAX_ATTEMPT, Delivery
+from taskroute.message.message import Message
 
 OURS: dict[str, object] = {
     "x-taskroute-attempt": 3,

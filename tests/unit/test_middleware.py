@@ -24,7 +24,7 @@ from taskroute import (
     Reject,
 )
 from taskroute.handling.dispatch import Dispatcher
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome
 from taskroute.worker.event_loop import EventLoop
 

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 
 from taskroute import CircuitBreaker
 from taskroute.instrumentation import Paused, Resumed
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled
 from taskroute.worker.paused_queues import Pauses
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskroute.handling.settle import ACK, Ack, HandOver, settle
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Retry
 from taskroute.topology.topology import QueueSpec, RetryPolicy
 

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 import pytest
 from tests.kit.waiting import DEADLINE
 
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.worker.thread_pool import HandlerThreads
 from taskroute.worker.work_queue import Ready
 

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from tests.kit.waiting import DEADLINE
 
 from taskroute.handling.fair_queue import Lines
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.worker.work_queue import Ready
 
 
