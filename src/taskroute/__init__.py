@@ -47,7 +47,9 @@ from taskroute.message.outcome import Reject, Retry
 from taskroute.publisher.publisher import EventOptions, Publisher, PublishOptions
 from taskroute.topology.event_spec import Event, EventSpec
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
-from taskroute.topology.topology import QueueSpec, RetryPolicy, Topology
+from taskroute.topology.queue import QueueSpec
+from taskroute.topology.retry_policy import RetryPolicy
+from taskroute.topology.topology import Topology
 from taskroute.worker.stats import Stats
 from taskroute.worker.worker import Worker
 

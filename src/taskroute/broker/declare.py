@@ -11,7 +11,8 @@ import amqp.exceptions
 
 from taskroute.errors import ConfigurationError, TopologyMismatchError, UnsupportedFeatureError
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
-from taskroute.topology.topology import QueueSpec, Topology
+from taskroute.topology.queue import QueueSpec
+from taskroute.topology.topology import Topology
 
 DeclareMode = Literal["create", "verify", "skip"]
 

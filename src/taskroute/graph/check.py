@@ -14,7 +14,8 @@ from taskroute.keys.automaton import BudgetExceededError, Tokens
 from taskroute.keys.matcher import Matcher
 from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.exchange import ExchangeSpec
-from taskroute.topology.topology import QueueSpec, Topology
+from taskroute.topology.queue import QueueSpec
+from taskroute.topology.topology import Topology
 
 Severity = Literal["error", "warning", "info"]
 

@@ -12,8 +12,9 @@ from taskroute.keys.pattern import Captures
 from taskroute.quoting import shorten
 from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
+from taskroute.topology.queue import QueueSpec
 from taskroute.topology.routing import Destination, all_routing_keys, binding_table
-from taskroute.topology.topology import QueueSpec, Topology
+from taskroute.topology.topology import Topology
 
 _SHOWN: Final = 8
 """Handlers that do not match the key and are still named in the text."""

@@ -8,7 +8,8 @@ from typing import Final
 
 from taskroute.keys.automaton import ANY_WORDS, ONE_WORD, BudgetExceededError, Tokens, find_words, split_words
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
-from taskroute.topology.topology import QueueSpec, Topology
+from taskroute.topology.queue import QueueSpec
+from taskroute.topology.topology import Topology
 
 MOST_FLOWS: Final = 10_000
 """Ways that may lead to one queue, or from one exchange, before the question counts as too hard."""

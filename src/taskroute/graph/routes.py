@@ -8,8 +8,10 @@ from taskroute.errors import AmbiguousHandlerError, ConfigurationError, UnknownQ
 from taskroute.graph.check import Finding, check
 from taskroute.graph.explain import Explanation, explain
 from taskroute.handlers.registry import Handler, HandlerMatch, HandlerRegistry, Resolver, find_ambiguities
+from taskroute.topology.durations import milliseconds
 from taskroute.topology.exchange import ExchangeSpec
-from taskroute.topology.topology import QueueSpec, Topology, milliseconds
+from taskroute.topology.queue import QueueSpec
+from taskroute.topology.topology import Topology
 
 
 class Routes:

@@ -19,7 +19,8 @@ from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Handled, HandlerTimeoutError
 from taskroute.quoting import shorten
 from taskroute.topology.event_spec import EventSpec
-from taskroute.topology.topology import QueueSpec, RetryPolicy
+from taskroute.topology.queue import QueueSpec
+from taskroute.topology.retry_policy import RetryPolicy
 
 F = TypeVar("F", bound=Callable[..., object])
 

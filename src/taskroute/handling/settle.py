@@ -10,7 +10,7 @@ from typing import Final, Literal
 from taskroute.message import headers as names
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome, Reason
-from taskroute.topology.topology import QueueSpec
+from taskroute.topology.queue import QueueSpec
 
 MAX_ERROR_LENGTH: Final = 500
 

@@ -26,7 +26,8 @@ from taskroute.testing.calls import Call
 from taskroute.testing.dead_letters import DeadLetter
 from taskroute.testing.recorder import Recorder, check_overrides
 from taskroute.topology.event_spec import Event
-from taskroute.topology.topology import QueueSpec, Topology
+from taskroute.topology.queue import QueueSpec
+from taskroute.topology.topology import Topology
 from taskroute.worker.worker import Worker
 
 DEFAULT_TIMEOUT: Final = 10.0

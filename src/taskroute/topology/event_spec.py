@@ -146,3 +146,9 @@ class EventSpec(Spec, Generic[Body], frozen=True):
         except Exception as error:  # noqa: BLE001 - types bring their own code, which may raise anything
             reason = str(error).partition("\n")[0]
             yield f"body: {self.body_name} is no type that pydantic can validate: {reason}"
+
+
+if TYPE_CHECKING:
+    AnyEvent = EventSpec[Any]
+else:  # pydantic would make each event anew, as one of the class EventSpec[Any]
+    AnyEvent = EventSpec

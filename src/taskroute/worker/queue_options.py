@@ -7,7 +7,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 from taskroute.errors import ConfigurationError
 from taskroute.handling.circuit_breaker import CircuitBreaker
-from taskroute.topology.topology import QueueSpec, Topology
+from taskroute.topology.queue import QueueSpec
+from taskroute.topology.topology import Topology
 
 MAX_PREFETCH: Final = 65_535
 DEFAULT_MAX_PREFETCH: Final = 256

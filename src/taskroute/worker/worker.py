@@ -40,7 +40,8 @@ from taskroute.instrumentation.hooks import Instrumentation, Listeners
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome
 from taskroute.quoting import shorten
-from taskroute.topology.topology import QueueSpec, Topology
+from taskroute.topology.queue import QueueSpec
+from taskroute.topology.topology import Topology
 from taskroute.worker import notifications as telling
 from taskroute.worker.event_loop import EventLoop
 from taskroute.worker.paused_queues import Pauses

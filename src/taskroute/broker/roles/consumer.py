@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from taskroute.broker.declare import count_consumers, count_each, count_messages
 from taskroute.message.delivery import Delivery
 from taskroute.quoting import shorten
-from taskroute.topology.topology import QueueSpec
+from taskroute.topology.queue import QueueSpec
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,303 @@
+"""QueueSpec: a queue, its bindings, and the helper queues that are declared with it, as frozen data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+
+from pydantic import BeforeValidator, Field
+
+from taskroute.keys.short_string import MAX_KEY_BYTES, key_problem
+from taskroute.topology.durations import Duration, PositiveDuration, milliseconds
+from taskroute.topology.event_spec import AnyEvent, EventSpec
+from taskroute.topology.exchange import BindingSpec
+from taskroute.topology.retry_policy import RetryPolicy
+from taskroute.topology.spec import Spec, Table, Value, a_list
+
+QueueType = Literal["quorum", "classic", "stream"]
+Overflow = Literal["drop-head", "reject-publish", "reject-publish-dlx"]
+
+DEAD_SUFFIX: Final = ".dead"
+DEFAULT_DELIVERY_LIMIT: Final = 20
+NO_DELIVERY_LIMIT: Final = 2**31 - 1
+"""For queues of messages that are looked at and put back: each time is a delivery, and the broker would drop them."""
+
+_WAIT_SUFFIX: Final = ".retry."
+
+
+def _name_of(value: object) -> object:
+    return value.name if isinstance(value, QueueSpec) else value
+
+
+def _binding_of(value: object) -> object:
+    return value.bind() if isinstance(value, EventSpec) else value
+
+
+class QueueSpec(Spec, frozen=True):
+    """A queue, its bindings, and what becomes of messages that fail.
+
+    Args:
+        name: at most 255 bytes together with the suffixes of its wait and dead-letter queues.
+        bindings: from `ExchangeSpec.bind`; an `EventSpec` stands for the binding that lets in its keys.
+        type: ``quorum``, ``classic`` or ``stream``. Left out: quorum for a durable shared queue, classic for an
+            exclusive, auto-delete or transient one.
+        durable: survives a restart of the broker.
+        exclusive: one connection's own, deleted with it.
+        auto_delete: the broker deletes it with its last consumer.
+        message_ttl: seconds or timedelta until an unconsumed message expires.
+        expires: seconds or timedelta until the unused queue is deleted.
+        max_length: messages ready at most.
+        max_length_bytes: bytes of bodies ready at most.
+        overflow: what gives way at the limit: ``drop-head``, the oldest message; ``reject-publish``, the new one,
+            whose publisher is told; ``reject-publish-dlx``, the same and it is dead-lettered, classic queues only.
+            Left out: reject-publish for a quorum queue that has a dead-letter queue, otherwise drop-head.
+        max_priority: 1 to 255; classic queues only.
+        single_active_consumer: one consumer at a time gets all messages.
+        delivery_limit: redeliveries until the broker dead-letters a message; quorum queues only, default 20.
+        retry: a `RetryPolicy`; False for none. Left out: the default policy for durable shared queues.
+        dead_letter: another queue of the topology (spec or name); False for none. Left out: ``NAME.dead`` for
+            durable shared queues.
+        passive: someone else owns it; its existence is checked, it is never created, bound or changed.
+        arguments: further arguments that have no field here.
+
+    Raises:
+        TopologyError: what the broker would refuse or ignore, with the field and the way out.
+
+    Example:
+        >>> QueueSpec(name="jobs", max_length=1000, overflow="reject-publish").queue_type
+        'quorum'
+    """
+
+    _written: ClassVar[str] = "queues=[QueueSpec(name='x')]"
+
+    name: str
+    bindings: Annotated[
+        tuple[Annotated[BindingSpec, BeforeValidator(_binding_of)], ...], a_list("bindings=[exchange.bind('a.#')]")
+    ] = ()
+    type: QueueType | None = None
+    durable: bool = True
+    exclusive: bool = False
+    auto_delete: bool = False
+    message_ttl: Duration | None = None
+    expires: PositiveDuration | None = None
+    max_length: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    max_length_bytes: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    overflow: Overflow | None = None
+    max_priority: Annotated[int, Field(ge=1, le=255)] | None = None
+    single_active_consumer: bool = False
+    delivery_limit: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    retry: Annotated[Literal[False] | RetryPolicy | None, Field(union_mode="left_to_right")] = None
+    dead_letter: Annotated[str | Literal[False] | None, BeforeValidator(_name_of)] = None
+    passive: bool = False
+    arguments: Table = Field(default_factory=dict, validate_default=True)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str,
+            bindings: Iterable[BindingSpec | AnyEvent] = ...,
+            type: QueueType | None = ...,  # noqa: A002
+            durable: bool = ...,
+            exclusive: bool = ...,
+            auto_delete: bool = ...,
+            message_ttl: timedelta | float | None = ...,
+            expires: timedelta | float | None = ...,
+            max_length: int | None = ...,
+            max_length_bytes: int | None = ...,
+            overflow: Overflow | None = ...,
+            max_priority: int | None = ...,
+            single_active_consumer: bool = ...,
+            delivery_limit: int | None = ...,
+            retry: RetryPolicy | Literal[False] | None = ...,
+            dead_letter: QueueSpec | str | Literal[False] | None = ...,
+            passive: bool = ...,
+            arguments: Mapping[str, Value] = ...,
+        ) -> None: ...
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __hash__(self) -> int:
+        return hash(("queue", self.name))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is durable and neither exclusive nor auto-delete, so that work is kept in it."""
+        return self.durable and not self.exclusive and not self.auto_delete
+
+    @property
+    def queue_type(self) -> QueueType:
+        """The type as declared, or the one that fits."""
+        return self.type or ("quorum" if self.is_shared else "classic")
+
+    @property
+    def retry_policy(self) -> RetryPolicy | None:
+        """The policy in effect, None when failed messages are not tried again."""
+        if self.retry is not None:
+            return self.retry or None
+        return RetryPolicy() if self._keeps_failures else None
+
+    @property
+    def dead_letter_queue(self) -> str | None:
+        """Name of the queue that takes what failed for good, None when it is dropped and logged."""
+        if self.dead_letter is not None:
+            return self.dead_letter or None
+        return self.name + DEAD_SUFFIX if self._keeps_failures else None
+
+    @property
+    def _keeps_failures(self) -> bool:
+        return self.is_shared and self.queue_type != "stream"
+
+    def wait_queue(self, delay: timedelta) -> str:
+        """Name of the queue in which a message of this queue waits for `delay`."""
+        return f"{self.name}{_WAIT_SUFFIX}{milliseconds(delay)}"
+
+    def helper_queues(self) -> Iterator[QueueSpec]:
+        """The wait queues and the default dead-letter queue that are declared with this queue."""
+        kind: QueueType = "quorum" if self.queue_type == "quorum" else "classic"
+        policy = self.retry_policy
+        for delay in sorted(set(policy.delays)) if policy else ():
+            yield QueueSpec(
+                name=self.wait_queue(delay), type=kind, message_ttl=delay, retry=False, dead_letter=self.name
+            )
+        if self.dead_letter is None and self.dead_letter_queue is not None:
+            limit = NO_DELIVERY_LIMIT if kind == "quorum" else None
+            yield QueueSpec(
+                name=self.dead_letter_queue, type=kind, retry=False, dead_letter=False, delivery_limit=limit
+            )
+
+    @property
+    def broker_arguments(self) -> Mapping[str, Value]:
+        """The arguments of the declaration. Those that decide behaviour are always sent, never left to a default."""
+        arguments: dict[str, Value] = {**self.arguments, "x-queue-type": self.queue_type}
+        numbers = {
+            "x-message-ttl": None if self.message_ttl is None else milliseconds(self.message_ttl),
+            "x-expires": None if self.expires is None else milliseconds(self.expires),
+            "x-max-length": self.max_length,
+            "x-max-length-bytes": self.max_length_bytes,
+            "x-max-priority": self.max_priority,
+        }
+        arguments.update({name: number for name, number in numbers.items() if number is not None})
+        if self.overflow is not None:
+            arguments["x-overflow"] = self.overflow
+        if self.single_active_consumer:
+            arguments["x-single-active-consumer"] = True
+        if self.queue_type == "quorum":
+            arguments["x-delivery-limit"] = self.delivery_limit or DEFAULT_DELIVERY_LIMIT
+        return {**arguments, **self._dead_letter_arguments()}
+
+    def _dead_letter_arguments(self) -> Mapping[str, Value]:
+        if self.dead_letter_queue is None or not self._broker_dead_letters:
+            return {}
+        arguments: dict[str, Value] = {
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": self.dead_letter_queue,
+        }
+        if self.queue_type == "quorum":
+            # at-least-once needs reject-publish; with any other overflow the broker silently falls back.
+            safe = self.overflow in (None, "reject-publish")
+            arguments["x-dead-letter-strategy"] = "at-least-once" if safe else "at-most-once"
+            if safe:
+                arguments["x-overflow"] = "reject-publish"
+        return arguments
+
+    @property
+    def _broker_dead_letters(self) -> bool:
+        """Whether the broker itself dead-letters from here: by delivery limit, expiry or length."""
+        bounded = self.max_length is not None or self.max_length_bytes is not None
+        drops = bounded and self.overflow != "reject-publish"
+        return self.queue_type == "quorum" or self.message_ttl is not None or drops
+
+    def _problems(self) -> Iterator[str]:
+        yield from self._name_problems()
+        yield from _TYPE_PROBLEMS[self.queue_type](self)
+        limited = self.max_length is not None or self.max_length_bytes is not None
+        if self.overflow is not None and not limited:
+            yield "overflow: nothing overflows without a limit; set max_length or max_length_bytes"
+        if self.overflow == "reject-publish-dlx" and self.dead_letter_queue is None:
+            yield "overflow: reject-publish-dlx needs a dead-letter queue; set dead_letter, or use 'reject-publish'"
+        if self.dead_letter == self.name:
+            yield "dead_letter: a queue cannot be its own dead-letter queue; name another, or leave it out"
+        for name in sorted(_TYPED_ARGUMENTS.keys() & self.arguments.keys()):
+            yield f"arguments: {name} is the field {_TYPED_ARGUMENTS[name]}"
+
+    def _name_problems(self) -> Iterator[str]:
+        if problem := key_problem(self.name, "name"):
+            yield f"name: {problem}"
+        if self.name == "":
+            yield "name: a queue needs one; the broker would invent a new one at each reconnect"
+        if self.name.startswith("amq.") and not self.passive:
+            yield "name: names that start with amq. are the broker's own; choose another, or passive=True"
+        if self.dead_letter == "":
+            yield "dead_letter: a queue needs a name; dead_letter=False switches dead letters off"
+        if self.dead_letter and (problem := key_problem(self.dead_letter, "name")):
+            yield f"dead_letter: {problem}"
+        policy = self.retry_policy
+        helpers = [self.wait_queue(delay) for delay in policy.delays] if policy else []
+        for helper in [*helpers, self.dead_letter_queue or ""]:
+            if len(helper.encode()) > MAX_KEY_BYTES:
+                yield (
+                    f"name: with {helper.removeprefix(self.name)!r} for a helper queue it is longer than "
+                    f"{MAX_KEY_BYTES} bytes; "
+                    f"shorten it, or set retry=False and dead_letter=False"
+                )
+
+
+_TYPED_ARGUMENTS: Final = {
+    "x-queue-type": "type",
+    "x-message-ttl": "message_ttl",
+    "x-expires": "expires",
+    "x-max-length": "max_length",
+    "x-max-length-bytes": "max_length_bytes",
+    "x-overflow": "overflow",
+    "x-max-priority": "max_priority",
+    "x-single-active-consumer": "single_active_consumer",
+    "x-delivery-limit": "delivery_limit",
+    "x-dead-letter-exchange": "dead_letter",
+    "x-dead-letter-routing-key": "dead_letter",
+    "x-dead-letter-strategy": "dead_letter",
+}
+
+_NOT_FOR_STREAMS: Final = (
+    "message_ttl",
+    "expires",
+    "max_length",
+    "overflow",
+    "max_priority",
+    "single_active_consumer",
+    "delivery_limit",
+    "retry",
+    "dead_letter",
+)
+
+
+def _not_shared(queue: QueueSpec) -> Iterator[str]:
+    if not queue.is_shared:
+        field = "durable" if not queue.durable else "exclusive" if queue.exclusive else "auto_delete"
+        yield f"{field}: a {queue.queue_type} queue is durable and shared; use type='classic', or leave type out"
+
+
+def _quorum_problems(queue: QueueSpec) -> Iterator[str]:
+    yield from _not_shared(queue)
+    if queue.max_priority is not None:
+        yield "max_priority: a quorum queue has no priorities; use type='classic'"
+    if queue.overflow == "reject-publish-dlx":
+        yield "overflow: a quorum queue takes reject-publish-dlx for drop-head; use 'reject-publish'"
+
+
+def _classic_problems(queue: QueueSpec) -> Iterator[str]:
+    if queue.delivery_limit is not None:
+        yield "delivery_limit: a classic queue does not count deliveries; use type='quorum'"
+
+
+def _stream_problems(queue: QueueSpec) -> Iterator[str]:
+    yield from _not_shared(queue)
+    for name in _NOT_FOR_STREAMS:
+        if getattr(queue, name) not in (None, False):
+            yield f"{name}: a stream has none; leave it out"
+
+
+_TYPE_PROBLEMS: Final = {"quorum": _quorum_problems, "classic": _classic_problems, "stream": _stream_problems}
