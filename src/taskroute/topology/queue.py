@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from taskroute.keys.short_string import MAX_KEY_BYTES, key_problem
+from taskroute.topology import queue_rules
 from taskroute.topology.durations import Duration, PositiveDuration, milliseconds
 from taskroute.topology.event_spec import AnyEvent, EventSpec
 from taskroute.topology.exchange import BindingSpec
+from taskroute.topology.queue_rules import Overflow, QueueType
 from taskroute.topology.retry_policy import RetryPolicy
 from taskroute.topology.spec import Spec, Table, Value, a_list
-
-QueueType = Literal["quorum", "classic", "stream"]
-Overflow = Literal["drop-head", "reject-publish", "reject-publish-dlx"]
 
 DEAD_SUFFIX: Final = ".dead"
 DEFAULT_DELIVERY_LIMIT: Final = 20
@@ -212,92 +210,4 @@ class QueueSpec(Spec, frozen=True):
         return self.queue_type == "quorum" or self.message_ttl is not None or drops
 
     def _problems(self) -> Iterator[str]:
-        yield from self._name_problems()
-        yield from _TYPE_PROBLEMS[self.queue_type](self)
-        limited = self.max_length is not None or self.max_length_bytes is not None
-        if self.overflow is not None and not limited:
-            yield "overflow: nothing overflows without a limit; set max_length or max_length_bytes"
-        if self.overflow == "reject-publish-dlx" and self.dead_letter_queue is None:
-            yield "overflow: reject-publish-dlx needs a dead-letter queue; set dead_letter, or use 'reject-publish'"
-        if self.dead_letter == self.name:
-            yield "dead_letter: a queue cannot be its own dead-letter queue; name another, or leave it out"
-        for name in sorted(_TYPED_ARGUMENTS.keys() & self.arguments.keys()):
-            yield f"arguments: {name} is the field {_TYPED_ARGUMENTS[name]}"
-
-    def _name_problems(self) -> Iterator[str]:
-        if problem := key_problem(self.name, "name"):
-            yield f"name: {problem}"
-        if self.name == "":
-            yield "name: a queue needs one; the broker would invent a new one at each reconnect"
-        if self.name.startswith("amq.") and not self.passive:
-            yield "name: names that start with amq. are the broker's own; choose another, or passive=True"
-        if self.dead_letter == "":
-            yield "dead_letter: a queue needs a name; dead_letter=False switches dead letters off"
-        if self.dead_letter and (problem := key_problem(self.dead_letter, "name")):
-            yield f"dead_letter: {problem}"
-        policy = self.retry_policy
-        helpers = [self.wait_queue(delay) for delay in policy.delays] if policy else []
-        for helper in [*helpers, self.dead_letter_queue or ""]:
-            if len(helper.encode()) > MAX_KEY_BYTES:
-                yield (
-                    f"name: with {helper.removeprefix(self.name)!r} for a helper queue it is longer than "
-                    f"{MAX_KEY_BYTES} bytes; "
-                    f"shorten it, or set retry=False and dead_letter=False"
-                )
-
-
-_TYPED_ARGUMENTS: Final = {
-    "x-queue-type": "type",
-    "x-message-ttl": "message_ttl",
-    "x-expires": "expires",
-    "x-max-length": "max_length",
-    "x-max-length-bytes": "max_length_bytes",
-    "x-overflow": "overflow",
-    "x-max-priority": "max_priority",
-    "x-single-active-consumer": "single_active_consumer",
-    "x-delivery-limit": "delivery_limit",
-    "x-dead-letter-exchange": "dead_letter",
-    "x-dead-letter-routing-key": "dead_letter",
-    "x-dead-letter-strategy": "dead_letter",
-}
-
-_NOT_FOR_STREAMS: Final = (
-    "message_ttl",
-    "expires",
-    "max_length",
-    "overflow",
-    "max_priority",
-    "single_active_consumer",
-    "delivery_limit",
-    "retry",
-    "dead_letter",
-)
-
-
-def _not_shared(queue: QueueSpec) -> Iterator[str]:
-    if not queue.is_shared:
-        field = "durable" if not queue.durable else "exclusive" if queue.exclusive else "auto_delete"
-        yield f"{field}: a {queue.queue_type} queue is durable and shared; use type='classic', or leave type out"
-
-
-def _quorum_problems(queue: QueueSpec) -> Iterator[str]:
-    yield from _not_shared(queue)
-    if queue.max_priority is not None:
-        yield "max_priority: a quorum queue has no priorities; use type='classic'"
-    if queue.overflow == "reject-publish-dlx":
-        yield "overflow: a quorum queue takes reject-publish-dlx for drop-head; use 'reject-publish'"
-
-
-def _classic_problems(queue: QueueSpec) -> Iterator[str]:
-    if queue.delivery_limit is not None:
-        yield "delivery_limit: a classic queue does not count deliveries; use type='quorum'"
-
-
-def _stream_problems(queue: QueueSpec) -> Iterator[str]:
-    yield from _not_shared(queue)
-    for name in _NOT_FOR_STREAMS:
-        if getattr(queue, name) not in (None, False):
-            yield f"{name}: a stream has none; leave it out"
-
-
-_TYPE_PROBLEMS: Final = {"quorum": _quorum_problems, "classic": _classic_problems, "stream": _stream_problems}
+        return queue_rules.problems(self)
