@@ -14,8 +14,9 @@ from tests.kit.strategies import accepts, words_of
 
 from taskroute.broker.declare import declare
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec, Match
+from taskroute.topology.queue import QueueSpec
 from taskroute.topology.routing import Destination, binding_table
-from taskroute.topology.topology import QueueSpec, Topology
+from taskroute.topology.topology import Topology
 
 END = b"end"
 

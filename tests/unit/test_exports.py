@@ -10,7 +10,7 @@ import pytest
 
 import taskroute
 import taskroute.testing
-from taskroute.topology import exchange, routing, topology
+from taskroute.topology import exchange, queue_rules, routing
 
 PUBLIC = (
     "AmbiguousHandlerError",
@@ -94,7 +94,7 @@ def test_every_public_class_is_documented() -> None:
 @pytest.mark.parametrize(
     ("spec", "choices"),
     [
-        (taskroute.QueueSpec, [topology.QueueType, topology.Overflow]),
+        (taskroute.QueueSpec, [queue_rules.QueueType, queue_rules.Overflow]),
         (taskroute.ExchangeSpec, [routing.ExchangeType]),
         (taskroute.BindingSpec, [exchange.Match]),
     ],

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from taskroute.handling.settle import ACK, Ack, HandOver, settle
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Retry
-from taskroute.topology.topology import QueueSpec, RetryPolicy
+from taskroute.topology.queue import QueueSpec
+from taskroute.topology.retry_policy import RetryPolicy
 
 NOW = datetime(2024, 5, 1, 12, 30, 15, 250_000, tzinfo=UTC)
 QUEUE = QueueSpec(name="q", retry=RetryPolicy(delays=[1, 5, 25]))

@@ -16,7 +16,9 @@ from taskroute.errors import TopologyError, UnknownExchangeError, UnknownQueueEr
 from taskroute.keys.pattern import RoutingPattern
 from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
-from taskroute.topology.topology import QueueSpec, RetryPolicy, Topology
+from taskroute.topology.queue import QueueSpec
+from taskroute.topology.retry_policy import RetryPolicy
+from taskroute.topology.topology import Topology
 
 TOPIC = ExchangeSpec(name="topic")
 DIRECT = ExchangeSpec(name="direct", type="direct")
