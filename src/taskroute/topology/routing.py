@@ -177,6 +177,28 @@ class RoutedExchange(Protocol):
         """The exchange that takes what none of its bindings does."""
 
 
+class ExchangeNode(NamedTuple):
+    """An exchange of a topology as the walk sees it."""
+
+    table: BindingTable
+    alternate: str | None
+
+
+class _Binding(Protocol):
+    @property
+    def exchange(self) -> str: ...
+    @property
+    def binding_key(self) -> str: ...
+    @property
+    def arguments(self) -> Mapping[str, object]: ...
+
+
+def bind_all(nodes: Mapping[str, RoutedExchange], destination: Destination, bindings: Iterable[_Binding]) -> None:
+    """Add each binding to the table of its source exchange."""
+    for binding in bindings:
+        nodes[binding.exchange].table.add(destination, binding.binding_key, binding.arguments)
+
+
 def reachable_queues(
     exchange: str,
     routing_keys: Iterable[str],

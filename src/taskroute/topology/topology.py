@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -16,17 +16,17 @@ from pydantic.json_schema import SkipJsonSchema
 from taskroute.errors import TopologyError, UnknownExchangeError, UnknownQueueError
 from taskroute.quoting import shorten, shorten_list
 from taskroute.topology.event_spec import AnyEvent
-from taskroute.topology.exchange import BindingSpec, ExchangeSpec, check_binding
+from taskroute.topology.exchange import ExchangeSpec, check_binding
 from taskroute.topology.queue import DEAD_SUFFIX, QueueSpec
-from taskroute.topology.routing import BindingTable, Destination, all_routing_keys, binding_table, reachable_queues
+from taskroute.topology.routing import (
+    Destination,
+    ExchangeNode,
+    all_routing_keys,
+    bind_all,
+    binding_table,
+    reachable_queues,
+)
 from taskroute.topology.spec import Spec, a_list
-
-
-class _Node(NamedTuple):
-    """An exchange as the walk sees it."""
-
-    table: BindingTable
-    alternate: str | None
 
 
 class Topology(Spec, frozen=True):
@@ -176,21 +176,16 @@ class Topology(Spec, frozen=True):
         return queues
 
     @cached_property
-    def _nodes(self) -> Mapping[str, _Node]:
+    def _nodes(self) -> Mapping[str, ExchangeNode]:
         nodes = {
-            exchange.name: _Node(binding_table(exchange.type), exchange.alternate_exchange)
+            exchange.name: ExchangeNode(binding_table(exchange.type), exchange.alternate_exchange)
             for exchange in self.exchanges
         }
         for exchange in self.exchanges:
-            _bind_all(nodes, Destination("exchange", exchange.name), exchange.bindings)
+            bind_all(nodes, Destination("exchange", exchange.name), exchange.bindings)
         for queue in self.queues:
-            _bind_all(nodes, Destination("queue", queue.name), queue.bindings)
+            bind_all(nodes, Destination("queue", queue.name), queue.bindings)
         return nodes
-
-
-def _bind_all(nodes: Mapping[str, _Node], destination: Destination, bindings: Iterable[BindingSpec]) -> None:
-    for binding in bindings:
-        nodes[binding.exchange].table.add(destination, binding.binding_key, binding.arguments)
 
 
 def _may_stand_in(declared: QueueSpec, helper: QueueSpec) -> bool:
