@@ -130,13 +130,26 @@ class Topology(Spec, frozen=True):
 
     @model_validator(mode="after")
     def _check_references(self) -> Self:
+        self._check_names()
+        self._check_alternate_exchanges()
+        self._check_bindings()
+        self._check_events()
+        _ = self._queues_by_name  # refuses a queue under the name of another one's wait queue
+        return self
+
+    def _check_names(self) -> None:
         _merged("exchange", self.exchanges)
         _merged("queue", self.queues)
+
+    def _check_alternate_exchanges(self) -> None:
         known = self._exchanges_by_name
         for exchange in self.exchanges:
             if exchange.alternate_exchange is not None and exchange.alternate_exchange not in known:
                 where = f"exchange {exchange.name!r}: alternate_exchange"
                 raise TopologyError(f"{where}: {_unknown('exchange', exchange.alternate_exchange, known)}")
+
+    def _check_bindings(self) -> None:
+        known = self._exchanges_by_name
         targets: tuple[ExchangeSpec | QueueSpec, ...] = (*self.exchanges, *self.queues)
         for target in targets:
             for binding in target.bindings:
@@ -144,9 +157,6 @@ class Topology(Spec, frozen=True):
                     where = f"{type(target).__name__} {target.name!r}: bindings"
                     raise TopologyError(f"{where}: {_unknown('exchange', binding.exchange, known)}")
                 check_binding(known[binding.exchange], binding)
-        self._check_events()
-        _ = self._queues_by_name
-        return self
 
     def _check_events(self) -> None:
         for event in self.events:
