@@ -1,7 +1,5 @@
 """Message: the frozen envelope that a handler may ask for."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime

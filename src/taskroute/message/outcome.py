@@ -1,7 +1,5 @@
 """How the handling of a message ended, and what a handler raises to say so itself."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal

@@ -1,7 +1,5 @@
 """EventSpec and Event: what is published under which keys, said once for both sides."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,28 +16,6 @@ from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.spec import Spec, describe_fields
 
 Body = TypeVar("Body")
-
-
-@dataclass(frozen=True, slots=True)
-class Event(Generic[Body]):
-    """A body on its way to where it belongs. Made by calling an `EventSpec`, which checks body and key."""
-
-    spec: EventSpec[Body] = field(repr=False)
-    routing_key: str
-    body: Body
-
-    @property
-    def exchange(self) -> str:
-        """Name of the exchange to publish to."""
-        return str(self.spec.exchange)
-
-    def encode(self) -> tuple[bytes, str]:
-        """Return the body as bytes, and their content type; JSON as the body's type in the spec says it.
-
-        Raises:
-            MessageInvalidError: it cannot be encoded.
-        """
-        return content.encode(self.body, lambda body: self.spec.adapter.dump_json(body, by_alias=True))
 
 
 def _parsed(pattern: object) -> object:
@@ -82,7 +58,7 @@ class EventSpec(Spec, Generic[Body], frozen=True):
             self, *, pattern: str | RoutingPattern, exchange: ExchangeSpec | str, body: type[Body]
         ) -> None: ...
 
-    def __call__(self, body: Body, /, **captures: str | int | tuple[str, ...] | list[str]) -> Event[Body]:
+    def __call__(self, body: Body, /, **captures: str | int | tuple[str, ...] | list[str]) -> "Event[Body]":
         """Return an event with this body and the routing key that the pattern has with these captures.
 
         A body that is not of the body's type yet, a dict say, is validated into it.
@@ -146,6 +122,28 @@ class EventSpec(Spec, Generic[Body], frozen=True):
         except Exception as error:  # noqa: BLE001 - types bring their own code, which may raise anything
             reason = str(error).partition("\n")[0]
             yield f"body: {self.body_name} is no type that pydantic can validate: {reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Generic[Body]):
+    """A body on its way to where it belongs. Made by calling an `EventSpec`, which checks body and key."""
+
+    spec: EventSpec[Body] = field(repr=False)
+    routing_key: str
+    body: Body
+
+    @property
+    def exchange(self) -> str:
+        """Name of the exchange to publish to."""
+        return str(self.spec.exchange)
+
+    def encode(self) -> tuple[bytes, str]:
+        """Return the body as bytes, and their content type; JSON as the body's type in the spec says it.
+
+        Raises:
+            MessageInvalidError: it cannot be encoded.
+        """
+        return content.encode(self.body, lambda body: self.spec.adapter.dump_json(body, by_alias=True))
 
 
 if TYPE_CHECKING:

@@ -3,8 +3,6 @@
 A spec refuses, when it is built, whatever a broker would refuse or accept and silently ignore.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
@@ -116,7 +114,7 @@ class ExchangeSpec(Spec, frozen=True):
             durable: bool = ...,
             auto_delete: bool = ...,
             internal: bool = ...,
-            alternate_exchange: ExchangeSpec | str | None = ...,
+            alternate_exchange: "ExchangeSpec | str | None" = ...,
             bindings: Iterable[BindingSpec] = ...,
             passive: bool = ...,
             arguments: Mapping[str, Value] = ...,

@@ -1,7 +1,5 @@
 """QueueSpec: a queue, its bindings, and the helper queues that are declared with it, as frozen data."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
@@ -110,7 +108,7 @@ class QueueSpec(Spec, frozen=True):
             single_active_consumer: bool = ...,
             delivery_limit: int | None = ...,
             retry: RetryPolicy | Literal[False] | None = ...,
-            dead_letter: QueueSpec | str | Literal[False] | None = ...,
+            dead_letter: "QueueSpec | str | Literal[False] | None" = ...,
             passive: bool = ...,
             arguments: Mapping[str, Value] = ...,
         ) -> None: ...
@@ -153,7 +151,7 @@ class QueueSpec(Spec, frozen=True):
         """Name of the queue in which a message of this queue waits for `delay`."""
         return f"{self.name}{_WAIT_SUFFIX}{milliseconds(delay)}"
 
-    def helper_queues(self) -> Iterator[QueueSpec]:
+    def helper_queues(self) -> Iterator["QueueSpec"]:
         """The wait queues and the default dead-letter queue that are declared with this queue."""
         kind: QueueType = "quorum" if self.queue_type == "quorum" else "classic"
         policy = self.retry_policy

@@ -1,7 +1,5 @@
 """RetryPolicy: how often a failed message is tried again, and after which delays."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar

@@ -4,8 +4,6 @@ Nothing here talks to a broker. A spec refuses, when it is built, whatever a bro
 silently ignore; a `Topology` refuses specs that do not fit together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -120,7 +118,7 @@ class Topology(Spec, frozen=True):
             raise TopologyError(f"exchange {source.name!r} is internal: nobody can publish to it")
         return frozenset(reachable_queues(source.name, keys, headers, self._nodes))
 
-    def __or__(self, other: Topology) -> Topology:
+    def __or__(self, other: "Topology") -> "Topology":
         """Merge: everything of both. A name that both declare has to be the same on both sides."""
         return Topology(
             exchanges=_merged("exchange", self.exchanges + other.exchanges),
