@@ -1,1 +1,1 @@
-"""Which routing keys a pattern takes."""
+"""Routing keys, and which of them a pattern matches."""

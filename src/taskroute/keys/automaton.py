@@ -4,8 +4,8 @@ Every question that the library asks about patterns (does this key match, do two
 inside the other, is a set of them covered by another set) is answered here, on plain tuples of tokens.
 
 A token is a literal word, ``*`` (exactly one word, an empty one too) or ``#`` (zero or more words). The rule is
-RabbitMQ's: a key is split at its dots, and the empty key is no word at all. It follows that the sequence of one
-empty word cannot be written as a key; see `_writable`.
+RabbitMQ's: a key is split at its dots, and the empty key has no words. It follows that the sequence of one empty
+word cannot be written as a key; see `_writable`.
 
 The algebra is over keys of any length; the broker's limit of 255 bytes is not part of it.
 """
@@ -23,7 +23,7 @@ ANY_WORDS = "#"
 
 
 class BudgetExceededError(Exception):
-    """A search would take more steps than it was given. Internal: `check` reports it as `undecided`."""
+    """A search needs more steps than its budget. Internal: `check` reports it as `undecided`."""
 
 
 def split_words(key: str) -> Tokens:
@@ -32,7 +32,7 @@ def split_words(key: str) -> Tokens:
 
 
 def normalize(tokens: Tokens) -> Tokens:
-    """Rewrite every run of wildcards as its ``*`` first and then at most one ``#``; the language is the same.
+    """Rewrite each run of wildcards as its ``*`` followed by at most one ``#``; the language stays the same.
 
     >>> normalize(("#", "*", "#", "a"))
     ('*', '#', 'a')
@@ -53,9 +53,9 @@ def normalize(tokens: Tokens) -> Tokens:
 
 
 class Automaton:
-    """Several patterns read at once, word by word: a set of positions is one integer, one bit a position.
+    """Several patterns read at once, word by word. A set of positions is an integer with one bit for each position.
 
-    A step costs a few integer operations whatever the patterns are, so matching is linear in the words.
+    A step costs a few integer operations, whatever the patterns are, so matching is linear in the words.
     """
 
     __slots__ = ("_any_words", "_literals", "_one_word", "_open_runs", "accepting", "start")
@@ -66,7 +66,7 @@ class Automaton:
         start, bit = 0, 1
         for pattern in patterns:
             start |= bit
-            run = 0  # the "*" that stand right before this token
+            run = 0  # the "*" directly before this token
             for token in normalize(pattern):
                 if token == ANY_WORDS:
                     self._any_words |= bit
@@ -82,16 +82,16 @@ class Automaton:
         self.start = self._with_skips(start)
 
     def step(self, positions: int, word: str) -> int:
-        """Positions after reading `word`."""
+        """Return the positions after reading `word`."""
         movable = self._literals.get(word, 0) | self._one_word
         return self._with_skips(((positions & movable) << 1) | (positions & self._any_words))
 
     def step_over_any_words(self, positions: int) -> int:
-        """Positions that hold whatever words come in between: those in a run of wildcards that has a ``#``."""
+        """Return the positions that any words leave alive: those in a run of wildcards that has a ``#``."""
         return self._with_skips(positions & self._open_runs)
 
     def step_fresh(self, positions: int) -> int:
-        """Positions after reading a word that no pattern spells out."""
+        """Return the positions after reading a word that no pattern contains."""
         return self._with_skips(((positions & self._one_word) << 1) | (positions & self._any_words))
 
     def _with_skips(self, positions: int) -> int:
@@ -100,7 +100,7 @@ class Automaton:
 
 
 def matches(tokens: Tokens, words: Iterable[str]) -> bool:
-    """Whether the pattern accepts these words."""
+    """Return whether the pattern accepts these words."""
     automaton = Automaton((tokens,))
     positions = automaton.start
     for word in words:
@@ -109,17 +109,18 @@ def matches(tokens: Tokens, words: Iterable[str]) -> bool:
 
 
 def is_subset(inner: Tokens, outer: Automaton) -> bool:
-    """Whether every key of the pattern `inner` is a key of `outer`, the automaton of one pattern. Linear in both.
+    """Return whether every key of the pattern `inner` is a key of `outer`, the automaton of one pattern.
 
-    `outer` reads the tokens of `inner` as if they were words: a ``*`` of `inner` is a word that nobody spells
-    out, and a ``#`` of `inner` can only be swallowed by a run of wildcards of `outer` that has a ``#`` (anywhere
-    in it: ``*.#`` and ``#.*`` are the same keys). Complete because there are more words than patterns can name.
+    Linear in both. `outer` reads the tokens of `inner` as if they were words. A ``*`` of `inner` stands for a word
+    that no pattern contains. Only a run of wildcards of `outer` that has a ``#`` can read a ``#`` of `inner`, wherever
+    in the run its ``#`` is, since ``*.#`` and ``#.*`` are the same keys. This is complete, because there are more words
+    than patterns can contain.
     """
     return all(_reads(outer, variant) for variant in _writable(normalize(inner)))
 
 
 def canonical(tokens: Tokens) -> tuple[Tokens, ...]:
-    """The same value for two patterns with the same keys, and for no others."""
+    """Return a value that is equal for two patterns exactly when they have the same keys."""
     return _writable(normalize(tokens))
 
 
@@ -138,9 +139,9 @@ def _reads(automaton: Automaton, tokens: Tokens) -> bool:
 def find_words(inside: Sequence[Tokens], outside: Sequence[Tokens] = (), budget: int = 100_000) -> Tokens | None:
     """Return the words of a key that every pattern of `inside` accepts and none of `outside`, or None.
 
-    A breadth-first search, so the witness has as few words as any. A state is one position in each pattern of
-    `inside` and the set of positions of `outside`. Of two states with equal positions the one whose `outside`
-    set is the smaller accepts whatever the other does, so only the smallest sets are kept (antichains).
+    A breadth-first search, so no other key has fewer words. A state is one position in each pattern of `inside` and
+    the set of positions of `outside`. Of two states with equal positions, the one with the smaller `outside` set
+    accepts whatever the other does, so only the smallest sets are kept (antichains).
 
     Raises:
         BudgetExceededError: more than `budget` states were expanded.
@@ -202,7 +203,7 @@ def _search(inside: tuple[Tokens, ...], outside: Automaton, fresh: str, budget: 
 
 
 def _skips(inside: tuple[Tokens, ...], positions: _Positions) -> Iterator[_Positions]:
-    """Every way of reading the ``#`` at the current positions as ended."""
+    """Return every choice of which ``#`` at the current positions have ended."""
     options: list[tuple[int, ...]] = [
         (at, at + 1) if at < len(tokens) and tokens[at] == ANY_WORDS else (at,)
         for tokens, at in zip(inside, positions, strict=True)
@@ -214,10 +215,10 @@ def _skips(inside: tuple[Tokens, ...], positions: _Positions) -> Iterator[_Posit
 
 
 def _next_word(inside: tuple[Tokens, ...], positions: _Positions) -> tuple[str | None, _Positions] | None:
-    """The one word worth trying from here (None: any, so a fresh one), and where it leads; None if there is none.
+    """Return the one word worth trying from here and the positions it leads to, or None if no word leads on.
 
-    Where no pattern of `inside` asks for a literal, a fresh word is at least as good as any other, because it
-    leaves the fewest positions of `outside` alive.
+    The word is None where no pattern of `inside` requires a literal: a fresh word is then at least as good as any
+    other, because it leaves the fewest positions of `outside` alive.
     """
     word: str | None = None
     following: list[int] = []
@@ -234,10 +235,10 @@ def _next_word(inside: tuple[Tokens, ...], positions: _Positions) -> tuple[str |
 
 
 def _writable(tokens: Tokens) -> tuple[Tokens, ...]:
-    """Patterns that together accept the same keys as `tokens`, but not the one empty word, which is no key.
+    """Return patterns that have together the keys of `tokens`, and do not lead to one empty word, which is no key.
 
-    Only a pattern of one empty word and ``#`` accepts that sequence: ``#.`` becomes ``*.#.``, where at least one
-    more word stands before.
+    A search reads ``*`` as a fresh word, so only a pattern of one empty word and ``#`` leads there: ``#.`` becomes
+    ``*.#.``, which reads at least one more word.
     """
     required = [token for token in tokens if token != ANY_WORDS]
     if required != [""]:

@@ -1,6 +1,6 @@
-"""Matcher: many binding keys at once. Which of them match a key, and which share a key with a pattern.
+"""Matcher: among many binding keys, find those that match a key and those that share a key with a pattern.
 
-A trie over words. Reading a key costs the nodes that its words can reach, not the number of patterns.
+A trie over words. Reading a key costs the nodes that its words can reach, whatever the number of binding keys.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class _Node(Generic[T]):
 class Matcher(Generic[T]):
     """Values filed under binding keys; a key finds the values of every binding key that matches it.
 
-    A value is filed under a binding key once, however often it is added. Not synchronized: build it and then
-    read it from any thread, or hold a lock.
+    A value is filed under a binding key once, however often it is added. Not synchronized: build it and then read
+    it from any thread, or hold a lock.
 
     Example:
         >>> matcher = Matcher[str]()
@@ -83,7 +83,7 @@ class Matcher(Generic[T]):
         node.values[value] = None
 
     def discard(self, binding_key: str, value: T) -> None:
-        """Remove `value` from under `binding_key`, if it is there, and the nodes that nothing else needs."""
+        """Remove `value` from under `binding_key`, if it is there, and the nodes that no other value needs."""
         path = [self._root]
         tokens = normalize(split_words(binding_key))
         for token in tokens:
@@ -98,7 +98,7 @@ class Matcher(Generic[T]):
             parent.prune(token)
 
     def matches(self, routing_key: str) -> list[T]:
-        """Values of every binding key that matches, each once per binding key, in no particular order."""
+        """Return the values of every binding key that matches, once per binding key, in no particular order."""
         active = [self._root]
         if self._root.any_words is not None:
             active.append(self._root.any_words)
@@ -107,9 +107,9 @@ class Matcher(Generic[T]):
         return [value for node in active for value in node.values]
 
     def overlapping(self, binding_key: str) -> list[T]:
-        """Values whose binding keys share at least one key with `binding_key`; a superset by the rare empty word.
+        """Return the values of every binding key that shares at least one key with `binding_key`.
 
-        (A pattern such as ``#.`` shares the sequence of one empty word with ``*``, which no key can spell.)
+        May return more: ``#.`` and ``*`` share the sequence of one empty word, which cannot be written as a key.
         """
         tokens = normalize(split_words(binding_key))
         seen: set[tuple[int, int]] = set()
@@ -127,7 +127,7 @@ class Matcher(Generic[T]):
 
 
 def _advance(active: list[_Node[T]], word: str) -> list[_Node[T]]:
-    """The nodes reached by one more word; a node behind a ``#`` may be reached from itself and from its parent."""
+    """Return the nodes that one more word reaches; a node behind a ``#`` is reached from itself and from its parent."""
     following: dict[_Node[T], None] = {}
     for node in active:
         if node.loops:
@@ -141,7 +141,7 @@ def _advance(active: list[_Node[T]], word: str) -> list[_Node[T]]:
 
 
 def _both_read(node: _Node[T], tokens: Tokens, at: int) -> Iterable[tuple[_Node[T], int]]:
-    """States reached when trie and pattern read one common word, or one of them ends a ``#``."""
+    """Yield the states reached when trie and pattern read one common word, or when one of them ends a ``#``."""
     if node.any_words is not None:
         yield node.any_words, at
     if at == len(tokens):

@@ -27,8 +27,8 @@ class RoutingPattern:
     """A pattern over routing keys, as topic exchanges match them, with named captures.
 
     ``*`` is exactly one word, ``#`` zero or more, ``{name}`` captures one word as a str, ``{name:#}`` zero or
-    more as a tuple of words. Words are what stands between dots; the empty key has none. A pattern with captures
-    has at most one ``#``, so that captures are unique. Two patterns are equal when their templates are.
+    more as a tuple of words. Dots separate words; the empty key has no words. A pattern with captures has at most
+    one ``#``, so that captures are unique. Two patterns are equal when their templates are.
 
     Matching is linear in the words of the key, whatever the pattern. Immutable, so safe from any thread.
 
@@ -68,7 +68,7 @@ class RoutingPattern:
         return frozenset(name for name in self._names if name is not None)
 
     def matches(self, key: str) -> bool:
-        """Whether a topic exchange would route `key` through this pattern."""
+        """Return whether a topic exchange would route `key` through this pattern."""
         positions = self._automaton.start
         for word in split_words(key):
             positions = self._automaton.step(positions, word)
@@ -79,7 +79,7 @@ class RoutingPattern:
         return self.extract(split_words(key)) if self.matches(key) else None
 
     def extract(self, words: Tokens) -> Captures:
-        """Return the captured words of a key that is known to match (the dispatch has matched it already)."""
+        """Return the captured words of a key that is known to match, without matching it again."""
         if not any(self._names):
             return {}
         if ANY_WORDS not in self.tokens:
@@ -119,7 +119,7 @@ class RoutingPattern:
         return None if words is None else ".".join(words)
 
     def is_subset(self, other: RoutingPattern) -> bool:
-        """Whether `other` matches every key that this pattern matches."""
+        """Return whether `other` matches every key that this pattern matches."""
         return is_subset(self.tokens, other._automaton)
 
     def __eq__(self, other: object) -> bool:
@@ -162,18 +162,18 @@ class RoutingPattern:
     def _checked(self, words: list[str]) -> str:
         key = ".".join(words)
         check_key(key, "routing key", PatternError)
-        if words == [""]:  # joined it is the empty key, which has no words
-            raise PatternError(f"{self!r} cannot give the key {key!r}: an empty word alone is no word")
+        if words == [""]:
+            raise PatternError(f"{self!r} cannot give one empty word alone: the empty key has no words")
         return key
 
 
 def _parse_word(word: str, template: str) -> tuple[str, str | None]:
-    """Token and capture name: ``"{path:#}"`` -> ``("#", "path")``, ``"video"`` -> ``("video", None)``."""
+    """Return token and capture name: ``"{path:#}"`` -> ``("#", "path")``, ``"video"`` -> ``("video", None)``."""
     capture = _CAPTURE.fullmatch(word)
     if capture:
         name = capture[1]
         if not name.isidentifier() or keyword.iskeyword(name):
-            raise PatternError(f"{template!r}: {name!r} cannot be the name of a capture: it is no Python identifier")
+            raise PatternError(f"{template!r}: {name!r} cannot be the name of a capture: it is not a Python identifier")
         return (ANY_WORDS if capture[2] else ONE_WORD), name
     if word in (ONE_WORD, ANY_WORDS):
         return word, None

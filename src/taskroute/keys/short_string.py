@@ -1,4 +1,4 @@
-"""AMQP's short string: what a name, a binding key or a routing key can be."""
+"""AMQP's short string: which names, binding keys and routing keys can be sent."""
 
 from __future__ import annotations
 
