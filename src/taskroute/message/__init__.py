@@ -1,1 +1,1 @@
-"""What is carried, and how handling it ended."""
+"""Messages as brokers deliver and handlers see them, and how handling one ended."""

@@ -1,4 +1,4 @@
-"""Content: a body as bytes, and the content type that says how to read them."""
+"""Content: a body as bytes, and the content type that says how to read it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TEXT: Final = "text/plain"
 JSON: Final = "application/json"
 
 
-def _by_its_own_kind(body: object) -> bytes:
+def _as_json(body: object) -> bytes:
     if isinstance(body, BaseModel):
         return body.__pydantic_serializer__.to_json(body, by_alias=True)
     return to_json(body, inf_nan_mode="constants")
 
 
-def encode(body: object, as_json: Callable[[object], bytes] = _by_its_own_kind) -> tuple[bytes, str]:
-    """Return the bytes of a body and their content type: bytes as they are, str as UTF-8, anything else as JSON.
+def encode(body: object, as_json: Callable[[object], bytes] = _as_json) -> tuple[bytes, str]:
+    """Return the bytes and the content type of a body: bytes as they are, str as UTF-8, anything else as JSON.
 
     Fields are written under their aliases, as handlers read them.
 

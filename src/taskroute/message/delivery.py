@@ -1,4 +1,8 @@
-"""Delivery: one message as the broker made it."""
+"""Delivery: one message as the broker delivered it.
+
+Made on the session's thread, handled on another one, settled by its delivery tag within its generation. Nothing
+changes it once it is made.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,12 @@ from taskroute.message.headers import ATTEMPT, EXCHANGE, QUEUE, ROUTING_KEY
 from taskroute.message.message import NO_HEADERS, Message
 
 MAX_ATTEMPT: Final = 1_000_000
-"""A forged attempt header is clamped to this, so that arithmetic on it stays sane."""
+"""A forged attempt header is clamped to this, so that arithmetic on it stays in range."""
 
 Flaw = tuple[Literal["invalid_header", "invalid_key", "too_large"], str]
 """What is wrong with a message besides its body: the reason, and a text that quotes no value."""
 
-_OF_A_MESSAGE: Final = (
+_MESSAGE_PROPERTIES: Final = (
     "message_id",
     "correlation_id",
     "type",
@@ -25,16 +29,18 @@ _OF_A_MESSAGE: Final = (
     "reply_to",
     "priority",
 )
-"""Properties by the names of a `Message`'s fields."""
+"""Properties that are fields of `Message` under the same names."""
 
 
 class Delivery:
-    """One delivery as the broker made it: made on the session thread, handled and settled by its tag.
+    """One message as the broker delivered it.
 
-    Reserved headers are believed only where the broker itself proves them: a delivery through the default
-    exchange to the queue's own name, which is how wait queues give messages back. `malformed`: why it cannot be
-    handled, whatever its body.
+    Reserved headers are believed only where the broker itself proves them: in a delivery through the default exchange
+    to the queue's own name, which is how wait queues return messages. `malformed` says why the message cannot be
+    handled, whatever its body is.
     """
+
+    # Not a dataclass: a __post_init__ makes construction 6 % slower, and every message is one.
 
     __slots__ = (
         "attempt",
@@ -85,11 +91,11 @@ class Delivery:
 
     @property
     def message_id(self) -> str | None:
-        """The publisher's id of the message."""
+        """The id that the publisher gave the message."""
         return _text(self.properties.get("message_id"))
 
     def message(self) -> Message:
-        """Return the envelope for a handler."""
+        """Return what a handler sees of it."""
         properties = self.properties
         priority = properties.get("priority")
         return Message(
@@ -110,12 +116,12 @@ class Delivery:
         )
 
     def carrying(self, message: Message) -> Delivery:
-        """Return this delivery with another message in it, as a middleware has handed it on.
+        """Return this delivery with another message in it, the one that a middleware passed on.
 
-        A new body is taken for what it is: an encoding of the old one says nothing about it.
+        The content encoding describes the old body, so a new body comes without it.
         """
-        properties = {name: value for name, value in self.properties.items() if name not in _OF_A_MESSAGE}
-        given = {name: getattr(message, name) for name in _OF_A_MESSAGE}
+        properties = {name: value for name, value in self.properties.items() if name not in _MESSAGE_PROPERTIES}
+        given = {name: getattr(message, name) for name in _MESSAGE_PROPERTIES}
         properties |= {name: value for name, value in given.items() if value is not None}
         properties["application_headers"] = dict(message.headers)
         if message.body is not self.body:
@@ -138,7 +144,7 @@ class Delivery:
         attempt, exchange, key = headers.get(ATTEMPT), headers.get(EXCHANGE), headers.get(ROUTING_KEY)
         if isinstance(attempt, int) and isinstance(exchange, str) and isinstance(key, str):
             self.is_retry = True
-            if headers.get(QUEUE) == self.queue:  # attempts of the queue that it was dead-lettered from don't count
+            if headers.get(QUEUE) == self.queue:  # attempts in the queue that dead-lettered it do not count
                 self.attempt = max(1, min(int(attempt), MAX_ATTEMPT))
             self.exchange = exchange
             self.routing_key = key
@@ -155,5 +161,5 @@ def _moment(value: object) -> datetime | None:
         try:
             return datetime.fromtimestamp(value, UTC)
         except (OverflowError, ValueError, OSError):
-            return None  # a sender may write any 64-bit number there
+            return None  # a publisher may write any 64-bit number
     return None

@@ -1,4 +1,4 @@
-"""Names of the headers that are reserved for this library."""
+"""Names of the headers that are reserved for this library: ``x-taskroute-*``."""
 
 from __future__ import annotations
 
@@ -13,4 +13,10 @@ REASON: Final = HEADER_PREFIX + "reason"
 ERROR: Final = HEADER_PREFIX + "error"
 FAILED_AT: Final = HEADER_PREFIX + "failed-at"
 HEADERS_DROPPED: Final = HEADER_PREFIX + "headers-dropped"
+"""How many headers were left out of a republished message, because they did not fit into a frame."""
+
 ORIGINAL_PREFIX: Final = HEADER_PREFIX + "original-"
+"""Prefix for ``CC``, ``BCC``, ``expiration`` and ``user_id``, which a republished message must not carry as such.
+
+The broker would deliver it elsewhere, expire it early or close the channel.
+"""

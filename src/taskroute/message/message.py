@@ -1,4 +1,4 @@
-"""Message: the frozen envelope that a handler may ask for."""
+"""Message: what a handler sees of a delivery, as a frozen value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ NO_HEADERS: Final[Mapping[str, object]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message as its handler sees it. Frozen; safe to keep and to hand to other threads.
+    """One message as its handler sees it. Frozen; safe to keep and to pass to other threads.
 
-    `exchange` and `routing_key` are those it was published with, on every attempt. `attempt` counts from 1.
+    On every attempt, `exchange` and `routing_key` are those that it was published with. `attempt` counts from 1.
     `timestamp` is in UTC.
 
     Example:

@@ -1,4 +1,4 @@
-"""How the handling of a message ended, and what a handler raises to say so itself."""
+"""Outcomes: how the handling of a message ended, and what a handler raises to decide it."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,12 +24,12 @@ Reason = Literal[
 class Reject(Exception):  # noqa: N818 - a verdict, not an error
     """Raise in a handler to dead-letter the message at once, whatever the retry policy says.
 
-    Its text goes to the log and the header ``x-taskroute-error``, the first 200 characters.
+    The first 200 characters of its text go to the log and to the header ``x-taskroute-error``.
 
     Example:
         >>> raise Reject("unknown customer")
         Traceback (most recent call last):
-        taskroute.outcome.Reject: unknown customer
+        taskroute.message.outcome.Reject: unknown customer
     """
 
 
@@ -37,17 +37,18 @@ class Retry(Exception):  # noqa: N818 - a verdict, not an error
     """Raise in a handler to ask for another attempt, which counts like any other.
 
     Args:
-        reason: for the log and, if no attempt is left, the header ``x-taskroute-error``; the first 200 characters.
-        delay: seconds or a timedelta; the next longer wait queue of the queue's policy is taken, else the
-            longest. Left out: the delay that is next by the policy.
+        reason: its first 200 characters go to the log and, if no attempt is left, to the header
+            ``x-taskroute-error``.
+        delay: seconds or a timedelta. The message waits for the shortest delay of the queue's policy that is at
+            least as long, or else for the longest one. Left out: the policy's next delay.
 
     Raises:
-        ConfigurationError: `delay` is something else.
+        ConfigurationError: `delay` is neither.
 
     Example:
         >>> raise Retry("not packed yet", delay=60)
         Traceback (most recent call last):
-        taskroute.outcome.Retry: not packed yet
+        taskroute.message.outcome.Retry: not packed yet
     """
 
     delay: timedelta | None = None
@@ -58,13 +59,11 @@ class Retry(Exception):  # noqa: N818 - a verdict, not an error
             self.delay = delay if delay is None or isinstance(delay, timedelta) else timedelta(seconds=delay)
         except (TypeError, ValueError, OverflowError):
             what = type(delay).__name__  # not the value, which may be one of the message
-            raise ConfigurationError(
-                f"Retry: delay has to be a number of seconds or a timedelta, and is a {what}"
-            ) from None
+            raise ConfigurationError(f"Retry: delay must be a number of seconds or a timedelta, not {what}") from None
 
 
 class HandlerTimeoutError(TimeoutError):
-    """An async handler was cancelled when its timeout was over. Seen by middleware; becomes ``handler_timeout``."""
+    """An async handler was cancelled at its timeout. Middleware sees it; the reason becomes ``handler_timeout``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +77,9 @@ class Handled:
 class Failed:
     """The message was not handled.
 
-    `error` names types and fields, never values: it goes to a header and to the log. `retryable` is False where
-    another attempt would end the same way. `delay` is what a `Retry` asked for, `delays` what the handler named
-    instead of its queue's policy: empty for no retry. `handler` is its name, if one was found.
+    `error` names types and fields, never values, because it goes to a header and to the log. `retryable` is False
+    where another attempt would end the same way. `delay` is what a `Retry` asked for. `delays` is what the handler
+    declares instead of its queue's policy, empty for no retry. `handler` is the handler's name, if one was found.
     """
 
     reason: Reason
