@@ -245,7 +245,7 @@ def test_a_delay_that_is_none_is_an_error_of_the_handler_which_does_not_quote_it
 
     failed = failure(handle)
     assert (failed.reason, failed.retryable, failed.asked_for_retry) == ("handler_error", True, False)
-    assert failed.error == f"Retry: delay has to be a number of seconds or a timedelta, and is a {type(delay).__name__}"
+    assert failed.error == f"Retry: delay must be a number of seconds or a timedelta, not {type(delay).__name__}"
 
 
 class Proxy:
