@@ -15,12 +15,12 @@
     │   └── ConfigurationError        an argument of a Worker or Publisher
     ├── PublishError                  this message was not (or may not have been) accepted
     │   ├── UnroutableError           no queue was bound for it
-    │   ├── PublishRejectedError      the broker refused it (a full queue, say)
+    │   ├── PublishRejectedError      the broker refused it, for example a full queue
     │   ├── PublishTimeoutError       written, outcome unknown
     │   ├── MessageTooLargeError      never written
     │   └── MessageInvalidError       never written: a body or property that is invalid or cannot be encoded
-    ├── BrokerError                   the broker or the way to it
-    │   ├── BrokerUnavailableError    not reachable; also: published message never written
+    ├── BrokerError                   the broker or the connection to it
+    │   ├── BrokerUnavailableError    not reachable; the message was never written
     │   ├── TopologyMismatchError     the broker has something else under that name
     │   ├── UnsupportedFeatureError   this transport cannot do what a spec asks for
     │   └── ClosedError               used after it was closed
@@ -71,9 +71,10 @@ class BrokerUrlError(DefinitionError):
 
 
 class ConfigurationError(DefinitionError):
-    """An argument of a Worker, a Publisher or a handler is out of range, missing, or at odds with another.
+    """An argument of a Worker, a Publisher or a handler is out of range, missing, or in conflict with another.
 
-    Code that a message runs raises it too, where that could never work: a handler that waits for its own worker, say.
+    Also raised while a message is handled, by a call that can never work there: for example, a handler waits for its
+    own worker.
     """
 
 
@@ -102,7 +103,7 @@ class MessageInvalidError(PublishError):
 
 
 class BrokerError(TaskrouteError):
-    """The broker, or the way to it, does not do what was asked."""
+    """The broker, or the connection to it, does not do what was asked."""
 
 
 class BrokerUnavailableError(BrokerError, PublishError):
@@ -110,7 +111,7 @@ class BrokerUnavailableError(BrokerError, PublishError):
 
 
 class TopologyMismatchError(BrokerError):
-    """The broker has something else under a declared name, lacks it, or does not let us declare it."""
+    """The broker has something else under a declared name, lacks it, or refuses to declare it."""
 
 
 class UnsupportedFeatureError(BrokerError):
@@ -122,4 +123,7 @@ class ClosedError(BrokerError):
 
 
 class ShutdownTimeoutError(TaskrouteError):
-    """Something outlived the shutdown deadline; the message says what. Its messages return to their queues."""
+    """A handler or the broker outlived the shutdown deadline; the text says which.
+
+    Messages that were not settled return to their queues.
+    """

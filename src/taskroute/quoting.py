@@ -1,4 +1,4 @@
-"""Text from outside in an error or a log line: quoted and cut, so that it cannot forge a line or fill one."""
+"""Text from outside in an error or a log line: quoted and cut, so that it can neither forge a line nor fill one."""
 
 from __future__ import annotations
 

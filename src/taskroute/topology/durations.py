@@ -1,4 +1,4 @@
-"""Durations: whole milliseconds, as the broker's arguments count them."""
+"""Durations: whole milliseconds, because the broker's arguments count in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _whole_milliseconds(value: timedelta) -> timedelta:
 
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
-        raise ValueError("has to be longer than 0")
+        raise ValueError("must be longer than 0")
     return value
 
 
@@ -28,5 +28,5 @@ PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 
 
 def milliseconds(duration: timedelta) -> int:
-    """Whole milliseconds, the unit of the broker's arguments."""
+    """Return whole milliseconds, the unit of the broker's arguments."""
     return duration // _MILLISECOND

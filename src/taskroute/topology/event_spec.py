@@ -1,4 +1,4 @@
-"""EventSpec and Event: what is published under which keys, said once for both sides."""
+"""EventSpec and Event: what is published under which keys, declared once for both sides."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class EventSpec(Spec, Generic[Body], frozen=True):
     ``Topology(events=...)`` `Routes.check` proves that those fit together.
 
     Args:
-        pattern: each wildcard has a name, so that a key can be made from it.
+        pattern: each wildcard has a name, so that a key can be made from the pattern.
         exchange: where it is published; a spec or a name.
         body: a pydantic model, or any other type that pydantic validates.
 
@@ -61,10 +61,10 @@ class EventSpec(Spec, Generic[Body], frozen=True):
     def __call__(self, body: Body, /, **captures: str | int | tuple[str, ...] | list[str]) -> "Event[Body]":
         """Return an event with this body and the routing key that the pattern has with these captures.
 
-        A body that is not of the body's type yet, a dict say, is validated into it.
+        A body of another type, for example a dict, is validated into the spec's type of body.
 
         Raises:
-            PatternError: a missing or unknown capture, or one that is no word; see `RoutingPattern.format`.
+            PatternError: a missing or unknown capture, or one that is not a word; see `RoutingPattern.format`.
             MessageInvalidError: not a valid body; names the fields, not the values.
         """
         routing_key = self.pattern.format(**captures)
@@ -74,10 +74,10 @@ class EventSpec(Spec, Generic[Body], frozen=True):
             raise MessageInvalidError(f"{self}: not a valid {self.body_name}: {describe_fields(error)}") from None
 
     def bind(self) -> BindingSpec:
-        """Return the binding that lets these keys, and no others, into a queue.
+        """Return the binding that brings these keys, and no others, into a queue.
 
         Raises:
-            TopologyError: an exchange that does not choose by pattern; bind it yourself with `ExchangeSpec.bind`.
+            TopologyError: an exchange that does not choose by pattern; use its own `ExchangeSpec.bind` instead.
         """
         if str(self.exchange) == "":
             raise TopologyError(f"{self}: the default exchange has no bindings: every queue takes its own name")
@@ -104,7 +104,7 @@ class EventSpec(Spec, Generic[Body], frozen=True):
 
     @cached_property
     def adapter(self) -> TypeAdapter[Any]:
-        """What validates a body and writes it as JSON."""
+        """The adapter that validates a body and writes it as JSON."""
         return TypeAdapter(self.body)
 
     def _problems(self) -> Iterator[str]:
@@ -116,17 +116,17 @@ class EventSpec(Spec, Generic[Body], frozen=True):
         if isinstance(self.exchange, ExchangeSpec) and self.exchange.internal:
             yield f"exchange: {self.exchange.name!r} is internal: nobody can publish to it"
         try:
-            self.adapter.validate_json(b"")  # pydantic puts off a name that it cannot resolve until the first use
+            self.adapter.validate_json(b"")  # pydantic defers a name that it cannot resolve to the first use
         except ValidationError:
             return
         except Exception as error:  # noqa: BLE001 - types bring their own code, which may raise anything
             reason = str(error).partition("\n")[0]
-            yield f"body: {self.body_name} is no type that pydantic can validate: {reason}"
+            yield f"body: {self.body_name} is not a type that pydantic can validate: {reason}"
 
 
 @dataclass(frozen=True, slots=True)
 class Event(Generic[Body]):
-    """A body on its way to where it belongs. Made by calling an `EventSpec`, which checks body and key."""
+    """A body with its routing key and exchange. Made by calling an `EventSpec`, which checks body and key."""
 
     spec: EventSpec[Body] = field(repr=False)
     routing_key: str
@@ -138,7 +138,7 @@ class Event(Generic[Body]):
         return str(self.spec.exchange)
 
     def encode(self) -> tuple[bytes, str]:
-        """Return the body as bytes, and their content type; JSON as the body's type in the spec says it.
+        """Return the body as bytes, and their content type. JSON is written by the spec's type of body.
 
         Raises:
             MessageInvalidError: it cannot be encoded.
@@ -148,5 +148,5 @@ class Event(Generic[Body]):
 
 if TYPE_CHECKING:
     AnyEvent = EventSpec[Any]
-else:  # pydantic would make each event anew, as one of the class EventSpec[Any]
+else:  # pydantic would rebuild each event as an instance of EventSpec[Any]
     AnyEvent = EventSpec

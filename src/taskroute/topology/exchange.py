@@ -16,11 +16,12 @@ from taskroute.topology.spec import Spec, Table, Value, a_list
 
 Match = Literal["all", "any", "all-with-x", "any-with-x"]
 
-_PREDECLARED: Final[Mapping[str, ExchangeType]] = {
+_KNOWN_TYPES: Final[Mapping[str, ExchangeType]] = {
     **PREDECLARED,
     "amq.rabbitmq.log": "topic",
     "amq.rabbitmq.event": "topic",
 }
+"""Types of the exchanges that a broker declares itself, those of its plug-ins included."""
 
 
 def _name_of(value: object) -> object:
@@ -33,9 +34,9 @@ class BindingSpec(Spec, frozen=True):
     Args:
         exchange: name of the source exchange.
         binding_key: for topic and direct exchanges.
-        headers: for headers exchanges: values that the message's headers have to equal.
-        match: ``all`` or ``any`` of them have to; names that start with ``x-`` count only with ``all-with-x`` and
-            ``any-with-x``.
+        headers: for headers exchanges: values that the message's headers must equal.
+        match: whether ``all`` or ``any`` of them must; names that start with ``x-`` count only with ``all-with-x``
+            and ``any-with-x``.
     """
 
     _written: ClassVar[str] = "bindings=[exchange.bind('a.#')]"
@@ -78,9 +79,9 @@ class ExchangeSpec(Spec, frozen=True):
         durable: survives a restart of the broker.
         auto_delete: the broker deletes it with its last binding.
         internal: takes messages from other exchanges only.
-        alternate_exchange: the exchange (spec or name) that takes what none of its bindings does.
-        bindings: exchange-to-exchange: what this exchange receives from others.
-        passive: someone else owns it; its existence is checked, it is never created or changed.
+        alternate_exchange: the exchange (spec or name) that takes messages which match none of its bindings.
+        bindings: from other exchanges to this one.
+        passive: someone else owns it. It must exist, and is never created or changed.
         arguments: further arguments that have no field here.
 
     Raises:
@@ -136,8 +137,8 @@ class ExchangeSpec(Spec, frozen=True):
         """Return a binding from this exchange, for a queue's or another exchange's `bindings`.
 
         Raises:
-            TopologyError: something that an exchange of this type ignores (a binding key of a fanout, say), or
-                a wildcard glued to text, which the broker takes literally.
+            TopologyError: something that an exchange of this type ignores, for example a binding key of a fanout, or a
+                wildcard glued to text, which the broker takes literally.
         """
         key = binding_key.binding_key if isinstance(binding_key, RoutingPattern) else binding_key
         binding = BindingSpec(exchange=self.name, binding_key=key, headers=headers or {}, match=match)
@@ -153,9 +154,9 @@ class ExchangeSpec(Spec, frozen=True):
 
     @model_validator(mode="before")
     @classmethod
-    def _brokers_own_are_passive(cls, data: Any) -> Any:
+    def _predeclared_are_passive(cls, data: Any) -> Any:
         if isinstance(data, Mapping) and str(data.get("name", "")).startswith("amq."):
-            own_type = _PREDECLARED.get(str(data["name"]))
+            own_type = _KNOWN_TYPES.get(str(data["name"]))
             return {**({"type": own_type} if own_type else {}), **data, "passive": True}
         return data
 
@@ -164,7 +165,7 @@ class ExchangeSpec(Spec, frozen=True):
             yield f"name: {problem}"
         if self.name == "":
             yield "name: the default exchange needs no spec; publish with exchange=''"
-        own_type = _PREDECLARED.get(self.name)
+        own_type = _KNOWN_TYPES.get(self.name)
         if own_type not in (None, self.type):
             yield f"type: the broker's own {self.name} is {own_type}, not {self.type}"
         if self.alternate_exchange == "":
@@ -174,7 +175,7 @@ class ExchangeSpec(Spec, frozen=True):
 
 
 def check_binding(source: ExchangeSpec, binding: BindingSpec) -> None:
-    """Raise TopologyError for a binding that an exchange of the source's type takes otherwise than it reads."""
+    """Raise TopologyError for a binding that an exchange of this type ignores or understands differently."""
     subject = f"binding {binding.binding_key!r} from the {source.type} exchange {source.name!r}"
     if binding.headers and source.type != "headers":
         raise TopologyError(f"{subject}: headers: only a headers exchange looks at them; leave them out")

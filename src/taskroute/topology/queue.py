@@ -1,4 +1,4 @@
-"""QueueSpec: a queue, its bindings, and the helper queues that are declared with it, as frozen data."""
+"""QueueSpec: a queue, its bindings and the helper queues that are declared with it, as frozen data."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -17,7 +17,7 @@ from taskroute.topology.spec import Spec, Table, Value, a_list
 DEAD_SUFFIX: Final = ".dead"
 DEFAULT_DELIVERY_LIMIT: Final = 20
 NO_DELIVERY_LIMIT: Final = 2**31 - 1
-"""For queues of messages that are looked at and put back: each time is a delivery, and the broker would drop them."""
+"""For dead-letter queues: reading a message and returning it counts as a delivery, and a low limit would drop it."""
 
 _WAIT_SUFFIX: Final = ".retry."
 
@@ -35,26 +35,26 @@ class QueueSpec(Spec, frozen=True):
 
     Args:
         name: at most 255 bytes together with the suffixes of its wait and dead-letter queues.
-        bindings: from `ExchangeSpec.bind`; an `EventSpec` stands for the binding that lets in its keys.
+        bindings: from `ExchangeSpec.bind`; an `EventSpec` stands for the binding that its `bind` returns.
         type: ``quorum``, ``classic`` or ``stream``. Left out: quorum for a durable shared queue, classic for an
             exclusive, auto-delete or transient one.
         durable: survives a restart of the broker.
-        exclusive: one connection's own, deleted with it.
+        exclusive: one connection alone uses it, and it is deleted with that connection.
         auto_delete: the broker deletes it with its last consumer.
         message_ttl: seconds or timedelta until an unconsumed message expires.
         expires: seconds or timedelta until the unused queue is deleted.
-        max_length: messages ready at most.
-        max_length_bytes: bytes of bodies ready at most.
-        overflow: what gives way at the limit: ``drop-head``, the oldest message; ``reject-publish``, the new one,
-            whose publisher is told; ``reject-publish-dlx``, the same and it is dead-lettered, classic queues only.
-            Left out: reject-publish for a quorum queue that has a dead-letter queue, otherwise drop-head.
+        max_length: how many messages may be ready.
+        max_length_bytes: how many bytes the bodies of ready messages may have together.
+        overflow: what happens at the limit. ``drop-head`` drops the oldest message; ``reject-publish`` rejects the new
+            one and tells its publisher; ``reject-publish-dlx`` also dead-letters it, in classic queues only. Left out:
+            reject-publish for a quorum queue that has a dead-letter queue, otherwise drop-head.
         max_priority: 1 to 255; classic queues only.
         single_active_consumer: one consumer at a time gets all messages.
         delivery_limit: redeliveries until the broker dead-letters a message; quorum queues only, default 20.
         retry: a `RetryPolicy`; False for none. Left out: the default policy for durable shared queues.
         dead_letter: another queue of the topology (spec or name); False for none. Left out: ``NAME.dead`` for
             durable shared queues.
-        passive: someone else owns it; its existence is checked, it is never created, bound or changed.
+        passive: someone else owns it. It must exist, and is never created, bound or changed.
         arguments: further arguments that have no field here.
 
     Raises:
@@ -121,12 +121,12 @@ class QueueSpec(Spec, frozen=True):
 
     @property
     def is_shared(self) -> bool:
-        """Whether it is durable and neither exclusive nor auto-delete, so that work is kept in it."""
+        """Whether it is durable and neither exclusive nor auto-delete, so that it keeps work."""
         return self.durable and not self.exclusive and not self.auto_delete
 
     @property
     def queue_type(self) -> QueueType:
-        """The type as declared, or the one that fits."""
+        """The declared type; left out, quorum for a shared queue and classic for any other."""
         return self.type or ("quorum" if self.is_shared else "classic")
 
     @property
@@ -138,7 +138,7 @@ class QueueSpec(Spec, frozen=True):
 
     @property
     def dead_letter_queue(self) -> str | None:
-        """Name of the queue that takes what failed for good, None when it is dropped and logged."""
+        """Name of the queue for messages that failed for good, None when they are dropped and logged."""
         if self.dead_letter is not None:
             return self.dead_letter or None
         return self.name + DEAD_SUFFIX if self._keeps_failures else None
@@ -148,11 +148,11 @@ class QueueSpec(Spec, frozen=True):
         return self.is_shared and self.queue_type != "stream"
 
     def wait_queue(self, delay: timedelta) -> str:
-        """Name of the queue in which a message of this queue waits for `delay`."""
+        """Return the name of the queue in which a message of this queue waits for `delay`."""
         return f"{self.name}{_WAIT_SUFFIX}{milliseconds(delay)}"
 
     def helper_queues(self) -> Iterator["QueueSpec"]:
-        """The wait queues and the default dead-letter queue that are declared with this queue."""
+        """Yield the wait queues and the default dead-letter queue that are declared with this queue."""
         kind: QueueType = "quorum" if self.queue_type == "quorum" else "classic"
         policy = self.retry_policy
         for delay in sorted(set(policy.delays)) if policy else ():
@@ -167,7 +167,7 @@ class QueueSpec(Spec, frozen=True):
 
     @property
     def broker_arguments(self) -> Mapping[str, Value]:
-        """The arguments of the declaration. Those that decide behaviour are always sent, never left to a default."""
+        """The arguments of the declaration. Those that decide behaviour are always there, never left to a default."""
         arguments: dict[str, Value] = {**self.arguments, "x-queue-type": self.queue_type}
         numbers = {
             "x-message-ttl": None if self.message_ttl is None else milliseconds(self.message_ttl),

@@ -1,6 +1,6 @@
 """How exchanges choose destinations: one table per exchange type, and the walk from exchange to queues.
 
-The one implementation of RabbitMQ's routing rules here: `Topology.route` and the embedded broker both use it.
+The only implementation of RabbitMQ's routing rules here: `Topology.route` and the embedded broker both use it.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class BindingTable(Protocol):
     """
 
     def add(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
-        """Add a binding; adding it again changes nothing."""
+        """Add a binding. Adding it again changes nothing."""
 
     def discard(self, destination: Destination, binding_key: str, arguments: Mapping[str, object]) -> None:
         """Remove a binding, if it is there."""
 
     def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:
-        """Where a message with these routing keys (`CC` and `BCC` included) and headers goes."""
+        """Return where a message with these routing keys (`CC` and `BCC` included) and headers goes."""
 
 
 class TopicTable:
-    """Binding keys with wildcards."""
+    """Topic: binding keys with wildcards."""
 
     def __init__(self) -> None:
         self._matcher: Matcher[tuple[Destination, str]] = Matcher()
@@ -61,12 +61,12 @@ class TopicTable:
         self._matcher.discard(binding_key, (destination, binding_identity(arguments)))
 
     def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
-        """Destinations of every binding key that matches one of the routing keys."""
+        """Return the destinations of every binding key that matches one of the routing keys."""
         return {destination for key in routing_keys for destination, _ in self._matcher.matches(key)}
 
 
 class DirectTable:
-    """Binding keys compared as they are."""
+    """Direct: binding keys compared as they are."""
 
     def __init__(self) -> None:
         self._bindings: dict[str, set[tuple[Destination, str]]] = {}
@@ -83,7 +83,7 @@ class DirectTable:
             self._bindings.pop(binding_key, None)
 
     def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
-        """Destinations filed under exactly one of the routing keys."""
+        """Return the destinations filed under a binding key that equals one of the routing keys."""
         return {destination for key in routing_keys for destination, _ in self._bindings.get(key, ())}
 
 
@@ -101,25 +101,25 @@ class _ListTable:
 
 
 class FanoutTable(_ListTable):
-    """Every destination, always."""
+    """Fanout: every destination, always."""
 
     def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
-        """Every destination."""
+        """Return every destination."""
         return {destination for destination, _, _ in self._bindings}
 
 
 class HeadersTable(_ListTable):
-    """Header values, by `headers_match`."""
+    """Headers: header values, by `headers_match`."""
 
     def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
-        """Destinations of the bindings whose arguments match the headers."""
+        """Return the destinations of the bindings whose arguments match the headers."""
         return {key[0] for key, arguments in self._bindings.items() if headers_match(arguments, headers)}
 
 
 def binding_identity(arguments: Mapping[str, object]) -> str:
-    """Hashable, and the same for the same arguments only: bindings that differ in them are different bindings.
+    """Return a hashable value that only the same arguments have: bindings that differ in them are different bindings.
 
-    Not `==`, for which True is 1; a broker keeps the two apart.
+    Arguments are not compared with `==`, for which True equals 1: a broker keeps the two apart.
     """
     return repr(sorted(arguments.items()))
 
@@ -138,11 +138,11 @@ def binding_table(exchange_type: ExchangeType) -> BindingTable:
 
 
 def headers_match(arguments: Mapping[str, object], headers: Mapping[str, object]) -> bool:
-    """Whether a message's headers match a binding of a headers exchange.
+    """Return whether a message's headers match a binding of a headers exchange.
 
     RabbitMQ's rules: names that start with ``x-`` do not count, unless ``x-match`` is ``all-with-x`` or
     ``any-with-x`` (``x-match`` itself never does); an empty set matches everything with ``all`` and nothing with
-    ``any``; a None asks for presence only; a bool is never equal to a number.
+    ``any``; a None requires presence only; a bool never equals a number.
 
     >>> headers_match({"x-match": "any", "format": "pdf", "type": "log"}, {"format": "pdf"})
     True
@@ -166,7 +166,7 @@ def _equal(wanted: object, actual: object) -> bool:
 
 
 class RoutedExchange(Protocol):
-    """What the walk needs of an exchange."""
+    """What the walk reads of an exchange."""
 
     @property
     def table(self) -> BindingTable:
@@ -174,7 +174,7 @@ class RoutedExchange(Protocol):
 
     @property
     def alternate(self) -> str | None:
-        """The exchange that takes what none of its bindings does."""
+        """The exchange that takes messages which match none of its bindings."""
 
 
 class ExchangeNode(NamedTuple):
@@ -185,6 +185,8 @@ class ExchangeNode(NamedTuple):
 
 
 class _Binding(Protocol):
+    """What `bind_all` reads of a `BindingSpec`."""
+
     @property
     def exchange(self) -> str: ...
     @property
@@ -205,10 +207,10 @@ def reachable_queues(
     headers: Mapping[str, object],
     exchanges: Mapping[str, RoutedExchange],
 ) -> set[str]:
-    """Names of the queues that a message published to `exchange` reaches, as the broker walks.
+    """Return the names of the queues that a message published to `exchange` reaches, as the broker walks.
 
-    Each exchange is visited once, so cycles end. An exchange none of whose bindings match passes the message to
-    its alternate exchange. An exchange that does not exist is passed over.
+    Each exchange is visited once, so cycles end. An exchange none of whose bindings match passes the message to its
+    alternate exchange. An exchange that does not exist is skipped.
     """
     keys = tuple(routing_keys)
     queues: set[str] = set()
@@ -231,10 +233,10 @@ def reachable_queues(
 
 
 def all_routing_keys(routing_key: str, headers: Mapping[str, object]) -> tuple[str, ...]:
-    """The message's routing key and those of its ``CC`` and ``BCC`` headers.
+    """Return the message's routing key and those of its ``CC`` and ``BCC`` headers.
 
     Raises:
-        ValueError: ``CC`` or ``BCC`` is not a list of str; the broker closes the channel then (406).
+        ValueError: ``CC`` or ``BCC`` is not a list of str, for which the broker closes the channel (406).
     """
     keys = [routing_key]
     for name in ("CC", "BCC"):

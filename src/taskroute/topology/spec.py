@@ -1,4 +1,4 @@
-"""Spec: what all specs have in common: frozen, no unknown fields, and clear refusals."""
+"""Spec, the base of all specs: frozen, no unknown fields, and clear refusals."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class Spec(BaseModel):
         frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True
     )
     _written: ClassVar[str]
-    """How it is written, for whoever gives something else."""
+    """How to write it: the way out in the error for a value of another type."""
 
-    if not TYPE_CHECKING:  # a checker reads the fields, and knows better
+    if not TYPE_CHECKING:  # a type checker reads the fields instead
 
         def __new__(cls, *positional: object, **fields: object) -> Self:  # noqa: D102
             if positional:
@@ -66,7 +66,7 @@ class Spec(BaseModel):
                 raise TypeError(f"{cls.__name__} takes its fields by name: write {way_out}")
             return super().__new__(cls)
 
-        __new__.__signature__ = inspect.signature(BaseModel.__init__)  # shown to people: it takes nothing by position
+        __new__.__signature__ = inspect.signature(BaseModel.__init__)  # what `help` shows: nothing by position
 
     @model_validator(mode="wrap")
     @classmethod
@@ -74,7 +74,7 @@ class Spec(BaseModel):
         try:
             return handler(data)
         except ValidationError as error:
-            if not isinstance(data, Mapping):  # the field's name does not get as far as here
+            if not isinstance(data, Mapping):  # pydantic does not say here which field it is
                 raise TopologyError(f"{type(data).__name__} instead of {cls.__name__}: write {cls._written}") from None
             raise TopologyError(f"{_subject(cls, data)}: {describe_fields(error, cls.model_fields)}") from None
         except TopologyError as error:  # of a spec inside this one
@@ -89,7 +89,7 @@ class Spec(BaseModel):
         return self
 
     def _problems(self) -> Iterator[str]:
-        """What the broker would refuse, or accept and ignore: the field, the reason, the way out."""
+        """Yield what the broker would refuse, or accept and ignore: "field: reason; way out"."""
         return iter(())
 
 
@@ -100,7 +100,7 @@ def _written_out(kind: type[Spec], positional: Collection[object], fields: Colle
 
 
 def a_list(example: str) -> BeforeValidator:
-    """Refuse what is no list; `example` is how it is written. A single spec would be taken apart into its fields."""
+    """Refuse a value that is not a list; `example` shows one. Pydantic would take a single spec apart into fields."""
 
     def check(value: object) -> object:
         if isinstance(value, Spec | str | bytes | Mapping) or not isinstance(value, Iterable):
@@ -116,7 +116,7 @@ def _subject(kind: type[Spec], data: object) -> str:
 
 
 def describe_fields(error: ValidationError, known: Iterable[str] = ()) -> str:
-    """Field and text of each problem, without the values that were given; the `known` fields beside an unknown one."""
+    """Return field and text of each problem, never a value, and with an unknown field the `known` ones."""
     problems = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         field = ".".join(str(part) for part in problem["loc"])

@@ -1,7 +1,7 @@
 """Topology: queues, the exchanges that feed them, and where a message goes, as frozen data.
 
-Nothing here talks to a broker. A spec refuses, when it is built, whatever a broker would refuse or accept and
-silently ignore; a `Topology` refuses specs that do not fit together.
+Nothing here talks to a broker. A spec refuses, when it is built, what a broker would refuse, or accept and
+silently ignore. A `Topology` refuses specs that do not fit together.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ from taskroute.topology.spec import Spec, a_list
 
 
 class Topology(Spec, frozen=True):
-    """Exchanges and queues that belong together. Checks itself when built; immutable.
+    """Exchanges and queues that belong together. Immutable, and checked when it is built.
 
     Args:
         exchanges: every exchange that a binding or an alternate exchange names.
@@ -104,7 +104,7 @@ class Topology(Spec, frozen=True):
 
         Raises:
             UnknownExchangeError: the topology has no such exchange.
-            TopologyError: an internal exchange, or a ``CC`` or ``BCC`` that is no list of str.
+            TopologyError: an internal exchange, or a ``CC`` or ``BCC`` that is not a list of str.
         """
         headers = headers or {}
         try:
@@ -119,7 +119,7 @@ class Topology(Spec, frozen=True):
         return frozenset(reachable_queues(source.name, keys, headers, self._nodes))
 
     def __or__(self, other: "Topology") -> "Topology":
-        """Merge: everything of both. A name that both declare has to be the same on both sides."""
+        """Merge both. A name that both declare must have the same spec on both sides."""
         return Topology(
             exchanges=_merged("exchange", self.exchanges + other.exchanges),
             queues=_merged("queue", self.queues + other.queues),
@@ -197,7 +197,7 @@ class Topology(Spec, frozen=True):
 
 
 def _may_stand_in(declared: QueueSpec, helper: QueueSpec) -> bool:
-    # The topology may spell out a dead-letter queue itself, with limits of its own; a wait queue is ours alone.
+    # A topology may declare a default dead-letter queue itself, with other limits, but never a wait queue.
     return helper.name.endswith(DEAD_SUFFIX) and helper.message_ttl is None and declared.queue_type != "stream"
 
 
