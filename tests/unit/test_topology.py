@@ -288,7 +288,7 @@ def test_a_policy_without_usable_delays_is_refused(delays: Any) -> None:
         ("1,2", "delays: write a list, delays=[1, 5, 25], not one str"),
         (("a",), "delays.0: write seconds, 60, or a timedelta"),
         ((1, -1), "delays.1: a duration is a whole number of milliseconds between 0 and 2**32 - 1"),
-        ((0,), "delays.0: has to be longer than 0"),
+        ((0,), "delays.0: must be longer than 0"),
     ],
 )
 def test_a_policy_says_what_is_wrong_with_its_delays_and_no_more(delays: Any, problem: str) -> None:
