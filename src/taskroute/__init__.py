@@ -35,8 +35,7 @@ from taskroute.errors import (
 from taskroute.graph.check import Finding
 from taskroute.graph.explain import Explanation
 from taskroute.graph.routes import Routes
-from taskroute.handlers.arguments import Header
-from taskroute.handlers.dependencies import Depends
+from taskroute.handlers.marks import Depends, Header
 from taskroute.handlers.middleware import CallNext, Middleware
 from taskroute.handlers.registry import Handler, HandlerMatch, HandlerRegistry
 from taskroute.handling.circuit_breaker import CircuitBreaker

@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from taskroute.errors import ConfigurationError
+from taskroute.handlers.function import Kind, kind_of, name_of
+from taskroute.handlers.marks import Provider
+from taskroute.handlers.sources import Source
 from taskroute.keys.pattern import Captures
 from taskroute.message.delivery import Delivery
 
-Provider = Callable[..., Any]
-Source = Callable[[Delivery, Captures], object]
-"""What a parameter takes from a message."""
-
 Made = Mapping[Provider, object]
 """What providers have made for one message."""
-
-Kind = Literal["function", "generator", "coroutine", "async_generator"]
-
-
-@dataclass(frozen=True, slots=True)
-class Depends:
-    """Marks a parameter that a provider makes: ``session: Annotated[Session, Depends(open_session)]``.
-
-    A provider is called once for each message, however many parameters ask for it. It is a function, or a generator
-    that yields once: what follows its ``yield`` runs after the handler, before the message is acknowledged. An error
-    of the handler is raised at the ``yield``, so release things with ``with`` or ``finally``; the message has failed
-    whatever the generator makes of it. A provider may ask for what a handler may ask for, but the body.
-
-    Providers of an ``async def`` handler may be async, and run on the event loop, plain ones too. Those of a plain
-    handler are plain and run in its thread.
-
-    Example:
-        >>> def open_session():
-        ...     with Session() as session:
-        ...         yield session
-    """
-
-    provider: Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +115,7 @@ def _is_let_through(raised: BaseException, error: BaseException) -> bool:
 
 def _does_not_yield_once(provider: Provider, yields: str) -> ConfigurationError:
     return ConfigurationError(
-        f"provider {_name_of(provider)} yields {yields}: it has to yield once, what the handler is given, and then end"
+        f"provider {name_of(provider)} yields {yields}: it has to yield once, what the handler is given, and then end"
     )
 
 
@@ -151,31 +125,6 @@ _WRAPPED: Final[Mapping[Kind, Callable[[Provider], Callable[..., Any]]]] = {
     "generator": lambda provider: lambda **given: _Opened(provider, provider(**given)),
     "async_generator": lambda provider: lambda **given: _OpenedAsync(provider, provider(**given)),
 }
-
-
-def kind_of(function: Callable[..., Any]) -> Kind:
-    """Return how a function has to be called."""
-    function = _unwrapped(function)
-    # An object may be called by something async; a class is called to make one.
-    for code in (function, None if inspect.isclass(function) else getattr(function, "__call__", None)):  # noqa: B004
-        if inspect.isasyncgenfunction(code):
-            return "async_generator"
-        if inspect.isgeneratorfunction(code):
-            return "generator"
-        if inspect.iscoroutinefunction(code):
-            return "coroutine"
-    return "function"
-
-
-def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
-    while isinstance(function, partial | staticmethod):
-        function = function.func if isinstance(function, partial) else function.__func__
-    return function
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    function = _unwrapped(function)
-    return getattr(function, "__qualname__", type(function).__qualname__)
 
 
 def needed(needs: Iterable[tuple[str, Provider]], made: Made) -> dict[str, object]:

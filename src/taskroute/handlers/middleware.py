@@ -15,7 +15,7 @@ from types import CoroutineType
 from typing import Any, NamedTuple, Protocol
 
 from taskroute.errors import ConfigurationError
-from taskroute.handlers.dependencies import kind_of
+from taskroute.handlers.function import kind_of
 from taskroute.message.message import Message
 
 

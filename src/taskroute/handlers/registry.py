@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
 
 from taskroute.errors import AmbiguousHandlerError, ConfigurationError, DuplicateHandlerError
-from taskroute.handlers.arguments import ArgumentPlan, describe, is_async, plan_arguments
+from taskroute.handlers.arguments import ArgumentPlan, plan_arguments
+from taskroute.handlers.function import describe, is_async
 from taskroute.handlers.middleware import Layer, Middleware, layers
 from taskroute.keys.automaton import BudgetExceededError, canonical, find_words, split_words
 from taskroute.keys.matcher import Matcher

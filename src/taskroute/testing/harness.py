@@ -14,8 +14,8 @@ from taskroute.broker.embedded.backlog import StoredMessage
 from taskroute.broker.embedded.clock import ManualClock
 from taskroute.broker.roles.confirms import Receipt
 from taskroute.errors import ClosedError, ConfigurationError, ShutdownTimeoutError, TopologyError
-from taskroute.handlers.arguments import describe
-from taskroute.handlers.dependencies import Provider
+from taskroute.handlers.function import describe
+from taskroute.handlers.marks import Provider
 from taskroute.handlers.middleware import Middleware
 from taskroute.handlers.registry import HandlerRegistry, derived
 from taskroute.instrumentation.hooks import Instrumentation

@@ -14,10 +14,12 @@ from types import CoroutineType, TracebackType
 from typing import Any, Final
 
 from taskroute.errors import ConfigurationError
-from taskroute.handlers.arguments import InvalidArgumentError, describe, names_of, plan_arguments
-from taskroute.handlers.dependencies import Provider
+from taskroute.handlers.arguments import plan_arguments
+from taskroute.handlers.function import describe, names_of
+from taskroute.handlers.marks import Provider
 from taskroute.handlers.middleware import CallNext, Layer
 from taskroute.handlers.registry import Handler
+from taskroute.handlers.sources import InvalidArgumentError
 from taskroute.handling.dispatch import describe_error
 from taskroute.message.message import Message
 from taskroute.message.outcome import Reject, Retry
