@@ -44,8 +44,9 @@ from taskroute.graph.bodies.compatibility import doubts
 from taskroute.graph.bodies.examples import limits, samples
 from taskroute.graph.bodies.schema import schema_of
 from taskroute.graph.bodies.verdict import Verdict, judge
-from taskroute.handlers.arguments import BodyParameter, InvalidArgumentError, plan_arguments
-from taskroute.message.delivery import Delivery
+from taskroute.handlers.arguments import BodyParameter, plan_arguments
+from taskroute.handlers.sources import InvalidArgumentError
+from taskroute.message.message import Delivery
 
 
 def event_of(body: Any) -> EventSpec[Any]:
