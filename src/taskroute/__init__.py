@@ -35,9 +35,10 @@ from taskroute.errors import (
 from taskroute.graph.check import Finding
 from taskroute.graph.explain import Explanation
 from taskroute.graph.routes import Routes
+from taskroute.handlers.handler import Handler, HandlerMatch
 from taskroute.handlers.marks import Depends, Header
 from taskroute.handlers.middleware import CallNext, Middleware
-from taskroute.handlers.registry import Handler, HandlerMatch, HandlerRegistry
+from taskroute.handlers.registry import HandlerRegistry
 from taskroute.handling.circuit_breaker import CircuitBreaker
 from taskroute.handling.health import Health
 from taskroute.keys.pattern import RoutingPattern

@@ -9,7 +9,8 @@ from itertools import combinations
 from typing import Any, Final, Literal
 
 from taskroute.graph.reachability import Flow, Flows, find_missed, literal
-from taskroute.handlers.registry import Handler, find_ambiguities
+from taskroute.handlers.ambiguity import find_ambiguities
+from taskroute.handlers.handler import Handler
 from taskroute.keys.automaton import BudgetExceededError, Tokens
 from taskroute.keys.matcher import Matcher
 from taskroute.topology.event_spec import EventSpec

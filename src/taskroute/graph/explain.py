@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from taskroute.handlers.registry import Handler, Resolver
+from taskroute.handlers.handler import Handler
+from taskroute.handlers.resolver import Resolver
 from taskroute.keys.pattern import Captures
 from taskroute.quoting import shorten
 from taskroute.topology.event_spec import EventSpec

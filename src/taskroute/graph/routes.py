@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping
 from taskroute.errors import AmbiguousHandlerError, ConfigurationError, UnknownQueueError
 from taskroute.graph.check import Finding, check
 from taskroute.graph.explain import Explanation, explain
-from taskroute.handlers.registry import Handler, HandlerMatch, HandlerRegistry, Resolver, find_ambiguities
+from taskroute.handlers.ambiguity import find_ambiguities
+from taskroute.handlers.handler import Handler, HandlerMatch
+from taskroute.handlers.registry import HandlerRegistry
+from taskroute.handlers.resolver import Resolver
 from taskroute.topology.durations import milliseconds
 from taskroute.topology.exchange import ExchangeSpec
 from taskroute.topology.queue import QueueSpec

@@ -2,93 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any, Final, Literal, TypeVar
+from dataclasses import replace
+from typing import Any, Literal, TypeVar
 
-from taskroute.errors import AmbiguousHandlerError, ConfigurationError, DuplicateHandlerError
-from taskroute.handlers.arguments import ArgumentPlan, plan_arguments
-from taskroute.handlers.function import describe, is_async
-from taskroute.handlers.middleware import Layer, Middleware, layers
-from taskroute.keys.automaton import BudgetExceededError, canonical, find_words, split_words
-from taskroute.keys.matcher import Matcher
-from taskroute.keys.pattern import Captures, RoutingPattern
-from taskroute.message.delivery import Delivery
-from taskroute.message.outcome import Handled, HandlerTimeoutError
-from taskroute.quoting import shorten
+from taskroute.errors import ConfigurationError, DuplicateHandlerError
+from taskroute.handlers.arguments import plan_arguments
+from taskroute.handlers.function import describe
+from taskroute.handlers.handler import Handler, HandlerMatch
+from taskroute.handlers.middleware import Middleware, layers
+from taskroute.handlers.resolver import Resolver
+from taskroute.keys.automaton import canonical
+from taskroute.keys.pattern import RoutingPattern
 from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.retry_policy import RetryPolicy
 
 F = TypeVar("F", bound=Callable[..., object])
-
-RESOLVED_KEYS: Final = 4096
-"""How many (queue, routing key) pairs stay resolved. Keys are outsiders' data, so there is a limit."""
-
-AMBIGUITY_BUDGET: Final = 20_000
-"""States that the search for one ambiguous key may expand."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Handler:
-    """A function registered for a pattern. `queue` None: for any queue.
-
-    `retry` None: as its queue says. `timeout` in seconds. `middleware` is around it, the first one outermost.
-    """
-
-    pattern: RoutingPattern
-    function: Callable[..., object]
-    queue: str | None
-    plan: ArgumentPlan
-    retry: RetryPolicy | Literal[False] | None = None
-    timeout: float | None = None
-    is_fallback: bool = False
-    middleware: tuple[Layer, ...] = ()
-    is_async: bool = field(init=False)
-    call: Callable[[Delivery, Captures], Any] = field(init=False, repr=False)
-    """The function as a function of the message."""
-    handled: Handled = field(init=False, repr=False)  # made once, not for each message
-
-    def __post_init__(self) -> None:
-        call = self.plan.caller(self.function)
-        has_limit = is_async(self.function) and self.timeout is not None
-        object.__setattr__(self, "is_async", is_async(self.function))
-        object.__setattr__(self, "call", _cancelled_after(self.timeout or 0, call) if has_limit else call)
-        object.__setattr__(self, "handled", Handled(describe(self.function)))
-
-    @property
-    def name(self) -> str:
-        """Module and qualified name of the function."""
-        return self.handled.handler
-
-    def __str__(self) -> str:
-        where = "any queue" if self.queue is None else f"queue {self.queue!r}"
-        what = "fallback" if self.is_fallback else repr(str(self.pattern))
-        return f"{self.name} ({what} of {where})"
-
-
-def _cancelled_after(seconds: float, call: Callable[..., Any]) -> Callable[[Delivery, Captures], Any]:
-    async def limited(delivery: Delivery, captures: Captures) -> Any:
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                return await call(delivery, captures)
-        except TimeoutError:
-            if limit.expired():
-                raise HandlerTimeoutError(f"cancelled after {seconds} s") from None
-            raise
-
-    return limited
-
-
-@dataclass(frozen=True, slots=True)
-class HandlerMatch:
-    """The handler of a key, and what its pattern captured."""
-
-    handler: Handler
-    captures: Captures
 
 
 class HandlerRegistry:
@@ -239,85 +170,3 @@ def _option_problems(retry: object, timeout: object) -> Iterator[str]:
         return
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
         yield f"timeout={timeout!r} has to be a number of seconds, more than 0"
-
-
-class Resolver:
-    """The handlers of a registry as they were, ready to be looked up. Safe from any thread."""
-
-    def __init__(self, handlers: Iterable[Handler]) -> None:
-        self._tiers: dict[tuple[str | None, bool], Matcher[Handler]] = {}
-        for handler in handlers:
-            tier = self._tiers.setdefault((handler.queue, handler.is_fallback), Matcher())
-            tier.add(handler.pattern.binding_key, handler)
-        self.resolve = lru_cache(maxsize=RESOLVED_KEYS)(self._resolve)
-
-    def candidates(self, queue: str, routing_key: str) -> Iterator[list[Handler]]:
-        """Matching handlers by precedence: the queue's own, any-queue, the queue's fallback, any fallback."""
-        for tier in ((queue, False), (None, False), (queue, True), (None, True)):
-            matcher = self._tiers.get(tier)
-            yield matcher.matches(routing_key) if matcher is not None else []
-
-    def _resolve(self, queue: str, routing_key: str) -> HandlerMatch | None:
-        for matching in self.candidates(queue, routing_key):
-            if matching:
-                handler = _most_specific(matching, routing_key)
-                return HandlerMatch(handler, handler.pattern.extract(split_words(routing_key)))
-        return None
-
-
-def _most_specific(matching: list[Handler], routing_key: str) -> Handler:
-    for handler in matching:
-        if all(handler.pattern.is_subset(other.pattern) for other in matching):
-            return handler
-    raise AmbiguousHandlerError(
-        f"the key {shorten(routing_key)} matches {' and '.join(str(handler) for handler in matching)}, "
-        f"and none of them is more specific than the others"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Ambiguity:
-    """Two handlers that share `witness`, a key that no more specific handler takes; None: undecided."""
-
-    first: Handler
-    second: Handler
-    witness: str | None
-
-    def __str__(self) -> str:
-        if self.witness is None:
-            return f"{self.first} and {self.second} may be ambiguous; it was too hard to decide"
-        return f"{self.first} and {self.second} both match {self.witness!r}, and neither is more specific"
-
-
-def find_ambiguities(handlers: Iterable[Handler]) -> Iterator[Ambiguity]:
-    """Pairs that share keys, neither inside the other, unless handlers more specific than both take those keys."""
-    tiers: dict[tuple[str | None, bool], list[Handler]] = {}
-    for handler in handlers:
-        tiers.setdefault((handler.queue, handler.is_fallback), []).append(handler)
-    for tier in tiers.values():
-        yield from _ambiguities_within(tier)
-
-
-def _ambiguities_within(tier: list[Handler]) -> Iterator[Ambiguity]:
-    matcher: Matcher[Handler] = Matcher()
-    for handler in tier:
-        sharing = matcher.overlapping(handler.pattern.binding_key)
-        matcher.add(handler.pattern.binding_key, handler)
-        for other in sharing:
-            if not (handler.pattern.is_subset(other.pattern) or other.pattern.is_subset(handler.pattern)):
-                yield from _ambiguous_pair(other, handler, tier)
-
-
-def _ambiguous_pair(first: Handler, second: Handler, tier: list[Handler]) -> Iterator[Ambiguity]:
-    more_specific = [
-        handler.pattern.tokens
-        for handler in tier
-        if handler.pattern.is_subset(first.pattern) and handler.pattern.is_subset(second.pattern)
-    ]
-    try:
-        words = find_words((first.pattern.tokens, second.pattern.tokens), more_specific, AMBIGUITY_BUDGET)
-    except BudgetExceededError:
-        yield Ambiguity(first, second, None)
-        return
-    if words is not None:
-        yield Ambiguity(first, second, ".".join(words))

@@ -12,8 +12,9 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from taskroute.errors import AmbiguousHandlerError, ConfigurationError
-from taskroute.handlers.middleware import CallNext, Layer, Submit, awaited, compose
-from taskroute.handlers.registry import Handler, HandlerMatch
+from taskroute.handlers.crossing import Submit, awaited
+from taskroute.handlers.handler import Handler, HandlerMatch
+from taskroute.handlers.middleware import CallNext, Layer, compose
 from taskroute.handlers.sources import InvalidArgumentError
 from taskroute.instrumentation.hooks import Handling
 from taskroute.keys.pattern import Captures

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from unittest import mock
 
-from taskroute.handlers.registry import Handler
+from taskroute.handlers.handler import Handler
 from taskroute.message.message import Message
 
 

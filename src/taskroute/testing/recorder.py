@@ -16,9 +16,9 @@ from typing import Any, Final
 from taskroute.errors import ConfigurationError
 from taskroute.handlers.arguments import plan_arguments
 from taskroute.handlers.function import describe, names_of
+from taskroute.handlers.handler import Handler
 from taskroute.handlers.marks import Provider
 from taskroute.handlers.middleware import CallNext, Layer
-from taskroute.handlers.registry import Handler
 from taskroute.handlers.sources import InvalidArgumentError
 from taskroute.handling.dispatch import describe_error
 from taskroute.message.message import Message

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from taskroute.handlers.registry import Handler
-from taskroute.message.delivery import Delivery
+from taskroute.handlers.handler import Handler
+from taskroute.message.message import Delivery
 
 
 class Deadlines:

@@ -28,8 +28,9 @@ from taskroute.errors import (
     TopologyError,
 )
 from taskroute.graph.routes import Routes, check_parts
+from taskroute.handlers.handler import Handler
 from taskroute.handlers.middleware import Middleware
-from taskroute.handlers.registry import Handler, HandlerRegistry
+from taskroute.handlers.registry import HandlerRegistry
 from taskroute.handling.circuit_breaker import CircuitBreaker
 from taskroute.handling.dispatch import DEFAULT_MAX_BODY_SIZE, Dispatcher
 from taskroute.handling.fair_queue import Lines

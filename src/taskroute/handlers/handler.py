@@ -1,0 +1,75 @@
+"""Handler: a function registered for a pattern."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from taskroute.handlers.arguments import ArgumentPlan
+from taskroute.handlers.function import describe, is_async
+from taskroute.handlers.middleware import Layer
+from taskroute.keys.pattern import Captures, RoutingPattern
+from taskroute.message.message import Delivery
+from taskroute.message.outcome import Handled, HandlerTimeoutError
+from taskroute.topology.topology import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Handler:
+    """A function registered for a pattern. `queue` None: for any queue.
+
+    `retry` None: as its queue says. `timeout` in seconds. `middleware` is around it, the first one outermost.
+    """
+
+    pattern: RoutingPattern
+    function: Callable[..., object]
+    queue: str | None
+    plan: ArgumentPlan
+    retry: RetryPolicy | Literal[False] | None = None
+    timeout: float | None = None
+    is_fallback: bool = False
+    middleware: tuple[Layer, ...] = ()
+    is_async: bool = field(init=False)
+    call: Callable[[Delivery, Captures], Any] = field(init=False, repr=False)
+    """The function as a function of the message."""
+    handled: Handled = field(init=False, repr=False)  # made once, not for each message
+
+    def __post_init__(self) -> None:
+        call = self.plan.caller(self.function)
+        has_limit = is_async(self.function) and self.timeout is not None
+        object.__setattr__(self, "is_async", is_async(self.function))
+        object.__setattr__(self, "call", _cancelled_after(self.timeout or 0, call) if has_limit else call)
+        object.__setattr__(self, "handled", Handled(describe(self.function)))
+
+    @property
+    def name(self) -> str:
+        """Module and qualified name of the function."""
+        return self.handled.handler
+
+    def __str__(self) -> str:
+        where = "any queue" if self.queue is None else f"queue {self.queue!r}"
+        what = "fallback" if self.is_fallback else repr(str(self.pattern))
+        return f"{self.name} ({what} of {where})"
+
+
+def _cancelled_after(seconds: float, call: Callable[..., Any]) -> Callable[[Delivery, Captures], Any]:
+    async def limited(delivery: Delivery, captures: Captures) -> Any:
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await call(delivery, captures)
+        except TimeoutError:
+            if limit.expired():
+                raise HandlerTimeoutError(f"cancelled after {seconds} s") from None
+            raise
+
+    return limited
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerMatch:
+    """The handler of a key, and what its pattern captured."""
+
+    handler: Handler
+    captures: Captures
