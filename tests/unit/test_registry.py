@@ -23,7 +23,7 @@ from taskroute import (
     Topology,
     UnknownQueueError,
 )
-from taskroute.handlers.registry import RESOLVED_KEYS, Resolver
+from taskroute.handlers.resolver import RESOLVED_KEYS, Resolver
 
 Entry = tuple[str, str | None]  # pattern, queue
 
