@@ -1,46 +1,40 @@
-"""A handler's signature, compiled once into a plan that turns a delivery into its keyword arguments."""
+"""Arguments: a handler's signature, compiled once into a plan that turns a delivery into keyword arguments."""
 
-from __future__ import annotations
-
-import inspect
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple
+# Annotations are no strings here: those of public classes must resolve under the name of the package too.
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from inspect import Parameter
+from typing import Any, Final
 
 from taskroute.errors import HandlerSignatureError
+from taskroute.handlers.body import BodyParameter, body_parameter
 from taskroute.handlers.dependencies import Dependency, needed, provided, provided_async
-from taskroute.handlers.function import describe, is_async, kind_of
+from taskroute.handlers.function import describe, is_async, kind_of, name_of
 from taskroute.handlers.marks import Provider
-from taskroute.handlers.providers import Providers
-from taskroute.handlers.sources import Source, body_source
+from taskroute.handlers.providers import ProviderPlan
+from taskroute.handlers.signature import naming
+from taskroute.handlers.sources import Source
 from taskroute.keys.pattern import Captures, RoutingPattern
 from taskroute.message.message import Delivery
 
 _NO_OVERRIDES: Final[Mapping[Provider, Provider]] = {}
 
 
-class BodyParameter(NamedTuple):
-    """The parameter that takes the body: its annotation, and how it is read from a delivery."""
-
-    annotation: Any
-    source: Source
-
-
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ArgumentPlan:
-    """Where each parameter of a handler comes from, decided at registration. `body` None: it takes no body."""
+    """Where each parameter of a handler comes from, decided at registration.
 
-    __slots__ = ("_sources", "body", "dependencies", "needs")
+    Attributes:
+        sources: what the message gives, by the parameter's name.
+        needs: which provider gives it, by the parameter's name.
+        dependencies: the providers, each after those that it needs.
+        body: the parameter that takes the body, None where no parameter does.
+    """
 
-    def __init__(
-        self,
-        sources: Mapping[str, Source],
-        needs: Mapping[str, Provider] | None = None,
-        dependencies: Iterable[Dependency] = (),
-        body: BodyParameter | None = None,
-    ) -> None:
-        self.body = body
-        self._sources = tuple(sources.items())
-        self.needs = tuple((needs or {}).items())
-        self.dependencies = tuple(dependencies)  # each one after those that it needs
+    sources: tuple[tuple[str, Source], ...]
+    needs: tuple[tuple[str, Provider], ...]
+    dependencies: tuple[Dependency, ...]
+    body: BodyParameter | None
 
     def bind(self, delivery: Delivery, captures: Captures) -> dict[str, object]:
         """Return the keyword arguments that one message gives.
@@ -48,18 +42,18 @@ class ArgumentPlan:
         Raises:
             InvalidArgumentError: the message does not fit; says with which reason.
         """
-        return {name: source(delivery, captures) for name, source in self._sources}
+        return {name: source(delivery, captures) for name, source in self.sources}
 
-    def also(self, name: str, source: Source) -> ArgumentPlan:
+    def also(self, name: str, source: Source) -> "ArgumentPlan":
         """Return a plan that feeds one parameter more."""
-        return ArgumentPlan({**dict(self._sources), name: source}, dict(self.needs), self.dependencies)
+        return replace(self, sources=(*self.sources, (name, source)))
 
     def caller(self, function: Callable[..., Any]) -> Callable[[Delivery, Captures], Any]:
         """Return `function` as a function of the message; what providers open is open while it runs."""
         if not self.dependencies:
             return lambda delivery, captures: function(**self.bind(delivery, captures))
 
-        # Bound first: nothing is opened for a message that does not fit.
+        # Bind first, so that nothing is opened for a message that does not fit.
         def call(delivery: Delivery, captures: Captures) -> Any:
             arguments = self.bind(delivery, captures)
             with provided(self.dependencies, delivery, captures) as made:
@@ -78,7 +72,7 @@ def plan_arguments(
 ) -> ArgumentPlan:
     """Read the signature of a handler for `pattern`.
 
-    A name the pattern captures is that capture; `Message` is the envelope; ``Annotated[T, Header(name)]`` a
+    A name that the pattern captures is that capture; `Message` is the envelope; ``Annotated[T, Header(name)]`` a
     header; ``Annotated[T, Depends(provider)]`` what the provider makes; the one that remains is the body. A
     parameter with a default that nothing feeds keeps it. `overrides` has providers in place of others.
 
@@ -86,42 +80,55 @@ def plan_arguments(
         HandlerSignatureError: a parameter that nothing can feed, a generator function, an async provider of a plain
             handler, an annotation that cannot be resolved or validated.
     """
-    name = describe(function)
     if not callable(function):
         raise HandlerSignatureError(f"a handler is a function, not {type(function).__name__}")
+    with naming(f"handler {describe(function)}"):
+        return _planned(function, pattern, overrides)
+
+
+def _planned(
+    function: Callable[..., object], pattern: RoutingPattern, overrides: Mapping[Provider, Provider]
+) -> ArgumentPlan:
     if kind_of(function).endswith("generator"):
         raise HandlerSignatureError(
-            f"handler {name} is a generator function, and calling it would run nothing; "
-            f"write a plain or an async function"
+            "it is a generator function, and calling it would run nothing; write a plain or an async function"
         )
-    providers = Providers(pattern, overrides)
-    sources, needs, remaining = providers.sort(function, name)
-    taken = _body_parameter(remaining, pattern, name)
-    body = None if taken is None else BodyParameter(taken.annotation, body_source(taken, name))
-    if taken is not None and body is not None:
-        sources[taken.name] = body.source
-    for dependency in providers.planned.values():
-        if dependency.is_async and not is_async(function):
-            raise HandlerSignatureError(
-                f"handler {name} is a plain function, and its provider {describe(dependency.provider)} is async; "
-                f"make both plain, or both async"
-            )
-    return ArgumentPlan(sources, needs, providers.planned.values(), body)
+    providers = ProviderPlan(pattern, overrides)
+    sources, needs, unfed = providers.inputs_of(function)
+    _check_bound(function, unfed)
+    _check_one_body(unfed, pattern)
+    body = body_parameter(unfed[0]) if unfed else None
+    if body is not None:
+        sources = (*sources, (body.name, body.source))
+    _check_kinds(function, providers.dependencies)
+    return ArgumentPlan(sources, needs, providers.dependencies, body)
 
 
-def _body_parameter(remaining: list[inspect.Parameter], pattern: RoutingPattern, name: str) -> inspect.Parameter | None:
-    required = [parameter for parameter in remaining if parameter.default is parameter.empty]
-    if required and (required[0].name == "self" or (required[0].name == "cls" and len(required) > 1)):
+def _check_bound(function: Callable[..., object], unfed: tuple[Parameter, ...]) -> None:
+    """Refuse a method as it stands in its class: its first parameter is for an object, or for the class."""
+    names = [parameter.name for parameter in unfed]
+    if names[:1] == ["self"] or (names[:1] == ["cls"] and len(names) > 1):
+        method = name_of(function).rpartition(".")[2]
         raise HandlerSignatureError(
-            f"handler {name} takes {required[0].name}, as a method does that belongs to no object yet: "
-            f"register it from its object, registry.add(pattern, object.{name.rpartition('.')[2]})"
+            f"it takes {names[0]}, as a method does that belongs to no object yet: "
+            f"register it from its object, registry.add(pattern, object.{method})"
         )
-    if len(required) > 1:
-        names = ", ".join(parameter.name for parameter in required)
+
+
+def _check_one_body(unfed: tuple[Parameter, ...], pattern: RoutingPattern) -> None:
+    if len(unfed) > 1:
+        names = ", ".join(parameter.name for parameter in unfed)
         captured = ", ".join(sorted(pattern.capture_names)) or "nothing"
         raise HandlerSignatureError(
-            f"handler {name}: only one parameter can take the body, but {names} remain "
-            f"({str(pattern)!r} captures {captured}); capture them, mark them Header(...) or Depends(...), "
-            f"or give them defaults"
+            f"only one parameter can take the body, but {names} remain ({str(pattern)!r} captures {captured}); "
+            f"capture them, mark them Header(...) or Depends(...), or give them defaults"
         )
-    return required[0] if required else None
+
+
+def _check_kinds(function: Callable[..., object], dependencies: tuple[Dependency, ...]) -> None:
+    for dependency in dependencies:
+        if dependency.is_async and not is_async(function):
+            raise HandlerSignatureError(
+                f"it is a plain function, and its provider {describe(dependency.provider)} is async; "
+                f"make both plain, or both async"
+            )

@@ -1,12 +1,17 @@
-"""Marks: what the annotation of a parameter says about where it comes from."""
+"""Marks: what stands in the annotation of a parameter and says what it takes.
 
-from __future__ import annotations
+A mark means nothing to Python: the plan of a handler reads it once, at registration.
+"""
 
+# Annotations are no strings here: those of public classes must resolve under the name of the package too.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, get_args, get_origin
+from inspect import Parameter
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 Provider = Callable[..., Any]
+
+M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,16 @@ class Header:
     name: str
 
 
-MARKS: Final[Mapping[str, type]] = {"Depends": Depends, "Header": Header}
+MARKS: Final[Mapping[str, type]] = {mark.__name__: mark for mark in (Depends, Header)}
+"""Every mark by its name, under which other libraries have marks of their own."""
 
 
-def marks_of(annotation: Any) -> tuple[Any, ...]:
-    """Return what stands beside the type in an annotation."""
+def marks_of(parameter: Parameter) -> tuple[Any, ...]:
+    """Return what stands beside the type in the annotation of a parameter."""
+    annotation = parameter.annotation
     return get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+
+
+def mark_of(parameter: Parameter, kind: type[M]) -> M | None:
+    """Return the first mark of a kind that a parameter has, None when it has none."""
+    return next((mark for mark in marks_of(parameter) if isinstance(mark, kind)), None)

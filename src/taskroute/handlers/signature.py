@@ -1,53 +1,102 @@
-"""Signatures: the parameters of a function, or why it cannot be a handler or a provider."""
+"""Signatures: the parameters of a function that is to be a handler or a provider.
+
+What could never be fed is refused here, at registration: `CHECKS` is the table of what no parameter may be.
+"""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from inspect import Parameter, Signature, signature
 from types import FunctionType
-from typing import get_origin
+from typing import Any, Final, get_origin
 
 from taskroute.errors import HandlerSignatureError
-from taskroute.handlers.marks import MARKS, Depends, Header, marks_of
+from taskroute.handlers.marks import MARKS, marks_of
 
 
-def parameters_of(function: Callable[..., object], name: str) -> Iterable[inspect.Parameter]:
-    """Return the parameters of a function; refuse those that cannot be fed."""
+@contextmanager
+def naming(subject: str) -> Iterator[None]:
+    """Put `subject` before what is wrong with a signature."""
+    try:
+        yield
+    except HandlerSignatureError as error:
+        raise HandlerSignatureError(f"{subject}: {error}") from None
+
+
+def parameters_of(function: Callable[..., object]) -> tuple[Parameter, ...]:
+    """Return the parameters of a function.
+
+    Raises:
+        HandlerSignatureError: they cannot be read, or one of `CHECKS` refuses one of them.
+    """
+    parameters = tuple(_signature(function).parameters.values())
+    for parameter in parameters:
+        for check in CHECKS:
+            if problem := check(parameter):
+                raise HandlerSignatureError(f"parameter {_shown(parameter)!r} {problem}")
+    return parameters
+
+
+def _signature(function: Callable[..., object]) -> Signature:
     try:
         # A class with its type arguments, ``Repository[int]``, is called as the class is.
-        signature = inspect.signature(get_origin(function) or function, eval_str=True)
+        return signature(get_origin(function) or function, eval_str=True)
     except NameError as error:
         raise HandlerSignatureError(
-            f"handler {name}: an annotation names {error.name!r}, which its module does not have; "
-            f"define or import it at module level"
+            f"an annotation names {error.name!r}, which its module does not have; define or import it at module level"
         ) from None
     except Exception as error:  # noqa: BLE001 - a quoted annotation is an expression and may raise anything
-        raise HandlerSignatureError(f"handler {name}: its signature cannot be read: {error}") from None
-    for parameter in signature.parameters.values():
-        _check_marks(parameter, name)
-        if isinstance(parameter.default, Depends | Header):
-            mark = type(parameter.default).__name__
-            raise HandlerSignatureError(
-                f"handler {name}: parameter {parameter.name!r} has {mark}(...) as its default; "
-                f"it belongs into the annotation: {parameter.name}: Annotated[..., {mark}(...)]"
-            )
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise HandlerSignatureError(
-                f"handler {name}: parameter {str(parameter).split(':')[0]!r} cannot be passed by name; "
-                f"name each parameter and leave out '/', * and **"
-            )
-    return signature.parameters.values()
+        raise HandlerSignatureError(f"its signature cannot be read: {error}") from None
 
 
-def _check_marks(parameter: inspect.Parameter, name: str) -> None:
-    """Refuse what looks like a mark and is none, which would be passed over: another library's, or one not called."""
-    for mark in (*marks_of(parameter.annotation), parameter.default):
+def _shown(parameter: Parameter) -> str:
+    stars = (
+        "*" if parameter.kind is parameter.VAR_POSITIONAL else "**" if parameter.kind is parameter.VAR_KEYWORD else ""
+    )
+    return stars + parameter.name
+
+
+# --- what no parameter may be ---
+
+
+def _of_another_library(parameter: Parameter) -> str | None:
+    """Find a mark with a name of ours that is not ours. It would mean nothing here, and be passed over."""
+    for mark in _possible_marks(parameter):
         kind = mark if isinstance(mark, type | FunctionType) else type(mark)
-        own = MARKS.get(kind.__name__)
-        subject = f"handler {name}: parameter {parameter.name!r} is marked with"
-        if own is not None and kind is not own:
-            raise HandlerSignatureError(
-                f"{subject} {kind.__module__}.{kind.__name__}: import {kind.__name__} from taskroute instead"
-            )
-        if own is not None and mark is own:
-            raise HandlerSignatureError(f"{subject} {kind.__name__}: write {kind.__name__}(...), with brackets")
+        if MARKS.get(kind.__name__, kind) is not kind:
+            named = f"{kind.__module__}.{kind.__name__}"
+            return f"is marked with {named}: import {kind.__name__} from taskroute instead"
+    return None
+
+
+def _without_brackets(parameter: Parameter) -> str | None:
+    for mark in _possible_marks(parameter):
+        if any(mark is kind for kind in MARKS.values()):
+            return f"is marked with {mark.__name__}: write {mark.__name__}(...), with brackets"
+    return None
+
+
+def _as_default(parameter: Parameter) -> str | None:
+    if not isinstance(parameter.default, tuple(MARKS.values())):
+        return None
+    mark = type(parameter.default).__name__
+    return (
+        f"has {mark}(...) as its default; it belongs in the annotation: {parameter.name}: Annotated[..., {mark}(...)]"
+    )
+
+
+def _without_name(parameter: Parameter) -> str | None:
+    if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+        return None
+    return "cannot be passed by name; name each parameter and leave out '/', * and **"
+
+
+def _possible_marks(parameter: Parameter) -> tuple[Any, ...]:
+    return (*marks_of(parameter), parameter.default)
+
+
+Check = Callable[[Parameter], str | None]
+"""Says what is wrong with a parameter, None where nothing is."""
+
+CHECKS: Final[tuple[Check, ...]] = (_of_another_library, _without_brackets, _as_default, _without_name)

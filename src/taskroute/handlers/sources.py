@@ -1,27 +1,30 @@
-"""Sources: what a parameter takes from a message."""
+"""Sources: what a parameter takes from a message.
+
+`READERS` is the table: each reader in turn is asked whether a parameter is for it. Readers run once, at registration;
+the sources that they return run for every message, in the thread of its handler. The body is for the parameter that
+no reader takes, see `body`.
+"""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
+from inspect import Parameter
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
 
 from taskroute.errors import HandlerSignatureError
-from taskroute.handlers.marks import Header, marks_of
+from taskroute.handlers.marks import Header, mark_of
 from taskroute.keys.pattern import Captures, RoutingPattern
 from taskroute.message.message import Delivery, Message
 from taskroute.message.outcome import Reason
 from taskroute.quoting import shorten
 
 Source = Callable[[Delivery, Captures], object]
-"""What a parameter takes from a message."""
+"""Returns what a parameter takes from a message, or raises InvalidArgumentError."""
 
-_JSON_TYPES: Final = frozenset({None, "", "application/json", "application/octet-stream"})
-
-_PLAIN_ENCODINGS: Final = frozenset({None, "", "utf-8", "utf8", "us-ascii", "ascii", "binary"})
+Reader = Callable[[Parameter, RoutingPattern], Source | None]
+"""Returns the source of a parameter of a handler for a pattern, None for a parameter that is not for this reader."""
 
 _ERRORS_SHOWN: Final = 3
 
@@ -35,44 +38,27 @@ class InvalidArgumentError(Exception):
         self.error = error
 
 
-def source_of(parameter: inspect.Parameter, pattern: RoutingPattern, name: str) -> Source | None:
-    """The source of a parameter that is not the body, or None."""
-    annotation = parameter.annotation
-    if parameter.name in pattern.capture_names:
-        return _capture_source(parameter, name)
-    if annotation is Message:
-        return lambda delivery, _: delivery.message()
-    headers = [mark for mark in marks_of(annotation) if isinstance(mark, Header)]
-    return _header_source(parameter, headers[0].name, name) if headers else None
+def source_of(parameter: Parameter, pattern: RoutingPattern) -> Source | None:
+    """Return the source of a parameter, None when no reader takes it."""
+    sources = (reader(parameter, pattern) for reader in READERS)
+    return next((source for source in sources if source is not None), None)
 
 
-def _adapter(annotation: Any, parameter: str, name: str) -> TypeAdapter[Any]:
-    try:
-        adapter = TypeAdapter[Any](Any if annotation is inspect.Parameter.empty else annotation)
-        adapter.validate_json(b"")  # pydantic puts off a name that it cannot resolve until the first use
-    except ValidationError:
-        return adapter
-    except Exception as error:  # noqa: BLE001 - types bring their own code, which may raise anything
-        reason = str(error).partition("\n")[0]
-        raise HandlerSignatureError(
-            f"handler {name}: parameter {parameter!r} has an annotation that cannot be validated: {reason}"
-        ) from None
-    return adapter
-
-
-def _capture_source(parameter: inspect.Parameter, name: str) -> Source:
-    key, annotation = parameter.name, parameter.annotation
-    if annotation is str:
-        return lambda _, captures: _joined(captures[key])
-    if annotation is parameter.empty:
-        return lambda _, captures: captures[key]
-    adapter = _adapter(annotation, key, name)
+def _read_capture(parameter: Parameter, pattern: RoutingPattern) -> Source | None:
+    name = parameter.name
+    if name not in pattern.capture_names:
+        return None
+    if parameter.annotation is str:
+        return lambda _, captures: _joined(captures[name])
+    if parameter.annotation is parameter.empty:
+        return lambda _, captures: captures[name]
+    adapter = adapter_of(parameter)
 
     def validated(_: Delivery, captures: Captures) -> object:
         try:
-            return adapter.validate_python(captures[key])
+            return adapter.validate_python(captures[name])
         except ValidationError as error:
-            raise InvalidArgumentError("invalid_key", describe_invalid(error, key)) from None
+            raise InvalidArgumentError("invalid_key", describe_invalid(error, name)) from None
 
     return validated
 
@@ -81,14 +67,20 @@ def _joined(capture: str | tuple[str, ...]) -> str:
     return capture if isinstance(capture, str) else ".".join(capture)
 
 
-def _header_source(parameter: inspect.Parameter, header: str, name: str) -> Source:
-    adapter = _adapter(parameter.annotation, parameter.name, name)
-    default = parameter.default
+def _read_envelope(parameter: Parameter, _: RoutingPattern) -> Source | None:
+    return (lambda delivery, _: delivery.message()) if parameter.annotation is Message else None
+
+
+def _read_header(parameter: Parameter, _: RoutingPattern) -> Source | None:
+    mark = mark_of(parameter, Header)
+    if mark is None:
+        return None
+    header, default, adapter = mark.name, parameter.default, adapter_of(parameter)
 
     def validated(delivery: Delivery, _: Captures) -> object:
         headers = delivery.headers
         if header not in headers:
-            if default is parameter.empty:
+            if default is Parameter.empty:
                 raise InvalidArgumentError("invalid_header", f"{header}: missing")
             return default
         try:
@@ -99,57 +91,31 @@ def _header_source(parameter: inspect.Parameter, header: str, name: str) -> Sour
     return validated
 
 
-def body_source(parameter: inspect.Parameter, name: str) -> Source:
-    """The source of the parameter that takes the body."""
-    if parameter.annotation is bytes:
-        return lambda delivery, _: delivery.body
-    if parameter.annotation is str:
-        return _text_body
-    validate_json = _adapter(parameter.annotation, parameter.name, name).validate_json
-
-    def validated(delivery: Delivery, _: Captures) -> object:
-        check_content(delivery)
-        try:
-            if b"NaN" in delivery.body or b"Infinity" in delivery.body:
-                from_json(delivery.body, allow_inf_nan=False)
-            return validate_json(delivery.body)
-        except ValidationError as error:
-            raise InvalidArgumentError("invalid_body", describe_invalid(error, "body")) from None
-        except ValueError:
-            raise InvalidArgumentError("invalid_body", "body: NaN and Infinity are not JSON") from None
-
-    return validated
+READERS: Final[tuple[Reader, ...]] = (_read_capture, _read_envelope, _read_header)
 
 
-def _text_body(delivery: Delivery, _: Captures) -> object:
-    _check_encoding(delivery)
+def adapter_of(parameter: Parameter) -> TypeAdapter[Any]:
+    """Return what validates a value for a parameter.
+
+    Raises:
+        HandlerSignatureError: its annotation is no type that pydantic can validate.
+    """
+    annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
     try:
-        return delivery.body.decode()
-    except UnicodeDecodeError:
-        raise InvalidArgumentError("invalid_body", "body: not UTF-8") from None
-
-
-def check_content(delivery: Delivery) -> None:
-    """Raise InvalidArgumentError unless the body claims to be plain JSON; nothing is ever unpacked or inflated."""
-    content_type = delivery.properties.get("content_type")
-    if content_type not in _JSON_TYPES:
-        kind = str(content_type).partition(";")[0].strip().lower()
-        if kind not in _JSON_TYPES and not kind.endswith(("/json", "+json")):
-            raise InvalidArgumentError("unsupported_content", f"content_type: {shorten(kind)}")
-    _check_encoding(delivery)
-
-
-def _check_encoding(delivery: Delivery) -> None:
-    encoding = delivery.properties.get("content_encoding")
-    if encoding not in _PLAIN_ENCODINGS and str(encoding).lower() not in _PLAIN_ENCODINGS:
-        raise InvalidArgumentError("unsupported_content", f"content_encoding: {shorten(str(encoding))}")
-    compression = delivery.headers.get("compression")
-    if compression is not None:
-        raise InvalidArgumentError("unsupported_content", f"compression: {shorten(str(compression))}")
+        adapter = TypeAdapter[Any](annotation)
+        adapter.validate_json(b"")  # pydantic resolves some names at the first use only
+    except ValidationError:
+        return adapter
+    except Exception as error:  # noqa: BLE001 - types bring their own code, which may raise anything
+        reason = str(error).partition("\n")[0]
+        raise HandlerSignatureError(
+            f"parameter {parameter.name!r} has an annotation that cannot be validated: {reason}"
+        ) from None
+    return adapter
 
 
 def describe_invalid(error: ValidationError, subject: str) -> str:
-    """Field and type of the first few problems, never a value: ``"id: missing; file: string_type"``."""
+    """Return field and type of the first few problems, never a value: ``"id: missing; file: string_type"``."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     shown = [
         f"{'.'.join(shorten(str(part)).strip(chr(39)) for part in problem['loc']) or subject}: {problem['type']}"

@@ -19,7 +19,7 @@ from pydantic_core import core_schema, from_json
 from taskroute.graph.bodies.compatibility import ANYWHERE, Doubt, Path, doubts
 from taskroute.graph.bodies.examples import limits, samples
 from taskroute.graph.bodies.schema import UNIONS, Schema, schema_of
-from taskroute.handlers.arguments import BodyParameter
+from taskroute.handlers.body import BodyParameter
 from taskroute.handlers.sources import InvalidArgumentError
 from taskroute.keys.automaton import BudgetExceededError
 from taskroute.message.delivery import Delivery
