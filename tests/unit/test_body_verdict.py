@@ -44,7 +44,8 @@ from taskroute.graph.bodies.compatibility import doubts
 from taskroute.graph.bodies.examples import limits, samples
 from taskroute.graph.bodies.schema import schema_of
 from taskroute.graph.bodies.verdict import Verdict, judge
-from taskroute.handlers.arguments import BodyParameter, plan_arguments
+from taskroute.handlers.arguments import plan_arguments
+from taskroute.handlers.body import BodyParameter
 from taskroute.handlers.sources import InvalidArgumentError
 from taskroute.message.message import Delivery
 
