@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from taskroute.errors import ConfigurationError
 from taskroute.handlers.crossing import Crossing, Submit
-from taskroute.handlers.function import kind_of
+from taskroute.handlers.function import kind_of, name_of
 from taskroute.message.message import Message
 
 
@@ -88,7 +88,7 @@ def _check_arguments(middleware: Middleware) -> None:
         signature.bind(None, None)
     except TypeError as error:
         raise ConfigurationError(
-            f"middleware {_name_of(middleware)}{signature} cannot be called with a message and what comes next: {error}"
+            f"middleware {name_of(middleware)}{signature} cannot be called with a message and what comes next: {error}"
         ) from None
 
 
@@ -123,11 +123,11 @@ def _around_async(middleware: Middleware, call_next: CallNext) -> CallNext:
         if isinstance(result, CoroutineType):  # the handler, which would never run, and pass for having returned
             result.close()
             raise ConfigurationError(
-                f"middleware {_name_of(middleware)} returns what nobody awaits: write return await call_next(message)"
+                f"middleware {name_of(middleware)} returns what nobody awaits: write return await call_next(message)"
             )
         if _is_forgotten(returned):
             raise ConfigurationError(
-                f"middleware {_name_of(middleware)} never awaits what comes next: write return await call_next(message)"
+                f"middleware {name_of(middleware)} never awaits what comes next: write return await call_next(message)"
             )
         return result
 
@@ -143,7 +143,7 @@ def _around_plain(middleware: Middleware, call_next: CallNext) -> CallNext:
             if isinstance(result, CoroutineType):
                 result.close()
             raise ConfigurationError(
-                f"middleware {_name_of(middleware)} looks like a plain function and returns something to await: "
+                f"middleware {name_of(middleware)} looks like a plain function and returns something to await: "
                 f"make it an async def"
             )
         return result
@@ -157,7 +157,7 @@ def _once(middleware: Middleware, call_next: CallNext, returned: list[Any]) -> C
     def once(message: Message, /) -> Any:
         if returned:
             raise ConfigurationError(
-                f"middleware {_name_of(middleware)} calls what comes next a second time, which would handle the "
+                f"middleware {name_of(middleware)} calls what comes next a second time, which would handle the "
                 f"message twice: call it once, or not at all; raise Retry() for another attempt"
             )
         returned.append(None)
@@ -176,7 +176,3 @@ def _is_forgotten(returned: list[Any]) -> bool:
     held = weakref.ref(returned[0])
     returned[0] = None
     return held() is None  # otherwise a task holds it, say, that has not had its turn
-
-
-def _name_of(middleware: Middleware) -> str:
-    return getattr(middleware, "__qualname__", type(middleware).__qualname__)
