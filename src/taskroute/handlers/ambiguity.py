@@ -1,4 +1,4 @@
-"""Ambiguity: two handlers that share a key, and neither is more specific."""
+"""Ambiguity: two handlers that share a key although neither is more specific. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from taskroute.keys.automaton import BudgetExceededError, find_words
 from taskroute.keys.matcher import Matcher
 
 AMBIGUITY_BUDGET: Final = 20_000
-"""States that the search for one ambiguous key may expand."""
+"""How many states the search for one ambiguous key may expand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ambiguity:
-    """Two handlers that share `witness`, a key that no more specific handler takes; None: undecided."""
+    """Two handlers that share `witness`, a key that no more specific handler takes; None when that is undecided."""
 
     first: Handler
     second: Handler
@@ -29,7 +29,7 @@ class Ambiguity:
 
 
 def find_ambiguities(handlers: Iterable[Handler]) -> Iterator[Ambiguity]:
-    """Pairs that share keys, neither inside the other, unless handlers more specific than both take those keys."""
+    """Yield pairs that share keys, neither a subset of the other, which no handler more specific than both takes."""
     tiers: dict[tuple[str | None, bool], list[Handler]] = {}
     for handler in handlers:
         tiers.setdefault((handler.queue, handler.is_fallback), []).append(handler)

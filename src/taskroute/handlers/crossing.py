@@ -1,4 +1,8 @@
-"""Crossing: the way of one message between its thread and the event loop, and back."""
+"""Crossing: the way of one message between its thread and the event loop, and back.
+
+Plain code always runs in the thread that handles the message, async code always on the event loop. While the thread
+waits for async code, it makes the calls of plain code that the async code asks for: no other thread is needed.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,14 @@ from typing import Any, NamedTuple
 from taskroute.message.message import Message
 
 Submit = Callable[[Coroutine[Any, Any, Any]], Future[Any]]
-"""Has a coroutine run on the event loop."""
+"""Runs a coroutine on the event loop."""
 
 Next = Callable[[Message], Any]
-"""Plain or async code that a message goes on to."""
+"""Plain or async code that takes the message next."""
 
 
 def awaited(result: Awaitable[Any], submit: Submit) -> Any:
-    """Have the event loop await what a plain function has returned, and wait for it here."""
+    """Await on the event loop what a plain function returned, and wait for it in this thread."""
     return Crossing(submit).wait(_await(result))
 
 
@@ -29,16 +33,20 @@ async def _await(result: Awaitable[Any]) -> Any:
 
 
 class Crossing:
-    """The way of one message between its thread and the event loop, and back."""
+    """The way of one message. Made and waited for in its thread; shared with the event loop.
+
+    Args:
+        submit: runs a coroutine on the event loop.
+    """
 
     def __init__(self, submit: Submit) -> None:
         self._submit = submit
         self._changed = threading.Condition()
-        self._calls: deque[_Call] = deque()  # that come back to the thread
-        self._depth = 0  # how many calls wait for the loop, and so make those
+        self._plain_calls: deque[_PlainCall] = deque()  # for the thread to make
+        self._depth = 0  # how many waits of the thread are nested; while there are any, it makes the calls
 
     def to_loop(self, call_next: Next) -> Next:
-        """Return a plain function that has async code run, and makes the calls that come back meanwhile."""
+        """Return async code as a plain function, for the thread to call."""
 
         def call(message: Message) -> Any:
             return self.wait(call_next(message))
@@ -46,58 +54,62 @@ class Crossing:
         return call
 
     def to_thread(self, call_next: Next) -> Next:
-        """Return an async function that has plain code run in the thread."""
+        """Return plain code as an async function, for the event loop to call."""
 
         async def call(message: Message) -> Any:
-            # In its context, so that what was set around the call is seen in it, as with asyncio.to_thread.
-            coming_back = _Call(Future(), copy_context(), call_next, message)
+            # With a copy of the context, like asyncio.to_thread: plain code sees the variables set around its call.
+            plain_call = _PlainCall(Future(), copy_context(), call_next, message)
             with self._changed:
                 has_thread = self._depth > 0
                 if has_thread:
-                    self._calls.append(coming_back)
+                    self._plain_calls.append(plain_call)
                     self._changed.notify_all()
             if not has_thread:
-                coming_back.refuse()
-            return await asyncio.wrap_future(coming_back.result)
+                plain_call.refuse()
+            return await asyncio.wrap_future(plain_call.result)
 
         return call
 
+    # On the message's thread:
+
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """On the thread: make the calls that come back until the event loop has run it; return its result."""
+        """Run a coroutine on the event loop and return its result; make plain calls until it is there."""
         with self._changed:
             self._depth += 1
         result = self._submit(coroutine)
-        result.add_done_callback(self._notify)
-        while (coming_back := self._next(result)) is not None:
-            coming_back.make()
+        result.add_done_callback(self._wake)
+        while (plain_call := self._next(result)) is not None:
+            plain_call.make()
         try:
             return result.result()
         except CancelledError:
-            raise asyncio.CancelledError from None  # as in the code that was cancelled, and no `Exception`
+            raise asyncio.CancelledError from None  # the error of the cancelled code, which is no `Exception`
         finally:
-            del result  # a circle with what it raises
+            del result  # breaks the cycle between this frame and the error that the future holds
 
-    def _next(self, result: Future[Any]) -> _Call | None:
-        """Wait for a call that comes back; None when there is the result."""
+    def _next(self, result: Future[Any]) -> _PlainCall | None:
+        """Wait for a call to make; None when there is the result."""
         with self._changed:
-            self._changed.wait_for(lambda: self._calls or result.done())
+            self._changed.wait_for(lambda: self._plain_calls or result.done())
             if not result.done():
-                return self._calls.popleft()
+                return self._plain_calls.popleft()
             self._depth -= 1
-            late = [] if self._depth else list(self._calls)
+            late = [] if self._depth else list(self._plain_calls)
             if late:
-                self._calls.clear()
-        for call in late:
-            call.refuse()
+                self._plain_calls.clear()
+        for plain_call in late:
+            plain_call.refuse()
         return None
 
-    def _notify(self, _: Future[Any]) -> None:
+    # On any thread:
+
+    def _wake(self, _: Future[Any]) -> None:
         with self._changed:
             self._changed.notify_all()
 
 
-class _Call(NamedTuple):
-    """A call of plain code by async code."""
+class _PlainCall(NamedTuple):
+    """A call of plain code that async code waits for."""
 
     result: Future[Any]
     context: Context
@@ -105,17 +117,17 @@ class _Call(NamedTuple):
     message: Message
 
     def refuse(self) -> None:
-        """No thread is there to make it."""
+        """Fail the call, because no thread waits to make it."""
         if self.result.set_running_or_notify_cancel():
             self.result.set_exception(RuntimeError("a middleware has called what comes next after it had returned"))
 
     def make(self) -> None:
-        """On the thread. Whatever is raised, an exit too, is the message's error, not the thread's."""
+        """Make the call. Any error, an exit too, is the message's and goes to the caller; the thread lives on."""
         if not self.result.set_running_or_notify_cancel():
             return
         try:
             self.result.set_result(self.context.run(self.call_next, self.message))
-        except StopIteration as error:  # which nothing that is awaited can raise
+        except StopIteration as error:  # no awaitable can raise it
             raised = RuntimeError("plain code raised StopIteration")
             self.result.set_exception(raised.with_traceback(error.__traceback__))
         except BaseException as error:  # noqa: BLE001

@@ -1,4 +1,8 @@
-"""Depends: what a handler's parameter is given by a provider, opened for one message and closed after it."""
+"""Dependencies: the providers of a handler, opened for one message and closed after it.
+
+An error is never lost here: what is raised while providers are open is raised again after they are closed, even if one
+of them swallows it.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +20,19 @@ from taskroute.keys.pattern import Captures
 from taskroute.message.delivery import Delivery
 
 Made = Mapping[Provider, object]
-"""What providers have made for one message."""
+"""What providers made for one message, by provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """A provider with where its parameters come from: from the message, and from providers before it."""
+    """A provider, and where its own parameters come from: from the message, and from providers before it."""
 
     provider: Provider
     sources: tuple[tuple[str, Source], ...]
     needs: tuple[tuple[str, Provider], ...]
     kind: Kind = field(init=False)
     call: Callable[..., Any] = field(init=False, repr=False)
-    """The provider, or what makes a context manager of it."""
+    """Calls the provider; a generator comes as a context manager."""
 
     def __post_init__(self) -> None:
         kind = kind_of(self.provider)
@@ -37,17 +41,17 @@ class Dependency:
 
     @property
     def is_async(self) -> bool:
-        """Whether only an event loop can run it."""
+        """Return whether only an event loop can run it."""
         return self.kind in ("coroutine", "async_generator")
 
     def arguments(self, delivery: Delivery, captures: Captures, made: Made) -> dict[str, object]:
-        """Return what the provider is called with."""
+        """Return the keyword arguments of the provider."""
         arguments = {name: source(delivery, captures) for name, source in self.sources}
         return arguments | needed(self.needs, made)
 
 
 class _Opened:
-    """What `contextlib.contextmanager` makes, which would not say whose generator it is that does not yield once."""
+    """A generator as a context manager: like that of `contextlib`, but it names a provider that does not yield once."""
 
     __slots__ = ("_generator", "_provider")
 
@@ -71,14 +75,14 @@ class _Opened:
         except BaseException as raised:
             if error is None or not _is_let_through(raised, error):
                 raise
-            error.__traceback__ = traceback  # as it was: that it went through here says nothing
+            error.__traceback__ = traceback  # drops the frames of the generator and of this function
             return False
         self._generator.close()
         raise _does_not_yield_once(self._provider, "more than once")
 
 
 class _OpenedAsync:
-    """The same of an async generator."""
+    """The same for an async generator."""
 
     __slots__ = ("_generator", "_provider")
 
@@ -102,20 +106,21 @@ class _OpenedAsync:
         except BaseException as raised:
             if error is None or not _is_let_through(raised, error):
                 raise
-            error.__traceback__ = traceback  # as it was: that it went through here says nothing
+            error.__traceback__ = traceback  # drops the frames of the generator and of this function
             return False
         await self._generator.aclose()
         raise _does_not_yield_once(self._provider, "more than once")
 
 
 def _is_let_through(raised: BaseException, error: BaseException) -> bool:
-    """Whether a generator raises what was raised in it. Python wraps a StopIteration that leaves one."""
+    """Return whether a generator lets through the error raised in it. Python wraps a StopIteration that leaves one."""
     return raised is error or (isinstance(error, StopIteration | StopAsyncIteration) and raised.__cause__ is error)
 
 
 def _does_not_yield_once(provider: Provider, yields: str) -> ConfigurationError:
     return ConfigurationError(
-        f"provider {name_of(provider)} yields {yields}: it has to yield once, what the handler is given, and then end"
+        f"provider {name_of(provider)} yields {yields}: it must yield exactly once, what the handler is given, "
+        f"and then end"
     )
 
 
@@ -128,13 +133,16 @@ _WRAPPED: Final[Mapping[Kind, Callable[[Provider], Callable[..., Any]]]] = {
 
 
 def needed(needs: Iterable[tuple[str, Provider]], made: Made) -> dict[str, object]:
-    """Return what the parameters of those names are given."""
+    """Return what providers made for the parameters that need it."""
     return {name: made[provider] for name, provider in needs}
 
 
 @contextmanager
 def provided(dependencies: Iterable[Dependency], delivery: Delivery, captures: Captures) -> Iterator[Made]:
-    """Call plain providers; close them afterwards, and raise what was raised meanwhile, whatever they make of it."""
+    """Call plain providers, and close them on leaving.
+
+    An error of the block is raised again, even if a generator swallows it.
+    """
     made: dict[Provider, object] = {}
     failure: BaseException | None = None
     with ExitStack() as stack:
@@ -146,14 +154,14 @@ def provided(dependencies: Iterable[Dependency], delivery: Delivery, captures: C
             failure = error
             raise
     if failure is not None:
-        raise failure  # a generator kept it to itself
+        raise failure  # a generator has swallowed it
 
 
 @asynccontextmanager
 async def provided_async(
     dependencies: Iterable[Dependency], delivery: Delivery, captures: Captures
 ) -> AsyncIterator[Made]:
-    """Do what `provided` does, on an event loop, with providers of any kind."""
+    """Do the same on an event loop, with providers of any kind."""
     made: dict[Provider, object] = {}
     failure: BaseException | None = None
     async with AsyncExitStack() as stack:

@@ -1,6 +1,6 @@
-"""Handler: a function registered for a pattern."""
+"""Handler: a function registered for a pattern, and its match with a routing key."""
 
-from __future__ import annotations
+# Annotations are no strings here: those of public classes must resolve under the name of the package too.
 
 import asyncio
 from collections.abc import Callable
@@ -18,9 +18,20 @@ from taskroute.topology.topology import RetryPolicy
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Handler:
-    """A function registered for a pattern. `queue` None: for any queue.
+    """A function registered for a pattern.
 
-    `retry` None: as its queue says. `timeout` in seconds. `middleware` is around it, the first one outermost.
+    Attributes:
+        pattern: the routing keys that it takes, and what it captures of them.
+        function: as it was registered.
+        queue: a queue's name, None for any queue.
+        plan: where its arguments come from.
+        retry: None for what its queue says.
+        timeout: in seconds.
+        is_fallback: whether it takes only keys that no other handler takes.
+        middleware: around the function, the first one outermost.
+        is_async: whether it runs on an event loop.
+        call: the function as a function of a message.
+        handled: the outcome when it returns; made once, not for each message.
     """
 
     pattern: RoutingPattern
@@ -33,8 +44,7 @@ class Handler:
     middleware: tuple[Layer, ...] = ()
     is_async: bool = field(init=False)
     call: Callable[[Delivery, Captures], Any] = field(init=False, repr=False)
-    """The function as a function of the message."""
-    handled: Handled = field(init=False, repr=False)  # made once, not for each message
+    handled: Handled = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         call = self.plan.caller(self.function)
@@ -45,7 +55,7 @@ class Handler:
 
     @property
     def name(self) -> str:
-        """Module and qualified name of the function."""
+        """The module and qualified name of the function."""
         return self.handled.handler
 
     def __str__(self) -> str:
@@ -55,6 +65,8 @@ class Handler:
 
 
 def _cancelled_after(seconds: float, call: Callable[..., Any]) -> Callable[[Delivery, Captures], Any]:
+    """Return an async call that is cancelled when it takes too long."""
+
     async def limited(delivery: Delivery, captures: Captures) -> Any:
         try:
             async with asyncio.timeout(seconds) as limit:
@@ -69,7 +81,7 @@ def _cancelled_after(seconds: float, call: Callable[..., Any]) -> Callable[[Deli
 
 @dataclass(frozen=True, slots=True)
 class HandlerMatch:
-    """The handler of a key, and what its pattern captured."""
+    """The handler of a routing key, and what its pattern captures of the key."""
 
     handler: Handler
     captures: Captures

@@ -1,6 +1,6 @@
 """Middleware: code around handlers, ``(message, call_next) -> result``, composed from the outside in."""
 
-from __future__ import annotations
+# Annotations are no strings here: those of public classes must resolve under the name of the package too.
 
 import inspect
 import weakref
@@ -16,10 +16,10 @@ from taskroute.message.message import Message
 
 
 class CallNext(Protocol):
-    """What a middleware calls, as ``call_next(message)``: the next one, or the handler."""
+    """What a middleware calls, as ``call_next(message)``: the next middleware, or the handler."""
 
     def __call__(self, message: Message, /) -> Any:
-        """Return what the handler returns; from an async one, something to await.
+        """Return what the handler returns; in an async middleware, something to await.
 
         Raises:
             ConfigurationError: it is called a second time.
@@ -29,11 +29,11 @@ class CallNext(Protocol):
 class Middleware(Protocol):
     """A function ``(message, call_next) -> result`` around handlers.
 
-    It calls what comes next once, or not at all; an async one also awaits it.
+    It calls ``call_next`` once, or not at all; an async one also awaits it.
 
-    What it raises is an error of the message. It may hand on another message (``dataclasses.replace``): its body,
-    headers and properties are then what the handler sees. A plain function runs in the handler's thread, an
-    ``async def`` on the worker's event loop.
+    What it raises is an error of the message. It may pass another message to ``call_next`` (``dataclasses.replace``):
+    the handler then sees the body, headers and properties of that one. A plain function runs in the handler's thread,
+    an ``async def`` on the worker's event loop.
 
     Example:
         >>> def timed(message, call_next):
@@ -45,11 +45,11 @@ class Middleware(Protocol):
     """
 
     def __call__(self, message: Message, call_next: CallNext, /) -> Any:
-        """Return what the handler returned, or something else; nothing depends on it."""
+        """Return what the handler returned, or anything else: the result is not used."""
 
 
 class Layer(NamedTuple):
-    """A middleware, and whether it is async. One of our own is known to call what comes next once, and to await it."""
+    """A middleware, and whether it is async. `is_own`: part of this library, so its calls need no checks."""
 
     function: Middleware
     is_async: bool
@@ -57,24 +57,24 @@ class Layer(NamedTuple):
 
 
 def layers(middleware: Iterable[Middleware]) -> tuple[Layer, ...]:
-    """Look at each middleware once.
+    """Return middleware as layers, the first one outermost.
 
     Raises:
-        ConfigurationError: one is not a function of two arguments, is a generator function, or a class instead of an
-            object; or it is not a list of them.
+        ConfigurationError: `middleware` is no list, or holds what is not a function of two arguments: a generator
+            function, a class instead of an object.
     """
     if callable(middleware):
-        raise ConfigurationError(f"middleware={middleware!r} has to be a list: middleware=[...]")
+        raise ConfigurationError(f"middleware={middleware!r} must be a list: middleware=[...]")
     return tuple(map(_layer, middleware))
 
 
 def _layer(middleware: Any) -> Layer:
-    if isinstance(middleware, type):  # calling it would make an object, and nothing else
+    if isinstance(middleware, type):  # calling it would make an object and not call the next layer
         name = middleware.__qualname__
         raise ConfigurationError(f"middleware {name} is a class: pass an object of it, {name}(...)")
     kind = kind_of(middleware)
     if not callable(middleware) or kind.endswith("generator"):
-        raise ConfigurationError(f"middleware={middleware!r} has to be a function of a message and of what comes next")
+        raise ConfigurationError(f"middleware={middleware!r} must be a function of a message and of what comes next")
     _check_arguments(middleware)
     return Layer(middleware, kind == "coroutine")
 
@@ -82,7 +82,7 @@ def _layer(middleware: Any) -> Layer:
 def _check_arguments(middleware: Middleware) -> None:
     try:
         signature = inspect.signature(middleware)
-    except Exception:  # noqa: BLE001 - written in C, say: nobody knows before it is called
+    except Exception:  # noqa: BLE001 - for example a function written in C, whose arguments only a call checks
         return
     try:
         signature.bind(None, None)
@@ -95,8 +95,8 @@ def _check_arguments(middleware: Middleware) -> None:
 def compose(around: Iterable[Layer], handler: CallNext, handler_is_async: bool, submit: Submit) -> CallNext:
     """Return the handler with its middleware around it, the first one outermost.
 
-    Where plain and async code call each other, the thread that makes the call runs all that is plain and waits
-    while the event loop runs what is async. Where all is async the call returns a coroutine, and no thread waits.
+    Where plain and async code call each other, the calling thread runs all plain code, and waits while the event loop
+    runs async code. Where all is async, the call returns a coroutine and no thread waits.
     """
     call, is_async = handler, handler_is_async
     crossing: Crossing | None = None
@@ -120,7 +120,7 @@ def _around_async(middleware: Middleware, call_next: CallNext) -> CallNext:
 
     async def call(message: Message) -> Any:
         result = await middleware(message, once)
-        if isinstance(result, CoroutineType):  # the handler, which would never run, and pass for having returned
+        if isinstance(result, CoroutineType):  # most likely the handler: it would never run, and count as handled
             result.close()
             raise ConfigurationError(
                 f"middleware {name_of(middleware)} returns what nobody awaits: write return await call_next(message)"
@@ -152,7 +152,7 @@ def _around_plain(middleware: Middleware, call_next: CallNext) -> CallNext:
 
 
 def _once(middleware: Middleware, call_next: CallNext, returned: list[Any]) -> CallNext:
-    """Let what comes next be called once, and put into `returned` what it has returned."""
+    """Return `call_next` for one call only, which puts its result into `returned`."""
 
     def once(message: Message, /) -> Any:
         if returned:
@@ -168,11 +168,11 @@ def _once(middleware: Middleware, call_next: CallNext, returned: list[Any]) -> C
 
 
 def _is_forgotten(returned: list[Any]) -> bool:
-    """Whether what was returned has not begun, and nobody is left who could await it."""
+    """Return whether the coroutine in `returned` has not started, and no reference to it is left to await it by."""
     if not returned or not isinstance(returned[0], CoroutineType):
         return False
     if returned[0].cr_frame is None or inspect.getcoroutinestate(returned[0]) != inspect.CORO_CREATED:
         return False
     held = weakref.ref(returned[0])
     returned[0] = None
-    return held() is None  # otherwise a task holds it, say, that has not had its turn
+    return held() is None  # otherwise something holds it, for example a task that has not started

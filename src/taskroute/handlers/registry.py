@@ -33,7 +33,7 @@ class HandlerRegistry:
         middleware: around each of its handlers, and of those that it includes; the first one outermost.
 
     Raises:
-        ConfigurationError: a middleware is not a function of a message and of what comes next.
+        ConfigurationError: a middleware is not a function of a message and ``call_next``.
 
     Example:
         >>> registry = HandlerRegistry()
@@ -119,9 +119,10 @@ class HandlerRegistry:
         return register
 
     def include(self, other: HandlerRegistry) -> None:
-        """Add every handler of another registry, or none if one of them is a duplicate.
+        """Add every handler of another registry, with the middleware of this one around its own.
 
-        The middleware of this registry is put around theirs.
+        Raises:
+            DuplicateHandlerError: one of them is a duplicate; then none is added.
         """
         self._extend(other.handlers)
 
@@ -140,7 +141,7 @@ class HandlerRegistry:
         for each in handlers:
             handler = replace(each, middleware=(*self._middleware, *each.middleware)) if self._middleware else each
             taken = (handler.queue, handler.is_fallback, canonical(handler.pattern.tokens))
-            # What is included twice is there once.
+            # A handler that is included twice counts once.
             same = self._by_keys.get(taken) or added.setdefault(taken, handler)
             if same.plan is not handler.plan or same.middleware != handler.middleware:
                 raise DuplicateHandlerError(f"{handler} takes exactly the keys of {same}: keep one of them")
@@ -157,7 +158,7 @@ def _parsed(pattern: str | RoutingPattern | EventSpec[Any]) -> RoutingPattern:
 
 
 def derived(registry: HandlerRegistry, change: Callable[[Handler], Handler]) -> HandlerRegistry:
-    """Return a registry with each handler as `change` makes it; the one given stays as it is."""
+    """Return a new registry with each handler as `change` makes it."""
     changed = HandlerRegistry()
     changed._extend(map(change, registry.handlers))
     return changed
@@ -169,4 +170,4 @@ def _option_problems(retry: object, timeout: object) -> Iterator[str]:
     if timeout is None:
         return
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
-        yield f"timeout={timeout!r} has to be a number of seconds, more than 0"
+        yield f"timeout={timeout!r} must be a number of seconds, more than 0"

@@ -1,4 +1,4 @@
-"""Resolver: the handler of a queue and a routing key."""
+"""Resolver: the handler of a queue and a routing key, by precedence and not by order of registration."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from taskroute.keys.matcher import Matcher
 from taskroute.quoting import shorten
 
 RESOLVED_KEYS: Final = 4096
-"""How many (queue, routing key) pairs stay resolved. Keys are outsiders' data, so there is a limit."""
+"""Size of the cache of (queue, routing key) pairs. Limited, because publishers choose the keys."""
 
 
 class Resolver:
-    """The handlers of a registry as they were, ready to be looked up. Safe from any thread."""
+    """Finds the handler of a key among those given, which do not change. Safe from any thread.
+
+    Raises:
+        AmbiguousHandlerError: by `resolve`: several handlers match, and none is the most specific.
+    """
 
     def __init__(self, handlers: Iterable[Handler]) -> None:
         self._tiers: dict[tuple[str | None, bool], Matcher[Handler]] = {}
@@ -27,7 +31,7 @@ class Resolver:
         self.resolve = lru_cache(maxsize=RESOLVED_KEYS)(self._resolve)
 
     def candidates(self, queue: str, routing_key: str) -> Iterator[list[Handler]]:
-        """Matching handlers by precedence: the queue's own, any-queue, the queue's fallback, any fallback."""
+        """Yield matching handlers by precedence: of the queue, of any queue, fallbacks of the queue, of any queue."""
         for tier in ((queue, False), (None, False), (queue, True), (None, True)):
             matcher = self._tiers.get(tier)
             yield matcher.matches(routing_key) if matcher is not None else []
