@@ -342,7 +342,7 @@ def test_a_provider_that_does_not_yield_once_is_named(provider: Any, yields: str
     else:
         name = getattr(provider, "__qualname__", "forked")
         assert outcome.error == (
-            f"provider {name} yields {yields}: it has to yield once, what the handler is given, and then end"
+            f"provider {name} yields {yields}: it must yield exactly once, what the handler is given, and then end"
         )
 
 

@@ -206,8 +206,8 @@ def test_what_is_no_middleware_is_refused() -> None:
     def named(message: Message, *, call_next: CallNext) -> Any: ...
 
     for wrong, problem in (
-        ("text", "has to be a function of a message and of what comes next"),
-        (generator, "has to be a function of a message and of what comes next"),
+        ("text", "must be a function of a message and of what comes next"),
+        (generator, "must be a function of a message and of what comes next"),
         (narrow, r"narrow\(message: .*\) -> .* cannot be called with a message and what comes next"),
         (wide, r"wide\(.*, log: .*\) -> .* cannot be called with a message and what comes next"),
         (named, r"named\(.*\) -> .* cannot be called with a message and what comes next"),
@@ -215,7 +215,7 @@ def test_what_is_no_middleware_is_refused() -> None:
     ):
         with pytest.raises(ConfigurationError, match=f"middleware.*{problem}"):
             HandlerRegistry(middleware=[wrong])  # type: ignore[list-item]
-    with pytest.raises(ConfigurationError, match=r"has to be a list: middleware=\[...\]"):
+    with pytest.raises(ConfigurationError, match=r"must be a list: middleware=\[...\]"):
         HandlerRegistry(middleware=plain("0", []))  # type: ignore[arg-type]
 
 
