@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any, Final, Literal
 
 from taskroute.graph.reachability import Flow, Flows, find_missed, literal
-from taskroute.handlers.ambiguity import find_ambiguities
+from taskroute.handlers.ambiguity import WAY_OUT, find_ambiguities
 from taskroute.handlers.handler import Handler
 from taskroute.keys.automaton import BudgetExceededError, Tokens
 from taskroute.keys.matcher import Matcher
@@ -198,8 +198,7 @@ def _ambiguous(graph: _Graph) -> Iterator[Finding]:
         if ambiguity.witness is None:
             yield Finding("undecided", "warning", subject, None, str(ambiguity))
         else:
-            advice = "add a handler for what they share, or make one more specific"
-            yield Finding("ambiguous_handlers", "error", subject, ambiguity.witness, f"{ambiguity}: {advice}")
+            yield Finding("ambiguous_handlers", "error", subject, ambiguity.witness, f"{ambiguity}: {WAY_OUT}")
 
 
 def _unreached(graph: _Graph) -> Iterator[Finding]:

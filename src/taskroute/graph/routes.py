@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from taskroute.errors import AmbiguousHandlerError, ConfigurationError, UnknownQueueError
 from taskroute.graph.check import Finding, check
 from taskroute.graph.explain import Explanation, explain
-from taskroute.handlers.ambiguity import find_ambiguities
+from taskroute.handlers.ambiguity import WAY_OUT, find_ambiguities
 from taskroute.handlers.handler import Handler, HandlerMatch
 from taskroute.handlers.registry import HandlerRegistry
 from taskroute.handlers.resolver import Resolver
@@ -42,8 +42,7 @@ class Routes:
             _check_queue(handler, topology)
         for ambiguity in find_ambiguities(self.handlers):
             if ambiguity.witness is not None:  # what could not be decided is a finding of `check`
-                advice = "add a handler for what they share, or make one more specific"
-                raise AmbiguousHandlerError(f"{ambiguity}: {advice}")
+                raise AmbiguousHandlerError(f"{ambiguity}: {WAY_OUT}")
         self._resolver = Resolver(self.handlers)
 
     @property

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from taskroute.handlers.handler import Handler
+from taskroute.handlers.handler import Handler, Tier, tier_of
 from taskroute.keys.automaton import BudgetExceededError, find_words
 from taskroute.keys.matcher import Matcher
 
 AMBIGUITY_BUDGET: Final = 20_000
 """How many states the search for one ambiguous key may expand."""
+
+WAY_OUT: Final = "add a handler for what they share, or make one more specific"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,9 @@ class Ambiguity:
 
 def find_ambiguities(handlers: Iterable[Handler]) -> Iterator[Ambiguity]:
     """Yield pairs that share keys, neither a subset of the other, which no handler more specific than both takes."""
-    tiers: dict[tuple[str | None, bool], list[Handler]] = {}
+    tiers: dict[Tier, list[Handler]] = {}
     for handler in handlers:
-        tiers.setdefault((handler.queue, handler.is_fallback), []).append(handler)
+        tiers.setdefault(tier_of(handler), []).append(handler)
     for tier in tiers.values():
         yield from _ambiguities_within(tier)
 

@@ -15,6 +15,9 @@ from taskroute.message.message import Delivery
 from taskroute.message.outcome import Handled, HandlerTimeoutError
 from taskroute.topology.topology import RetryPolicy
 
+Tier = tuple[str | None, bool]
+"""Handlers that compete by their patterns alone: those of one queue (None: any queue), fallbacks apart."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Handler:
@@ -62,6 +65,11 @@ class Handler:
         where = "any queue" if self.queue is None else f"queue {self.queue!r}"
         what = "fallback" if self.is_fallback else repr(str(self.pattern))
         return f"{self.name} ({what} of {where})"
+
+
+def tier_of(handler: Handler) -> Tier:
+    """Return the tier of a handler."""
+    return handler.queue, handler.is_fallback
 
 
 def _cancelled_after(seconds: float, call: Callable[..., Any]) -> Callable[[Delivery, Captures], Any]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from taskroute.errors import ConfigurationError, DuplicateHandlerError
 from taskroute.handlers.arguments import plan_arguments
 from taskroute.handlers.function import describe
-from taskroute.handlers.handler import Handler, HandlerMatch
+from taskroute.handlers.handler import Handler, HandlerMatch, tier_of
 from taskroute.handlers.middleware import Middleware, layers
 from taskroute.handlers.resolver import Resolver
 from taskroute.keys.automaton import canonical
@@ -140,7 +140,7 @@ class HandlerRegistry:
         added: dict[object, Handler] = {}
         for each in handlers:
             handler = replace(each, middleware=(*self._middleware, *each.middleware)) if self._middleware else each
-            taken = (handler.queue, handler.is_fallback, canonical(handler.pattern.tokens))
+            taken = (tier_of(handler), canonical(handler.pattern.tokens))
             # A handler that is included twice counts once.
             same = self._by_keys.get(taken) or added.setdefault(taken, handler)
             if same.plan is not handler.plan or same.middleware != handler.middleware:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from taskroute.errors import AmbiguousHandlerError
-from taskroute.handlers.handler import Handler, HandlerMatch
+from taskroute.handlers.handler import Handler, HandlerMatch, Tier, tier_of
 from taskroute.keys.automaton import split_words
 from taskroute.keys.matcher import Matcher
 from taskroute.quoting import shorten
@@ -24,10 +24,10 @@ class Resolver:
     """
 
     def __init__(self, handlers: Iterable[Handler]) -> None:
-        self._tiers: dict[tuple[str | None, bool], Matcher[Handler]] = {}
+        self._tiers: dict[Tier, Matcher[Handler]] = {}
         for handler in handlers:
-            tier = self._tiers.setdefault((handler.queue, handler.is_fallback), Matcher())
-            tier.add(handler.pattern.binding_key, handler)
+            matcher = self._tiers.setdefault(tier_of(handler), Matcher())
+            matcher.add(handler.pattern.binding_key, handler)
         self.resolve = lru_cache(maxsize=RESOLVED_KEYS)(self._resolve)
 
     def candidates(self, queue: str, routing_key: str) -> Iterator[list[Handler]]:
