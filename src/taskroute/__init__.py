@@ -32,7 +32,7 @@ from taskroute.errors import (
     UnroutableError,
     UnsupportedFeatureError,
 )
-from taskroute.graph.check import Finding
+from taskroute.graph.check.finding import Finding
 from taskroute.graph.explain import Explanation
 from taskroute.graph.routes import Routes
 from taskroute.handlers.handler import Handler, HandlerMatch

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from taskroute.errors import AmbiguousHandlerError, ConfigurationError, UnknownQueueError
-from taskroute.graph.check import Finding, check
+from taskroute.graph.check.check import check
+from taskroute.graph.check.finding import Finding
 from taskroute.graph.explain import Explanation, explain
 from taskroute.handlers.ambiguity import WAY_OUT, find_ambiguities
 from taskroute.handlers.handler import Handler, HandlerMatch

@@ -1,0 +1,1 @@
+"""What is wrong with a topology and its handlers together."""

@@ -1,0 +1,47 @@
+"""Finding: one hole in the graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "info"]
+
+Code = Literal[
+    "unfed_handler",
+    "unhandled_key",
+    "ambiguous_handlers",
+    "shadowed_handler",
+    "handled_twice",
+    "dead_end_exchange",
+    "unconsumed_queue",
+    "missing_dead_letter_queue",
+    "dead_letter_cycle",
+    "event_unrouted",
+    "event_unhandled",
+    "event_body",
+    "undecided",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One hole in the graph.
+
+    Attributes:
+        code: what kind of hole.
+        severity: ``error``: cannot work as written; ``warning``: works, and surely not as meant; ``info``: worth
+            knowing.
+        subject: the queue, exchange or handler.
+        witness: a routing key that shows it, None where no key can (nothing reaches the subject at all).
+        message: what is wrong, and what to do.
+    """
+
+    code: Code
+    severity: Severity
+    subject: str
+    witness: str | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.severity} {self.code}: {self.message}"
