@@ -25,6 +25,11 @@ class Flow:
     inside: frozenset[Tokens] = frozenset({_EVERYTHING})
     outside: frozenset[Tokens] = frozenset()
 
+    @property
+    def sort_key(self) -> tuple[list[Tokens], list[Tokens]]:
+        """A key to sort ways by, so that what is found in them does not depend on hashes."""
+        return sorted(self.inside), sorted(self.outside)
+
     def narrowed(self, pattern: Tokens) -> Flow:
         """Return this way, with one more pattern that keys have to match."""
         return Flow(self.inside - {_EVERYTHING} | {pattern}, self.outside)

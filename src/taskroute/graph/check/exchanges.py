@@ -1,59 +1,60 @@
-"""Checks of exchanges."""
+"""Checks of exchanges: whether messages get anywhere, and whether one message is handled more than once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from itertools import combinations
 
-from taskroute.graph.check.finding import Finding
-from taskroute.graph.check.graph import BUDGET, Graph, arrival_order, decided
+from taskroute.graph.check.finding import Finding, name_of
+from taskroute.graph.check.graph import Graph
+from taskroute.graph.check.ways import Way, find_key
 from taskroute.handlers.handler import Handler
 from taskroute.topology.exchange import ExchangeSpec
 
 
-def twice(graph: Graph) -> Iterator[Finding]:
-    if not graph.any_queue:
-        return
-    for exchange in graph.topology.exchanges:
-        if not exchange.internal:
-            question = "whether one message is handled twice"
-            yield from decided(f"exchange {exchange.name!r}", question, partial(_handled_twice, graph, exchange))
+def published_to(graph: Graph) -> Iterator[ExchangeSpec]:
+    """Yield the exchanges that publishers can use."""
+    return (exchange for exchange in graph.topology.exchanges if not exchange.internal)
 
 
-def _handled_twice(graph: Graph, exchange: ExchangeSpec) -> Iterator[Finding]:
-    arrivals = graph.arrivals(exchange.name)
-    for handler in graph.any_queue:
-        arriving = arrivals.overlapping(handler.pattern.binding_key)
-        for (first, one), (second, other) in combinations(sorted(arriving, key=arrival_order), 2):
-            if first == second:
-                continue
-            winners = [*graph.winners(handler, first), *graph.winners(handler, second)]
-            both = one.within(other)
-            key = both.without(winner.pattern.tokens for winner in winners).witness((handler.pattern.tokens,), BUDGET)
+def handled_twice(graph: Graph, exchange: ExchangeSpec) -> Iterator[Finding]:
+    """Find that one message runs a handler for any queue in two queues."""
+    for handler in graph.for_any_queue:
+        ways = graph.ways.sharing(exchange.name, handler.pattern.binding_key)
+        for one, other in combinations(ways, 2):
+            key = _key_of_both(graph, handler, one, other) if one.queue != other.queue else None
             if key is not None:
-                yield _twice_finding(handler, exchange, first, second, key)
+                yield Finding(
+                    code="handled_twice",
+                    severity="warning",
+                    subject=str(handler),
+                    witness=key,
+                    message=f"{handler} handles {key!r} twice: {name_of(exchange)} puts it into {one.queue!r} and into "
+                    f"{other.queue!r}, and a worker that consumes both runs it for each: "
+                    f"name the queue with queue=, or narrow a binding",
+                )
                 break
 
 
-def _twice_finding(handler: Handler, exchange: ExchangeSpec, first: str, second: str, key: str) -> Finding:
-    message = (
-        f"{handler} handles {key!r} twice: exchange {exchange.name!r} puts it into {first!r} and into {second!r}, "
-        f"and a worker that consumes both runs it for each: name the queue with queue=, or narrow a binding"
-    )
-    return Finding("handled_twice", "warning", str(handler), key, message)
+def _key_of_both(graph: Graph, handler: Handler, one: Way, other: Way) -> str | None:
+    """Return a key that takes both ways, and that the handler takes in both queues."""
+    winners = [*graph.winners(handler, one.queue), *graph.winners(handler, other.queue)]
+    both = one.flow.within(other.flow).without(winner.pattern.tokens for winner in winners)
+    return find_key([both], [handler.pattern.tokens])
 
 
-def dead_ends(graph: Graph) -> Iterator[Finding]:
-    for exchange in graph.topology.exchanges:
-        if not exchange.passive:
-            question = "whether a message can get anywhere"
-            yield from decided(f"exchange {exchange.name!r}", question, partial(_dead_end, graph, exchange))
+def declared_here(graph: Graph) -> Iterator[ExchangeSpec]:
+    """Yield the exchanges that no other service declares, so that all their bindings are known."""
+    return (exchange for exchange in graph.topology.exchanges if not exchange.passive)
 
 
-def _dead_end(graph: Graph, exchange: ExchangeSpec) -> Iterator[Finding]:
-    flows = (flow for ways in graph.flows.beyond(exchange).values() for flow in ways)
-    if not any(flow.witness(budget=BUDGET) is not None for flow in flows):
-        subject = f"exchange {exchange.name!r}"
-        message = f"{subject}: no message gets from it to any queue: bind a queue, or delete it"
-        yield Finding("dead_end_exchange", "warning", subject, "x", message)
+def dead_end(graph: Graph, exchange: ExchangeSpec) -> Iterator[Finding]:
+    """Find that no message gets from an exchange to a queue."""
+    if find_key(graph.ways.beyond(exchange)) is None:
+        yield Finding(
+            code="dead_end_exchange",
+            severity="warning",
+            subject=name_of(exchange),
+            witness="x",
+            message=f"{name_of(exchange)}: no message gets from it to any queue: bind a queue, or delete it",
+        )

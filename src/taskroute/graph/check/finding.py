@@ -1,9 +1,12 @@
 """Finding: one hole in the graph."""
 
-from __future__ import annotations
+# Annotations are no strings here: those of public classes must resolve under the name of the package too.
 
 from dataclasses import dataclass
 from typing import Literal
+
+from taskroute.topology.exchange import ExchangeSpec
+from taskroute.topology.topology import QueueSpec
 
 Severity = Literal["error", "warning", "info"]
 
@@ -32,7 +35,7 @@ class Finding:
         code: what kind of hole.
         severity: ``error``: cannot work as written; ``warning``: works, and surely not as meant; ``info``: worth
             knowing.
-        subject: the queue, exchange or handler.
+        subject: the queue, exchange, handler or event.
         witness: a routing key that shows it, None where no key can (nothing reaches the subject at all).
         message: what is wrong, and what to do.
     """
@@ -45,3 +48,12 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.severity} {self.code}: {self.message}"
+
+
+def name_of(subject: object) -> str:
+    """Return what findings call a queue, an exchange, a handler or an event."""
+    if isinstance(subject, QueueSpec):
+        return f"queue {subject.name!r}"
+    if isinstance(subject, ExchangeSpec):
+        return f"exchange {subject.name!r}"
+    return str(subject)

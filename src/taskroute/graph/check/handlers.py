@@ -1,51 +1,64 @@
-"""Checks of handlers."""
+"""Checks of handlers: whether each can run, and which one does where several could."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 from taskroute.graph.check.finding import Finding
-from taskroute.graph.check.graph import Graph, decided
-from taskroute.handlers.ambiguity import WAY_OUT, find_ambiguities
+from taskroute.graph.check.graph import Graph
+from taskroute.handlers.ambiguity import WAY_OUT, Ambiguity, find_ambiguities
 from taskroute.handlers.handler import Handler
 
 
-def ambiguous(graph: Graph) -> Iterator[Finding]:
-    for ambiguity in find_ambiguities(graph.handlers):
-        subject = str(ambiguity.first)
-        if ambiguity.witness is None:
-            yield Finding("undecided", "warning", subject, None, str(ambiguity))
-        else:
-            yield Finding("ambiguous_handlers", "error", subject, ambiguity.witness, f"{ambiguity}: {WAY_OUT}")
+def ambiguities(graph: Graph) -> Iterator[Ambiguity]:
+    """Yield the pairs of handlers that may be ambiguous."""
+    return find_ambiguities(graph.handlers)
 
 
-def unreached(graph: Graph) -> Iterator[Finding]:
-    for handler in graph.handlers:
-        if not handler.is_fallback:
-            question = "whether a key reaches it"
-            yield from decided(str(handler), question, partial(_unreached_handler, graph, handler))
+def ambiguous(_: Graph, ambiguity: Ambiguity) -> Iterator[Finding]:
+    """Find that two handlers share a key, and neither is more specific."""
+    is_decided = ambiguity.witness is not None
+    yield Finding(
+        code="ambiguous_handlers" if is_decided else "undecided",
+        severity="error" if is_decided else "warning",
+        subject=str(ambiguity.first),
+        witness=ambiguity.witness,
+        message=f"{ambiguity}: {WAY_OUT}" if is_decided else str(ambiguity),
+    )
 
 
-def _unreached_handler(graph: Graph, handler: Handler) -> Iterator[Finding]:
-    fed = {queue: key for queue in graph.queues_of(handler) if (key := graph.reaching(handler, queue)) is not None}
-    if not fed:
-        where = "any queue" if handler.queue is None else f"queue {handler.queue!r}"
-        advice = f"no binding of {where} lets in a key that it takes: add the binding, or correct the pattern"
-        yield Finding("unfed_handler", "error", str(handler), None, f"{handler} can never run: {advice}")
+def registered_by_pattern(graph: Graph) -> Iterator[Handler]:
+    """Yield the handlers without the fallbacks, which need not get a key."""
+    return (handler for handler in graph.handlers if not handler.is_fallback)
+
+
+def unreached(graph: Graph, handler: Handler) -> Iterator[Finding]:
+    """Find that a handler never runs, or never for a queue: no key gets there, or others take every key."""
+    keys = {queue: graph.key_reaching(handler, queue) for queue in graph.queues_of(handler)}
+    fed = {queue: key for queue, key in keys.items() if key is not None}
+    if fed:
+        yield from _shadowed(graph, handler, fed)
         return
-    shadowed = {}
-    for queue, key in fed.items():
-        winners = graph.winners(handler, queue)
-        if winners and graph.reaching(handler, queue, winners) is None:
-            shadowed[queue] = (key, winners)
-    is_everywhere = len(shadowed) == len(fed)
-    for queue, (key, winners) in shadowed.items():
-        names = ", ".join(str(other) for other in winners[:3])
+    where = "any queue" if handler.queue is None else f"queue {handler.queue!r}"
+    yield Finding(
+        code="unfed_handler",
+        severity="error",
+        subject=str(handler),
+        witness=None,
+        message=f"{handler} can never run: no binding of {where} lets in a key that it takes: "
+        f"add the binding, or correct the pattern",
+    )
+
+
+def _shadowed(graph: Graph, handler: Handler, fed: dict[str, str]) -> Iterator[Finding]:
+    winners = {queue: graph.winners(handler, queue) for queue in fed}
+    shadowed = [queue for queue in fed if winners[queue] and graph.key_reaching(handler, queue, winners[queue]) is None]
+    for queue in shadowed:
+        names = ", ".join(str(other) for other in winners[queue][:3])
         yield Finding(
-            "shadowed_handler",
-            "warning" if is_everywhere else "info",
-            str(handler),
-            key,
-            f"{handler} never runs for queue {queue!r}: {names} comes first, for {key!r} say",
+            code="shadowed_handler",
+            severity="warning" if len(shadowed) == len(fed) else "info",
+            subject=str(handler),
+            witness=fed[queue],
+            message=f"{handler} never runs for queue {queue!r}: {names} comes first, for example for {fed[queue]!r}",
         )

@@ -1,80 +1,110 @@
-"""Checks of queues."""
+"""Checks of queues: whether what each lets in is handled, and where its dead letters end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
-from taskroute.graph.check.finding import Finding, Severity
-from taskroute.graph.check.graph import BUDGET, Graph, decided, order
+from taskroute.graph.check.finding import Finding, Severity, name_of
+from taskroute.graph.check.graph import Graph
+from taskroute.graph.check.ways import find_key
 from taskroute.keys.automaton import BudgetExceededError
 from taskroute.topology.queue import QueueSpec
 
 
-def unhandled(graph: Graph) -> Iterator[Finding]:
-    for queue in graph.topology.all_queues:
-        if queue.name in graph.named and not graph.has_fallback(queue.name):
-            question = "whether every key has a handler"
-            yield from decided(f"queue {queue.name!r}", question, partial(_unhandled_keys, graph, queue.name))
+def named_without_fallback(graph: Graph) -> Iterator[QueueSpec]:
+    """Yield the queues that a handler names, in which some keys may have no handler."""
+    queues = graph.topology.all_queues
+    return (queue for queue in queues if queue.name in graph.named and not graph.fallbacks(queue.name))
 
 
-def _unhandled_keys(graph: Graph, queue: str) -> Iterator[Finding]:
-    for flow in sorted(graph.into(queue), key=order):
-        one = ".".join(min(flow.inside))
-        handlers = [*graph.sharing(queue, one), *graph.sharing(None, one)]
-        key = flow.without(handler.pattern.tokens for handler in handlers).witness(budget=BUDGET)
+def unhandled(graph: Graph, queue: QueueSpec) -> Iterator[Finding]:
+    """Find a key that a queue lets in and no handler takes."""
+    for flow in graph.ways.into(queue):
+        handlers = graph.sharing(queue.name, ".".join(min(flow.inside)))
+        key = find_key([flow.without(handler.pattern.tokens for handler in handlers)])
         if key is not None:
-            advice = "add a handler or a fallback, or bind less; until then such messages are dead-lettered"
-            message = f"queue {queue!r} lets in {key!r}, and no handler takes it: {advice}"
-            yield Finding("unhandled_key", "warning", f"queue {queue!r}", key, message)
+            yield Finding(
+                code="unhandled_key",
+                severity="warning",
+                subject=name_of(queue),
+                witness=key,
+                message=f"{name_of(queue)} lets in {key!r}, and no handler takes it: "
+                f"add a handler or a fallback, or bind less; until then such messages are dead-lettered",
+            )
             return
 
 
-def unconsumed(graph: Graph) -> Iterator[Finding]:
+def named_by_nobody(graph: Graph) -> Iterator[QueueSpec]:
+    """Yield the queues that no handler names, but for those that take dead letters."""
     takes_dead_letters = {queue.dead_letter_queue for queue in graph.topology.queues}
-    for queue in graph.topology.queues:
-        if queue.name not in graph.named and queue.name not in takes_dead_letters:
-            subject = f"queue {queue.name!r}"
-            yield from decided(subject, "which key reaches it", partial(_unconsumed_queue, graph, queue))
+    left_out = graph.named | takes_dead_letters
+    return (queue for queue in graph.topology.queues if queue.name not in left_out)
 
 
-def _unconsumed_queue(graph: Graph, queue: QueueSpec) -> Iterator[Finding]:
-    subject = f"queue {queue.name!r}"
-    keys = (flow.witness(budget=BUDGET) for flow in sorted(graph.into(queue.name), key=order))
-    witness = next((key for key in keys if key is not None), queue.name)
+def unconsumed(graph: Graph, queue: QueueSpec) -> Iterator[Finding]:
+    """Find that no handler names a queue, and whether another service can consume it."""
     if queue.is_shared or queue.passive:
         severity: Severity = "info"
-        message = f"{subject}: no handler names it; another service may consume it"
+        problem = "no handler names it; another service may consume it"
     else:
         severity = "warning"
-        message = f"{subject}: no handler names it, and no other service can: add a handler, or leave it out"
-    yield Finding("unconsumed_queue", severity, subject, witness, message)
+        problem = "no handler names it, and no other service can: add a handler, or leave it out"
+    yield Finding(
+        code="unconsumed_queue",
+        severity=severity,
+        subject=name_of(queue),
+        witness=_key_into(graph, queue),
+        message=f"{name_of(queue)}: {problem}",
+    )
 
 
-def dead_letters(graph: Graph) -> Iterator[Finding]:
-    known = {queue.name: queue for queue in graph.topology.all_queues}
-    reported: set[str] = set()
-    for queue in graph.topology.queues:
-        path = [queue.name]
-        target = queue.dead_letter_queue
-        while target is not None and target in known and target not in path:
-            path.append(target)
-            target = known[target].dead_letter_queue
-        subject = f"queue {queue.name!r}"
-        witness = _key_into(graph, queue)
-        if target is not None and target not in known and len(path) == 1:
-            message = f"{subject}: its dead-letter queue {target!r} is not in the topology: add it to queues="
-            yield Finding("missing_dead_letter_queue", "error", subject, witness, message)
-        elif target == queue.name and queue.name not in reported:
-            reported.update(path)
-            way = " -> ".join(repr(name) for name in (*path, target))
-            message = f"{subject}: dead letters go in a circle: {way}: end it with dead_letter=False"
-            yield Finding("dead_letter_cycle", "error", subject, witness, message)
+def with_dead_letters(graph: Graph) -> Iterator[QueueSpec]:
+    """Yield the queues that have a dead-letter queue."""
+    return (queue for queue in graph.topology.queues if queue.dead_letter_queue is not None)
+
+
+def dead_letters(graph: Graph, queue: QueueSpec) -> Iterator[Finding]:
+    """Find that a queue's dead-letter queue is not there, or that dead letters go in a circle."""
+    if queue.dead_letter_queue not in graph.queues:
+        yield Finding(
+            code="missing_dead_letter_queue",
+            severity="error",
+            subject=name_of(queue),
+            witness=_key_into_or_name(graph, queue),
+            message=f"{name_of(queue)}: its dead-letter queue {queue.dead_letter_queue!r} is not in the topology: "
+            f"add it to queues=",
+        )
+    circle = _circle(graph, queue)
+    if circle and queue.name == next(name for name in graph.queues if name in circle):  # reported once
+        yield Finding(
+            code="dead_letter_cycle",
+            severity="error",
+            subject=name_of(queue),
+            witness=_key_into_or_name(graph, queue),
+            message=f"{name_of(queue)}: dead letters go in a circle: "
+            f"{' -> '.join(map(repr, [*circle, queue.name]))}: end it with dead_letter=False",
+        )
+
+
+def _circle(graph: Graph, queue: QueueSpec) -> list[str]:
+    """Return the queues that dead letters of a queue go through until they are back, none if they never are."""
+    path = [queue.name]
+    target = queue.dead_letter_queue
+    while target in graph.queues and target not in path:
+        path.append(target)
+        target = graph.queues[target].dead_letter_queue
+    return path if target == queue.name else []
 
 
 def _key_into(graph: Graph, queue: QueueSpec) -> str:
+    """Return a key that the bindings of a queue let in, or that the default exchange has for it."""
+    key = find_key(graph.ways.into(queue))
+    return queue.name if key is None else key
+
+
+def _key_into_or_name(graph: Graph, queue: QueueSpec) -> str:
+    """Return the same; the queue's name too where it is too hard to decide, as what is wrong does not depend on it."""
     try:
-        keys = [flow.witness(budget=BUDGET) for flow in sorted(graph.into(queue.name), key=order)]
+        return _key_into(graph, queue)
     except BudgetExceededError:
-        keys = []
-    return next((key for key in keys if key is not None), queue.name)
+        return queue.name
