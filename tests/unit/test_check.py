@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.kit.strategies import all_keys, token_lists
 
 from taskroute import ExchangeSpec, Finding, HandlerRegistry, QueueSpec, RetryPolicy, Routes, Topology
-from taskroute.graph import check as check_module
-from taskroute.graph.check import check
+from taskroute.graph.check import ways as ways_module
+from taskroute.graph.check.check import check
 
 media = ExchangeSpec(name="media")
 video = QueueSpec(name="video", bindings=[media.bind("video.*")])
@@ -150,7 +150,7 @@ def test_a_circle_of_dead_letters_is_found_once() -> None:
 
 
 def test_what_is_too_hard_is_said_to_be_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_module, "BUDGET", 1)
+    monkeypatch.setattr(ways_module, "BUDGET", 1)
     finding = found(of(audit), handlers(("a.b.c", "audit"), ("a.#", "audit")))["undecided"]
     assert finding.severity == "warning"
     assert "too hard" in finding.message

@@ -11,9 +11,9 @@ from pydantic import BaseModel, field_validator
 from tests.kit.strategies import all_keys, token_lists
 
 from taskroute import EventSpec, ExchangeSpec, Finding, HandlerRegistry, Message, QueueSpec, Routes, Topology
-from taskroute.graph import check as check_module
 from taskroute.graph import reachability as flows_module
-from taskroute.graph.check import check
+from taskroute.graph.check import ways as ways_module
+from taskroute.graph.check.check import check
 from taskroute.graph.reachability import Flow, find_missed
 from taskroute.keys.automaton import BudgetExceededError
 
@@ -188,7 +188,7 @@ def test_many_ways_of_several_patterns_are_decided_and_far_too_many_are_not(monk
 
 
 def test_the_budget_holds_for_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_module, "BUDGET", 1)
+    monkeypatch.setattr(ways_module, "BUDGET", 1)
     findings = check(of(video), handlers(("video.*", takes_video, "video")).handlers)
     questions = {one.message for one in findings if one.code == "undecided" and one.subject == str(uploaded)}
     assert "event 'video.{action}': whether every key reaches a queue: too hard to decide" in questions
