@@ -24,7 +24,9 @@ from taskroute import (
     Topology,
     Worker,
 )
-from taskroute.instrumentation import DeadLettered, Event, Instrumentation
+from taskroute.instrumentation.events import DeadLettered
+from taskroute.instrumentation import Event
+from taskroute.instrumentation.hooks import Instrumentation
 
 THREADS = 4
 MESSAGES_PER_THREAD = 50

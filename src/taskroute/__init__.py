@@ -33,7 +33,7 @@ from taskroute.errors import (
     UnsupportedFeatureError,
 )
 from taskroute.graph.check.finding import Finding
-from taskroute.graph.explain import Explanation
+from taskroute.graph.explanation import Explanation
 from taskroute.graph.routes import Routes
 from taskroute.handlers.handler import Handler, HandlerMatch
 from taskroute.handlers.marks import Depends, Header

@@ -31,7 +31,7 @@ from taskroute import (
     Topology,
     Worker,
 )
-from taskroute.instrumentation import Connected, Paused, Resumed
+from taskroute.instrumentation.events import Connected, Paused, Resumed
 
 HOUR = 3600
 jobs = QueueSpec(name="jobs", retry=False)

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from tests.kit.waiting import DEADLINE
 
-from taskroute.instrumentation import Event, Instrumentation
+from taskroute.instrumentation import Event
+from taskroute.instrumentation.hooks import Instrumentation
 
 E = TypeVar("E", bound=Event)
 

@@ -36,7 +36,8 @@ from taskroute import (
     Topology,
     Worker,
 )
-from taskroute.testing import DeadLetter, Harness
+from taskroute.testing.dead_letters import DeadLetter
+from taskroute.testing.harness import Harness
 
 
 class Video(BaseModel):

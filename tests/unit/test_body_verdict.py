@@ -47,7 +47,7 @@ from taskroute.graph.bodies.verdict import Verdict, judge
 from taskroute.handlers.arguments import plan_arguments
 from taskroute.handlers.body import BodyParameter
 from taskroute.handlers.sources import InvalidArgumentError
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 
 
 def event_of(body: Any) -> EventSpec[Any]:

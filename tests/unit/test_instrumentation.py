@@ -12,8 +12,9 @@ from typing import Any, get_args
 import pytest
 
 from taskroute import ConfigurationError, Message, instrumentation
-from taskroute.instrumentation import Connected, Event, Handled, Instrumentation
-from taskroute.instrumentation.hooks import Listeners
+from taskroute.instrumentation import Event, Handled
+from taskroute.instrumentation.events import Connected
+from taskroute.instrumentation.hooks import Instrumentation, Listeners
 
 CONNECTED = Connected(session="worker", generation=1)
 MESSAGE = Message(body=b"", routing_key="a")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from taskroute import CircuitBreaker
-from taskroute.instrumentation import Paused, Resumed
+from taskroute.instrumentation.events import Paused, Resumed
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled
 from taskroute.worker.paused_queues import Pauses

@@ -9,7 +9,7 @@ import pytest
 
 from taskroute import Depends, HandlerRegistry, HandlerSignatureError, Header, Message, RoutingPattern
 from taskroute.handlers.arguments import plan_arguments
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 
 
 class Service:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from taskroute.errors import AmbiguousHandlerError, ConfigurationError, UnknownQueueError
 from taskroute.graph.check.check import check
 from taskroute.graph.check.finding import Finding
-from taskroute.graph.explain import Explanation, explain
+from taskroute.graph.explain import explain
+from taskroute.graph.explanation import Explanation
 from taskroute.handlers.ambiguity import WAY_OUT, find_ambiguities
 from taskroute.handlers.handler import Handler, HandlerMatch
 from taskroute.handlers.registry import HandlerRegistry

@@ -15,7 +15,7 @@ from taskroute.handlers.providers import ProviderPlan
 from taskroute.handlers.signature import naming
 from taskroute.handlers.sources import Source
 from taskroute.keys.pattern import Captures, RoutingPattern
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 
 _NO_OVERRIDES: Final[Mapping[Provider, Provider]] = {}
 

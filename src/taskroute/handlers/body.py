@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from taskroute.handlers.sources import InvalidArgumentError, Source, adapter_of, describe_invalid
 from taskroute.keys.pattern import Captures
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.quoting import shorten
 
 _JSON_TYPES: Final = frozenset({None, "", "application/json", "application/octet-stream"})

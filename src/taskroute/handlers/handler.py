@@ -11,9 +11,9 @@ from taskroute.handlers.arguments import ArgumentPlan
 from taskroute.handlers.function import describe, is_async
 from taskroute.handlers.middleware import Layer
 from taskroute.keys.pattern import Captures, RoutingPattern
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Handled, HandlerTimeoutError
-from taskroute.topology.topology import RetryPolicy
+from taskroute.topology.retry_policy import RetryPolicy
 
 Tier = tuple[str | None, bool]
 """Handlers that compete by their patterns alone: those of one queue (None: any queue), fallbacks apart."""

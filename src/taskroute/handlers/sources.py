@@ -16,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from taskroute.errors import HandlerSignatureError
 from taskroute.handlers.marks import Header, mark_of
 from taskroute.keys.pattern import Captures, RoutingPattern
-from taskroute.message.message import Delivery, Message
+from taskroute.message.delivery import Delivery
+from taskroute.message.message import Message
 from taskroute.message.outcome import Reason
 from taskroute.quoting import shorten
 

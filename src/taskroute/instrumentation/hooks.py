@@ -26,7 +26,8 @@ class Instrumentation:
     raises is logged once for each kind of error, and harms no message.
 
     Example:
-        >>> from taskroute.instrumentation import Event, Handled, Instrumentation
+        >>> from taskroute.instrumentation import Event, Handled
+        >>> from taskroute.instrumentation.hooks import Instrumentation
         >>> class Slow(Instrumentation):
         ...     def on_event(self, event: Event) -> None:
         ...         if isinstance(event, Handled) and event.seconds > 1:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from taskroute.handlers.handler import Handler
-from taskroute.message.message import Delivery
+from taskroute.message.delivery import Delivery
 
 
 class Deadlines:

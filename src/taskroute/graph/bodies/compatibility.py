@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from pydantic_core import to_json
 
-from taskroute.graph.bodies.schema import ARRAYS, CONSTANTS, FUNCTIONS, RECORDS, UNIONS, Field, Record, Schema, alike
+from taskroute.graph.bodies.doubt import ANYWHERE, Doubt, Path
+from taskroute.graph.bodies.record import Field, Record
+from taskroute.graph.bodies.schema import ARRAYS, CONSTANTS, FUNCTIONS, RECORDS, UNIONS, Schema, alike
+from taskroute.graph.bodies.values import READ_AS, constant_doubts, key_doubts, length_doubts, plain_doubts, unlike
 from taskroute.keys.automaton import BudgetExceededError
-
-Path = tuple[str, ...]
 
 BUDGET: Final = 20_000
 """Pairs of nodes that one proof may look at."""
 
-ANYWHERE: Final = "*"
-"""In a path: any item, any key."""
 
 _NOT_TOLD: Final = "the event's type does not say what it holds"
 _UNKNOWN: Final = {"any": _NOT_TOLD, "custom": "the event's type has a serializer of its own for it"}
@@ -25,41 +24,6 @@ _REQUIRED: Final = "it is required, and may be missing"
 _FORBIDDEN: Final = "it is written, and forbidden"
 _OTHERS_FORBIDDEN: Final = "other fields may be written, and are forbidden"
 _FROM_PATH: Final = "it is read from a path"
-
-_READ_AS: Final[Mapping[str, frozenset[str]]] = {
-    "none": frozenset({"none"}),
-    "bool": frozenset({"bool", "int", "float"}),
-    "int": frozenset({"int", "float", "decimal"}),
-    "float": frozenset({"float", "decimal"}),
-    "decimal": frozenset({"decimal", "float", "str"}),
-    "str": frozenset({"str"}),
-    "bytes": frozenset({"bytes", "str"}),
-    "date": frozenset({"date", "datetime", "str"}),
-    "time": frozenset({"time", "str"}),
-    "datetime": frozenset({"datetime", "str"}),
-    "timedelta": frozenset({"timedelta", "str"}),
-    "uuid": frozenset({"uuid", "str"}),
-    "url": frozenset({"str"}),
-}
-"""As what a plain type is read when it is asked for nothing else."""
-
-_TRANSFORMS: Final = frozenset({"strip_whitespace", "to_lower", "to_upper"})
-_FREE: Final = frozenset({"coerce_numbers_to_str", "regex_engine", "fail_fast"})
-"""What refuses nothing."""
-
-
-class Doubt(NamedTuple):
-    """Why it is not proved that what is written at a place is read there.
-
-    `is_blind`: whether what becomes of a made-up body there says little about real ones.
-    """
-
-    path: Path
-    reason: str
-    is_blind: bool = False
-
-    def __str__(self) -> str:
-        return f"{'.'.join(self.path) or 'body'}: {self.reason}"
 
 
 def doubts(written: Schema, read: Schema) -> Iterator[Doubt]:
@@ -105,7 +69,7 @@ class _Proof:
             for choice in written.choices():
                 yield from self.doubts(choice, read, path, above)
         elif written.kind in CONSTANTS:
-            yield from _constant_doubts(written, read, path)
+            yield from constant_doubts(written, read, path)
         elif read.kind in UNIONS:
             yield from self._one_of(written, read, path, above)
         else:
@@ -135,15 +99,15 @@ class _Proof:
         elif written.kind == "dict" and read.kind in RECORDS:
             yield from self._dict_to_record(written, Record.of(read), path, above)
         elif written.kind == "dict" and read.kind == "dict":
-            yield from _key_doubts(written.keys(), read.keys(), path)
-            yield from _length_doubts(written, read, path)
+            yield from key_doubts(written.keys(), read.keys(), path)
+            yield from length_doubts(written, read, path)
             yield from self.doubts(written.values(), read.values(), (*path, ANYWHERE), above)
         elif written.kind in ARRAYS and read.kind in ARRAYS:
             yield from self._arrays(written, read, path, above)
-        elif written.kind in _READ_AS:
-            yield from _plain_doubts(written, read, path)
+        elif written.kind in READ_AS:
+            yield from plain_doubts(written, read, path)
         else:
-            yield _unlike(written, read, path)
+            yield unlike(written, read, path)
 
     def _records(self, written: Record, read: Record, path: Path, above: Above) -> Iterator[Doubt]:
         if _is_subclass(written.schema, read.schema):
@@ -203,26 +167,14 @@ class _Proof:
         inside = (item,) if item is not None else places
         wanted, wanted_places = read.item(), read.places()
         if wanted is not None and inside is not None:
-            yield from _length_doubts(written, read, path)
+            yield from length_doubts(written, read, path)
             for one in inside:
                 yield from self.doubts(one, wanted, (*path, ANYWHERE), above)
         elif places is not None and wanted_places is not None and len(places) == len(wanted_places):
             for at, (one, other) in enumerate(zip(places, wanted_places, strict=True)):
                 yield from self.doubts(one, other, (*path, str(at)), above)
         else:
-            yield _unlike(written, read, path)
-
-
-def _unlike(written: Schema, read: Schema, path: Path) -> Doubt:
-    return Doubt(path, f"{written.kind} is written, and {read.kind} is read")
-
-
-def _constant_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
-    reads = read.reader()
-    for constant in written.constants():
-        if not reads(constant):
-            yield Doubt(path, f"not every value of the {written.kind} is read")
-            return
+            yield unlike(written, read, path)
 
 
 def _validator_doubts(read: Record, path: Path) -> Iterator[Doubt]:
@@ -243,66 +195,3 @@ def _is_chosen(written: Schema, read: Schema) -> bool:
     tag = read.node["discriminator"]
     fields = Record.of(written).fields if written.kind in RECORDS else ()
     return any(field.written_as == tag and field.is_always_written for field in fields)
-
-
-def _key_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
-    written, read = written.written(), read.read()
-    free = read.kind == "any" or (read.kind == "str" and not read.constraints())
-    if not free and not alike(written, read):
-        yield Doubt((*path, ANYWHERE), "not every key is read")
-
-
-def _length_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
-    asked = {key: value for key, value in read.constraints().items() if key in ("min_length", "max_length")}
-    places = written.places()
-    given = written.constraints() if places is None else {"min_length": len(places), "max_length": len(places)}
-    merges = read.kind in ("set", "frozenset") and written.kind not in ("set", "frozenset")
-    if not all(_implied(key, value, given) for key, value in asked.items()) or (merges and "min_length" in asked):
-        yield Doubt(path, f"the length is limited: {_shown(asked)}")
-
-
-def _plain_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
-    if read.kind not in _READ_AS[written.kind] or _is_written_otherwise(written, read):
-        yield _unlike(written, read, path)
-        return
-    same = read.kind == written.kind
-    if read.is_strict and not (same or read.kind == "str" or (written.kind, read.kind) == ("int", "float")):
-        yield Doubt(path, f"{written.kind} is written, and {read.kind} is read strictly")
-    comparable = same or (written.kind, read.kind) == ("int", "float")
-    given = written.constraints() if comparable else {}
-    unmet = {key: value for key, value in _asked(read).items() if not _implied(key, value, given)}
-    if unmet:
-        yield Doubt(path, f"it is limited: {_shown(unmet)}")
-
-
-def _is_written_otherwise(written: Schema, read: Schema) -> bool:
-    """Whether configuration changes how temporal values or bytes are written or read."""
-    formats = [key for key in written.config if key.startswith("ser_json_") and key != "ser_json_inf_nan"]
-    return written.kind in _FORMATTED and bool(formats or read.config.get("val_json_bytes"))
-
-
-_FORMATTED: Final = frozenset({"bytes", "date", "time", "datetime", "timedelta"})
-
-
-def _asked(read: Schema) -> dict[str, Any]:
-    asked = {key: value for key, value in read.constraints().items() if key not in _FREE}
-    if asked.get("microseconds_precision") == "truncate":
-        del asked["microseconds_precision"]
-    return {} if asked.keys() <= _TRANSFORMS else asked
-
-
-def _implied(key: str, value: Any, given: Mapping[str, Any]) -> bool:
-    """Whether a constraint holds for all that these let through."""
-    if key in given and given[key] == value:
-        return True
-    if key in ("ge", "gt", "min_length"):
-        stricter = [given[name] > value for name in ("ge", "min_length") if name in given]
-        return any(stricter) or ("gt" in given and given["gt"] >= value)
-    if key in ("le", "lt", "max_length"):
-        stricter = [given[name] < value for name in ("le", "max_length") if name in given]
-        return any(stricter) or ("lt" in given and given["lt"] <= value)
-    return False
-
-
-def _shown(constraints: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in sorted(constraints.items()))

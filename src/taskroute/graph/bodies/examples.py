@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 
-from taskroute.graph.bodies.schema import CONSTANTS, RECORDS, UNIONS, Field, Record, Schema
+from taskroute.graph.bodies.record import Field, Record
+from taskroute.graph.bodies.schema import CONSTANTS, RECORDS, UNIONS, Schema
 
 _MOST: Final = 200
 """Samples of one node."""

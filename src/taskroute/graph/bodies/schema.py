@@ -6,9 +6,10 @@ own stand, which fields are strict, and under which names a field is read and wr
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic import TypeAdapter
 from pydantic_core import SchemaValidator, to_json
@@ -24,7 +25,7 @@ ARRAYS: Final = ("list", "tuple", "set", "frozenset")
 UNIONS: Final = ("nullable", "union", "tagged-union")
 CONSTANTS: Final = ("literal", "enum")
 
-_NOTHING: Final[Node] = {}
+NOTHING: Final[Node] = {}
 _WRITTEN_BY: Final = {
     "definitions": "schema",
     "default": "schema",
@@ -100,8 +101,8 @@ class Schema:
             return Schema(self.node["schema"], {**self.definitions, **known}, self.config)
         if self.kind == "model" and self.node.get("root_model"):
             inside = self.node["schema"]
-            checked = {"type": "function-after", "schema": inside} if _is_initialised(self.node) else inside
-            return self.at(checked, self.node.get("config") or _NOTHING)
+            checked = {"type": "function-after", "schema": inside} if is_initialised(self.node) else inside
+            return self.at(checked, self.node.get("config") or NOTHING)
         return self.at(self.node[by[self.kind]]) if self.kind in by else None
 
     def choices(self) -> Iterator[Schema]:
@@ -167,48 +168,6 @@ class Schema:
         return reads
 
 
-class Field(NamedTuple):
-    """A field of a record.
-
-    `read_as` None: it is read from a path, or in a way that is not told. `is_always_written` None: it is never written.
-    """
-
-    name: str
-    schema: Schema
-    is_required: bool
-    read_as: tuple[str, ...] | None
-    written_as: str
-    is_always_written: bool | None
-
-
-class Record(NamedTuple):
-    """A model, dataclass or typed dict. `validators`: the user's own that run on it as a whole."""
-
-    schema: Schema
-    fields: tuple[Field, ...]
-    extra: str
-    validators: frozenset[str]
-
-    @classmethod
-    def of(cls, schema: Schema) -> Record:
-        """Read a node of one of the kinds `RECORDS`."""
-        node, validators = schema.node, set()
-        if node.get("custom_init"):
-            validators.add("function-plain")
-        if _is_initialised(node):
-            validators.add("function-after")
-        config = node.get("config") or (_NOTHING if schema.kind != "typed-dict" else schema.config)
-        inner = node if schema.kind == "typed-dict" else node["schema"]
-        while inner["type"] in FUNCTIONS:
-            validators.add(inner["type"])
-            inner = inner.get("schema", {"type": "any"})
-        inside = schema.at(inner, config)
-        if inner.get("extras_schema") or inner.get("extras_keys_schema"):
-            validators.add("function-after")
-        extra = inner.get("extra_behavior") or config.get("extra_fields_behavior") or "ignore"
-        return cls(schema, tuple(_fields(inside)), extra, frozenset(validators))
-
-
 def _is_written_by_users_code(node: Node) -> bool:
     """Whether a type has a serializer that is not pydantic's own: its own write what the type itself reads."""
     serializer = node.get("serialization")
@@ -217,7 +176,7 @@ def _is_written_by_users_code(node: Node) -> bool:
     return not _of_pydantic(serializer.get("function"))
 
 
-def _is_initialised(node: Node) -> bool:
+def is_initialised(node: Node) -> bool:
     """Whether code of the user's runs on a new instance."""
     hook = node.get("post_init")
     if isinstance(hook, str):  # pydantic sets private attributes by such a hook, too
@@ -225,44 +184,14 @@ def _is_initialised(node: Node) -> bool:
     return bool(hook)
 
 
-def _fields(schema: Schema) -> Iterator[Field]:
-    listed = schema.node.get("fields", ())
-    named = listed.items() if isinstance(listed, Mapping) else ((field["name"], field) for field in listed)
-    for name, field in named:
-        yield _field(schema, name, field)
-    for computed in schema.node.get("computed_fields", ()):
-        written_as = computed.get("alias") or computed["property_name"]
-        yield Field("", schema.at(computed["return_schema"]), False, (), written_as, True)
-
-
-def _field(schema: Schema, name: str, field: Node) -> Field:
-    required = field["required"] if "required" in field else field["schema"]["type"] != "default"
-    always: bool | None = field.get("serialization_exclude_if") is None and field.get("required", True)
-    if field.get("serialization_exclude") or field.get("init_only"):
-        always = None
-    written_as = field.get("serialization_alias") or name
-    read_as = _read_as(schema.config, name, field)
-    return Field(name, schema.at(field["schema"]), required and read_as != (), read_as, written_as, always)
-
-
-def _read_as(config: Node, name: str, field: Node) -> tuple[str, ...] | None:
-    """The names a field is read under; None where it is read from a path."""
-    alias = field.get("validation_alias")
-    if field.get("init") is False:
-        return ()
-    if alias is None:
-        return (name,)
-    paths = [[alias]] if isinstance(alias, str) else alias if isinstance(alias[0], list) else [alias]
-    names = [path[0] for path in paths if len(path) == 1 and isinstance(path[0], str)]
-    if len(names) < len(paths):
-        return None
-    by_name = config.get("validate_by_name") or config.get("populate_by_name")
-    return (*(names if config.get("validate_by_alias", True) else ()), *((name,) if by_name else ()))
-
-
 def schema_of(adapter: TypeAdapter[Any]) -> Schema:
     """Return the schema of a type."""
-    return Schema(adapter.core_schema, {}, _NOTHING)
+    return Schema(adapter.core_schema, {}, NOTHING)
+
+
+def schema_read(annotation: Any) -> Schema:
+    """Return the schema that a handler's parameter reads."""
+    return schema_of(TypeAdapter(Any if annotation is inspect.Parameter.empty else annotation))
 
 
 def alike(one: Schema, other: Schema) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from taskroute.topology.exchange import ExchangeSpec
-from taskroute.topology.topology import QueueSpec
+from taskroute.topology.queue import QueueSpec
 
 Severity = Literal["error", "warning", "info"]
 

@@ -10,7 +10,8 @@ from taskroute.keys.automaton import Tokens
 from taskroute.keys.matcher import Matcher
 from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.exchange import ExchangeSpec
-from taskroute.topology.topology import QueueSpec, Topology
+from taskroute.topology.queue import QueueSpec
+from taskroute.topology.topology import Topology
 
 BUDGET: Final = 20_000
 """How many states the search for one witness may expand."""

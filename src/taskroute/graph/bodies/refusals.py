@@ -1,0 +1,95 @@
+"""Refusals: made-up bodies of an event that a handler does not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
+
+from pydantic import ValidationError
+from pydantic_core import core_schema, from_json
+
+from taskroute.graph.bodies.doubt import ANYWHERE, Path
+from taskroute.graph.bodies.examples import limits, samples
+from taskroute.graph.bodies.schema import Schema, schema_of, schema_read
+from taskroute.handlers.body import BodyParameter
+from taskroute.handlers.sources import InvalidArgumentError
+from taskroute.message.delivery import Delivery
+from taskroute.topology.event_spec import Event, EventSpec
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+MOST_SAMPLES: Final = 500
+"""Bodies that are made up for one event and one handler."""
+
+_OF_PYDANTIC: Final = frozenset(get_args(core_schema.ErrorType)) - {"value_error", "assertion_error"}
+"""Types of errors that no validator of the user's raises."""
+
+
+class Refusal(NamedTuple):
+    """What became of one made-up body. `places`: path and type of each error, where fields are to blame."""
+
+    reason: str
+    places: tuple[tuple[Path, str], ...] = ()
+
+    def is_telling(self, blind: Iterable[Path]) -> bool:
+        """Whether it shows that bodies of the event are refused, and not only that this one is."""
+        if not self.places:
+            return () not in blind
+        return any(
+            kind in _OF_PYDANTIC and not any(_is_under(place, path) for path in blind) for place, kind in self.places
+        )
+
+
+def _is_under(place: Path, path: Path) -> bool:
+    return len(place) >= len(path) and all(part in (ANYWHERE, other) for part, other in zip(path, place, strict=False))
+
+
+def refusals(event: EventSpec[Any], parameter: BodyParameter) -> Iterator[Refusal]:
+    """Yield what became of made-up bodies that were not read."""
+    around = limits(schema_read(parameter.annotation).node)
+    for sample in _samples(schema_of(event.adapter), around):
+        try:
+            encoded, kind = Event(event, "", event.adapter.validate_json(sample)).encode()
+        except Exception:  # noqa: BLE001, S112 - no body of this event, as a validator says, perhaps the user's
+            continue
+        delivery = Delivery(queue="", exchange="", routing_key="", body=encoded, properties={"content_type": kind})
+        try:
+            parameter.source(delivery, {})
+        except InvalidArgumentError as error:
+            yield _refusal(error, encoded)
+        except Exception as error:  # noqa: BLE001 - of a validator of the user's
+            yield Refusal(type(error).__name__, (((), "value_error"),))
+
+
+def _samples(schema: Schema, around: frozenset[int]) -> list[bytes]:
+    try:
+        return list(islice(samples(schema, around), MOST_SAMPLES))
+    except Exception:  # noqa: BLE001 - a core schema of another version of pydantic
+        return []
+
+
+def _refusal(error: InvalidArgumentError, encoded: bytes) -> Refusal:
+    invalid = error.__context__  # `from None` hides it from tracebacks, and keeps it
+    if not isinstance(invalid, ValidationError):
+        return Refusal(error.error)
+    problems = invalid.errors(include_url=False, include_context=False, include_input=False)
+    if any(problem["type"] == "json_invalid" for problem in problems):
+        return Refusal(error.error)
+    document = from_json(encoded)
+    return Refusal(error.error, tuple((_place(problem, document), problem["type"]) for problem in problems))
+
+
+def _place(problem: ErrorDetails, document: Any) -> Path:
+    """The path in the document: without the names of alternatives that pydantic puts in between."""
+    path: list[str] = []
+    here = document
+    for part in problem["loc"]:
+        inside = here if isinstance(here, Mapping) else dict(enumerate(here)) if isinstance(here, list) else {}
+        if part in inside:
+            here = inside[part]
+            path.append(str(part))
+    if problem["type"] == "missing":
+        path.append(str(problem["loc"][-1]))
+    return tuple(path)

@@ -1,0 +1,110 @@
+"""Values: what stands in the way of reading a plain value, a constant, a key or a length as another type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from taskroute.graph.bodies.doubt import ANYWHERE, Doubt, Path
+from taskroute.graph.bodies.schema import Schema, alike
+
+READ_AS: Final[Mapping[str, frozenset[str]]] = {
+    "none": frozenset({"none"}),
+    "bool": frozenset({"bool", "int", "float"}),
+    "int": frozenset({"int", "float", "decimal"}),
+    "float": frozenset({"float", "decimal"}),
+    "decimal": frozenset({"decimal", "float", "str"}),
+    "str": frozenset({"str"}),
+    "bytes": frozenset({"bytes", "str"}),
+    "date": frozenset({"date", "datetime", "str"}),
+    "time": frozenset({"time", "str"}),
+    "datetime": frozenset({"datetime", "str"}),
+    "timedelta": frozenset({"timedelta", "str"}),
+    "uuid": frozenset({"uuid", "str"}),
+    "url": frozenset({"str"}),
+}
+"""As what a plain type is read when it is asked for nothing else."""
+
+_TRANSFORMS: Final = frozenset({"strip_whitespace", "to_lower", "to_upper"})
+
+_FREE: Final = frozenset({"coerce_numbers_to_str", "regex_engine", "fail_fast"})
+"""What refuses nothing."""
+
+_FORMATTED: Final = frozenset({"bytes", "date", "time", "datetime", "timedelta"})
+
+
+def plain_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
+    """Doubts that plain values are read."""
+    if read.kind not in READ_AS[written.kind] or _is_written_otherwise(written, read):
+        yield unlike(written, read, path)
+        return
+    same = read.kind == written.kind
+    if read.is_strict and not (same or read.kind == "str" or (written.kind, read.kind) == ("int", "float")):
+        yield Doubt(path, f"{written.kind} is written, and {read.kind} is read strictly")
+    comparable = same or (written.kind, read.kind) == ("int", "float")
+    given = written.constraints() if comparable else {}
+    unmet = {key: value for key, value in _asked(read).items() if not _implied(key, value, given)}
+    if unmet:
+        yield Doubt(path, f"it is limited: {_shown(unmet)}")
+
+
+def length_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
+    """Doubts that arrays or dicts have a length that is read."""
+    asked = {key: value for key, value in read.constraints().items() if key in ("min_length", "max_length")}
+    places = written.places()
+    given = written.constraints() if places is None else {"min_length": len(places), "max_length": len(places)}
+    merges = read.kind in ("set", "frozenset") and written.kind not in ("set", "frozenset")
+    if not all(_implied(key, value, given) for key, value in asked.items()) or (merges and "min_length" in asked):
+        yield Doubt(path, f"the length is limited: {_shown(asked)}")
+
+
+def key_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
+    """Doubts that the keys of a dict are read."""
+    written, read = written.written(), read.read()
+    free = read.kind == "any" or (read.kind == "str" and not read.constraints())
+    if not free and not alike(written, read):
+        yield Doubt((*path, ANYWHERE), "not every key is read")
+
+
+def constant_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
+    """Doubts that each constant is read."""
+    reads = read.reader()
+    for constant in written.constants():
+        if not reads(constant):
+            yield Doubt(path, f"not every value of the {written.kind} is read")
+            return
+
+
+def unlike(written: Schema, read: Schema, path: Path) -> Doubt:
+    """The doubt that types of different kinds go together."""
+    return Doubt(path, f"{written.kind} is written, and {read.kind} is read")
+
+
+def _is_written_otherwise(written: Schema, read: Schema) -> bool:
+    """Whether configuration changes how temporal values or bytes are written or read."""
+    formats = [key for key in written.config if key.startswith("ser_json_") and key != "ser_json_inf_nan"]
+    return written.kind in _FORMATTED and bool(formats or read.config.get("val_json_bytes"))
+
+
+def _asked(read: Schema) -> dict[str, Any]:
+    asked = {key: value for key, value in read.constraints().items() if key not in _FREE}
+    if asked.get("microseconds_precision") == "truncate":
+        del asked["microseconds_precision"]
+    return {} if asked.keys() <= _TRANSFORMS else asked
+
+
+def _implied(key: str, value: Any, given: Mapping[str, Any]) -> bool:
+    """Whether a constraint holds for all that these let through."""
+    if key in given and given[key] == value:
+        return True
+    if key in ("ge", "gt", "min_length"):
+        stricter = [given[name] > value for name in ("ge", "min_length") if name in given]
+        return any(stricter) or ("gt" in given and given["gt"] >= value)
+    if key in ("le", "lt", "max_length"):
+        stricter = [given[name] < value for name in ("le", "max_length") if name in given]
+        return any(stricter) or ("lt" in given and given["lt"] <= value)
+    return False
+
+
+def _shown(constraints: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in sorted(constraints.items()))

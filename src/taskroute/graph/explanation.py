@@ -1,0 +1,110 @@
+"""Explanation: the way of one message, as data and as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from taskroute.handlers.handler import Handler
+from taskroute.quoting import shorten
+from taskroute.topology.event_spec import EventSpec
+from taskroute.topology.exchange import BindingSpec
+from taskroute.topology.routing import Destination
+
+_SHOWN: Final = 8
+"""Handlers that do not match the key and are still named in the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One binding that lets the message through. `binding` None: the alternate or the default exchange's way."""
+
+    source: str
+    destination: Destination
+    binding: BindingSpec | None
+
+    def __str__(self) -> str:
+        kind, name = self.destination
+        return f"{_way(self)} -> {kind} {name!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A queue that the message reaches, and what becomes of it there.
+
+    Attributes:
+        queue: its name.
+        handler: who takes it; None: nobody, so that it is dead-lettered.
+        captures: what the handler's pattern captures.
+        lost: every other handler that the queue could have, and why it is not the one.
+        wait_queues: where it waits for its second, third, ... attempt when the handler fails.
+        dead_letter_queue: where it goes when it fails for good, None when it is dropped.
+    """
+
+    queue: str
+    handler: Handler | None
+    captures: Mapping[str, str | tuple[str, ...]]
+    lost: tuple[tuple[Handler, str], ...]
+    wait_queues: tuple[str, ...]
+    dead_letter_queue: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The way of one message: `hops` in the order in which they are taken, `arrivals` by queue name.
+
+    `events`: the topology's events that have this key. `str` of it is for people.
+    """
+
+    routing_key: str
+    exchange: str
+    hops: tuple[Hop, ...]
+    arrivals: tuple[Arrival, ...]
+    events: tuple[EventSpec[Any], ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        source = f"exchange {self.exchange!r}" if self.exchange else "the default exchange"
+        yield f"key {shorten(self.routing_key)} published to {source}"
+        for event in self.events:
+            yield f"  {event} with a body of {event.body_name}"
+        for hop in self.hops:
+            yield f"  {hop}"
+        if not self.arrivals:
+            yield "  reaches no queue: a mandatory message is returned, any other is dropped"
+        for arrival in self.arrivals:
+            yield from _arrival_lines(arrival)
+
+
+def _arrival_lines(arrival: Arrival) -> Iterator[str]:
+    yield f"  queue {arrival.queue!r}"
+    if arrival.handler is None:
+        fate = f"goes to {arrival.dead_letter_queue!r}" if arrival.dead_letter_queue else "is dropped"
+        yield f"    no handler takes it, and it {fate}"
+    else:
+        captured = ", ".join(f"{name}={value!r}" for name, value in arrival.captures.items())
+        yield f"    handled by {arrival.handler}" + (f" with {captured}" if captured else "")
+        last = repr(arrival.dead_letter_queue) if arrival.dead_letter_queue else "dropped"
+        yield f"    if that fails: {' -> '.join([*map(repr, arrival.wait_queues), last])}"
+    no_match = [handler for handler, why in arrival.lost if why == "does not match"]
+    for handler, why in arrival.lost:
+        if why != "does not match":
+            yield f"    not by {handler}: {why}"
+    for handler in no_match[:_SHOWN]:
+        yield f"    not by {handler}: does not match"
+    if len(no_match) > _SHOWN:
+        yield f"    nor by {len(no_match) - _SHOWN} others that do not match"
+
+
+def _way(hop: Hop) -> str:
+    if not hop.source:
+        return "the default exchange"
+    if hop.binding is None:
+        return f"exchange {hop.source!r}, as nothing else takes it, its alternate"
+    headers = ", ".join(f"{name}={value!r}" for name, value in hop.binding.headers.items())
+    if headers:
+        return f"exchange {hop.source!r}, binding by headers ({hop.binding.match}: {headers})"
+    return f"exchange {hop.source!r}, binding {hop.binding.binding_key!r}"
