@@ -24,8 +24,8 @@ from taskroute import (
     Topology,
     Worker,
 )
-from taskroute.instrumentation.events import DeadLettered
 from taskroute.instrumentation import Event
+from taskroute.instrumentation.events import DeadLettered
 from taskroute.instrumentation.hooks import Instrumentation
 
 THREADS = 4

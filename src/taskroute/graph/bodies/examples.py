@@ -1,6 +1,6 @@
-"""Samples: made-up JSON of a type, for showing what becomes of such a body.
+"""Examples: made-up JSON of a type, for showing what becomes of such a body.
 
-The first sample is as ordinary as can be; each of the others departs from it in one place: a number at a limit, an
+The first example is as ordinary as can be; each of the others departs from it in one place: a number at a limit, an
 empty string, a field left out, another alternative.
 """
 
@@ -16,7 +16,7 @@ from taskroute.graph.bodies.record import Field, Record
 from taskroute.graph.bodies.schema import CONSTANTS, RECORDS, UNIONS, Schema
 
 _MOST: Final = 200
-"""Samples of one node."""
+"""Examples of one node."""
 
 _LONGEST: Final = 2_000
 """Words and arrays are not made longer than this."""
@@ -57,24 +57,24 @@ def _limits(node: object) -> Iterator[int]:
             yield from _limits(value)
 
 
-def samples(schema: Schema, around: frozenset[int] = frozenset()) -> Iterator[bytes]:
+def examples(schema: Schema, around: frozenset[int] = frozenset()) -> Iterator[bytes]:
     """Yield documents that a type may read. Not each one has to be: its own validators may refuse it.
 
     Args:
         schema: of the type.
         around: numbers and lengths that are worth trying.
     """
-    for sample in _Samples(around | limits(schema.node)).of(schema):
-        yield to_json(sample)
+    for example in _Examples(around | limits(schema.node)).of(schema):
+        yield to_json(example)
 
 
-class _Samples:
+class _Examples:
     def __init__(self, around: frozenset[int]) -> None:
         self._around = sorted(around)
         self._lengths = [number for number in self._around if 0 < number <= _LONGEST]
 
     def of(self, schema: Schema, above: tuple[str, ...] = ()) -> list[Any]:
-        """Samples of a node. `above`: the definitions that it is inside of."""
+        """Examples of a node. `above`: the definitions that it is inside of."""
         if schema.kind == "definition-ref":
             name = schema.node["schema_ref"]
             if name in above:

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from pydantic_core import core_schema, from_json
 
 from taskroute.graph.bodies.doubt import ANYWHERE, Path
-from taskroute.graph.bodies.examples import limits, samples
-from taskroute.graph.bodies.schema import Schema, schema_of, schema_read
+from taskroute.graph.bodies.examples import examples, limits
+from taskroute.graph.bodies.schema import Schema, schema_of, schema_of_annotation
 from taskroute.handlers.body import BodyParameter
 from taskroute.handlers.sources import InvalidArgumentError
 from taskroute.message.delivery import Delivery
@@ -20,7 +20,7 @@ from taskroute.topology.event_spec import Event, EventSpec
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-MOST_SAMPLES: Final = 500
+MOST_EXAMPLES: Final = 500
 """Bodies that are made up for one event and one handler."""
 
 _OF_PYDANTIC: Final = frozenset(get_args(core_schema.ErrorType)) - {"value_error", "assertion_error"}
@@ -48,10 +48,10 @@ def _is_under(place: Path, path: Path) -> bool:
 
 def refusals(event: EventSpec[Any], parameter: BodyParameter) -> Iterator[Refusal]:
     """Yield what became of made-up bodies that were not read."""
-    around = limits(schema_read(parameter.annotation).node)
-    for sample in _samples(schema_of(event.adapter), around):
+    around = limits(schema_of_annotation(parameter.annotation).node)
+    for example in _examples(schema_of(event.adapter), around):
         try:
-            encoded, kind = Event(event, "", event.adapter.validate_json(sample)).encode()
+            encoded, kind = Event(event, "", event.adapter.validate_json(example)).encode()
         except Exception:  # noqa: BLE001, S112 - no body of this event, as a validator says, perhaps the user's
             continue
         delivery = Delivery(queue="", exchange="", routing_key="", body=encoded, properties={"content_type": kind})
@@ -63,9 +63,9 @@ def refusals(event: EventSpec[Any], parameter: BodyParameter) -> Iterator[Refusa
             yield Refusal(type(error).__name__, (((), "value_error"),))
 
 
-def _samples(schema: Schema, around: frozenset[int]) -> list[bytes]:
+def _examples(schema: Schema, around: frozenset[int]) -> list[bytes]:
     try:
-        return list(islice(samples(schema, around), MOST_SAMPLES))
+        return list(islice(examples(schema, around), MOST_EXAMPLES))
     except Exception:  # noqa: BLE001 - a core schema of another version of pydantic
         return []
 

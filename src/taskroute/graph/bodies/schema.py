@@ -189,7 +189,7 @@ def schema_of(adapter: TypeAdapter[Any]) -> Schema:
     return Schema(adapter.core_schema, {}, NOTHING)
 
 
-def schema_read(annotation: Any) -> Schema:
+def schema_of_annotation(annotation: Any) -> Schema:
     """Return the schema that a handler's parameter reads."""
     return schema_of(TypeAdapter(Any if annotation is inspect.Parameter.empty else annotation))
 

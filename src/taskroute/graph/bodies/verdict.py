@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from taskroute.graph.bodies.compatibility import doubts
 from taskroute.graph.bodies.doubt import Doubt
 from taskroute.graph.bodies.refusals import refusals
-from taskroute.graph.bodies.schema import UNIONS, Schema, schema_of, schema_read
+from taskroute.graph.bodies.schema import UNIONS, Schema, schema_of, schema_of_annotation
 from taskroute.handlers.body import BodyParameter
 from taskroute.keys.automaton import BudgetExceededError
 from taskroute.topology.event_spec import EventSpec
@@ -63,7 +63,7 @@ def _each_doubt(written: Schema, annotation: Any) -> Iterator[Doubt]:
         elif annotation is not str and _is_text(choice):
             yield Doubt((), "it is published as text, and read as JSON")
     if annotation is not str:
-        yield from doubts(written, schema_read(annotation))
+        yield from doubts(written, schema_of_annotation(annotation))
 
 
 def _alternatives(schema: Schema) -> Iterator[Schema]:
