@@ -41,7 +41,7 @@ from typing_extensions import TypedDict
 from taskroute import Event, EventSpec, Message, RoutingPattern
 from taskroute.graph.bodies import compatibility as proof_module
 from taskroute.graph.bodies.compatibility import doubts
-from taskroute.graph.bodies.examples import limits, samples
+from taskroute.graph.bodies.examples import examples, limits
 from taskroute.graph.bodies.schema import schema_of
 from taskroute.graph.bodies.verdict import Verdict, judge
 from taskroute.handlers.arguments import plan_arguments
@@ -589,6 +589,6 @@ def test_what_is_accepted_is_read_and_what_is_refused_is_not(data: st.DataObject
 
 
 def made_up(event: EventSpec[Any], around: frozenset[int]) -> Iterator[Any]:
-    for sample in samples(schema_of(event.adapter), around):
+    for example in examples(schema_of(event.adapter), around):
         with suppress(ValueError):
-            yield event.adapter.validate_json(sample)
+            yield event.adapter.validate_json(example)
