@@ -1,4 +1,4 @@
-"""Explain: why a routing key goes where it goes, and which handler takes it there."""
+"""Explain: why a routing key goes where it goes, and which handler takes it there. Pure."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def explain(
     exchange: str,
     headers: Mapping[str, object],
 ) -> Explanation:
-    """Follow one message through the topology to its handlers. Pure.
+    """Follow one message through the topology to its handlers.
 
     Raises:
         UnknownExchangeError: the topology has no such exchange.
-        TopologyError: an internal exchange, or a ``CC`` or ``BCC`` that is no list of str.
+        TopologyError: an internal exchange, or a ``CC`` or ``BCC`` that is not a list of str.
     """
     queues = topology.route(routing_key, exchange=exchange, headers=headers)
     hops = tuple(_hops(topology, all_routing_keys(routing_key, headers), exchange, headers))

@@ -1,6 +1,6 @@
 """Explanation: the way of one message, as data and as text for people."""
 
-from __future__ import annotations
+# Annotations are no strings here: those of public classes must resolve under the name of the package too.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from taskroute.topology.exchange import BindingSpec
 from taskroute.topology.routing import Destination
 
 _SHOWN: Final = 8
-"""Handlers that do not match the key and are still named in the text."""
+"""How many handlers that do not match the key the text names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One binding that lets the message through. `binding` None: the alternate or the default exchange's way."""
+    """A step of a message. `binding` None: by the default exchange, or to an alternate exchange."""
 
     source: str
     destination: Destination
@@ -31,15 +31,15 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A queue that the message reaches, and what becomes of it there.
+    """A queue that the message reaches, and what happens there.
 
     Attributes:
-        queue: its name.
-        handler: who takes it; None: nobody, so that it is dead-lettered.
+        queue: the name.
+        handler: the handler that takes the message, None when none does and it is dead-lettered.
         captures: what the handler's pattern captures.
-        lost: every other handler that the queue could have, and why it is not the one.
-        wait_queues: where it waits for its second, third, ... attempt when the handler fails.
-        dead_letter_queue: where it goes when it fails for good, None when it is dropped.
+        lost: each other handler of the queue or of any queue, and why it does not take the message.
+        wait_queues: where the message waits for its second, third, ... attempt when the handler fails.
+        dead_letter_queue: where the message goes after the last attempt, None when it is dropped.
     """
 
     queue: str
@@ -52,9 +52,14 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The way of one message: `hops` in the order in which they are taken, `arrivals` by queue name.
+    """The way of one message. Its `str` is a text for people.
 
-    `events`: the topology's events that have this key. `str` of it is for people.
+    Attributes:
+        routing_key: of the message.
+        exchange: to which it is published, empty for the default exchange.
+        hops: the bindings that it takes, in order.
+        arrivals: the queues that it reaches, by name.
+        events: those of the topology that have this key.
     """
 
     routing_key: str

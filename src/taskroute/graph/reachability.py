@@ -1,4 +1,8 @@
-"""Flows: which routing keys can reach a queue, along which way, as patterns: the graph read as a language."""
+"""Reachability: which routing keys can get from an exchange to a queue, by patterns. Pure.
+
+A flow is one path through exchanges and bindings, as the set of keys that get through: a language, which the algebra of
+`keys` decides about.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
 
 MOST_FLOWS: Final = 10_000
-"""Ways that may lead to one queue, or from one exchange, before the question counts as too hard."""
+"""How many flows may lead to one queue, or from one exchange, before a question counts as too hard."""
 
 _EVERYTHING: Final[Tokens] = (ANY_WORDS,)
 _LITERAL: Final = "\0"  # marks a literal "*" or "#": no key has control characters
@@ -20,26 +24,26 @@ _LITERAL: Final = "\0"  # marks a literal "*" or "#": no key has control charact
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One way through the graph: the keys that every pattern of `inside` accepts and none of `outside`."""
+    """The keys that get through along one path: those that every pattern of `inside` accepts and none of `outside`."""
 
     inside: frozenset[Tokens] = frozenset({_EVERYTHING})
     outside: frozenset[Tokens] = frozenset()
 
     @property
     def sort_key(self) -> tuple[list[Tokens], list[Tokens]]:
-        """A key to sort ways by, so that what is found in them does not depend on hashes."""
+        """A key to sort flows by, so that the key found first does not depend on hashes."""
         return sorted(self.inside), sorted(self.outside)
 
     def narrowed(self, pattern: Tokens) -> Flow:
-        """Return this way, with one more pattern that keys have to match."""
+        """Return the keys of this flow that match one more pattern."""
         return Flow(self.inside - {_EVERYTHING} | {pattern}, self.outside)
 
     def without(self, patterns: Iterable[Tokens]) -> Flow:
-        """Return this way, for the keys that none of `patterns` takes."""
+        """Return the keys of this flow that none of `patterns` takes."""
         return Flow(self.inside, self.outside | frozenset(patterns))
 
     def witness(self, within: Iterable[Tokens] = (), budget: int = 100_000) -> str | None:
-        """Return a key that takes this way and matches the patterns `within`, None when there is none.
+        """Return a key of this flow that matches the patterns `within`, None when there is none.
 
         Raises:
             BudgetExceededError: too hard to decide.
@@ -48,23 +52,23 @@ class Flow:
         return None if words is None else ".".join(words).replace(_LITERAL, "")
 
     def within(self, other: Flow) -> Flow:
-        """Return the keys that take both ways."""
+        """Return the keys of both flows."""
         inside = (self.inside | other.inside) - {_EVERYTHING}
         return Flow(inside or self.inside, self.outside | other.outside)
 
     def misses(self) -> tuple[Flow, ...]:
-        """The keys that do not take this way: those outside of one of its patterns, or inside of one that it leaves."""
+        """Return flows of the keys that are not in this one: outside one of `inside`, or inside one of `outside`."""
         not_inside = (Flow(outside=frozenset({pattern})) for pattern in sorted(self.inside - {_EVERYTHING}))
         return (*not_inside, *(Flow(frozenset({pattern})) for pattern in sorted(self.outside)))
 
 
 def literal(key: str) -> Tokens:
-    """Return the pattern of exactly this key, its wildcards included."""
+    """Return the pattern of exactly this key, in which a wildcard stands for itself."""
     return tuple(_LITERAL + word if word in (ONE_WORD, ANY_WORDS) else word for word in split_words(key))
 
 
 def find_missed(pattern: Tokens, flows: Iterable[Flow], budget: int = 100_000) -> str | None:
-    """Return a key of `pattern` that takes none of these ways, None when there is none.
+    """Return a key of `pattern` that is in none of these flows, None when there is none.
 
     Raises:
         BudgetExceededError: too hard to decide.
@@ -75,7 +79,7 @@ def find_missed(pattern: Tokens, flows: Iterable[Flow], budget: int = 100_000) -
         if not pending:
             return None
         missed, count = pending.pop()
-        while count < len(misses) and len(misses[count]) == 1:  # the usual way: nothing to choose
+        while count < len(misses) and len(misses[count]) == 1:  # the usual case: no choice
             missed, count = missed.within(misses[count][0]), count + 1
         key = missed.witness((pattern,), budget)
         if key is not None and count == len(misses):
@@ -86,12 +90,13 @@ def find_missed(pattern: Tokens, flows: Iterable[Flow], budget: int = 100_000) -
 
 
 class Flows:
-    """The ways of a topology. Immutable.
+    """The flows of a topology. Immutable.
 
-    Headers are taken as free: whatever a headers exchange asks for, some message has it. With `headers` False,
-    messages have none.
+    Methods raise `BudgetExceededError` for more than `MOST_FLOWS` flows.
 
-    Methods raise `BudgetExceededError` when there are more than `MOST_FLOWS`.
+    Args:
+        topology: whose.
+        headers: True: whatever a binding asks of headers, some message has them. False: messages have no headers.
     """
 
     def __init__(self, topology: Topology, *, headers: bool = True) -> None:
@@ -114,9 +119,9 @@ class Flows:
                 self._dying_into.setdefault(queue.dead_letter_queue, []).append(queue)
 
     def into(self, queue: QueueSpec) -> frozenset[Flow]:
-        """The ways into a queue: its bindings, and those of the queues whose dead letters it takes.
+        """Return the flows into a queue, through its bindings and those of the queues whose dead letters it takes.
 
-        A message that is dead-lettered keeps the key that it was published with.
+        A dead letter keeps the key that it was published with.
         """
         flows: set[Flow] = set()
         seen = {queue.name}
@@ -133,7 +138,7 @@ class Flows:
         return frozenset(flows)
 
     def beyond(self, exchange: ExchangeSpec) -> dict[str, frozenset[Flow]]:
-        """The ways from an exchange to queues, by the queue's name."""
+        """Return the flows from an exchange to queues, by the queue's name."""
         flows: dict[str, set[Flow]] = {}
         for count, (queue, flow) in enumerate(self._after(exchange, Flow(), frozenset())):
             if count == MOST_FLOWS:
@@ -142,10 +147,10 @@ class Flows:
         return {queue: frozenset(ways) for queue, ways in flows.items()}
 
     def _before(self, name: str, flow: Flow, seen: frozenset[str]) -> Iterator[Flow]:
-        """Ways to an exchange from where messages can be published, each narrowed to `flow`."""
+        """Yield the flows to an exchange from each place where messages can be published, narrowed to `flow`."""
         exchange = self._topology.exchange(name)
         if not exchange.internal:
-            yield flow  # whoever publishes here can send every key, so what comes from further away adds nothing
+            yield flow  # a publisher can use every key here, so exchanges further up add nothing
             return
         if name in seen:
             return
@@ -175,14 +180,14 @@ class Flows:
         return flow if pattern is None else flow.narrowed(pattern)
 
     def _pattern(self, binding: BindingSpec) -> Tokens | None:
-        """What a binding asks of a key; None: nothing."""
+        """Return the pattern that a binding asks of a key, None if it takes every key."""
         kind = self._topology.exchange(binding.exchange).type
         if kind == "topic":
             return split_words(binding.binding_key)
         return literal(binding.binding_key) if kind == "direct" else None
 
     def _unbound(self, exchange: ExchangeSpec, flow: Flow) -> Flow | None:
-        """What of `flow` an exchange passes to its alternate exchange; None: nothing."""
+        """Return what of `flow` an exchange passes to its alternate exchange, None if nothing."""
         bindings = [
             binding
             for bound in (self._queue_bindings, self._exchange_bindings)

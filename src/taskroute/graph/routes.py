@@ -1,4 +1,4 @@
-"""Routes: a topology and a registry compiled into the one graph that everything else reads."""
+"""Routes: a topology and a registry compiled into the one graph that everything else reads. Immutable."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Routes:
         for handler in self.handlers:
             _check_queue(handler, topology)
         for ambiguity in find_ambiguities(self.handlers):
-            if ambiguity.witness is not None:  # what could not be decided is a finding of `check`
+            if ambiguity.witness is not None:  # `check` reports what is undecided
                 raise AmbiguousHandlerError(f"{ambiguity}: {WAY_OUT}")
         self._resolver = Resolver(self.handlers)
 
     @property
     def handled_queues(self) -> tuple[str, ...]:
-        """The queues that a handler or fallback names, as a worker consumes them by default."""
+        """The queues that a handler or fallback names: those that a worker consumes by default."""
         named = {handler.queue for handler in self.handlers}
         return tuple(queue.name for queue in self.topology.all_queues if queue.name in named)
 
@@ -66,7 +66,7 @@ class Routes:
     def explain(
         self, routing_key: str, *, exchange: ExchangeSpec | str, headers: Mapping[str, object] | None = None
     ) -> Explanation:
-        """Say why a key goes where it goes; `str` of the answer is readable."""
+        """Return why a key goes where it goes; the `str` of the answer is for people."""
         return explain(
             self.topology,
             self.handlers,
@@ -77,16 +77,16 @@ class Routes:
         )
 
     def check(self) -> tuple[Finding, ...]:
-        """Find the holes in the graph, each with a key that shows it."""
+        """Return the holes in the graph, the worst first, each with a key that shows it."""
         return check(self.topology, self.handlers)
 
 
 def check_parts(topology: object, registry: object) -> None:
-    """Raise ConfigurationError for what is no topology, or no registry: the two are easily swapped."""
+    """Raise ConfigurationError unless the one is a topology and the other a registry: they are easily swapped."""
     for name, part, kind in (("topology", topology, Topology), ("registry", registry, HandlerRegistry)):
         if not isinstance(part, kind):
             order = "the topology comes first, and the registry after it"
-            raise ConfigurationError(f"{name} has to be a {kind.__name__}, and is a {type(part).__name__}: {order}")
+            raise ConfigurationError(f"{name} must be a {kind.__name__}, and is a {type(part).__name__}: {order}")
 
 
 def _check_queue(handler: Handler, topology: Topology) -> None:

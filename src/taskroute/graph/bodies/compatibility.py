@@ -1,4 +1,7 @@
-"""Proof: that what one type writes as JSON another one reads, or what stands in the way."""
+"""Compatibility: a proof that one type reads all JSON that another writes, or the doubts that prevent it. Pure.
+
+The proof errs on one side only: where there are no doubts, every body is read.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from taskroute.graph.bodies.values import READ_AS, constant_doubts, key_doubts, 
 from taskroute.keys.automaton import BudgetExceededError
 
 BUDGET: Final = 20_000
-"""Pairs of nodes that one proof may look at."""
+"""How many pairs of nodes one proof may look at."""
 
 
 _NOT_TOLD: Final = "the event's type does not say what it holds"
@@ -27,12 +30,12 @@ _FROM_PATH: Final = "it is read from a path"
 
 
 def doubts(written: Schema, read: Schema) -> Iterator[Doubt]:
-    """Yield what stands in the way of a proof that all JSON of the one type is read as the other. Nothing: it is.
+    """Yield why it is not proved that all JSON of one type is read as another; nothing where it is proved.
 
-    Numbers are taken as finite.
+    Numbers count as finite.
 
     Raises:
-        BudgetExceededError: too hard.
+        BudgetExceededError: too hard to decide.
     """
     return _Proof().doubts(written, read, (), ())
 
@@ -41,9 +44,9 @@ Above = tuple[tuple[Schema, Schema], ...]
 
 
 class _Proof:
-    """Walks what is written and what is read side by side. Where it has no doubts, every body is read.
+    """Walks what is written and what is read side by side.
 
-    A pair of nodes that it is already inside of is taken as proved: a body is finite.
+    A pair of nodes inside itself counts as proved, because a body is finite. `above` holds the pairs around a pair.
     """
 
     def __init__(self) -> None:
@@ -76,7 +79,7 @@ class _Proof:
             yield from self._same_kind(written, read, path, above)
 
     def _through_validator(self, written: Schema, read: Schema, path: Path, above: Above) -> Iterator[Doubt]:
-        if read.kind == "function-after":  # what is refused before it is refused for good
+        if read.kind == "function-after":  # such a validator cannot accept what its type refuses
             yield from self.doubts(written, read.at(read.node["schema"]), path, above)
         yield Doubt(path, _OWN_VALIDATOR, is_blind=read.kind != "function-after")
 
@@ -183,13 +186,13 @@ def _validator_doubts(read: Record, path: Path) -> Iterator[Doubt]:
 
 
 def _is_subclass(one: Schema, other: Schema) -> bool:
-    """Whether every instance of one class is one of the other, so that it was read as such already."""
+    """Return whether instances of one class are instances of the other, so that they were already read as such."""
     kinds = {one.kind, other.kind}
     return "typed-dict" not in kinds and issubclass(one.node["cls"], other.node["cls"])
 
 
 def _is_chosen(written: Schema, read: Schema) -> bool:
-    """Whether the alternative that reads it is the one that is tried."""
+    """Return whether the alternative that reads it is among those that are tried."""
     if read.kind != "tagged-union":
         return True
     tag = read.node["discriminator"]

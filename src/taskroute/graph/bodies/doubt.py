@@ -1,4 +1,4 @@
-"""Doubt: why it is not proved that a handler takes every body of an event."""
+"""Doubt: a reason why it is not proved that a handler takes every body of an event."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Final, NamedTuple
 Path = tuple[str, ...]
 
 ANYWHERE: Final = "*"
-"""In a path: any item, any key."""
+"""In a path: any item or key."""
 
 
 class Doubt(NamedTuple):
-    """Why it is not proved that what is written at a place is read there.
+    """A reason why it is not proved that what is written at a place is read there.
 
-    `is_blind`: whether what becomes of a made-up body there says little about real ones.
+    `is_blind`: whether a made-up body that is refused at this place proves nothing about real ones.
     """
 
     path: Path

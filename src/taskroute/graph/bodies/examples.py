@@ -1,4 +1,4 @@
-"""Examples: made-up JSON of a type, for showing what becomes of such a body.
+"""Examples: made-up JSON of a type, to find out whether such a body is read. Pure.
 
 The first example is as ordinary as can be; each of the others departs from it in one place: a number at a limit, an
 empty string, a field left out, another alternative.
@@ -16,10 +16,10 @@ from taskroute.graph.bodies.record import Field, Record
 from taskroute.graph.bodies.schema import CONSTANTS, RECORDS, UNIONS, Schema
 
 _MOST: Final = 200
-"""Examples of one node."""
+"""How many examples a node has at most."""
 
 _LONGEST: Final = 2_000
-"""Words and arrays are not made longer than this."""
+"""The greatest length of a made-up string or array."""
 
 _PLAIN: Final[Mapping[str, tuple[Any, ...]]] = {
     "any": ("x",),
@@ -41,7 +41,7 @@ _LIMITS: Final = frozenset({"ge", "gt", "le", "lt", "min_length", "max_length", 
 
 
 def limits(node: object) -> frozenset[int]:
-    """Return the whole numbers at which the constraints of a core schema turn, and their neighbours."""
+    """Return the whole numbers in the constraints of a core schema, and their neighbours."""
     return frozenset(number + step for number in _limits(node) for step in (-1, 0, 1))
 
 
@@ -58,11 +58,11 @@ def _limits(node: object) -> Iterator[int]:
 
 
 def examples(schema: Schema, around: frozenset[int] = frozenset()) -> Iterator[bytes]:
-    """Yield documents that a type may read. Not each one has to be: its own validators may refuse it.
+    """Yield documents of a type. The type's own validators may refuse some.
 
     Args:
         schema: of the type.
-        around: numbers and lengths that are worth trying.
+        around: numbers and lengths to try.
     """
     for example in _Examples(around | limits(schema.node)).of(schema):
         yield to_json(example)
@@ -74,7 +74,7 @@ class _Examples:
         self._lengths = [number for number in self._around if 0 < number <= _LONGEST]
 
     def of(self, schema: Schema, above: tuple[str, ...] = ()) -> list[Any]:
-        """Examples of a node. `above`: the definitions that it is inside of."""
+        """Return examples of a node. `above`: the definitions that the node is inside of."""
         if schema.kind == "definition-ref":
             name = schema.node["schema_ref"]
             if name in above:

@@ -1,4 +1,4 @@
-"""Record: the fields of a model, dataclass or typed dict, and under which names they are read and written."""
+"""Record: the fields of a model, dataclass or typed dict, and under which names each is read and written. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from taskroute.graph.bodies.schema import FUNCTIONS, NOTHING, Node, Schema, is_i
 class Field(NamedTuple):
     """A field of a record.
 
-    `read_as` None: it is read from a path, or in a way that is not told. `is_always_written` None: it is never written.
+    `read_as` None: from a path. `is_always_written` None: never.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Field(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A model, dataclass or typed dict. `validators`: the user's own that run on it as a whole."""
+    """A model, dataclass or typed dict. `validators`: the kinds of the user's validators that run on it as a whole."""
 
     schema: Schema
     fields: tuple[Field, ...]
@@ -71,7 +71,7 @@ def _field(schema: Schema, name: str, field: Node) -> Field:
 
 
 def _read_as(config: Node, name: str, field: Node) -> tuple[str, ...] | None:
-    """The names a field is read under; None where it is read from a path."""
+    """Return the names under which a field is read; None where it is read from a path."""
     alias = field.get("validation_alias")
     if field.get("init") is False:
         return ()

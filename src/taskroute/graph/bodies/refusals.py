@@ -1,4 +1,7 @@
-"""Refusals: made-up bodies of an event that a handler does not read."""
+"""Refusals: made-up bodies of an event that a handler does not read.
+
+A body is encoded as a publisher does it, and read as the handler does it, so the reason is that of a dead letter.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +24,20 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 MOST_EXAMPLES: Final = 500
-"""Bodies that are made up for one event and one handler."""
+"""How many bodies are made up for one event and one handler."""
 
 _OF_PYDANTIC: Final = frozenset(get_args(core_schema.ErrorType)) - {"value_error", "assertion_error"}
-"""Types of errors that no validator of the user's raises."""
+"""Types of errors that only pydantic's own code raises, not a validator of the user's."""
 
 
 class Refusal(NamedTuple):
-    """What became of one made-up body. `places`: path and type of each error, where fields are to blame."""
+    """Why one made-up body is refused. `places`: path and type of each error, if fields cause it."""
 
     reason: str
     places: tuple[tuple[Path, str], ...] = ()
 
     def is_telling(self, blind: Iterable[Path]) -> bool:
-        """Whether it shows that bodies of the event are refused, and not only that this one is."""
+        """Return whether real bodies of the event must be refused too, not only this one."""
         if not self.places:
             return () not in blind
         return any(
@@ -47,19 +50,19 @@ def _is_under(place: Path, path: Path) -> bool:
 
 
 def refusals(event: EventSpec[Any], parameter: BodyParameter) -> Iterator[Refusal]:
-    """Yield what became of made-up bodies that were not read."""
+    """Yield a refusal for each made-up body that the parameter does not read."""
     around = limits(schema_of_annotation(parameter.annotation).node)
     for example in _examples(schema_of(event.adapter), around):
         try:
             encoded, kind = Event(event, "", event.adapter.validate_json(example)).encode()
-        except Exception:  # noqa: BLE001, S112 - no body of this event, as a validator says, perhaps the user's
+        except Exception:  # noqa: BLE001, S112 - a validator, perhaps the user's, says it is no body of this event
             continue
         delivery = Delivery(queue="", exchange="", routing_key="", body=encoded, properties={"content_type": kind})
         try:
             parameter.source(delivery, {})
         except InvalidArgumentError as error:
             yield _refusal(error, encoded)
-        except Exception as error:  # noqa: BLE001 - of a validator of the user's
+        except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
             yield Refusal(type(error).__name__, (((), "value_error"),))
 
 
@@ -71,7 +74,7 @@ def _examples(schema: Schema, around: frozenset[int]) -> list[bytes]:
 
 
 def _refusal(error: InvalidArgumentError, encoded: bytes) -> Refusal:
-    invalid = error.__context__  # `from None` hides it from tracebacks, and keeps it
+    invalid = error.__context__  # `from None` hides it from tracebacks but keeps it
     if not isinstance(invalid, ValidationError):
         return Refusal(error.error)
     problems = invalid.errors(include_url=False, include_context=False, include_input=False)
@@ -82,7 +85,7 @@ def _refusal(error: InvalidArgumentError, encoded: bytes) -> Refusal:
 
 
 def _place(problem: ErrorDetails, document: Any) -> Path:
-    """The path in the document: without the names of alternatives that pydantic puts in between."""
+    """Return the path of a problem in the document, without the names of alternatives that pydantic inserts."""
     path: list[str] = []
     here = document
     for part in problem["loc"]:

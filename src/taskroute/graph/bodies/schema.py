@@ -1,7 +1,7 @@
-"""Schema: what a type writes as JSON and what it reads, as pydantic's core schema has it.
+"""Schema: what a type writes as JSON and what it reads, according to pydantic's core schema. Pure.
 
-A core schema is a tree of dicts. It says more than a JSON schema does: where validators and serializers of the user's
-own stand, which fields are strict, and under which names a field is read and written.
+A core schema is a tree of dicts. Unlike a JSON schema it has the user's own validators and serializers, strictness, and
+the names under which a field is read and written.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _READ_BY: Final = {
     "lax-or-strict": "lax_schema",
 }
 _ABOUT: Final = frozenset({"metadata", "ref", "title"})
-"""Keys of a node that say nothing about values."""
+"""Keys of a node that do not concern values."""
 _NO_CONSTRAINTS: Final = _ABOUT | {"type", "strict", "serialization"}
 _RULES_OF_CONFIG: Final = ("strict", "str_", "allow_inf_nan", "ser_json_", "val_json_", "coerce_", "regex_engine")
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A node of a core schema where it stands: with the definitions it may name and the configuration it is under."""
+    """A node of a core schema, with the definitions that it may refer to and the configuration that applies to it."""
 
     node: Node
     definitions: Mapping[str, Node]
@@ -62,7 +62,7 @@ class Schema:
 
     @property
     def is_strict(self) -> bool:
-        """Whether values have to be of the type already."""
+        """Return whether values must already be of the type."""
         return bool(self.node.get("strict", self.config.get("strict", False)))
 
     def at(self, node: Node, config: Node | None = None) -> Schema:
@@ -75,20 +75,20 @@ class Schema:
         return self if inner is None else inner.resolved()
 
     def written(self) -> Schema:
-        """Return what decides on the JSON that is written; a type ``custom`` where that is code of the user's."""
+        """Return the node that decides on the JSON that is written, of type ``custom`` where the user's code does."""
         if self.kind == "function-plain" or _is_written_by_users_code(self.node):
             return self.at({"type": "custom"})
         inner = self._inner(_WRITTEN_BY)
         return self if inner is None else inner.written()
 
     def reached(self) -> Schema | None:
-        """Return the next node inside, where a node only adds to another one how it is read; None where it does not."""
+        """Return the node inside a node that only adds how to read it; None for any other node."""
         if self.kind == "chain":
             return self.at(self.node["steps"][0])
         return self._inner(_READ_BY | dict.fromkeys(FUNCTIONS[:3], "schema"))
 
     def read(self) -> Schema:
-        """Return what decides on the JSON that is read."""
+        """Return the node that decides on the JSON that is read."""
         by = _READ_BY | {"lax-or-strict": "strict_schema"} if self.is_strict else _READ_BY
         inner = self._inner(by)
         return self if inner is None else inner.read()
@@ -106,7 +106,7 @@ class Schema:
         return self.at(self.node[by[self.kind]]) if self.kind in by else None
 
     def choices(self) -> Iterator[Schema]:
-        """The alternatives of one of the kinds `UNIONS`."""
+        """Yield the alternatives of a node of one of the kinds `UNIONS`."""
         if self.kind == "nullable":
             yield self.at(self.node["schema"])
             yield self.at({"type": "none"})
@@ -116,34 +116,34 @@ class Schema:
             yield self.at(choice[0] if isinstance(choice, tuple) else choice)
 
     def constants(self) -> list[bytes]:
-        """The values of a literal or an enum, as JSON."""
+        """Return the values of a literal or an enum, as JSON."""
         if self.kind == "literal":
             return [to_json(value) for value in self.node["expected"]]
         return [to_json(member.value) for member in self.node["members"]]
 
     def places(self) -> tuple[Schema, ...] | None:
-        """What stands at each place of a tuple of fixed length; None for anything else."""
+        """Return what is at each place of a tuple of fixed length; None for any other node."""
         if self.kind != "tuple" or self.node.get("variadic_item_index") is not None:
             return None
         return tuple(map(self.at, self.node["items_schema"]))
 
     def item(self) -> Schema | None:
-        """What an array of any length holds; None for anything else."""
+        """Return what an array of any length holds; None for any other node."""
         if self.kind == "tuple":
             items = self.node["items_schema"]
             return self.at(items[0]) if len(items) == 1 and self.node.get("variadic_item_index") == 0 else None
         return self.at(self.node.get("items_schema") or {"type": "any"}) if self.kind in ARRAYS else None
 
     def keys(self) -> Schema:
-        """What the keys of a dict are."""
+        """Return the schema of a dict's keys."""
         return self.at(self.node.get("keys_schema") or {"type": "any"})
 
     def values(self) -> Schema:
-        """What the values of a dict are."""
+        """Return the schema of a dict's values."""
         return self.at(self.node.get("values_schema") or {"type": "any"})
 
     def constraints(self) -> dict[str, Any]:
-        """What the node asks of a value besides its type."""
+        """Return what the node requires of a value besides its type."""
         asked = {key: value for key, value in self.node.items() if key not in _NO_CONSTRAINTS}
         if self.kind == "str":
             asked |= {
@@ -154,14 +154,14 @@ class Schema:
         return {key: value for key, value in asked.items() if value is not None and value is not False}
 
     def reader(self) -> Callable[[bytes], bool]:
-        """Return the question whether a JSON document is read without an error."""
+        """Return a function that tells whether a JSON document is read without an error."""
         whole = {"type": "definitions", "schema": self.node, "definitions": list(self.definitions.values())}
         validator = SchemaValidator(cast("CoreSchema", whole), cast("CoreConfig", self.config))
 
         def reads(document: bytes) -> bool:
             try:
                 validator.validate_json(document)
-            except Exception:  # noqa: BLE001 - whatever a validator of the user's raises
+            except Exception:  # noqa: BLE001 - a validator of the user's may raise anything
                 return False
             return True
 
@@ -169,7 +169,7 @@ class Schema:
 
 
 def _is_written_by_users_code(node: Node) -> bool:
-    """Whether a type has a serializer that is not pydantic's own: its own write what the type itself reads."""
+    """Return whether the user's serializer writes a node. What pydantic's own serializers write, the type reads."""
     serializer = node.get("serialization")
     if serializer is None or serializer.get("when_used") in ("python", "python-unless-none"):
         return False
@@ -177,9 +177,9 @@ def _is_written_by_users_code(node: Node) -> bool:
 
 
 def is_initialised(node: Node) -> bool:
-    """Whether code of the user's runs on a new instance."""
+    """Return whether code of the user's runs on a new instance."""
     hook = node.get("post_init")
-    if isinstance(hook, str):  # pydantic sets private attributes by such a hook, too
+    if isinstance(hook, str):  # pydantic uses such a hook to set private attributes, too
         return bool(getattr(node["cls"], hook).__name__ != "init_private_attributes")
     return bool(hook)
 
@@ -190,12 +190,15 @@ def schema_of(adapter: TypeAdapter[Any]) -> Schema:
 
 
 def schema_of_annotation(annotation: Any) -> Schema:
-    """Return the schema that a handler's parameter reads."""
+    """Return the schema of a parameter's annotation; a parameter without one takes anything."""
     return schema_of(TypeAdapter(Any if annotation is inspect.Parameter.empty else annotation))
 
 
 def alike(one: Schema, other: Schema) -> bool:
-    """Whether two nodes are of the same type: what the one writes, the other reads, as far as the type does so."""
+    """Return whether two nodes describe one type, so that the other reads what the one writes.
+
+    A type that cannot read what it writes itself is not noticed.
+    """
     ours, theirs = _rules(one.config), _rules(other.config)
     return ours == theirs and _same(one.node, other.node)
 
@@ -214,7 +217,7 @@ def _same(one: object, other: object) -> bool:
 
 
 def _of_pydantic(function: object) -> str:
-    """Name of a function of pydantic's own, which makes some of them anew for each type; empty for anything else."""
+    """Return the name of a function of pydantic's own, empty for any other. Pydantic makes some anew for each type."""
     module = str(getattr(function, "__module__", ""))
     name = str(getattr(function, "__qualname__", ""))
     return f"{module}.{name}" if module.partition(".")[0] == "pydantic" else ""

@@ -1,4 +1,4 @@
-"""Values: what stands in the way of reading a plain value, a constant, a key or a length as another type."""
+"""Values: doubts about plain values, constants, keys and lengths, compared without looking inside. Pure."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ READ_AS: Final[Mapping[str, frozenset[str]]] = {
     "uuid": frozenset({"uuid", "str"}),
     "url": frozenset({"str"}),
 }
-"""As what a plain type is read when it is asked for nothing else."""
+"""Which types read all values of a plain type, if they have no constraints."""
 
 _TRANSFORMS: Final = frozenset({"strip_whitespace", "to_lower", "to_upper"})
 
 _FREE: Final = frozenset({"coerce_numbers_to_str", "regex_engine", "fail_fast"})
-"""What refuses nothing."""
+"""Constraints that refuse nothing."""
 
 _FORMATTED: Final = frozenset({"bytes", "date", "time", "datetime", "timedelta"})
 
 
 def plain_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
-    """Doubts that plain values are read."""
+    """Yield why plain values may not be read."""
     if read.kind not in READ_AS[written.kind] or _is_written_otherwise(written, read):
         yield unlike(written, read, path)
         return
@@ -49,7 +49,7 @@ def plain_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
 
 
 def length_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
-    """Doubts that arrays or dicts have a length that is read."""
+    """Yield why an array or a dict may have a length that is not read."""
     asked = {key: value for key, value in read.constraints().items() if key in ("min_length", "max_length")}
     places = written.places()
     given = written.constraints() if places is None else {"min_length": len(places), "max_length": len(places)}
@@ -59,7 +59,7 @@ def length_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
 
 
 def key_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
-    """Doubts that the keys of a dict are read."""
+    """Yield why keys of a dict may not be read."""
     written, read = written.written(), read.read()
     free = read.kind == "any" or (read.kind == "str" and not read.constraints())
     if not free and not alike(written, read):
@@ -67,7 +67,7 @@ def key_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
 
 
 def constant_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
-    """Doubts that each constant is read."""
+    """Yield a doubt if a constant is not read."""
     reads = read.reader()
     for constant in written.constants():
         if not reads(constant):
@@ -76,12 +76,12 @@ def constant_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt
 
 
 def unlike(written: Schema, read: Schema, path: Path) -> Doubt:
-    """The doubt that types of different kinds go together."""
+    """Return the doubt that values of one kind are read as another kind."""
     return Doubt(path, f"{written.kind} is written, and {read.kind} is read")
 
 
 def _is_written_otherwise(written: Schema, read: Schema) -> bool:
-    """Whether configuration changes how temporal values or bytes are written or read."""
+    """Return whether configuration changes how temporal values or bytes are written or read."""
     formats = [key for key in written.config if key.startswith("ser_json_") and key != "ser_json_inf_nan"]
     return written.kind in _FORMATTED and bool(formats or read.config.get("val_json_bytes"))
 
@@ -94,7 +94,7 @@ def _asked(read: Schema) -> dict[str, Any]:
 
 
 def _implied(key: str, value: Any, given: Mapping[str, Any]) -> bool:
-    """Whether a constraint holds for all that these let through."""
+    """Return whether every value that satisfies the constraints `given` satisfies this one."""
     if key in given and given[key] == value:
         return True
     if key in ("ge", "gt", "min_length"):

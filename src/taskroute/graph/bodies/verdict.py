@@ -1,8 +1,7 @@
-"""Bodies: whether a handler takes every body of an event.
+"""Verdict: whether a handler takes every body of an event.
 
-Three answers. *Accepted* is proved from the schemas of both types. *Refused* is shown: a body of the event's type is
-made up, encoded as a publisher does, and given to what reads the body for the handler; what that says is the reason.
-The rest is *undecided*, with what stands in the way of a proof.
+*Accepted* is proved from the schemas of both types. *Refused* is shown by a made-up body that the handler's type does
+not read. Anything else is *undecided*, with the doubts that prevent a proof.
 """
 
 from __future__ import annotations
@@ -24,16 +23,20 @@ _DOUBTS_SHOWN: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a handler takes every body of an event, and if not so, which field and why."""
+    """Whether a handler takes every body of an event; if not, which field it refuses and why."""
 
     answer: Literal["accepted", "refused", "undecided"]
     reason: str = ""
 
 
 def judge(event: EventSpec[Any], parameter: BodyParameter | None) -> Verdict:
-    """Whether a handler's body parameter takes every body of an event; None: the handler has no such parameter.
+    """Return whether a handler's body parameter takes every body of an event.
 
-    Runs validators and default factories of both types, on bodies that are made up.
+    Runs validators and default factories of both types, on made-up bodies.
+
+    Args:
+        event: with the type that is written.
+        parameter: with the type that is read; None for a handler without a body.
     """
     if parameter is None or parameter.annotation is bytes:
         return Verdict("accepted")
@@ -76,7 +79,7 @@ def _alternatives(schema: Schema) -> Iterator[Schema]:
 
 
 def _is_text(schema: Schema) -> bool:
-    """Whether a body of this type may be a str, which is published as text."""
+    """Return whether a body of this type may be a str, which is published as text."""
     if schema.kind == "literal":
         return any(isinstance(value, str) for value in schema.node["expected"])
     return schema.kind == "str" or (schema.kind == "enum" and schema.node.get("sub_type") == "str")
