@@ -95,9 +95,9 @@ def test_what_is_neither_a_pair_nor_an_event_is_not_published(publisher: Any, me
 
 @pytest.mark.parametrize("build", [Routes, lambda *both: Worker("memory://", *both)])
 def test_topology_and_registry_that_are_swapped_are_told_apart(build: Any) -> None:
-    with pytest.raises(ConfigurationError, match="topology has to be a Topology, and is a HandlerRegistry"):
+    with pytest.raises(ConfigurationError, match="topology must be a Topology, and is a HandlerRegistry"):
         build(HandlerRegistry(), topology)
-    with pytest.raises(ConfigurationError, match="registry has to be a HandlerRegistry, and is a function"):
+    with pytest.raises(ConfigurationError, match="registry must be a HandlerRegistry, and is a function"):
         build(topology, lambda: None)
 
 
