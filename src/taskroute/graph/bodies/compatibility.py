@@ -19,6 +19,7 @@ from taskroute.keys.automaton import BudgetExceededError
 BUDGET: Final = 20_000
 """How many pairs of nodes one proof may look at."""
 
+Above = tuple[tuple[Schema, Schema], ...]
 
 _NOT_TOLD: Final = "the event's type does not say what it holds"
 _UNKNOWN: Final = {"any": _NOT_TOLD, "custom": "the event's type has a serializer of its own for it"}
@@ -38,9 +39,6 @@ def doubts(written: Schema, read: Schema) -> Iterator[Doubt]:
         BudgetExceededError: too hard to decide.
     """
     return _Proof().doubts(written, read, (), ())
-
-
-Above = tuple[tuple[Schema, Schema], ...]
 
 
 class _Proof:
