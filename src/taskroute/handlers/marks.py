@@ -10,21 +10,23 @@ from inspect import Parameter
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 Provider = Callable[..., Any]
+"""Makes what a parameter takes: a function, a generator function that yields once, a class."""
 
 M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True)
 class Depends:
-    """Marks a parameter that a provider makes: ``session: Annotated[Session, Depends(open_session)]``.
+    """The mark of a parameter that a provider makes: ``session: Annotated[Session, Depends(open_session)]``.
 
     A provider is called once for each message, however many parameters ask for it. It is a function, or a generator
     that yields once: what follows its ``yield`` runs after the handler, before the message is acknowledged. An error
     of the handler is raised at the ``yield``, so release things with ``with`` or ``finally``; the message has failed
-    whatever the generator makes of it. A provider may ask for what a handler may ask for, but the body.
+    even if the generator swallows the error. A provider may have the parameters that a handler may have, except for
+    the body.
 
-    Providers of an ``async def`` handler may be async, and run on the event loop, plain ones too. Those of a plain
-    handler are plain and run in its thread.
+    Providers of an ``async def`` handler, plain or async, run on the event loop. Those of a plain handler must be
+    plain, and run in its thread.
 
     Example:
         >>> def open_session():
@@ -37,7 +39,7 @@ class Depends:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Marks a parameter that takes a header of the message: ``tenant: Annotated[str, Header("x-tenant")]``."""
+    """The mark of a parameter that takes a header: ``tenant: Annotated[str, Header("x-tenant")]``."""
 
     name: str
 

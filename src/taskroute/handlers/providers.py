@@ -84,7 +84,7 @@ class ProviderPlan:
             hash(provider)
         except TypeError:
             raise HandlerSignatureError(
-                f"Depends({asked!r}) has no hash, by which it is told from others; "
+                f"Depends({asked!r}) has no hash, which identifies a provider; "
                 f"pass a bound method, for example its __call__, or make its class a frozen dataclass"
             ) from None
         return provider

@@ -85,7 +85,7 @@ class _Proof:
         choices = [choice for choice in read.choices() if choice.kind != "none" or written.kind == "none"]
         found = [list(self.doubts(written, choice, path, above)) for choice in choices]
         if not _is_chosen(written, read):
-            yield Doubt(path, "which alternative reads it is not told")
+            yield Doubt(path, "it is not known which alternative reads it")
         elif len(found) == 1:
             yield from found[0]
         elif all(found):

@@ -54,7 +54,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
     Check(queues.named_without_fallback, "whether every key has a handler", queues.unhandled),
     Check(exchanges.published_to, "whether one message is handled twice", exchanges.handled_twice),
     Check(exchanges.declared_here, "whether a message can get anywhere", exchanges.dead_end),
-    Check(queues.named_by_nobody, "which key reaches it", queues.unconsumed),
+    Check(queues.unnamed, "which key reaches it", queues.unconsumed),
     Check(queues.with_dead_letters, "where its dead letters go", queues.dead_letters),
     Check(events.declared, "whether every key reaches a queue", events.unrouted),
     Check(events.declared, "whether every key has a handler", events.unhandled),

@@ -34,7 +34,7 @@ def unhandled(graph: Graph, queue: QueueSpec) -> Iterator[Finding]:
             return
 
 
-def named_by_nobody(graph: Graph) -> Iterator[QueueSpec]:
+def unnamed(graph: Graph) -> Iterator[QueueSpec]:
     """Yield the queues that no handler names, but for those that take dead letters."""
     takes_dead_letters = {queue.dead_letter_queue for queue in graph.topology.queues}
     left_out = graph.named | takes_dead_letters
