@@ -69,7 +69,7 @@ REFUSALS: dict[Callable[..., Any], str] = {
     with_async_provider: f"it is a plain function, and its provider {__name__}.provides_later is async; "
     "make both plain, or both async",
     with_text: "Depends('text') needs a function",
-    with_list: "Depends([]) has no hash, by which it is told from others; pass a bound method, for example its "
+    with_list: "Depends([]) has no hash, which identifies a provider; pass a bound method, for example its "
     "__call__, or make its class a frozen dataclass",
     generator: "it is a generator function, and calling it would run nothing; write a plain or an async function",
 }
