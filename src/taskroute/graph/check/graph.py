@@ -72,7 +72,7 @@ class Graph:
             BudgetExceededError: too hard to decide.
         """
         taken = [other.pattern.tokens for other in without]
-        flows = (*self.ways.into(self.queues[queue]), by_name(queue))
+        flows = (*self.ways.into(self.topology.queue(queue)), by_name(queue))
         return find_key((flow.without(taken) for flow in flows), [handler.pattern.tokens])
 
     def _overlapping(self, queue: str | None, binding_key: str) -> list[Handler]:
