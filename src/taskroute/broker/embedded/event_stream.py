@@ -1,4 +1,7 @@
-"""Mailbox: what a broker has to tell one connection, with a file descriptor to wait for it."""
+"""EventStream: the events of one connection, in their order, behind a file descriptor.
+
+Any thread puts; the connection's own thread takes.
+"""
 
 from __future__ import annotations
 
@@ -12,45 +15,45 @@ from taskroute.broker.wakeup import Wakeup
 T = TypeVar("T")
 
 
-class Mailbox(Generic[T]):
-    """Any thread puts, the connection's own takes. `fileno` is readable while something is in it.
+class EventStream(Generic[T]):
+    """Events on their way to a connection. `fileno` is readable while there is one.
 
-    (And sometimes when nothing is: the descriptor is cleared by the `take` that finds nothing.)
+    It may be readable without one, too: only a `take` that finds nothing clears the descriptor.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._items: deque[T] = deque()
-        self._taken: deque[T] = deque()  # from there; of the thread that takes, which needs no lock for it
+        self._arrived: deque[T] = deque()
+        self._taken: deque[T] = deque()  # swapped with `_arrived`; only the taking thread uses it, without the lock
         self._wakeup = Wakeup()
         self._signalled = False
 
     def fileno(self) -> int:
-        """The descriptor to wait for."""
+        """Return the descriptor to wait for."""
         return self._wakeup.fileno()
 
-    def put(self, item: T) -> None:
-        """Leave an item. Never blocks."""
+    def put(self, event: T) -> None:
+        """Add an event. Never blocks."""
         with self._lock:
-            self._items.append(item)
+            self._arrived.append(event)
             if not self._signalled:
                 self._signalled = True
                 self._wakeup.wake()
 
     def take(self, timeout: float | None) -> T:
-        """Take the oldest item; wait up to `timeout` seconds for one, None for as long as it takes.
+        """Take the oldest event; wait up to `timeout` seconds for one, without limit if it is None.
 
         Raises:
-            TimeoutError: there was none.
+            TimeoutError: there was none in time.
         """
         if not self._taken and not self._take_all() and (timeout == 0 or not self._wait(timeout)):
             raise TimeoutError("no event in time")
         return self._taken.popleft()
 
     def close(self) -> None:
-        """Release the descriptor. Nothing is put or taken any more."""
+        """Release the descriptor. What is put later wakes nothing."""
         with self._lock:
-            self._signalled = True  # nobody is there to be woken
+            self._signalled = True  # so that `put` leaves the closed descriptor alone
             self._wakeup.close()
 
     def _wait(self, timeout: float | None) -> bool:
@@ -61,7 +64,7 @@ class Mailbox(Generic[T]):
 
     def _take_all(self) -> bool:
         with self._lock:
-            self._items, self._taken = self._taken, self._items
+            self._arrived, self._taken = self._taken, self._arrived
             if not self._taken and self._signalled:
                 self._wakeup.clear()
                 self._signalled = False

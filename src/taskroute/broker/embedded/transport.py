@@ -15,7 +15,7 @@ from kombu.transport import base
 from taskroute.broker.embedded import engine
 from taskroute.broker.embedded.channel import Channel
 from taskroute.broker.embedded.clock import Clock
-from taskroute.broker.embedded.event_stream import Mailbox
+from taskroute.broker.embedded.event_stream import EventStream
 from taskroute.broker.embedded.refusal import Refusal
 
 _DEFAULT_NAME: Final = "default"
@@ -81,14 +81,14 @@ class EmbeddedConnection:
     def __init__(self, embedded_broker: engine.Broker) -> None:
         self.broker = embedded_broker
         self.client: Any = None
-        self._mailbox: Mailbox[engine.Event] = Mailbox()
+        self._stream: EventStream[engine.Event] = EventStream()
         self._channels: dict[engine.Channel, Channel] = {}
         self._channel_ids = itertools.count(1)
         self._open = True
         try:
-            embedded_broker.connect(self, self._mailbox.put)
+            embedded_broker.connect(self, self._stream.put)
         except Refusal as refusal:
-            self._mailbox.close()
+            self._stream.close()
             raise _error(refusal) from None
 
     @property
@@ -99,7 +99,7 @@ class EmbeddedConnection:
     @property
     def sock(self) -> Any:
         """Something with a `fileno` that is readable while there are events."""
-        return self._mailbox
+        return self._stream
 
     def channel(self, channel_id: int | None = None) -> Channel:
         """Open a channel."""
@@ -114,7 +114,7 @@ class EmbeddedConnection:
             amqp.AMQPError: the broker has closed the channel, a consumer or the connection.
         """
         self.check_open()
-        event = self._mailbox.take(timeout)
+        event = self._stream.take(timeout)
         if isinstance(event, engine.Closed):
             if event.channel is None:
                 self.closed_by_broker()
@@ -144,7 +144,7 @@ class EmbeddedConnection:
         """Close every channel; unsettled messages go back, exclusive queues are deleted."""
         if self._open:
             self.closed_by_broker()
-        self._mailbox.close()
+        self._stream.close()
 
     collect = close
 
@@ -157,7 +157,7 @@ class EmbeddedConnection:
 
     def open(self, channel: Channel) -> engine.Channel:
         """Return the broker's side of a channel; what it posts is given to `channel`, until `forget`."""
-        state = engine.Channel(self, self._mailbox.put)
+        state = engine.Channel(self, self._stream.put)
         self._channels[state] = channel
         return state
 
