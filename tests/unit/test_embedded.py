@@ -25,7 +25,7 @@ from taskroute.broker.embedded import engine, transport
 from taskroute.broker.embedded.backlog import Backlog, Entry, StoredMessage
 from taskroute.broker.embedded.bindings import Binding, Bindings
 from taskroute.broker.embedded.clock import ManualClock, SystemClock
-from taskroute.broker.embedded.event_stream import Mailbox
+from taskroute.broker.embedded.event_stream import EventStream
 from taskroute.broker.embedded.refusal import Refusal
 from taskroute.broker.embedded.wire import short_text
 from taskroute.topology.routing import Destination
@@ -253,7 +253,7 @@ def test_what_was_told_to_a_channel_that_is_closed_by_then_is_void(name: str) ->
 
 
 def test_a_mailbox_loses_nothing_between_many_threads() -> None:
-    mailbox: Mailbox[int] = Mailbox()
+    mailbox: EventStream[int] = EventStream()
 
     def put(base: int) -> None:
         for n in range(500):
