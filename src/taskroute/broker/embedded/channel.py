@@ -12,7 +12,7 @@ from amqp.exceptions import ChannelError, ConsumerCancelled, FrameSyntaxError, e
 from kombu.transport import base, pyamqp
 from kombu.transport.base import to_rabbitmq_queue_arguments
 
-from taskroute.broker.embedded import engine
+from taskroute.broker.embedded import engine_events
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, Refusal
 from taskroute.broker.embedded.wire import carried_properties, carried_table, copied_properties, short_text
 from taskroute.errors import MessageInvalidError
@@ -378,33 +378,33 @@ class Channel(base.StdChannel):
 
     # What the broker has to say
 
-    def dispatch(self, event: engine.Event) -> None:
+    def dispatch(self, event: engine_events.Event) -> None:
         """Act on an event, on the thread that drains."""
         match event:
-            case engine.Delivered():
+            case engine_events.Delivered():
                 self._deliver(event)
-            case engine.Confirmed():
+            case engine_events.Confirmed():
                 self._confirm(event)
-            case engine.Returned():
+            case engine_events.Returned():
                 self._return(event)
-            case engine.Cancelled():
+            case engine_events.Cancelled():
                 on_cancel = self._forget_consumer(event.consumer_tag)
                 if on_cancel is None:
                     raise ConsumerCancelled(event.consumer_tag, spec.Basic.Cancel)
                 on_cancel(event.consumer_tag)
 
-    def _deliver(self, event: engine.Delivered) -> None:
+    def _deliver(self, event: engine_events.Delivered) -> None:
         receive = self.callbacks.get(event.consumer_tag)
         if receive is None:  # cancelled while it was on its way
             self.basic_reject(event.delivery_tag, requeue=True)
         else:
             receive(self._message(event))
 
-    def _confirm(self, event: engine.Confirmed) -> None:
+    def _confirm(self, event: engine_events.Confirmed) -> None:
         for callback in tuple(self.events["basic_ack" if event.accepted else "basic_nack"]):
             callback(event.delivery_tag, False)
 
-    def _return(self, event: engine.Returned) -> None:
+    def _return(self, event: engine_events.Returned) -> None:
         error = error_for_code(event.code, event.text, spec.Basic.Return, ChannelError)
         handlers = self.events["basic_return"]
         if not handlers:
@@ -414,7 +414,7 @@ class Channel(base.StdChannel):
         for handler in tuple(handlers):
             handler(error, stored.exchange, stored.routing_key, message)
 
-    def _message(self, event: engine.Delivered) -> Any:
+    def _message(self, event: engine_events.Delivered) -> Any:
         stored = event.message
         properties = copied_properties(stored.properties)
         if event.delivery_count is not None:
@@ -451,7 +451,7 @@ class Channel(base.StdChannel):
 
     def _tell_later(self, refusal: Refusal) -> None:
         """Have the refusal of a call that the broker does not answer come with the events."""
-        self._state.post(engine.Closed(self._state, refusal))
+        self._state.post(engine_events.Closed(self._state, refusal))
         self._reopen(refusal)
 
     def _refuse(self, refusal: Refusal, method: tuple[int, int]) -> None:

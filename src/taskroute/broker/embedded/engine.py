@@ -11,12 +11,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from taskroute.broker.embedded.backlog import Entry, StoredMessage
 from taskroute.broker.embedded.bindings import Binding, Bindings
+from taskroute.broker.embedded.channel_state import Channel, ChannelConsumer
 from taskroute.broker.embedded.clock import Clock, SystemClock
 from taskroute.broker.embedded.dead_letter import Reason, dead_letter, is_cycle
+from taskroute.broker.embedded.engine_events import Cancelled, Closed, Confirmed, Delivered, Event, Returned
 from taskroute.broker.embedded.queue import Queue
 from taskroute.broker.embedded.queue_settings import QueueSettings
 from taskroute.broker.embedded.refusal import (
@@ -40,67 +42,6 @@ PARKED_RETRY: Final = 1.0
 _NO_ROUTE: Final = 312
 
 
-class Delivered(NamedTuple):
-    """A message for a consumer, or the answer to a get (no consumer; `remaining` are ready behind it).
-
-    The channel keeps it until it is settled.
-    """
-
-    channel: Channel
-    delivery_tag: int
-    entry: Entry
-    queue: Queue
-    consumer: ChannelConsumer | None
-    redelivered: bool
-    """As it was then; the entry may have been put back since."""
-    delivery_count: int | None
-    remaining: int
-
-    @property
-    def consumer_tag(self) -> str:
-        """Whom it is for; empty for a get."""
-        return "" if self.consumer is None else self.consumer.tag
-
-    @property
-    def message(self) -> StoredMessage:
-        """What is delivered."""
-        return self.entry.message
-
-
-class Returned(NamedTuple):
-    """A mandatory message that no queue takes."""
-
-    channel: Channel
-    code: int
-    text: str
-    message: StoredMessage
-
-
-class Confirmed(NamedTuple):
-    """The outcome of a publish on a channel with confirms."""
-
-    channel: Channel
-    delivery_tag: int
-    accepted: bool
-
-
-class Cancelled(NamedTuple):
-    """The broker has ended a consumer: its queue is gone."""
-
-    channel: Channel
-    consumer_tag: str
-
-
-class Closed(NamedTuple):
-    """The broker has closed the channel, or the whole connection (no channel)."""
-
-    channel: Channel | None
-    refusal: Refusal
-
-
-Event = Delivered | Returned | Confirmed | Cancelled | Closed
-
-
 @dataclass(frozen=True, slots=True)
 class QueueCounts:
     """The answer to a queue declaration."""
@@ -116,65 +57,6 @@ class Depth:
 
     ready: int
     unsettled: int
-
-
-class Channel:
-    """What the broker keeps of one channel. Its fields are guarded by the broker's lock.
-
-    Args:
-        owner: the connection it belongs to; any object.
-        post: takes what happens, under the lock; must not block, nor call the broker.
-    """
-
-    def __init__(self, owner: object, post: Callable[[Event], None]) -> None:
-        self.owner = owner
-        self.post = post
-        self.prefetch = 0
-        self.confirms = False
-        self.published = 0
-        self.last_queue = ""
-        self.consumers: dict[str, ChannelConsumer] = {}
-        self.unsettled: dict[int, Delivered] = {}
-        self._last_delivery = 0
-
-    def deliver(
-        self, entry: Entry, queue: Queue, consumer: ChannelConsumer | None, *, no_ack: bool, remaining: int = 0
-    ) -> Delivered:
-        """Number a delivery and, if it has to be acknowledged, remember it."""
-        self._last_delivery += 1
-        tag = self._last_delivery
-        count = entry.failed_deliveries if entry.failed_deliveries and queue.settings.is_quorum else None
-        delivered = Delivered(self, tag, entry, queue, consumer, entry.redelivered, count, remaining)
-        if not no_ack:
-            self.unsettled[tag] = delivered
-            queue.unsettled += 1
-        return delivered
-
-
-class ChannelConsumer:
-    """A consumer on a channel."""
-
-    __slots__ = ("channel", "exclusive", "no_ack", "prefetch", "queue", "tag", "unsettled")
-
-    def __init__(self, tag: str, queue: Queue, channel: Channel, *, no_ack: bool, exclusive: bool) -> None:
-        self.tag = tag
-        self.queue = queue
-        self.channel = channel
-        self.no_ack = no_ack
-        self.exclusive = exclusive
-        self.prefetch = channel.prefetch
-        self.unsettled = 0
-
-    @property
-    def can_take(self) -> bool:
-        """Whether its prefetch has room; it counts unsettled messages, so none without acknowledgement."""
-        return self.no_ack or not self.prefetch or self.unsettled < self.prefetch
-
-    def take(self, entry: Entry) -> None:
-        """Deliver an entry."""
-        if not self.no_ack:
-            self.unsettled += 1
-        self.channel.post(self.channel.deliver(entry, self.queue, self, no_ack=self.no_ack))
 
 
 class Broker:

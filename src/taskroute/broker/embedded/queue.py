@@ -14,6 +14,10 @@ from taskroute.broker.embedded.queue_settings import QueueSettings
 class Consumer(Protocol):
     """Who takes messages from a queue."""
 
+    tag: str
+    unsettled: int
+    """How many of its deliveries count against its prefetch."""
+
     @property
     def can_take(self) -> bool:
         """Whether its prefetch has room."""

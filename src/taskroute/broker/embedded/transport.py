@@ -12,7 +12,7 @@ from amqp.exceptions import ChannelError, error_for_code
 from amqp.exceptions import ConnectionError as AmqpConnectionError
 from kombu.transport import base
 
-from taskroute.broker.embedded import engine
+from taskroute.broker.embedded import channel_state, engine, engine_events
 from taskroute.broker.embedded.channel import Channel
 from taskroute.broker.embedded.clock import Clock
 from taskroute.broker.embedded.event_stream import EventStream
@@ -81,8 +81,8 @@ class EmbeddedConnection:
     def __init__(self, embedded_broker: engine.Broker) -> None:
         self.broker = embedded_broker
         self.client: Any = None
-        self._stream: EventStream[engine.Event] = EventStream()
-        self._channels: dict[engine.Channel, Channel] = {}
+        self._stream: EventStream[engine_events.Event] = EventStream()
+        self._channels: dict[object, Channel] = {}
         self._channel_ids = itertools.count(1)
         self._open = True
         try:
@@ -115,7 +115,7 @@ class EmbeddedConnection:
         """
         self.check_open()
         event = self._stream.take(timeout)
-        if isinstance(event, engine.Closed):
+        if isinstance(event, engine_events.Closed):
             if event.channel is None:
                 self.closed_by_broker()
                 raise _error(event.refusal)
@@ -155,13 +155,13 @@ class EmbeddedConnection:
         self._open = False
         self.broker.disconnect(self)
 
-    def open(self, channel: Channel) -> engine.Channel:
+    def open(self, channel: Channel) -> channel_state.Channel:
         """Return the broker's side of a channel; what it posts is given to `channel`, until `forget`."""
-        state = engine.Channel(self, self._stream.put)
+        state = channel_state.Channel(self, self._stream.put)
         self._channels[state] = channel
         return state
 
-    def forget(self, state: engine.Channel) -> None:
+    def forget(self, state: channel_state.Channel) -> None:
         """Take note that a channel is closed: what was posted for it is void."""
         self._channels.pop(state, None)
 
