@@ -9,7 +9,7 @@ from taskroute.broker.embedded.engine_events import Delivered, Event
 from taskroute.broker.embedded.queue import Queue
 
 
-class Channel:
+class ChannelState:
     """What the broker keeps of one channel. Its fields are guarded by the broker's lock.
 
     Args:
@@ -47,7 +47,7 @@ class ChannelConsumer:
 
     __slots__ = ("channel", "exclusive", "no_ack", "prefetch", "queue", "tag", "unsettled")
 
-    def __init__(self, tag: str, queue: Queue, channel: Channel, *, no_ack: bool, exclusive: bool) -> None:
+    def __init__(self, tag: str, queue: Queue, channel: ChannelState, *, no_ack: bool, exclusive: bool) -> None:
         self.tag = tag
         self.queue = queue
         self.channel = channel

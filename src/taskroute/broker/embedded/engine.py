@@ -15,7 +15,7 @@ from typing import Final
 
 from taskroute.broker.embedded.backlog import Entry, StoredMessage
 from taskroute.broker.embedded.bindings import Binding, Bindings
-from taskroute.broker.embedded.channel_state import Channel, ChannelConsumer
+from taskroute.broker.embedded.channel_state import ChannelConsumer, ChannelState
 from taskroute.broker.embedded.clock import Clock, SystemClock
 from taskroute.broker.embedded.dead_letter import Reason, dead_letter, is_cycle
 from taskroute.broker.embedded.engine_events import Cancelled, Closed, Confirmed, Delivered, Event, Returned
@@ -105,7 +105,7 @@ class Broker:
             for queue in [queue for queue in self._queues.values() if queue.owner is owner]:
                 self._delete_queue(queue)
 
-    def close_channel(self, channel: Channel) -> None:
+    def close_channel(self, channel: ChannelState) -> None:
         """End its consumers and put back, in their places, the messages it has not settled."""
         with self._operation:
             for consumer in tuple(channel.consumers.values()):
@@ -166,14 +166,16 @@ class Broker:
         with self._operation:
             self._bindings.unbind(Binding.of(source, Destination("exchange", destination), key, arguments))
 
-    def bind_queue(self, channel: Channel, queue: str, source: str, key: str, arguments: Mapping[str, object]) -> None:
+    def bind_queue(
+        self, channel: ChannelState, queue: str, source: str, key: str, arguments: Mapping[str, object]
+    ) -> None:
         """Bind a queue to an exchange."""
         with self._operation:
             name = self._accessible(channel, queue).name
             self._bindings.bind(Binding.of(source, Destination("queue", name), key, arguments))
 
     def unbind_queue(
-        self, channel: Channel, queue: str, source: str, key: str, arguments: Mapping[str, object]
+        self, channel: ChannelState, queue: str, source: str, key: str, arguments: Mapping[str, object]
     ) -> None:
         """Undo `bind_queue`."""
         with self._operation:
@@ -184,7 +186,7 @@ class Broker:
 
     def declare_queue(
         self,
-        channel: Channel,
+        channel: ChannelState,
         name: str,
         *,
         passive: bool,
@@ -206,7 +208,7 @@ class Broker:
             self._touch(queue)
             return QueueCounts(queue.name, queue.ready, len(queue.consumers))
 
-    def delete_queue(self, channel: Channel, name: str, *, if_unused: bool, if_empty: bool) -> int:
+    def delete_queue(self, channel: ChannelState, name: str, *, if_unused: bool, if_empty: bool) -> int:
         """Delete a queue; return how many messages were lost with it. One that is not there is no error."""
         with self._operation:
             queue = self._queues.get(name or channel.last_queue)
@@ -219,21 +221,21 @@ class Broker:
                 raise Refusal(PRECONDITION_FAILED, f"queue '{name}' in vhost '/' not empty")
             return self._delete_queue(queue)
 
-    def purge_queue(self, channel: Channel, name: str) -> int:
+    def purge_queue(self, channel: ChannelState, name: str) -> int:
         """Forget what is ready in a queue; return how many messages that was."""
         with self._operation:
             return self._accessible(channel, name).purge()
 
     # Publishing
 
-    def select_confirms(self, channel: Channel) -> None:
+    def select_confirms(self, channel: ChannelState) -> None:
         """Have every later publish on this channel confirmed."""
         with self._lock:
             channel.confirms = True
 
     def publish(
         self,
-        channel: Channel,
+        channel: ChannelState,
         *,
         exchange: str,
         routing_key: str,
@@ -257,13 +259,20 @@ class Broker:
 
     # Consuming
 
-    def limit_prefetch(self, channel: Channel, count: int) -> None:
+    def limit_prefetch(self, channel: ChannelState, count: int) -> None:
         """Set the prefetch of consumers to come on this channel; 0: unlimited."""
         with self._lock:
             channel.prefetch = count
 
     def consume(
-        self, channel: Channel, queue: str, tag: str, *, no_ack: bool, exclusive: bool, arguments: Mapping[str, object]
+        self,
+        channel: ChannelState,
+        queue: str,
+        tag: str,
+        *,
+        no_ack: bool,
+        exclusive: bool,
+        arguments: Mapping[str, object],
     ) -> str:
         """Start a consumer; return its tag."""
         with self._operation:
@@ -283,14 +292,14 @@ class Broker:
             found.deal()
             return tag
 
-    def cancel(self, channel: Channel, tag: str) -> None:
+    def cancel(self, channel: ChannelState, tag: str) -> None:
         """End a consumer. What it was given can still be settled."""
         with self._operation:
             consumer = channel.consumers.get(tag)
             if consumer is not None:
                 self._remove_consumer(consumer)
 
-    def get(self, channel: Channel, queue: str, *, no_ack: bool) -> Delivered | None:
+    def get(self, channel: ChannelState, queue: str, *, no_ack: bool) -> Delivered | None:
         """Take one message, None when nothing is ready."""
         with self._operation:
             found = self._accessible(channel, queue)
@@ -300,12 +309,12 @@ class Broker:
                 return None
             return channel.deliver(entry, found, None, no_ack=no_ack, remaining=found.ready)
 
-    def acknowledge(self, channel: Channel, delivery_tag: int, *, multiple: bool) -> None:
+    def acknowledge(self, channel: ChannelState, delivery_tag: int, *, multiple: bool) -> None:
         """Forget a delivery, or with `multiple` all up to it (0: all)."""
         with self._operation:
             self._settle(channel, self._tags(channel, delivery_tag, multiple=multiple))
 
-    def reject(self, channel: Channel, delivery_tag: int, *, requeue: bool) -> None:
+    def reject(self, channel: ChannelState, delivery_tag: int, *, requeue: bool) -> None:
         """Put a delivery back to its place, or have it dead-lettered."""
         with self._operation:
             tags = self._tags(channel, delivery_tag, multiple=False)
@@ -317,7 +326,7 @@ class Broker:
                     delivered.queue.reject(delivered.entry)
                 self._settle(channel, tags)
 
-    def recover(self, channel: Channel) -> None:
+    def recover(self, channel: ChannelState) -> None:
         """Put back every delivery that the channel has not settled."""
         with self._operation:
             self._requeue(channel, sorted(channel.unsettled))
@@ -408,7 +417,7 @@ class Broker:
             names = set(message.routing_keys)
         return [self._queues[name] for name in names if name in self._queues]
 
-    def _accessible(self, channel: Channel, name: str) -> Queue:
+    def _accessible(self, channel: ChannelState, name: str) -> Queue:
         name = name or channel.last_queue
         queue = self._queues.get(name)
         if queue is None:
@@ -416,7 +425,7 @@ class Broker:
         self._check_owner(channel, queue)
         return queue
 
-    def _check_owner(self, channel: Channel, queue: Queue) -> None:
+    def _check_owner(self, channel: ChannelState, queue: Queue) -> None:
         if queue.owner is not None and queue.owner is not channel.owner:
             raise Refusal(
                 RESOURCE_LOCKED,
@@ -424,7 +433,7 @@ class Broker:
                 f"it belongs to another connection",
             )
 
-    def _declare_queue(self, channel: Channel, name: str, settings: QueueSettings) -> Queue:
+    def _declare_queue(self, channel: ChannelState, name: str, settings: QueueSettings) -> Queue:
         if name.startswith("amq."):
             raise Refusal(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'")
         name = name or f"amq.gen-{next(self._numbers)}"
@@ -467,7 +476,7 @@ class Broker:
         else:
             self._touch(queue)
 
-    def _tags(self, channel: Channel, delivery_tag: int, *, multiple: bool) -> list[int]:
+    def _tags(self, channel: ChannelState, delivery_tag: int, *, multiple: bool) -> list[int]:
         if delivery_tag == 0 and multiple:
             return list(channel.unsettled)
         if delivery_tag not in channel.unsettled:
@@ -476,11 +485,11 @@ class Broker:
             return [delivery_tag]
         return list(itertools.takewhile(lambda tag: tag <= delivery_tag, channel.unsettled))
 
-    def _settle(self, channel: Channel, tags: list[int]) -> None:
+    def _settle(self, channel: ChannelState, tags: list[int]) -> None:
         for queue in self._release(channel, tags):
             queue.deal()
 
-    def _requeue(self, channel: Channel, tags: list[int]) -> None:
+    def _requeue(self, channel: ChannelState, tags: list[int]) -> None:
         returning: dict[Queue, list[Entry]] = {}
         for tag in tags:
             delivered = channel.unsettled[tag]
@@ -489,7 +498,7 @@ class Broker:
             queue.requeue(returning[queue])
             queue.deal()
 
-    def _release(self, channel: Channel, tags: list[int]) -> list[Queue]:
+    def _release(self, channel: ChannelState, tags: list[int]) -> list[Queue]:
         """Make room in the prefetch of those who had them; return the queues concerned that still exist."""
         queues: dict[str, Queue] = {}
         for tag in tags:

@@ -12,8 +12,9 @@ from amqp.exceptions import ChannelError, error_for_code
 from amqp.exceptions import ConnectionError as AmqpConnectionError
 from kombu.transport import base
 
-from taskroute.broker.embedded import channel_state, engine, engine_events
+from taskroute.broker.embedded import engine, engine_events
 from taskroute.broker.embedded.channel import Channel
+from taskroute.broker.embedded.channel_state import ChannelState
 from taskroute.broker.embedded.clock import Clock
 from taskroute.broker.embedded.event_stream import EventStream
 from taskroute.broker.embedded.refusal import Refusal
@@ -155,13 +156,13 @@ class EmbeddedConnection:
         self._open = False
         self.broker.disconnect(self)
 
-    def open(self, channel: Channel) -> channel_state.Channel:
+    def open(self, channel: Channel) -> ChannelState:
         """Return the broker's side of a channel; what it posts is given to `channel`, until `forget`."""
-        state = channel_state.Channel(self, self._stream.put)
+        state = ChannelState(self, self._stream.put)
         self._channels[state] = channel
         return state
 
-    def forget(self, state: channel_state.Channel) -> None:
+    def forget(self, state: ChannelState) -> None:
         """Take note that a channel is closed: what was posted for it is void."""
         self._channels.pop(state, None)
 
