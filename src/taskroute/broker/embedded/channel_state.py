@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from taskroute.broker.embedded.backlog import Entry
-from taskroute.broker.embedded.engine_events import Delivered, Event
+from taskroute.broker.embedded.engine_events import Cancelled, Delivered, Event
 from taskroute.broker.embedded.queue import Queue
+from taskroute.broker.embedded.refusal import PRECONDITION_FAILED, Refusal
 
 
 class ChannelState:
@@ -41,6 +43,55 @@ class ChannelState:
             queue.unsettled += 1
         return delivered
 
+    def tags(self, delivery_tag: int, *, multiple: bool) -> list[int]:
+        """Return the unsettled delivery tags that a settlement names: one, or with `multiple` all up to it (0: all).
+
+        Raises:
+            Refusal: 406, none is unsettled under that tag.
+        """
+        if delivery_tag == 0 and multiple:
+            return list(self.unsettled)
+        if delivery_tag not in self.unsettled:
+            raise Refusal(PRECONDITION_FAILED, f"unknown delivery tag {delivery_tag}")
+        if not multiple:
+            return [delivery_tag]
+        return list(itertools.takewhile(lambda tag: tag <= delivery_tag, self.unsettled))
+
+    def settle(self, tags: list[int]) -> None:
+        """Forget deliveries."""
+        for queue in self._release(tags):
+            queue.deal()
+
+    def reject(self, tags: list[int]) -> None:
+        """Have deliveries dead-lettered."""
+        for tag in tags:
+            delivered = self.unsettled[tag]
+            delivered.queue.reject(delivered.entry)
+        self.settle(tags)
+
+    def requeue(self, tags: list[int]) -> None:
+        """Put deliveries back to their places."""
+        returning: dict[Queue, list[Entry]] = {}
+        for tag in tags:
+            delivered = self.unsettled[tag]
+            returning.setdefault(delivered.queue, []).append(delivered.entry)
+        for queue in self._release(tags):
+            queue.requeue(returning[queue])
+            queue.deal()
+
+    def _release(self, tags: list[int]) -> list[Queue]:
+        """Make room in the prefetch of the consumers; return the queues concerned that still exist."""
+        queues: dict[Queue, None] = {}  # a set in the order of the tags
+        for tag in tags:
+            delivered = self.unsettled.pop(tag)
+            queue, consumer = delivered.queue, delivered.consumer
+            queue.unsettled -= 1
+            if consumer is not None:
+                consumer.unsettled -= 1
+            if not queue.deleted:
+                queues[queue] = None
+        return list(queues)
+
 
 class ChannelConsumer:
     """A consumer on a channel."""
@@ -66,3 +117,8 @@ class ChannelConsumer:
         if not self.no_ack:
             self.unsettled += 1
         self.channel.post(self.channel.deliver(entry, self.queue, self, no_ack=self.no_ack))
+
+    def on_queue_deleted(self) -> None:
+        """End, and tell the client."""
+        self.channel.consumers.pop(self.tag, None)
+        self.channel.post(Cancelled(self.channel, self.tag))

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from taskroute.broker.embedded.backlog import Entry, StoredMessage
+from taskroute.broker.embedded.backlog import StoredMessage
 from taskroute.broker.embedded.bindings import Binding, Bindings
 from taskroute.broker.embedded.channel_state import ChannelConsumer, ChannelState
 from taskroute.broker.embedded.clock import Clock, SystemClock
 from taskroute.broker.embedded.dead_letter import Reason, dead_letter, is_cycle
-from taskroute.broker.embedded.engine_events import Cancelled, Closed, Confirmed, Delivered, Event, Returned
+from taskroute.broker.embedded.engine_events import Closed, Confirmed, Delivered, Event, Returned
 from taskroute.broker.embedded.queue import Queue
 from taskroute.broker.embedded.queue_settings import QueueSettings
 from taskroute.broker.embedded.refusal import (
@@ -110,7 +110,7 @@ class Broker:
         with self._operation:
             for consumer in tuple(channel.consumers.values()):
                 self._remove_consumer(consumer, deal=False)
-            self._requeue(channel, sorted(channel.unsettled))
+            channel.requeue(list(channel.unsettled))
 
     def close_connections(self) -> None:
         """Have every connection told that it is closed, as an operator would."""
@@ -123,6 +123,8 @@ class Broker:
         self.close_connections()
         with self._lock:
             self._closed = True
+            for queue in self._queues.values():
+                queue.deleted = True
             self._queues.clear()
             self._parked.clear()
             self._bindings = Bindings()
@@ -282,8 +284,7 @@ class Broker:
             if tag in channel.consumers:
                 raise Refusal(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
             found = self._accessible(channel, queue)
-            others = [other for other in found.consumers if isinstance(other, ChannelConsumer)]
-            if (exclusive and others) or any(other.exclusive for other in others):
+            if (exclusive and found.consumers) or any(other.exclusive for other in found.consumers):
                 raise Refusal(ACCESS_REFUSED, f"queue '{found.name}' in vhost '/' in exclusive use")
             consumer = ChannelConsumer(tag, found, channel, no_ack=no_ack, exclusive=exclusive)
             channel.consumers[tag] = consumer
@@ -312,24 +313,21 @@ class Broker:
     def acknowledge(self, channel: ChannelState, delivery_tag: int, *, multiple: bool) -> None:
         """Forget a delivery, or with `multiple` all up to it (0: all)."""
         with self._operation:
-            self._settle(channel, self._tags(channel, delivery_tag, multiple=multiple))
+            channel.settle(channel.tags(delivery_tag, multiple=multiple))
 
     def reject(self, channel: ChannelState, delivery_tag: int, *, requeue: bool) -> None:
         """Put a delivery back to its place, or have it dead-lettered."""
         with self._operation:
-            tags = self._tags(channel, delivery_tag, multiple=False)
+            tags = channel.tags(delivery_tag, multiple=False)
             if requeue:
-                self._requeue(channel, tags)
+                channel.requeue(tags)
             else:
-                for tag in tags:
-                    delivered = channel.unsettled[tag]
-                    delivered.queue.reject(delivered.entry)
-                self._settle(channel, tags)
+                channel.reject(tags)
 
     def recover(self, channel: ChannelState) -> None:
         """Put back every delivery that the channel has not settled."""
         with self._operation:
-            self._requeue(channel, sorted(channel.unsettled))
+            channel.requeue(list(channel.unsettled))
 
     # Looking, as an operator does
 
@@ -457,12 +455,7 @@ class Broker:
         self._idle_since.pop(queue.name, None)
         self._bindings.forget(Destination("queue", queue.name))
         self._parked = [parked for parked in self._parked if parked.queue is not queue]
-        for consumer in queue.consumers:
-            if isinstance(consumer, ChannelConsumer):
-                consumer.channel.consumers.pop(consumer.tag, None)
-                consumer.channel.post(Cancelled(consumer.channel, consumer.tag))
-        queue.consumers.clear()
-        return queue.purge()
+        return queue.delete()
 
     def _remove_consumer(self, consumer: ChannelConsumer, *, deal: bool = True) -> None:
         consumer.channel.consumers.pop(consumer.tag, None)
@@ -476,44 +469,9 @@ class Broker:
         else:
             self._touch(queue)
 
-    def _tags(self, channel: ChannelState, delivery_tag: int, *, multiple: bool) -> list[int]:
-        if delivery_tag == 0 and multiple:
-            return list(channel.unsettled)
-        if delivery_tag not in channel.unsettled:
-            raise Refusal(PRECONDITION_FAILED, f"unknown delivery tag {delivery_tag}")
-        if not multiple:
-            return [delivery_tag]
-        return list(itertools.takewhile(lambda tag: tag <= delivery_tag, channel.unsettled))
-
-    def _settle(self, channel: ChannelState, tags: list[int]) -> None:
-        for queue in self._release(channel, tags):
-            queue.deal()
-
-    def _requeue(self, channel: ChannelState, tags: list[int]) -> None:
-        returning: dict[Queue, list[Entry]] = {}
-        for tag in tags:
-            delivered = channel.unsettled[tag]
-            returning.setdefault(delivered.queue, []).append(delivered.entry)
-        for queue in self._release(channel, tags):
-            queue.requeue(returning[queue])
-            queue.deal()
-
-    def _release(self, channel: ChannelState, tags: list[int]) -> list[Queue]:
-        """Make room in the prefetch of those who had them; return the queues concerned that still exist."""
-        queues: dict[str, Queue] = {}
-        for tag in tags:
-            delivered = channel.unsettled.pop(tag)
-            queue, consumer = delivered.queue, delivered.consumer
-            queue.unsettled -= 1
-            if consumer is not None:
-                consumer.unsettled -= 1
-            if self._queues.get(queue.name) is queue:
-                queues[queue.name] = queue
-        return list(queues.values())
-
     def _dead_letter(self, queue: Queue, message: StoredMessage, reason: Reason) -> None:
         settings = queue.settings
-        if settings.dead_letter_exchange is None or self._queues.get(queue.name) is not queue:
+        if settings.dead_letter_exchange is None or queue.deleted:
             return
         letter = dead_letter(
             message,
@@ -568,7 +526,7 @@ class Broker:
 
     def _delete_unused(self, queue: Queue) -> None:
         idle_since = self._idle_since.get(queue.name)
-        if idle_since is None or self._queues.get(queue.name) is not queue or queue.settings.expires is None:
+        if idle_since is None or queue.deleted or queue.settings.expires is None:
             return
         due = idle_since + queue.settings.expires
         if self.now() >= due:

@@ -15,6 +15,7 @@ class Consumer(Protocol):
     """Who takes messages from a queue."""
 
     tag: str
+    exclusive: bool
     unsettled: int
     """How many of its deliveries count against its prefetch."""
 
@@ -24,6 +25,9 @@ class Consumer(Protocol):
 
     def take(self, entry: Entry) -> None:
         """Deliver an entry to it. Must not call the queue."""
+
+    def on_queue_deleted(self) -> None:
+        """End. Must not call the queue."""
 
 
 class Host(Protocol):
@@ -59,6 +63,7 @@ class Queue:
         self.parked = 0  # dead letters that wait for their target count as here
         self.parked_bytes = 0
         self.unsettled = 0
+        self.deleted = False
         self._host = host
         self._backlog = Backlog(settings.max_priority)
         self._arrived = 0
@@ -135,6 +140,14 @@ class Queue:
     def purge(self) -> int:
         """Forget what is ready; return how many messages that was."""
         return self._backlog.clear()
+
+    def delete(self) -> int:
+        """End the consumers and forget what is ready; return how many messages that was."""
+        self.deleted = True
+        for consumer in self.consumers:
+            consumer.on_queue_deleted()
+        self.consumers.clear()
+        return self.purge()
 
     def expire(self) -> None:
         """Bury what has expired, and come back when the next one does."""
