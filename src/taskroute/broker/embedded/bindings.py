@@ -76,6 +76,13 @@ class Bindings:
         self._exchanges: dict[str, Exchange] = {}
         self._to: dict[Destination, set[Binding]] = {}
         self._reached: dict[tuple[str, tuple[str, ...]], AbstractSet[str]] = {}  # by `queues`, until something changes
+        self.clear()
+
+    def clear(self) -> None:
+        """Leave nothing but the exchanges that every broker has."""
+        self._exchanges.clear()
+        self._to.clear()
+        self._reached.clear()
         for name, exchange_type in PREDECLARED.items():
             self._exchanges[name] = Exchange(
                 name, exchange_type, True, False, name == _INTERNAL, {}, binding_table(exchange_type)
@@ -182,9 +189,6 @@ class Bindings:
             self._reached.clear()
         reached = self._reached[exchange, keys] = reachable_queues(exchange, keys, headers, self._exchanges)
         return reached
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._exchanges
 
     def _source(self, binding: Binding) -> Exchange:
         kind, name = binding.destination

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from taskroute.broker.embedded.backlog import Backlog, Entry, StoredMessage
 from taskroute.broker.embedded.dead_letter import Reason
 from taskroute.broker.embedded.queue_settings import QueueSettings
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """The answer to a queue declaration."""
+
+    name: str
+    messages: int
+    consumers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What a queue holds: messages that are ready, or parked for their target, and those delivered and not settled."""
+
+    ready: int
+    unsettled: int
 
 
 class Consumer(Protocol):
@@ -74,6 +92,21 @@ class Queue:
     def ready(self) -> int:
         """How many messages are ready."""
         return len(self._backlog)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds nothing: ready, parked or unsettled."""
+        return not (self.ready or self.parked or self.unsettled)
+
+    @property
+    def depth(self) -> Depth:
+        """What it holds."""
+        return Depth(self.ready + self.parked, self.unsettled)
+
+    @property
+    def counts(self) -> QueueCounts:
+        """The answer to its declaration."""
+        return QueueCounts(self.name, self.ready, len(self.consumers))
 
     def enqueue(self, message: StoredMessage) -> bool:
         """Take a message; False when the queue is full and rejects."""

@@ -1,0 +1,74 @@
+"""Consumers: starts and ends the consumers of a broker."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+from taskroute.broker.embedded.channel_state import ChannelConsumer, ChannelState
+from taskroute.broker.embedded.queues import Queues
+from taskroute.broker.embedded.refusal import ACCESS_REFUSED, NOT_ALLOWED, NOT_IMPLEMENTED, Refusal
+from taskroute.broker.embedded.unused_queues import UnusedQueues
+
+
+class Consumers:
+    """Starts and ends consumers. Not synchronized: the broker's lock is held around every call."""
+
+    def __init__(self, queues: Queues, unused: UnusedQueues) -> None:
+        self._queues = queues
+        self._unused = unused
+        self._numbers = itertools.count(1)
+
+    def start(
+        self,
+        channel: ChannelState,
+        name: str,
+        tag: str,
+        *,
+        no_ack: bool,
+        exclusive: bool,
+        arguments: Mapping[str, object],
+    ) -> str:
+        """Start a consumer of a queue; return its tag, made up if there is none.
+
+        Raises:
+            Refusal: 403, an exclusive consumer is or would be not the only one; 404 and 405, as any use of the queue;
+                530, the channel has a consumer of that tag; 540, consumer priorities.
+        """
+        if "x-priority" in arguments:
+            raise Refusal(NOT_IMPLEMENTED, "the embedded broker has no consumer priorities (x-priority)")
+        tag = tag or f"amq.ctag-{next(self._numbers)}"
+        if tag in channel.consumers:
+            raise Refusal(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
+        queue = self._queues.accessible(channel, name)
+        if (exclusive and queue.consumers) or any(other.exclusive for other in queue.consumers):
+            raise Refusal(ACCESS_REFUSED, f"queue '{queue.name}' in vhost '/' in exclusive use")
+        consumer = ChannelConsumer(tag, queue, channel, no_ack=no_ack, exclusive=exclusive)
+        channel.consumers[tag] = consumer
+        queue.consumers.append(consumer)
+        self._unused.forget(queue)
+        queue.deal()
+        return tag
+
+    def end(self, channel: ChannelState, tag: str) -> None:
+        """End a consumer, if the channel has one of that tag. What was given to it can still be settled."""
+        consumer = channel.consumers.get(tag)
+        if consumer is not None:
+            self._remove(consumer)
+            consumer.queue.deal()
+
+    def end_all(self, channel: ChannelState) -> None:
+        """End every consumer of a channel. The queues do not deal: what the channel has not settled goes first."""
+        for consumer in tuple(channel.consumers.values()):
+            self._remove(consumer)
+
+    def _remove(self, consumer: ChannelConsumer) -> None:
+        queue = consumer.queue
+        del consumer.channel.consumers[consumer.tag]
+        queue.consumers.remove(consumer)
+        if queue.consumers:
+            return
+        if queue.settings.auto_delete:
+            self._queues.remove(queue)
+        else:
+            self._unused.touch(queue)

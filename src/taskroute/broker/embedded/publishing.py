@@ -1,0 +1,38 @@
+"""Which messages a broker accepts, and as what it stores them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from taskroute.broker.embedded.backlog import StoredMessage
+from taskroute.broker.embedded.refusal import PRECONDITION_FAILED, Refusal
+from taskroute.topology.routing import all_routing_keys
+
+USER: Final = "guest"
+"""The user of every connection."""
+
+_HEADERS: Final = "application_headers"
+
+
+def accept(exchange: str, routing_key: str, body: bytes, properties: Mapping[str, object]) -> StoredMessage:
+    """Return the message that is stored; ``BCC`` leaves its headers.
+
+    Raises:
+        Refusal: 406, a `user_id` of another user, an expiration that is no number, ``CC`` or ``BCC`` that is no list.
+    """
+    user, expiration = properties.get("user_id", USER), properties.get("expiration")
+    if user != USER:
+        raise Refusal(PRECONDITION_FAILED, f"user_id property set to '{user}' but authenticated user was '{USER}'")
+    if expiration is not None and not (str(expiration).isascii() and str(expiration).isdigit()):
+        raise Refusal(PRECONDITION_FAILED, f"invalid expiration '{expiration}'")
+    headers = properties.get(_HEADERS)
+    if not headers or not isinstance(headers, dict):
+        return StoredMessage(exchange, routing_key, body, properties)
+    try:
+        copy_keys = all_routing_keys(routing_key, headers)[1:]
+    except ValueError as error:
+        raise Refusal(PRECONDITION_FAILED, str(error)) from None
+    if "BCC" in headers:
+        properties = {**properties, _HEADERS: {name: value for name, value in headers.items() if name != "BCC"}}
+    return StoredMessage(exchange, routing_key, body, properties, copy_keys)

@@ -1,0 +1,131 @@
+"""Queues: the queues of a broker, by name."""
+
+from __future__ import annotations
+
+import itertools
+
+from taskroute.broker.embedded.backlog import StoredMessage
+from taskroute.broker.embedded.bindings import Bindings
+from taskroute.broker.embedded.channel_state import ChannelState
+from taskroute.broker.embedded.queue import Host, Queue
+from taskroute.broker.embedded.queue_settings import QueueSettings
+from taskroute.broker.embedded.refusal import (
+    ACCESS_REFUSED,
+    NOT_FOUND,
+    PRECONDITION_FAILED,
+    RESOURCE_LOCKED,
+    Refusal,
+)
+from taskroute.topology.routing import Destination
+
+
+class Queues:
+    """The queues of a broker. Not synchronized: the broker's lock is held around every call.
+
+    Args:
+        bindings: the broker's; a deleted queue takes its own along.
+        host: for every queue.
+    """
+
+    def __init__(self, bindings: Bindings, host: Host) -> None:
+        self._bindings = bindings
+        self._host = host
+        self._queues: dict[str, Queue] = {}
+        self._numbers = itertools.count(1)
+
+    def get(self, name: str) -> Queue | None:
+        """Return a queue, None when there is none of that name."""
+        return self._queues.get(name)
+
+    def accessible(self, channel: ChannelState, name: str) -> Queue:
+        """Return a queue that the channel's connection may use; no name: the one that the channel declared last.
+
+        Raises:
+            Refusal: 404; 405, another connection has it exclusively.
+        """
+        name = name or channel.last_queue
+        queue = self._queues.get(name)
+        if queue is None:
+            raise Refusal(NOT_FOUND, f"no queue '{name}' in vhost '/'")
+        _check_owner(channel, queue)
+        return queue
+
+    def route(self, message: StoredMessage) -> list[Queue]:
+        """Return the queues that a message reaches; none if its exchange does not exist."""
+        if message.exchange:
+            names = self._bindings.queues(message.exchange, message.routing_keys, message.headers)
+        else:
+            names = set(message.routing_keys)
+        return [self._queues[name] for name in names if name in self._queues]
+
+    def declare(self, channel: ChannelState, name: str, settings: QueueSettings) -> Queue:
+        """Return the queue of that name, created if there is none. No name: make one up.
+
+        Raises:
+            Refusal: 403, a reserved name; 405, another connection has it exclusively; 406, it differs.
+        """
+        if name.startswith("amq."):
+            raise Refusal(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'")
+        name = name or f"amq.gen-{next(self._numbers)}"
+        queue = self._queues.get(name)
+        if queue is None:
+            owner = channel.owner if settings.exclusive else None
+            queue = self._queues[name] = Queue(name, settings, owner, self._host)
+            return queue
+        _check_owner(channel, queue)
+        _check_same(queue, settings)
+        return queue
+
+    def delete(self, channel: ChannelState, name: str, *, if_unused: bool, if_empty: bool) -> int:
+        """Delete a queue that the channel's connection may use; return how many messages were lost with it.
+
+        One that does not exist is no error.
+
+        Raises:
+            Refusal: 405, another connection has it exclusively; 406, it is not as the conditions ask.
+        """
+        queue = self._queues.get(name or channel.last_queue)
+        if queue is None:
+            return 0
+        _check_owner(channel, queue)
+        if if_unused and queue.consumers:
+            raise Refusal(PRECONDITION_FAILED, f"queue '{name}' in vhost '/' in use")
+        if if_empty and queue.ready:
+            raise Refusal(PRECONDITION_FAILED, f"queue '{name}' in vhost '/' not empty")
+        return self.remove(queue)
+
+    def delete_exclusive(self, owner: object) -> None:
+        """Delete the queues that a connection has exclusively."""
+        for queue in [queue for queue in self._queues.values() if queue.owner is owner]:
+            self.remove(queue)
+
+    def remove(self, queue: Queue) -> int:
+        """Delete a queue, its bindings and its consumers; return how many messages were lost with it."""
+        del self._queues[queue.name]
+        self._bindings.forget(Destination("queue", queue.name))
+        return queue.delete()
+
+    def clear(self) -> None:
+        """Forget every queue. Their consumers hear nothing of it."""
+        for queue in self._queues.values():
+            queue.deleted = True
+        self._queues.clear()
+
+
+def _check_owner(channel: ChannelState, queue: Queue) -> None:
+    if queue.owner is not None and queue.owner is not channel.owner:
+        raise Refusal(
+            RESOURCE_LOCKED,
+            f"cannot obtain exclusive access to locked queue '{queue.name}' in vhost '/': "
+            f"it belongs to another connection",
+        )
+
+
+def _check_same(queue: Queue, settings: QueueSettings) -> None:
+    if difference := queue.settings.difference(settings):
+        field, current, received = difference
+        raise Refusal(
+            PRECONDITION_FAILED,
+            f"inequivalent arg '{field}' for queue '{queue.name}' in vhost '/': "
+            f"received '{received}' but current is '{current}'",
+        )
