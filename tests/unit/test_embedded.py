@@ -25,6 +25,7 @@ from taskroute.broker.embedded import engine, transport
 from taskroute.broker.embedded.backlog import Backlog, Entry, StoredMessage
 from taskroute.broker.embedded.bindings import Binding, Bindings
 from taskroute.broker.embedded.clock import ManualClock, SystemClock
+from taskroute.broker.embedded.dead_lettering import PARKED_RETRY
 from taskroute.broker.embedded.event_stream import EventStream
 from taskroute.broker.embedded.refusal import Refusal
 from taskroute.broker.embedded.wire import short_text
@@ -124,7 +125,7 @@ def test_an_at_least_once_dead_letter_waits_for_its_target(setup: Setup) -> None
     setup.connection.drain_events(timeout=0)
     assert outcomes == ["nack"]  # what waits for its target still counts
     setup.queue("later")
-    setup.clock.advance(engine.PARKED_RETRY)
+    setup.clock.advance(PARKED_RETRY)
     assert setup.ready("later") == 2
     setup.publish(b"4", "q")
     setup.connection.drain_events(timeout=0)
