@@ -13,10 +13,13 @@ from kombu.transport import base, pyamqp
 from kombu.transport.base import to_rabbitmq_queue_arguments
 
 from taskroute.broker.embedded import engine_events
+from taskroute.broker.embedded.bindings import Binding
+from taskroute.broker.embedded.channel_state import ChannelState
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, Refusal
 from taskroute.broker.embedded.wire import carried_properties, carried_table, copied_properties, short_text
 from taskroute.errors import MessageInvalidError
 from taskroute.message.delivery import Flaw
+from taskroute.topology.routing import Destination
 
 if TYPE_CHECKING:
     from taskroute.broker.embedded.transport import EmbeddedConnection
@@ -112,9 +115,8 @@ class Channel(base.StdChannel):
         arguments: Mapping[str, object] | None = None,
     ) -> None:
         """Bind an exchange to an exchange."""
-        table = carried_table(arguments or {})
-        key = short_text(routing_key, "routing_key")
-        self._ask(spec.Exchange.Bind, lambda: self._broker.bind_exchange(destination, source, key, table))
+        exchange = Destination("exchange", destination)
+        self._bind(spec.Exchange.Bind, self._broker.bind, exchange, source, routing_key, arguments)
 
     def exchange_unbind(
         self,
@@ -125,8 +127,8 @@ class Channel(base.StdChannel):
         arguments: Mapping[str, object] | None = None,
     ) -> None:
         """Undo `exchange_bind`."""
-        table = carried_table(arguments or {})
-        self._ask(spec.Exchange.Unbind, lambda: self._broker.unbind_exchange(destination, source, routing_key, table))
+        exchange = Destination("exchange", destination)
+        self._bind(spec.Exchange.Unbind, self._broker.unbind, exchange, source, routing_key, arguments)
 
     # Queues
 
@@ -168,9 +170,8 @@ class Channel(base.StdChannel):
         arguments: Mapping[str, object] | None = None,
     ) -> None:
         """Bind a queue to an exchange."""
-        table = carried_table(arguments or {})
-        key = short_text(routing_key, "routing_key")
-        self._ask(spec.Queue.Bind, lambda: self._broker.bind_queue(self._state, queue, exchange, key, table))
+        destination = Destination("queue", queue)
+        self._bind(spec.Queue.Bind, self._broker.bind, destination, exchange, routing_key, arguments)
 
     def queue_unbind(
         self,
@@ -181,10 +182,8 @@ class Channel(base.StdChannel):
         arguments: Mapping[str, object] | None = None,
     ) -> None:
         """Undo `queue_bind`."""
-        table = carried_table(arguments or {})
-        self._ask(
-            spec.Queue.Unbind, lambda: self._broker.unbind_queue(self._state, queue, exchange, routing_key, table)
-        )
+        destination = Destination("queue", queue)
+        self._bind(spec.Queue.Unbind, self._broker.unbind, destination, exchange, routing_key, arguments)
 
     def queue_purge(self, queue: str = "", nowait: bool = False) -> int:  # noqa: ARG002
         """Forget what is ready in a queue; return how many messages that was."""
@@ -439,6 +438,20 @@ class Channel(base.StdChannel):
         self.no_ack_consumers.discard(consumer_tag)
         self.callbacks.pop(consumer_tag, None)
         return self.cancel_callbacks.pop(consumer_tag, None)
+
+    def _bind(
+        self,
+        method: tuple[int, int],
+        change: Callable[[ChannelState, Binding], None],
+        destination: Destination,
+        source: str,
+        routing_key: str,
+        arguments: Mapping[str, object] | None,
+    ) -> None:
+        """Bind or unbind: both check what they are given in the same way."""
+        key = short_text(routing_key, "routing_key")
+        binding = Binding.of(source, destination, key, carried_table(arguments or {}))
+        self._ask(method, lambda: change(self._state, binding))
 
     def _ask(self, method: tuple[int, int], call: Callable[[], T]) -> T:
         """Make a call that the broker answers: a refusal is raised here."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from taskroute.broker.embedded.backlog import StoredMessage
@@ -123,31 +124,15 @@ class Broker:
         with self._operation:
             self._bindings.delete(name, if_unused=if_unused)
 
-    def bind_exchange(self, destination: str, source: str, key: str, arguments: Mapping[str, object]) -> None:
-        """Bind an exchange to an exchange."""
+    def bind(self, channel: ChannelState, binding: Binding) -> None:
+        """Bind a queue or an exchange to an exchange; a queue without a name is the one declared last."""
         with self._operation:
-            self._bindings.bind(Binding.of(source, Destination("exchange", destination), key, arguments))
+            self._bindings.bind(self._resolved(channel, binding))
 
-    def unbind_exchange(self, destination: str, source: str, key: str, arguments: Mapping[str, object]) -> None:
-        """Undo `bind_exchange`."""
+    def unbind(self, channel: ChannelState, binding: Binding) -> None:
+        """Undo `bind`."""
         with self._operation:
-            self._bindings.unbind(Binding.of(source, Destination("exchange", destination), key, arguments))
-
-    def bind_queue(
-        self, channel: ChannelState, queue: str, source: str, key: str, arguments: Mapping[str, object]
-    ) -> None:
-        """Bind a queue to an exchange."""
-        with self._operation:
-            name = self._queues.accessible(channel, queue).name
-            self._bindings.bind(Binding.of(source, Destination("queue", name), key, arguments))
-
-    def unbind_queue(
-        self, channel: ChannelState, queue: str, source: str, key: str, arguments: Mapping[str, object]
-    ) -> None:
-        """Undo `bind_queue`."""
-        with self._operation:
-            name = self._queues.accessible(channel, queue).name
-            self._bindings.unbind(Binding.of(source, Destination("queue", name), key, arguments))
+            self._bindings.unbind(self._resolved(channel, binding))
 
     # Queues
 
@@ -297,6 +282,13 @@ class Broker:
             return () if found is None else found.peek()
 
     # What follows runs under the lock.
+
+    def _resolved(self, channel: ChannelState, binding: Binding) -> Binding:
+        kind, name = binding.destination
+        if kind == "exchange":
+            return binding
+        queue = self._queues.accessible(channel, name)
+        return replace(binding, destination=Destination("queue", queue.name))
 
     def _depth(self, name: str) -> Depth:
         queue = self._queues.get(name)
