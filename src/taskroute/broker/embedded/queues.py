@@ -100,7 +100,12 @@ class Queues:
             self.remove(queue)
 
     def remove(self, queue: Queue) -> int:
-        """Delete a queue, its bindings and its consumers; return how many messages were lost with it."""
+        """Delete a queue, its bindings and its consumers; return how many messages were lost with it.
+
+        Nothing happens if it is deleted already, by a client or with the broker.
+        """
+        if queue.deleted:
+            return 0
         del self._queues[queue.name]
         self._bindings.forget(Destination("queue", queue.name))
         return queue.delete()

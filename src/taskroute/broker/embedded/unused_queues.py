@@ -40,9 +40,8 @@ class UnusedQueues:
         due = self._due.get(queue)
         if due is None:
             return
-        if not queue.deleted and self._host.now() < due:
+        if self._host.now() < due and not queue.deleted:
             self._look_at(queue, due)
-            return
-        self.forget(queue)
-        if not queue.deleted:
+        else:
+            self.forget(queue)
             self._queues.remove(queue)

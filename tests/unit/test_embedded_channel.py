@@ -1,0 +1,65 @@
+"""The embedded broker's channel: what it checks before the broker sees it, and what the end of a broker does to it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from amqp import ConnectionForced
+from amqp.exceptions import FrameSyntaxError
+from kombu import Connection
+
+from taskroute.broker.embedded.transport import Transport, drop
+
+LONG_KEY = "k" * 256
+"""One byte more than a short string holds."""
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    name = f"test-{uuid.uuid4().hex}"
+    yield name
+    drop(name)
+
+
+@pytest.fixture
+def connection(name: str) -> Iterator[Any]:
+    connection = Connection(hostname=name, transport=Transport).transport.establish_connection()
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda channel: channel.queue_bind("q", "amq.topic", LONG_KEY),
+        lambda channel: channel.queue_unbind("q", "amq.topic", LONG_KEY),
+        lambda channel: channel.exchange_bind("amq.fanout", "amq.topic", LONG_KEY),
+        lambda channel: channel.exchange_unbind("amq.fanout", "amq.topic", LONG_KEY),
+    ],
+    ids=["queue_bind", "queue_unbind", "exchange_bind", "exchange_unbind"],
+)
+def test_binding_key_over_255_bytes_is_refused(connection: Any, use: Callable[[Any], None]) -> None:
+    """The refusal comes from the client's side, as with py-amqp, and leaves the channel open."""
+    channel = connection.channel()
+    channel.queue_declare("q", auto_delete=False)
+
+    with pytest.raises(FrameSyntaxError, match="routing_key is not a string of at most 255 bytes"):
+        use(channel)
+
+    assert channel.queue_declare("q", passive=True).message_count == 0
+
+
+def test_dropped_broker_with_auto_delete_queue_closes_its_consumers(name: str, connection: Any) -> None:
+    """The queue is gone with the broker, so that the last consumer's end has nothing to delete."""
+    channel = connection.channel()
+    channel.queue_declare("q", auto_delete=True)
+    channel.basic_consume("q", callback=print)
+
+    drop(name)
+
+    with pytest.raises(ConnectionForced):
+        connection.drain_events(timeout=0)
+    assert not connection.connected
