@@ -11,7 +11,8 @@ from amqp import ConnectionForced
 from amqp.exceptions import FrameSyntaxError
 from kombu import Connection
 
-from taskroute.broker.embedded.transport import Transport, drop
+from taskroute.broker.embedded.brokers import drop
+from taskroute.broker.embedded.transport import Transport
 
 LONG_KEY = "k" * 256
 """One byte more than a short string holds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import amqp
 from amqp import spec
@@ -15,16 +15,29 @@ from kombu.transport.base import to_rabbitmq_queue_arguments
 from taskroute.broker.embedded import engine_events
 from taskroute.broker.embedded.bindings import Binding
 from taskroute.broker.embedded.channel_state import ChannelState
+from taskroute.broker.embedded.engine import Broker
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, Refusal
 from taskroute.broker.embedded.wire import carried_properties, carried_table, copied_properties, short_text
 from taskroute.errors import MessageInvalidError
 from taskroute.message.delivery import Flaw
 from taskroute.topology.routing import Destination
 
-if TYPE_CHECKING:
-    from taskroute.broker.embedded.transport import EmbeddedConnection
-
 T = TypeVar("T")
+
+
+class Connection(Protocol):
+    """What a channel needs of its connection."""
+
+    broker: Broker
+
+    def open(self, channel: Channel) -> ChannelState:
+        """Return the broker's side of a channel. Its events go to `channel`, until `forget`."""
+
+    def forget(self, state: ChannelState) -> None:
+        """Make the events of a closed channel void."""
+
+    def closed_by_broker(self) -> None:
+        """Close every channel and leave the broker."""
 
 
 class QueueDeclared(NamedTuple):
@@ -52,8 +65,8 @@ class Channel(base.StdChannel):
 
     Message = pyamqp.Message
 
-    def __init__(self, connection: EmbeddedConnection, channel_id: int) -> None:
-        self.connection: EmbeddedConnection | None = connection
+    def __init__(self, connection: Connection, channel_id: int) -> None:
+        self.connection: Connection | None = connection
         self.channel_id = channel_id
         self.auto_decode = True
         self.callbacks: dict[str, Callable[[Any], Any]] = {}
