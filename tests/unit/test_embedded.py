@@ -25,6 +25,7 @@ from taskroute.broker.embedded import engine, transport
 from taskroute.broker.embedded.backlog import Backlog, Entry, StoredMessage
 from taskroute.broker.embedded.bindings import Binding, Bindings
 from taskroute.broker.embedded.clock import ManualClock, SystemClock
+from taskroute.broker.embedded.connection import EmbeddedConnection
 from taskroute.broker.embedded.dead_lettering import PARKED_RETRY
 from taskroute.broker.embedded.event_stream import EventStream
 from taskroute.broker.embedded.refusal import Refusal
@@ -39,8 +40,8 @@ def name() -> Iterator[str]:
     transport.drop(name)
 
 
-def connect(name: str) -> transport.EmbeddedConnection:
-    return transport.EmbeddedConnection(transport.broker(name))
+def connect(name: str) -> EmbeddedConnection:
+    return EmbeddedConnection(transport.broker(name))
 
 
 class Setup:
@@ -186,7 +187,7 @@ def test_dropping_a_broker_tells_who_is_connected_and_forgets_everything(name: s
     assert not connection.connected
     connection.close()
     with pytest.raises(amqp.ConnectionForced):
-        transport.EmbeddedConnection(old)
+        EmbeddedConnection(old)
     again = connect(name)
     with pytest.raises(amqp.NotFound):
         again.channel().queue_declare("q", passive=True)
@@ -202,7 +203,7 @@ def test_a_broker_with_a_clock_of_its_own_is_made_once(name: str) -> None:
 # --- waiting ---
 
 
-def readable(connection: transport.EmbeddedConnection) -> bool:
+def readable(connection: EmbeddedConnection) -> bool:
     return bool(select.select([connection.sock], [], [], 0)[0])
 
 
