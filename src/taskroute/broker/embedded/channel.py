@@ -8,18 +8,17 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import amqp
 from amqp import spec
-from amqp.exceptions import ChannelError, ConsumerCancelled, FrameSyntaxError, error_for_code
-from kombu.transport import base, pyamqp
-from kombu.transport.base import to_rabbitmq_queue_arguments
+from amqp.exceptions import ChannelError, FrameSyntaxError, error_for_code
 
-from taskroute.broker.embedded import engine_events
 from taskroute.broker.embedded.bindings import Binding
 from taskroute.broker.embedded.channel_state import ChannelState
 from taskroute.broker.embedded.engine import Broker
+from taskroute.broker.embedded.engine_events import Closed
+from taskroute.broker.embedded.incoming import received
+from taskroute.broker.embedded.kombu_channel import KombuChannel
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, Refusal
-from taskroute.broker.embedded.wire import carried_properties, carried_table, copied_properties, short_text
+from taskroute.broker.embedded.wire import carried_properties, carried_table, short_text
 from taskroute.errors import MessageInvalidError
-from taskroute.message.delivery import Flaw
 from taskroute.topology.routing import Destination
 
 T = TypeVar("T")
@@ -48,22 +47,13 @@ class QueueDeclared(NamedTuple):
     consumer_count: int
 
 
-class Received(amqp.Message):  # type: ignore[misc]
-    """A message as it is delivered."""
-
-    malformed: Flaw | None = None
-    """Nothing: it was never encoded."""
-
-
-class Channel(base.StdChannel):
+class Channel(KombuChannel):
     """A channel. Used by the thread that owns its connection.
 
     As with py-amqp, callbacks are called by the connection's `drain_events`, a refusal of what has no answer
     (publish, ack, reject) is raised there too, and a channel that the broker has closed is opened again under the
     same object, without its consumers.
     """
-
-    Message = pyamqp.Message
 
     def __init__(self, connection: Connection, channel_id: int) -> None:
         self.connection: Connection | None = connection
@@ -312,7 +302,7 @@ class Channel(base.StdChannel):
 
     def basic_cancel(self, consumer_tag: str, nowait: bool = False) -> None:  # noqa: ARG002
         """End a consumer. What was delivered to it can still be settled."""
-        self._forget_consumer(consumer_tag)
+        self.forget_consumer(consumer_tag)
         self._ask(spec.Basic.Cancel, lambda: self._broker.cancel(self._state, consumer_tag))
 
     def basic_get(self, queue: str = "", no_ack: bool = False) -> Any:
@@ -320,7 +310,7 @@ class Channel(base.StdChannel):
         delivered = self._ask(spec.Basic.Get, lambda: self._broker.get(self._state, queue, no_ack=no_ack))
         if delivered is None:
             return None
-        message = self._message(delivered)
+        message = received(delivered, self)
         message.delivery_info["message_count"] = delivered.remaining
         return message
 
@@ -357,97 +347,8 @@ class Channel(base.StdChannel):
         except Refusal as refusal:
             self._tell_later(refusal)
 
-    # kombu's part of the surface
-
-    def prepare_message(
-        self,
-        body: str | bytes,
-        priority: int | None = None,
-        content_type: str | None = None,
-        content_encoding: str | None = None,
-        headers: Mapping[str, object] | None = None,
-        properties: Mapping[str, object] | None = None,
-    ) -> Any:
-        """Return the message for `basic_publish`."""
-        message = amqp.Message(body)
-        message.properties = {  # not as options, which would be copied on their way
-            **(properties or {}),
-            "priority": priority,
-            "content_type": content_type,
-            "content_encoding": content_encoding,
-            "application_headers": headers,
-        }
-        return message
-
-    def message_to_python(self, raw_message: Any) -> pyamqp.Message:
-        """Return kombu's view of a delivery."""
-        return self.Message(raw_message, channel=self)  # type: ignore[no-untyped-call]
-
-    def prepare_queue_arguments(self, arguments: Mapping[str, object], **options: object) -> Mapping[str, object]:
-        """Return queue arguments by the names that RabbitMQ has for them."""
-        prepared: Mapping[str, object] = to_rabbitmq_queue_arguments(arguments, **options)
-        return prepared
-
-    # What the broker has to say
-
-    def dispatch(self, event: engine_events.Event) -> None:
-        """Act on an event, on the thread that drains."""
-        match event:
-            case engine_events.Delivered():
-                self._deliver(event)
-            case engine_events.Confirmed():
-                self._confirm(event)
-            case engine_events.Returned():
-                self._return(event)
-            case engine_events.Cancelled():
-                on_cancel = self._forget_consumer(event.consumer_tag)
-                if on_cancel is None:
-                    raise ConsumerCancelled(event.consumer_tag, spec.Basic.Cancel)
-                on_cancel(event.consumer_tag)
-
-    def _deliver(self, event: engine_events.Delivered) -> None:
-        receive = self.callbacks.get(event.consumer_tag)
-        if receive is None:  # cancelled while it was on its way
-            self.basic_reject(event.delivery_tag, requeue=True)
-        else:
-            receive(self._message(event))
-
-    def _confirm(self, event: engine_events.Confirmed) -> None:
-        for callback in tuple(self.events["basic_ack" if event.accepted else "basic_nack"]):
-            callback(event.delivery_tag, False)
-
-    def _return(self, event: engine_events.Returned) -> None:
-        error = error_for_code(event.code, event.text, spec.Basic.Return, ChannelError)
-        handlers = self.events["basic_return"]
-        if not handlers:
-            raise error
-        stored = event.message
-        message = amqp.Message(stored.body, **copied_properties(stored.properties))
-        for handler in tuple(handlers):
-            handler(error, stored.exchange, stored.routing_key, message)
-
-    def _message(self, event: engine_events.Delivered) -> Any:
-        stored = event.message
-        properties = copied_properties(stored.properties)
-        if event.delivery_count is not None:
-            headers = properties.setdefault("application_headers", {})
-            assert isinstance(headers, dict)  # noqa: S101 - copied_properties made it
-            headers["x-delivery-count"] = event.delivery_count
-        message = Received(stored.body, channel=self)
-        message.properties = properties  # not as options, which would be copied on their way
-        message.delivery_info = {
-            "consumer_tag": event.consumer_tag,
-            "delivery_tag": event.delivery_tag,
-            "redelivered": event.redelivered,
-            "exchange": stored.exchange,
-            "routing_key": stored.routing_key,
-        }
-        encoding = properties.get("content_encoding")
-        if self.auto_decode and isinstance(encoding, str):
-            message.body = _text_or_bytes(stored.body, encoding)
-        return message
-
-    def _forget_consumer(self, consumer_tag: str) -> Callable[[str], Any] | None:
+    def forget_consumer(self, consumer_tag: str) -> Callable[[str], Any] | None:
+        """Call nothing for a consumer from now on; return what it wants called when it is cancelled."""
         self.no_ack_consumers.discard(consumer_tag)
         self.callbacks.pop(consumer_tag, None)
         return self.cancel_callbacks.pop(consumer_tag, None)
@@ -477,7 +378,7 @@ class Channel(base.StdChannel):
 
     def _tell_later(self, refusal: Refusal) -> None:
         """Have the refusal of a call that the broker does not answer come with the events."""
-        self._state.post(engine_events.Closed(self._state, refusal))
+        self._state.post(Closed(self._state, refusal))
         self._reopen(refusal)
 
     def _refuse(self, refusal: Refusal, method: tuple[int, int]) -> None:
@@ -496,10 +397,3 @@ class Channel(base.StdChannel):
     def _check_open(self) -> None:
         if self.connection is None:  # as it is once the connection is closed
             raise amqp.RecoverableConnectionError("channel closed")
-
-
-def _text_or_bytes(body: bytes, encoding: str) -> str | bytes:
-    try:
-        return body.decode(encoding)
-    except (LookupError, ValueError):
-        return body  # as py-amqp does

@@ -15,6 +15,7 @@ from taskroute.broker.embedded.channel_state import ChannelState
 from taskroute.broker.embedded.engine import Broker
 from taskroute.broker.embedded.engine_events import Closed, Event
 from taskroute.broker.embedded.event_stream import EventStream
+from taskroute.broker.embedded.incoming import dispatch
 from taskroute.broker.embedded.refusal import Refusal
 
 
@@ -39,7 +40,7 @@ class EmbeddedConnection:
             broker.connect(self, self._stream.put)
         except Refusal as refusal:
             self._stream.close()
-            raise _error(refusal) from None
+            raise _error(refusal, AmqpConnectionError) from None
 
     @property
     def connected(self) -> bool:
@@ -66,13 +67,10 @@ class EmbeddedConnection:
         self.check_open()
         event = self._stream.take(timeout)
         if isinstance(event, Closed):
-            if event.channel is None:
-                self.closed_by_broker()
-                raise _error(event.refusal)
-            raise error_for_code(event.refusal.code, str(event.refusal), (0, 0), ChannelError)
+            raise self._closed(event)
         channel = self._channels.get(event.channel)
         if channel is not None:  # else it was closed since, and the event is void
-            channel.dispatch(event)
+            dispatch(event, channel)
 
     def drain_available(self, most: int) -> bool:
         """Handle the events that there are, `most` at most; return whether there may be more."""
@@ -120,7 +118,13 @@ class EmbeddedConnection:
         if not self._open:
             raise amqp.RecoverableConnectionError("connection already closed")
 
+    def _closed(self, event: Closed) -> Exception:
+        if event.channel is not None:
+            return _error(event.refusal, ChannelError)
+        self.closed_by_broker()
+        return _error(event.refusal, AmqpConnectionError)
 
-def _error(refusal: Refusal) -> Exception:
-    error: Exception = error_for_code(refusal.code, str(refusal), (0, 0), AmqpConnectionError)
+
+def _error(refusal: Refusal, default: type[Exception]) -> Exception:
+    error: Exception = error_for_code(refusal.code, str(refusal), (0, 0), default)
     return error
