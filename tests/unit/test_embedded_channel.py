@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from amqp import ConnectionForced
+from amqp import ConnectionForced, Message, RecoverableConnectionError
 from amqp.exceptions import FrameSyntaxError
 from kombu import Connection
 
@@ -64,3 +64,23 @@ def test_dropped_broker_with_auto_delete_queue_closes_its_consumers(name: str, c
     with pytest.raises(ConnectionForced):
         connection.drain_events(timeout=0)
     assert not connection.connected
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda channel: channel.queue_declare("q"),
+        lambda channel: channel.basic_ack(1),
+        lambda channel: channel.basic_qos(prefetch_size=1, prefetch_count=0),
+        lambda channel: channel.basic_recover(requeue=False),
+        lambda channel: channel.basic_publish(Message(b""), "", "q", immediate=True),
+    ],
+    ids=["queue_declare", "basic_ack", "basic_qos", "basic_recover", "basic_publish"],
+)
+def test_closed_channel_raises_recoverable_error(connection: Any, use: Callable[[Any], None]) -> None:
+    """That it is closed comes before what the embedded broker does not implement."""
+    channel = connection.channel()
+    channel.close()
+
+    with pytest.raises(RecoverableConnectionError, match="channel closed"):
+        use(channel)

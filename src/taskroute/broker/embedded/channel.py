@@ -1,10 +1,10 @@
-"""Channel: an embedded broker's channel, with the methods and manners of py-amqp's."""
+"""Channel: what a client asks of an embedded broker, with the methods and the behaviour of py-amqp's channel."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 import amqp
 from amqp import spec
@@ -48,11 +48,11 @@ class QueueDeclared(NamedTuple):
 
 
 class Channel(KombuChannel):
-    """A channel. Used by the thread that owns its connection.
+    """A channel. The thread that owns its connection uses it.
 
-    As with py-amqp, callbacks are called by the connection's `drain_events`, a refusal of what has no answer
-    (publish, ack, reject) is raised there too, and a channel that the broker has closed is opened again under the
-    same object, without its consumers.
+    As with py-amqp, the connection's `drain_events` calls the callbacks, and raises the refusal of a method that has
+    no answer (publish, ack, reject). A channel that the broker has closed is opened again under the same object,
+    without its consumers.
     """
 
     def __init__(self, connection: Connection, channel_id: int) -> None:
@@ -72,7 +72,7 @@ class Channel(KombuChannel):
         return self.connection is not None
 
     def close(self, *_: object, **__: object) -> None:
-        """End the consumers; unsettled messages go back to their queues."""
+        """End the consumers and put unsettled messages back to their queues."""
         if self.connection is not None:
             self.connection.forget(self._state)
             self.connection = None
@@ -136,7 +136,7 @@ class Channel(KombuChannel):
     # Queues
 
     def ask_consumers(self, queue: str, answer: Callable[[str, int], object]) -> None:
-        """Tell `answer` how many consumers a queue has."""
+        """Call `answer` with the name of a queue and the number of its consumers."""
         answer(queue, self.queue_declare(queue, passive=True).consumer_count)
 
     def queue_declare(
@@ -149,7 +149,7 @@ class Channel(KombuChannel):
         nowait: bool = False,  # noqa: ARG002
         arguments: Mapping[str, object] | None = None,
     ) -> QueueDeclared:
-        """Declare a queue; without a name the broker makes one up."""
+        """Declare a queue; the broker makes up a name if there is none."""
         counts = self._ask(
             spec.Queue.Declare,
             lambda: self._broker.declare_queue(
@@ -189,7 +189,7 @@ class Channel(KombuChannel):
         self._bind(spec.Queue.Unbind, self._broker.unbind, destination, exchange, routing_key, arguments)
 
     def queue_purge(self, queue: str = "", nowait: bool = False) -> int:  # noqa: ARG002
-        """Forget what is ready in a queue; return how many messages that was."""
+        """Delete the ready messages of a queue; return how many there were."""
         return self._ask(spec.Queue.Purge, lambda: self._broker.purge_queue(self._state, queue))
 
     def queue_delete(
@@ -210,7 +210,7 @@ class Channel(KombuChannel):
     def publish(
         self, exchange: str, routing_key: str, *, mandatory: bool, properties: Mapping[str, object], body: bytes
     ) -> None:
-        """Publish a message. What the broker makes of it comes with `drain_events`.
+        """Publish a message. `drain_events` brings its return, its confirm or its refusal.
 
         Raises:
             MessageInvalidError: AMQP cannot carry a property.
@@ -230,7 +230,7 @@ class Channel(KombuChannel):
         immediate: bool = False,
         **_: object,
     ) -> None:
-        """Publish a message. What the broker makes of it comes with `drain_events`."""
+        """Publish a message. `drain_events` brings its return, its confirm or its refusal."""
         if immediate:
             self._refuse(Refusal(NOT_IMPLEMENTED, "immediate=true"), spec.Basic.Publish)
         properties = carried_properties(msg.properties)
@@ -243,7 +243,7 @@ class Channel(KombuChannel):
     def _publish(
         self, exchange: str, routing_key: str, mandatory: bool, properties: Mapping[str, object], body: bytes
     ) -> None:
-        self._check_open()
+        self._opened()
         try:
             self._broker.publish(
                 self._state,
@@ -254,16 +254,16 @@ class Channel(KombuChannel):
                 mandatory=mandatory,
             )
         except Refusal as refusal:
-            self._tell_later(refusal)
+            self._refuse_later(refusal)
 
     def confirm_select(self, nowait: bool = False) -> None:  # noqa: ARG002
-        """Have every later publish confirmed."""
+        """Have the broker confirm every later publish."""
         self._ask(spec.Confirm.Select, lambda: self._broker.select_confirms(self._state))
 
     # Consuming
 
     def basic_qos(self, prefetch_size: int, prefetch_count: int, a_global: bool = False, **options: object) -> None:
-        """Limit the unacknowledged deliveries of each consumer to come."""
+        """Limit the unacknowledged deliveries of every consumer that starts later."""
         if prefetch_size or a_global or options.get("apply_global"):
             problem = "prefetch_size" if prefetch_size else "a prefetch for a whole channel (global)"
             self._refuse(Refusal(NOT_IMPLEMENTED, f"the embedded broker has no {problem}"), spec.Basic.Qos)
@@ -281,7 +281,7 @@ class Channel(KombuChannel):
         arguments: Mapping[str, object] | None = None,
         on_cancel: Callable[[str], Any] | None = None,
     ) -> str:
-        """Start a consumer; return its tag. `callback` gets an `amqp.Message`."""
+        """Start a consumer; return its tag. `callback` is called with an `amqp.Message`."""
         tag = self._ask(
             spec.Basic.Consume,
             lambda: self._broker.consume(
@@ -301,7 +301,7 @@ class Channel(KombuChannel):
         return tag
 
     def basic_cancel(self, consumer_tag: str, nowait: bool = False) -> None:  # noqa: ARG002
-        """End a consumer. What was delivered to it can still be settled."""
+        """End a consumer. Its deliveries can still be settled."""
         self.forget_consumer(consumer_tag)
         self._ask(spec.Basic.Cancel, lambda: self._broker.cancel(self._state, consumer_tag))
 
@@ -316,36 +316,36 @@ class Channel(KombuChannel):
 
     def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
         """Acknowledge a delivery, or with `multiple` all up to it."""
-        self._check_open()
+        self._opened()
         try:
             self._broker.acknowledge(self._state, delivery_tag, multiple=multiple)
         except Refusal as refusal:
-            self._tell_later(refusal)
+            self._refuse_later(refusal)
 
     def acknowledge(self, up_to: int, tags: Iterable[int]) -> None:
-        """Acknowledge every delivery `up_to` a tag, 0 for none, and single ones."""
+        """Acknowledge every delivery up to the tag `up_to` (0: none), and those of single `tags`."""
         if up_to:
             self.basic_ack(up_to, multiple=True)
         for tag in tags:
             self.basic_ack(tag)
 
     def basic_reject(self, delivery_tag: int, requeue: bool) -> None:
-        """Put a delivery back, or have it dead-lettered."""
-        self._check_open()
+        """Put a delivery back to its place, or dead-letter it."""
+        self._opened()
         try:
             self._broker.reject(self._state, delivery_tag, requeue=requeue)
         except Refusal as refusal:
-            self._tell_later(refusal)
+            self._refuse_later(refusal)
 
     def basic_recover(self, requeue: bool = False) -> None:
-        """Put back everything that is unsettled."""
+        """Put every unsettled delivery back to its place."""
         if not requeue:
             self._refuse(Refusal(NOT_IMPLEMENTED, "basic.recover without requeue"), spec.Basic.Recover)
-        self._check_open()
+        self._opened()
         try:
             self._broker.recover(self._state)
         except Refusal as refusal:
-            self._tell_later(refusal)
+            self._refuse_later(refusal)
 
     def forget_consumer(self, consumer_tag: str) -> Callable[[str], Any] | None:
         """Call nothing for a consumer from now on; return what it wants called when it is cancelled."""
@@ -368,32 +368,32 @@ class Channel(KombuChannel):
         self._ask(method, lambda: change(self._state, binding))
 
     def _ask(self, method: tuple[int, int], call: Callable[[], T]) -> T:
-        """Make a call that the broker answers: a refusal is raised here."""
-        self._check_open()
+        """Make a call that the broker answers; raise its refusal here."""
+        self._opened()
         try:
             return call()
         except Refusal as refusal:
             self._refuse(refusal, method)
-            raise
 
-    def _tell_later(self, refusal: Refusal) -> None:
-        """Have the refusal of a call that the broker does not answer come with the events."""
-        self._state.post(Closed(self._state, refusal))
-        self._reopen(refusal)
-
-    def _refuse(self, refusal: Refusal, method: tuple[int, int]) -> None:
+    def _refuse(self, refusal: Refusal, method: tuple[int, int]) -> NoReturn:
         self._reopen(refusal)
         raise error_for_code(refusal.code, str(refusal), method, ChannelError) from None
 
+    def _refuse_later(self, refusal: Refusal) -> None:
+        """Have `drain_events` raise the refusal of a call that the broker does not answer."""
+        self._state.post(Closed(self._state, refusal))
+        self._reopen(refusal)
+
     def _reopen(self, refusal: Refusal) -> None:
-        connection = self.connection
-        assert connection is not None  # noqa: S101 - checked before the call
+        connection = self._opened()
         self._broker.close_channel(self._state)
         connection.forget(self._state)
         self._state = connection.open(self)
         if refusal.closes_connection:
             connection.closed_by_broker()
 
-    def _check_open(self) -> None:
-        if self.connection is None:  # as it is once the connection is closed
+    def _opened(self) -> Connection:
+        """Return the connection; raise once the channel is closed, which a closed connection does, too."""
+        if self.connection is None:
             raise amqp.RecoverableConnectionError("channel closed")
+        return self.connection
