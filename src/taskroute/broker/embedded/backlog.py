@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class StoredMessage(NamedTuple):
-    """A message as it was published; queues share it. `copy_keys`: the routing keys of ``CC`` and ``BCC``."""
+    """A message as the broker stores it, once for all queues. `copy_keys`: the routing keys of ``CC`` and ``BCC``."""
 
     exchange: str
     routing_key: str
@@ -19,18 +19,18 @@ class StoredMessage(NamedTuple):
 
     @property
     def routing_keys(self) -> tuple[str, ...]:
-        """Its own, then those of ``CC`` and ``BCC``."""
+        """The message's own routing key, then those of ``CC`` and ``BCC``."""
         return (self.routing_key, *self.copy_keys)
 
     @property
     def headers(self) -> Mapping[str, object]:
-        """Its headers; empty when it has none."""
+        """The message's headers; empty when it has none."""
         headers = self.properties.get("application_headers")
         return headers if isinstance(headers, dict) else {}
 
 
 class Entry:
-    """One message in one queue. `position` is its place of arrival there."""
+    """One message in one queue. `position` is its place in the order of arrival."""
 
     __slots__ = ("expires_at", "failed_deliveries", "message", "position", "priority", "redelivered")
 
@@ -53,23 +53,23 @@ class Backlog:
     def __init__(self, max_priority: int) -> None:
         self._levels: tuple[deque[Entry], ...] = tuple(deque() for _ in range(max_priority + 1))
         self._count = 0
-        self._expiring = 0  # how many have a time at which they expire: mostly none, and then nothing looks for them
+        self._expiring = 0  # entries that expire: mostly none, so that `next_expiry` need not look
         self.body_bytes = 0
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Entry]:
-        """The entries, the first one first."""
+        """Iterate over the entries in the order in which they leave."""
         return chain.from_iterable(reversed(self._levels))
 
     def append(self, entry: Entry) -> None:
-        """Take an entry that is the last to have arrived."""
+        """Add an entry that has arrived after all others."""
         self._levels[entry.priority].append(entry)
         self._add(entry)
 
     def restore(self, entry: Entry) -> None:
-        """Put an entry back to where it was. Cheap when little that arrived before it is still here."""
+        """Put an entry back to its place. Cheap when few entries that arrived before it are still here."""
         level = self._levels[entry.priority]
         before = []
         while level and level[0].position < entry.position:
@@ -79,10 +79,10 @@ class Backlog:
         self._add(entry)
 
     def pop(self) -> Entry:
-        """Take the entry that is first.
+        """Take the first entry.
 
         Raises:
-            IndexError: there is none.
+            IndexError: the backlog is empty.
         """
         for level in reversed(self._levels):
             if level:
@@ -90,20 +90,20 @@ class Backlog:
         raise IndexError("the backlog is empty")
 
     def pop_expired(self, now: float) -> Iterator[Entry]:
-        """Take what has expired, as far as it is first in its priority: like RabbitMQ, nothing looks further."""
+        """Take the expired entries at the head of each priority. Like RabbitMQ, never look behind the head."""
         for level in reversed(self._levels):
             while level and (due := level[0].expires_at) is not None and due <= now:
                 yield self._take_first(level)
 
     def next_expiry(self) -> float | None:
-        """When `pop_expired` has something next."""
+        """Return when `pop_expired` has an entry next, None if never."""
         if not self._expiring:
             return None
         moments = [level[0].expires_at for level in self._levels if level]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def clear(self) -> int:
-        """Forget every entry; return how many they were."""
+        """Delete every entry; return how many there were."""
         count = self._count
         for level in self._levels:
             level.clear()

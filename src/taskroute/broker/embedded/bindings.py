@@ -1,4 +1,4 @@
-"""Bindings: the exchanges of a broker and what is bound to what."""
+"""Bindings: the exchanges of a broker, and the bindings from them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from taskroute.topology.routing import (
 _INTERNAL: Final = "amq.rabbitmq.trace"
 _DEFAULT: Final = ""
 _KNOWN_ROUTES: Final = 1024
-"""Routes that are kept, at most. Most messages have one of a few keys; the walk would be a quarter of publishing."""
+"""Routes that are kept, at most. Most messages have one of a few keys, and the walk would be a quarter of publishing."""
 
 _MATCHES: Final = ("all", "any", "all-with-x", "any-with-x")
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A binding. Two that differ in anything are two bindings; RabbitMQ tells True from 1 in the arguments."""
+    """A binding. Two that differ in any field are two bindings; in the arguments RabbitMQ tells True from 1."""
 
     source: str
     destination: Destination
@@ -45,7 +45,7 @@ class Binding:
 
     @classmethod
     def of(cls, source: str, destination: Destination, key: str, arguments: Mapping[str, object]) -> Binding:
-        """Make a binding whose arguments count in comparisons."""
+        """Return a binding whose arguments count in comparisons, by their `identity`."""
         return cls(source, destination, key, binding_identity(arguments), arguments)
 
 
@@ -64,22 +64,22 @@ class Exchange:
 
     @property
     def alternate(self) -> str | None:
-        """The exchange that takes what no binding does."""
+        """The exchange that takes the messages that no binding matches."""
         name = self.arguments.get("alternate-exchange")
         return name if isinstance(name, str) else None
 
 
 class Bindings:
-    """Exchanges by name, and the bindings from them. Not synchronized."""
+    """Exchanges by name, and the bindings from them. Not synchronized: the broker's lock is held around every call."""
 
     def __init__(self) -> None:
         self._exchanges: dict[str, Exchange] = {}
         self._to: dict[Destination, set[Binding]] = {}
-        self._reached: dict[tuple[str, tuple[str, ...]], AbstractSet[str]] = {}  # by `queues`, until something changes
+        self._reached: dict[tuple[str, tuple[str, ...]], AbstractSet[str]] = {}  # by `queues`, until a change
         self.clear()
 
     def clear(self) -> None:
-        """Leave nothing but the exchanges that every broker has."""
+        """Delete everything but the exchanges that every broker has."""
         self._exchanges.clear()
         self._to.clear()
         self._reached.clear()
@@ -98,10 +98,10 @@ class Bindings:
         internal: bool,
         arguments: Mapping[str, object],
     ) -> None:
-        """Create an exchange, or check that it is there as asked.
+        """Create an exchange, or check that it is as declared.
 
         Raises:
-            Refusal: 503 or 540, a type that is unknown; 403, a reserved name; 406, it is there and differs.
+            Refusal: 503 or 540, an unknown type; 403, a reserved name; 406, it exists and differs.
         """
         if name == _DEFAULT:
             raise Refusal(ACCESS_REFUSED, "operation not permitted on the default exchange")
@@ -123,7 +123,7 @@ class Bindings:
         """Return an exchange.
 
         Raises:
-            Refusal: 404.
+            Refusal: 404, it does not exist.
         """
         found = self._exchanges.get(name)
         if found is None:
@@ -131,10 +131,10 @@ class Bindings:
         return found
 
     def delete(self, name: str, *, if_unused: bool) -> None:
-        """Delete an exchange and every binding from and to it. One that is not there is no error.
+        """Delete an exchange and every binding from and to it. One that does not exist is no error.
 
         Raises:
-            Refusal: 403, the broker's own; 406, in use.
+            Refusal: 403, it is one of the broker's own; 406, it is in use.
         """
         if name == _DEFAULT or name.startswith("amq."):
             raise Refusal(ACCESS_REFUSED, f"operation not permitted on exchange '{name}'")
@@ -153,7 +153,7 @@ class Bindings:
         """Add a binding; adding it again changes nothing.
 
         Raises:
-            Refusal: 404, an exchange is missing; 403, the default exchange; 406, a wrong ``x-match``.
+            Refusal: 404, an exchange does not exist; 403, the default exchange; 406, an unknown ``x-match``.
         """
         source = self._source(binding)
         match = binding.arguments.get("x-match", "all")
@@ -165,22 +165,22 @@ class Bindings:
         self._to.setdefault(binding.destination, set()).add(binding)
 
     def unbind(self, binding: Binding) -> None:
-        """Remove a binding. One that is not there is no error.
+        """Remove a binding. One that does not exist is no error.
 
         Raises:
-            Refusal: 404, an exchange is missing; 403, the default exchange.
+            Refusal: 404, an exchange does not exist; 403, the default exchange.
         """
         if binding in self._source(binding).bindings:
             self._remove(binding)
 
     def forget(self, destination: Destination) -> None:
-        """Remove every binding to a destination that is gone."""
+        """Remove every binding to a destination that is deleted."""
         for binding in self._to.pop(destination, ()):
             self._remove(binding)
 
     def queues(self, exchange: str, keys: tuple[str, ...], headers: Mapping[str, object]) -> AbstractSet[str]:
-        """Names of the queues that a message to an exchange, not the default one, reaches."""
-        if headers:  # they may decide, and each message has its own
+        """Return the names of the queues that a message to an exchange, not the default one, reaches."""
+        if headers:  # they may decide the route, and nearly every message has headers of its own
             return reachable_queues(exchange, keys, headers, self._exchanges)
         known = self._reached.get((exchange, keys))
         if known is not None:

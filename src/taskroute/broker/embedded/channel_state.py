@@ -1,4 +1,4 @@
-"""What the broker keeps of one channel and of its consumers."""
+"""What the broker keeps of one channel: its consumers, and the deliveries that it has not settled."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from taskroute.broker.embedded.refusal import PRECONDITION_FAILED, Refusal
 
 
 class ChannelState:
-    """What the broker keeps of one channel. Its fields are guarded by the broker's lock.
+    """The broker's side of a channel. Not synchronized: the broker's lock is held around every call.
 
     Args:
-        owner: the connection it belongs to; any object.
-        post: takes what happens, under the lock; must not block, nor call the broker.
+        owner: the channel's connection; any object.
+        post: called with each event, under the lock; must neither block nor call the broker.
     """
 
     def __init__(self, owner: object, post: Callable[[Event], None]) -> None:
@@ -33,7 +33,7 @@ class ChannelState:
     def deliver(
         self, entry: Entry, queue: Queue, consumer: ChannelConsumer | None, *, no_ack: bool, remaining: int = 0
     ) -> Delivered:
-        """Number a delivery and, if it has to be acknowledged, remember it."""
+        """Number a delivery and, if it must be acknowledged, keep it."""
         self._last_delivery += 1
         tag = self._last_delivery
         count = entry.failed_deliveries if entry.failed_deliveries and queue.settings.is_quorum else None
@@ -47,7 +47,7 @@ class ChannelState:
         """Return the unsettled delivery tags that a settlement names: one, or with `multiple` all up to it (0: all).
 
         Raises:
-            Refusal: 406, none is unsettled under that tag.
+            Refusal: 406, no delivery of that tag is unsettled.
         """
         if delivery_tag == 0 and multiple:
             return list(self.unsettled)
@@ -63,7 +63,7 @@ class ChannelState:
             queue.deal()
 
     def reject(self, tags: list[int]) -> None:
-        """Have deliveries dead-lettered."""
+        """Dead-letter deliveries."""
         for tag in tags:
             delivered = self.unsettled[tag]
             delivered.queue.reject(delivered.entry)
@@ -80,7 +80,7 @@ class ChannelState:
             queue.deal()
 
     def _release(self, tags: list[int]) -> list[Queue]:
-        """Make room in the prefetch of the consumers; return the queues concerned that still exist."""
+        """Take deliveries off the prefetch of their consumers; return those of their queues that exist."""
         queues: dict[Queue, None] = {}  # a set in the order of the tags
         for tag in tags:
             delivered = self.unsettled.pop(tag)
@@ -94,7 +94,7 @@ class ChannelState:
 
 
 class ChannelConsumer:
-    """A consumer on a channel."""
+    """A consumer on a channel. Not synchronized: the broker's lock is held around every call."""
 
     __slots__ = ("channel", "exclusive", "no_ack", "prefetch", "queue", "tag", "unsettled")
 
@@ -109,16 +109,16 @@ class ChannelConsumer:
 
     @property
     def can_take(self) -> bool:
-        """Whether its prefetch has room; it counts unsettled messages, so none without acknowledgement."""
+        """Whether its prefetch has room. It counts unsettled messages: without acknowledgement there are none."""
         return self.no_ack or not self.prefetch or self.unsettled < self.prefetch
 
     def take(self, entry: Entry) -> None:
-        """Deliver an entry."""
+        """Deliver an entry to the client."""
         if not self.no_ack:
             self.unsettled += 1
         self.channel.post(self.channel.deliver(entry, self.queue, self, no_ack=self.no_ack))
 
     def on_queue_deleted(self) -> None:
-        """End, and tell the client."""
+        """End, and cancel the client's consumer."""
         self.channel.consumers.pop(self.tag, None)
         self.channel.post(Cancelled(self.channel, self.tag))

@@ -1,4 +1,4 @@
-"""Clock: time, and calls at a later time, for a broker. One that runs by itself, one that a test moves."""
+"""Clock: time, and calls at a later time, for a broker. One clock runs by itself, the other is moved by a test."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Safe from any thread."""
+    """The time of a broker. Every method is safe from any thread."""
 
     def now(self) -> float:
-        """Seconds, monotonic."""
+        """Return the seconds, monotonic."""
 
     def wall(self) -> datetime:
-        """The time of day, in UTC."""
+        """Return the time of day, in UTC."""
 
     def call_at(self, moment: float, call: Callable[[], None]) -> None:
-        """Have `call` run once `now` has reached `moment`. It must not raise."""
+        """Make `call` once `now` has reached `moment`. It must not raise."""
 
     def close(self) -> None:
-        """Forget what has not been called yet."""
+        """Forget the calls that are not made yet."""
 
 
 class SystemClock:
-    """The machine's time. Its one thread starts with the first `call_at` and makes all the calls."""
+    """The machine's time. Its one thread starts at the first `call_at` and makes every call."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -39,15 +39,15 @@ class SystemClock:
         self._closed = False
 
     def now(self) -> float:
-        """Seconds, monotonic."""
+        """Return the seconds, monotonic."""
         return time.monotonic()
 
     def wall(self) -> datetime:
-        """The time of day, in UTC."""
+        """Return the time of day, in UTC."""
         return datetime.now(UTC)
 
     def call_at(self, moment: float, call: Callable[[], None]) -> None:
-        """Have the clock's thread make `call` at `moment`."""
+        """Make `call` at `moment`, on the clock's thread."""
         with self._changed:
             if self._closed:
                 return
@@ -58,7 +58,7 @@ class SystemClock:
             self._changed.notify()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, and forget the calls that are not made yet."""
         with self._changed:
             self._closed = True
             self._calls.clear()
@@ -79,7 +79,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """Time that stands still until `advance`, which makes the calls that fall due, in their order.
+    """Time that stands still until `advance`, which makes the calls that are due, in their order.
 
     Example:
         >>> clock = ManualClock()
@@ -96,30 +96,30 @@ class ManualClock:
         self._numbers = itertools.count()
 
     def now(self) -> float:
-        """Seconds that it was advanced by so far."""
+        """Return the seconds by which the clock was advanced so far."""
         return self._now
 
     def wall(self) -> datetime:
-        """When it was made, plus what it was advanced by."""
+        """Return the time at which the clock was made, plus the seconds by which it was advanced."""
         return self._epoch + timedelta(seconds=self._now)
 
     def call_at(self, moment: float, call: Callable[[], None]) -> None:
-        """Have the thread that advances to `moment` make `call`."""
+        """Make `call` on the thread that advances the clock to `moment`."""
         with self._lock:
             heapq.heappush(self._calls, (moment, next(self._numbers), call))
 
     def close(self) -> None:
-        """Forget what has not been called yet."""
+        """Forget the calls that are not made yet."""
         with self._lock:
             self._calls.clear()
 
     def next_call(self) -> float | None:
-        """The moment of the call that is due next, None when there is none."""
+        """Return the moment of the call that is due next, None when there is none."""
         with self._lock:
             return self._calls[0][0] if self._calls else None
 
     def advance(self, seconds: float) -> None:
-        """Move time on."""
+        """Move time on by `seconds`."""
         self.advance_to(self._now + seconds)
 
     def advance_to(self, moment: float) -> None:

@@ -1,4 +1,4 @@
-"""Dead letters: what becomes of a message's headers and keys on its way to a dead-letter exchange."""
+"""A message on its way to a dead-letter exchange: its new headers and keys. Pure; `dead_lettering` places it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def dead_letter(
 ) -> StoredMessage:
     """Return the message that goes to the dead-letter exchange, by RabbitMQ's rules.
 
-    With a routing key of the queue's own, ``CC`` is dropped; without one the message keeps every key that it had,
-    ``BCC`` included. Its expiration is dropped, so that it does not expire again.
+    With a routing key of the queue (``x-dead-letter-routing-key``) ``CC`` is dropped; without one the message keeps
+    every key that it had, ``BCC`` included. Its expiration is dropped, so that it does not expire again.
     """
     headers = dict(message.headers)
     death = _death(message, queue, reason, at)
@@ -35,10 +35,7 @@ def dead_letter(
 
 
 def is_cycle(message: StoredMessage, queue: str) -> bool:
-    """Whether a dead letter would come back to `queue` with nobody having rejected it on the way.
-
-    RabbitMQ drops it then.
-    """
+    """Return whether a dead letter would come back to `queue` without a rejection on the way: RabbitMQ drops it."""
     deaths = [death for death in _deaths(message.headers) if isinstance(death, Mapping)]
     for at, death in enumerate(deaths):
         if death.get("queue") == queue:
@@ -62,7 +59,7 @@ def _death(message: StoredMessage, queue: str, reason: Reason, at: datetime) -> 
 
 
 def _add_death(headers: dict[str, object], death: dict[str, object]) -> None:
-    """Put the newest death first; one more in the same queue for the same reason only counts up."""
+    """Put the newest death first. Another one in the same queue for the same reason adds to its count."""
     if _DEATHS not in headers:
         for name in ("reason", "queue", "exchange"):
             headers[f"x-first-death-{name}"] = death[name]
@@ -79,6 +76,6 @@ def _is_same(known: object, death: Mapping[str, object]) -> bool:
 
 
 def _deaths(headers: Mapping[str, object]) -> list[object]:
-    """The list of deaths. A sender may have written anything there."""
+    """Return the list of deaths. The header may hold anything: a publisher can write it."""
     deaths = headers.get(_DEATHS)
     return list(deaths) if isinstance(deaths, list) else []

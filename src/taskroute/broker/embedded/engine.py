@@ -1,7 +1,7 @@
-"""Broker: an AMQP 0-9-1 broker as RabbitMQ behaves, in plain Python, with no network and no client library.
+"""Broker: an AMQP 0-9-1 broker that behaves like RabbitMQ, in plain Python, with no network and no client library.
 
-One lock guards it all. What it has to tell a connection goes to that connection's `post` while the lock is held, so
-that the order of events is the order of what happened; nothing a user wrote ever runs under the lock.
+One lock guards all of it. The broker posts events to its connections while it holds the lock, so that the order of
+the events is the order of what happened. Nothing that a user wrote runs under the lock.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _NO_ROUTE: Final = 312
 class Broker:
     """An embedded broker. Every public method is safe from any thread.
 
-    Methods raise `Refusal` where RabbitMQ would close the channel or the connection; the caller closes it.
+    A method raises `Refusal` where RabbitMQ would close the channel or the connection; the caller must close it.
 
     Args:
-        name: for people.
-        clock: time, for expiry; left out, the machine's.
+        name: for error texts, and for the thread of the clock.
+        clock: what expiry is measured by; default: the machine's time.
     """
 
     def __init__(self, name: str, clock: Clock | None = None) -> None:
@@ -49,7 +49,7 @@ class Broker:
         self._connections: dict[object, Callable[[Event], None]] = {}
         self._closed = False
         self._operation = Operation(self._lock, self._clock, self._complete)
-        # The parts of the model: each is called under the lock alone.
+        # The parts of the model. None is synchronized: call them under the lock alone.
         self._bindings = Bindings()
         self._queues = Queues(self._bindings, self._operation)
         self._unused = UnusedQueues(self._queues, self._operation)
@@ -59,10 +59,10 @@ class Broker:
     # Connections and channels
 
     def connect(self, owner: object, post: Callable[[Event], None]) -> None:
-        """Take a connection; `post` gets what concerns it as a whole.
+        """Accept a connection; `post` is called with the events that concern all of it.
 
         Raises:
-            Refusal: 320, the broker has been closed.
+            Refusal: 320, the broker is closed.
         """
         with self._lock:
             if self._closed:
@@ -70,28 +70,27 @@ class Broker:
             self._connections[owner] = post
 
     def disconnect(self, owner: object) -> None:
-        """Forget a connection, whose channels are closed, and delete its exclusive queues."""
+        """Forget a connection whose channels are closed, and delete its exclusive queues."""
         with self._operation:
             self._connections.pop(owner, None)
             self._queues.delete_exclusive(owner)
 
     def close_channel(self, channel: ChannelState) -> None:
-        """End its consumers and put back, in their places, the messages it has not settled."""
+        """End the consumers of a channel, and put its unsettled messages back to their places."""
         with self._operation:
             self._consumers.end_all(channel)
             channel.requeue(list(channel.unsettled))
 
     def close_connections(self) -> None:
-        """Have every connection told that it is closed, as an operator would."""
+        """Close every connection, as an operator would."""
         with self._lock:
-            for post in self._connections.values():
-                post(Closed(None, Refusal(CONNECTION_FORCED, "closed by the broker")))
+            self._post_closed()
 
     def close(self) -> None:
-        """End: close every connection, forget every message, accept nothing more."""
-        self.close_connections()
+        """Close every connection, forget every message, and accept no connection from now on."""
         with self._lock:
             self._closed = True
+            self._post_closed()
             self._queues.clear()
             self._bindings.clear()
             self._changed.notify_all()
@@ -110,7 +109,7 @@ class Broker:
         internal: bool,
         arguments: Mapping[str, object],
     ) -> None:
-        """Create an exchange, or check it; `passive`: only that it exists."""
+        """Create an exchange, or check that it is as declared; with `passive`, check only that it exists."""
         with self._operation:
             if passive:
                 self._bindings.exchange(name)
@@ -120,12 +119,12 @@ class Broker:
             )
 
     def delete_exchange(self, name: str, *, if_unused: bool) -> None:
-        """Delete an exchange; one that is not there is no error."""
+        """Delete an exchange. One that does not exist is no error."""
         with self._operation:
             self._bindings.delete(name, if_unused=if_unused)
 
     def bind(self, channel: ChannelState, binding: Binding) -> None:
-        """Bind a queue or an exchange to an exchange; a queue without a name is the one declared last."""
+        """Bind a queue or an exchange to an exchange. An empty queue name: the queue that the channel declared last."""
         with self._operation:
             self._bindings.bind(self._resolved(channel, binding))
 
@@ -147,7 +146,10 @@ class Broker:
         auto_delete: bool,
         arguments: Mapping[str, object],
     ) -> QueueCounts:
-        """Create a queue, or check it; `passive`: only that it exists. No name: the broker makes one up."""
+        """Create a queue, or check that it is as declared; with `passive`, check only that it exists.
+
+        An empty name: the broker makes one up, or with `passive` takes the queue that the channel declared last.
+        """
         with self._operation:
             if passive:
                 queue = self._queues.accessible(channel, name)
@@ -161,19 +163,19 @@ class Broker:
             return queue.counts
 
     def delete_queue(self, channel: ChannelState, name: str, *, if_unused: bool, if_empty: bool) -> int:
-        """Delete a queue; return how many messages were lost with it. One that is not there is no error."""
+        """Delete a queue; return how many messages were lost with it. One that does not exist is no error."""
         with self._operation:
             return self._queues.delete(channel, name, if_unused=if_unused, if_empty=if_empty)
 
     def purge_queue(self, channel: ChannelState, name: str) -> int:
-        """Forget what is ready in a queue; return how many messages that was."""
+        """Delete the ready messages of a queue; return how many there were."""
         with self._operation:
             return self._queues.accessible(channel, name).purge()
 
     # Publishing
 
     def select_confirms(self, channel: ChannelState) -> None:
-        """Have every later publish on this channel confirmed."""
+        """Confirm every later publish on this channel."""
         with self._lock:
             channel.confirms = True
 
@@ -187,7 +189,7 @@ class Broker:
         properties: Mapping[str, object],
         mandatory: bool,
     ) -> None:
-        """Route a message and hand it to its queues. A return comes before the confirm."""
+        """Route a message to its queues. A return comes before the confirm."""
         with self._operation:
             if channel.confirms:
                 channel.published += 1
@@ -206,7 +208,7 @@ class Broker:
     # Consuming
 
     def limit_prefetch(self, channel: ChannelState, count: int) -> None:
-        """Set the prefetch of consumers to come on this channel; 0: unlimited."""
+        """Set the prefetch of consumers that start later on this channel; 0: unlimited."""
         with self._lock:
             channel.prefetch = count
 
@@ -220,17 +222,17 @@ class Broker:
         exclusive: bool,
         arguments: Mapping[str, object],
     ) -> str:
-        """Start a consumer; return its tag."""
+        """Start a consumer; return its tag, made up if `tag` is empty."""
         with self._operation:
             return self._consumers.start(channel, queue, tag, no_ack=no_ack, exclusive=exclusive, arguments=arguments)
 
     def cancel(self, channel: ChannelState, tag: str) -> None:
-        """End a consumer. What it was given can still be settled."""
+        """End a consumer. Its deliveries can still be settled."""
         with self._operation:
             self._consumers.end(channel, tag)
 
     def get(self, channel: ChannelState, queue: str, *, no_ack: bool) -> Delivered | None:
-        """Take one message, None when nothing is ready."""
+        """Take one message; None when nothing is ready."""
         with self._operation:
             found = self._queues.accessible(channel, queue)
             self._unused.touch(found)
@@ -240,12 +242,12 @@ class Broker:
             return channel.deliver(entry, found, None, no_ack=no_ack, remaining=found.ready)
 
     def acknowledge(self, channel: ChannelState, delivery_tag: int, *, multiple: bool) -> None:
-        """Forget a delivery, or with `multiple` all up to it (0: all)."""
+        """Settle a delivery, or with `multiple` all up to it (0: all)."""
         with self._operation:
             channel.settle(channel.tags(delivery_tag, multiple=multiple))
 
     def reject(self, channel: ChannelState, delivery_tag: int, *, requeue: bool) -> None:
-        """Put a delivery back to its place, or have it dead-lettered."""
+        """Put a delivery back to its place, or dead-letter it."""
         with self._operation:
             tags = channel.tags(delivery_tag, multiple=False)
             if requeue:
@@ -254,19 +256,19 @@ class Broker:
                 channel.reject(tags)
 
     def recover(self, channel: ChannelState) -> None:
-        """Put back every delivery that the channel has not settled."""
+        """Put every unsettled delivery of the channel back to its place."""
         with self._operation:
             channel.requeue(list(channel.unsettled))
 
     # Looking, as an operator does
 
     def depths(self, queues: Iterable[str]) -> dict[str, Depth]:
-        """Return what each of `queues` holds; one that is not there holds nothing."""
+        """Return what each of `queues` holds; one that does not exist holds nothing."""
         with self._lock:
             return {name: self._depth(name) for name in queues}
 
     def wait_empty(self, queues: Iterable[str], timeout: float) -> bool:
-        """Wait until `queues` hold nothing, `timeout` seconds at most; whether that came to pass. Never polls."""
+        """Wait up to `timeout` seconds for `queues` to hold nothing; return whether they do. Never polls."""
         names = tuple(queues)
         with self._changed:
             self._waiters += 1
@@ -276,12 +278,16 @@ class Broker:
                 self._waiters -= 1
 
     def peek(self, queue: str) -> tuple[StoredMessage, ...]:
-        """Return the messages that are ready in a queue, in their order, and leave them there."""
+        """Return the ready messages of a queue, in their order, and leave them there."""
         with self._lock:
             found = self._queues.get(queue)
             return () if found is None else found.peek()
 
     # What follows runs under the lock.
+
+    def _post_closed(self) -> None:
+        for post in self._connections.values():
+            post(Closed(None, Refusal(CONNECTION_FORCED, "closed by the broker")))
 
     def _resolved(self, channel: ChannelState, binding: Binding) -> Binding:
         kind, name = binding.destination
@@ -299,7 +305,7 @@ class Broker:
         return queue is not None and not queue.is_empty
 
     def _complete(self) -> None:
-        """End an operation: dead-letter what its queues have buried, and wake the threads that wait for a change."""
+        """End an operation: dead-letter what its queues have buried, and wake the threads in `wait_empty`."""
         buried = self._operation.buried
         while buried:
             self._dead_lettering.place(*buried.popleft())

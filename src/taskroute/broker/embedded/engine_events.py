@@ -1,4 +1,4 @@
-"""Events: what a broker tells a connection. `channel` is the broker's side of the channel; compare it by identity."""
+"""What a broker posts to a connection. An event's `channel` is the `ChannelState`: a key to find the channel by."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from taskroute.broker.embedded.refusal import Refusal
 
 
 class Delivered(NamedTuple):
-    """A message for a consumer, or the answer to a get (no consumer; `remaining` are ready behind it).
+    """A message for a consumer, or the answer to a get (no consumer; `remaining` messages are ready behind it).
 
-    The channel keeps it until it is settled.
+    The channel's state keeps it until it is settled.
     """
 
     channel: object
@@ -21,18 +21,19 @@ class Delivered(NamedTuple):
     queue: Queue
     consumer: Consumer | None
     redelivered: bool
-    """As it was then; the entry may have been put back since."""
+    """The entry's at the moment of delivery; later the entry may be put back."""
     delivery_count: int | None
+    """Failed deliveries so far; None on the first delivery, and on a queue that does not count."""
     remaining: int
 
     @property
     def consumer_tag(self) -> str:
-        """Whom it is for; empty for a get."""
+        """The tag of the consumer; empty for a get."""
         return "" if self.consumer is None else self.consumer.tag
 
     @property
     def message(self) -> StoredMessage:
-        """What is delivered."""
+        """The message that is delivered."""
         return self.entry.message
 
 
@@ -54,14 +55,14 @@ class Confirmed(NamedTuple):
 
 
 class Cancelled(NamedTuple):
-    """The broker has ended a consumer: its queue is gone."""
+    """The broker has ended a consumer because its queue is deleted."""
 
     channel: object
     consumer_tag: str
 
 
 class Closed(NamedTuple):
-    """The broker has closed the channel, or the whole connection (no channel)."""
+    """The broker has closed the channel or, without a channel, the connection."""
 
     channel: object | None
     refusal: Refusal

@@ -1,4 +1,4 @@
-"""Queue: messages wait here and are dealt to consumers, round-robin, within each one's prefetch."""
+"""Queue: holds messages until it deals them to its consumers, round-robin, within the prefetch of each."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ class QueueCounts:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What a queue holds: messages that are ready, or parked for their target, and those delivered and not settled."""
+    """What a queue holds."""
 
     ready: int
+    """Messages that are ready, and dead letters of the queue that are parked until their target takes them."""
     unsettled: int
 
 
 class Consumer(Protocol):
-    """Who takes messages from a queue."""
+    """What a queue needs of a consumer."""
 
     tag: str
     exclusive: bool
@@ -52,24 +53,24 @@ class Host(Protocol):
     """What a queue needs of its broker."""
 
     def now(self) -> float:
-        """Seconds, monotonic."""
+        """Return the seconds of a monotonic clock."""
 
     def call_at(self, moment: float, call: Callable[[], None]) -> None:
-        """Have `call` run at `moment`, under the broker's lock."""
+        """Make `call` at `moment`, under the broker's lock."""
 
     def bury(self, queue: Queue, message: StoredMessage, reason: Reason) -> None:
-        """Note a message to be dead-lettered once the queue's operation is over."""
+        """Have a message dead-lettered when the broker's operation is over."""
 
 
 class Queue:
     """One queue. Not synchronized: its broker's lock is held around every call.
 
-    After every call either nothing is ready or no consumer can take more.
+    After every call either no message is ready or no consumer can take one.
 
     Args:
         name: its name.
         settings: as declared.
-        owner: the connection that has it exclusively, if one does.
+        owner: the connection of an exclusive queue, else None.
         host: its broker.
     """
 
@@ -78,7 +79,7 @@ class Queue:
         self.settings = settings
         self.owner = owner
         self.consumers: deque[Consumer] = deque()
-        self.parked = 0  # dead letters that wait for their target count as here
+        self.parked = 0  # dead letters of this queue that wait for their target count against its limits
         self.parked_bytes = 0
         self.unsettled = 0
         self.deleted = False
@@ -90,7 +91,7 @@ class Queue:
 
     @property
     def ready(self) -> int:
-        """How many messages are ready."""
+        """The number of messages that are ready."""
         return len(self._backlog)
 
     @property
@@ -109,7 +110,7 @@ class Queue:
         return QueueCounts(self.name, self.ready, len(self.consumers))
 
     def enqueue(self, message: StoredMessage) -> bool:
-        """Take a message; False when the queue is full and rejects."""
+        """Take a message; return False when the queue is full and rejects it."""
         if self._is_limited and self.settings.overflow != "drop-head" and self._would_overflow(message):
             if self.settings.overflow == "reject-publish-dlx":
                 self._host.bury(self, message, "maxlen")
@@ -118,7 +119,7 @@ class Queue:
         entry = Entry(message, self._arrived, self._priority_of(message), self._expiry_of(message))
         consumer = self._next_consumer()
         if consumer is not None:
-            consumer.take(entry)  # nothing else is ready then, and it cannot expire on the way
+            consumer.take(entry)  # at once: no other message is ready, and this one cannot expire before
             return True
         self._backlog.append(entry)
         if self._is_limited:
@@ -128,18 +129,18 @@ class Queue:
         return True
 
     def requeue(self, entries: Iterable[Entry]) -> None:
-        """Put delivered entries back to their places, or bury those that have come back too often. See `deal`."""
+        """Put delivered entries back to their places; bury those over the delivery limit. `deal` must follow."""
         in_order = sorted(entries, key=lambda entry: entry.position)
         for entry in in_order:
             entry.redelivered = True
             entry.failed_deliveries += 1
         if self.settings.is_quorum and self.settings.delivery_limit is None:
-            for entry in in_order:  # behind the others: what nothing counts must not hold them up
+            for entry in in_order:  # behind the others: without a limit a poison message would hold them up forever
                 self._arrived += 1
                 entry.position = self._arrived
                 self._backlog.append(entry)
             return
-        for entry in reversed(in_order):  # the last one first: then each goes straight to the head
+        for entry in reversed(in_order):  # the last one first, so that each goes straight to the head
             if self.settings.is_quorum and entry.failed_deliveries > (self.settings.delivery_limit or 0):
                 self._host.bury(self, entry.message, "delivery_limit")
             else:
@@ -150,7 +151,7 @@ class Queue:
         self._host.bury(self, entry.message, "rejected")
 
     def deal(self) -> None:
-        """Give what is ready to the consumers that can take it."""
+        """Give ready messages to consumers, for as long as one can take a message."""
         self.expire()
         while self._backlog:
             consumer = self._next_consumer()
@@ -160,22 +161,22 @@ class Queue:
             self.expire()
 
     def pop(self) -> Entry | None:
-        """Take the first entry for a get, None when nothing is ready."""
+        """Take the first entry for a get; None when no message is ready."""
         self.expire()
         entry = self._backlog.pop() if self._backlog else None
-        self.expire()  # what stood behind it may have been due for long
+        self.expire()  # the next entry may have been due for long: only the first one is looked at
         return entry
 
     def peek(self) -> tuple[StoredMessage, ...]:
-        """Return what is ready, in its order."""
+        """Return the ready messages, in their order."""
         return tuple(entry.message for entry in self._backlog)
 
     def purge(self) -> int:
-        """Forget what is ready; return how many messages that was."""
+        """Delete the ready messages; return how many there were."""
         return self._backlog.clear()
 
     def delete(self) -> int:
-        """End the consumers and forget what is ready; return how many messages that was."""
+        """End the consumers and delete the ready messages; return how many there were."""
         self.deleted = True
         for consumer in self.consumers:
             consumer.on_queue_deleted()
@@ -183,7 +184,7 @@ class Queue:
         return self.purge()
 
     def expire(self) -> None:
-        """Bury what has expired, and come back when the next one does."""
+        """Bury the messages that have expired, and have the clock call again when the next one is due."""
         if self._backlog.next_expiry() is None:
             return
         for entry in self._backlog.pop_expired(self._host.now()):
@@ -203,7 +204,7 @@ class Queue:
             return first if first is not None and first.can_take else None
         for place, consumer in enumerate(self.consumers, 1):
             if consumer.can_take:
-                self.consumers.rotate(-place)  # who was asked stands last now
+                self.consumers.rotate(-place)  # round-robin: the consumers asked so far go to the end
                 return consumer
         return None
 

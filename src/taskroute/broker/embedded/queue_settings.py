@@ -1,4 +1,4 @@
-"""QueueSettings: what a queue's declaration asks for, read and refused as RabbitMQ does."""
+"""QueueSettings: a queue's declaration, read and refused as RabbitMQ does. Pure."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class QueueSettings:
         """Read a declaration.
 
         Raises:
-            Refusal: 406, with the argument, for one that RabbitMQ refuses; 540 for one that only RabbitMQ has.
+            Refusal: 406, an argument that RabbitMQ refuses, by its name; 540, a queue type that only RabbitMQ has.
         """
         _check_arguments(name, arguments)
         values: dict[str, Any] = {_field(key): arguments[key] for key in _COMPARED if key in arguments}
@@ -82,7 +82,10 @@ class QueueSettings:
 
     @property
     def is_at_least_once(self) -> bool:
-        """Whether a dead letter stays until its target has it. RabbitMQ ignores the wish without reject-publish."""
+        """Whether a dead letter stays until its target has it.
+
+        RabbitMQ ignores the strategy at-least-once unless the overflow is reject-publish.
+        """
         return self.dead_letter_strategy == "at-least-once" and self.overflow == "reject-publish"
 
     def difference(self, other: QueueSettings) -> tuple[str, object, object] | None:

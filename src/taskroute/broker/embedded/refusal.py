@@ -1,4 +1,4 @@
-"""Refusal: what the broker says no with, in AMQP's reply codes."""
+"""Refusal: the broker's refusal of a request, with AMQP's reply codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SOFT: Final = {ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED}
 
 
 class Refusal(Exception):  # noqa: N818 - AMQP has no errors, only replies
-    """A request that the broker refuses. A soft one closes the channel it came by, a hard one the connection."""
+    """A request is refused. A soft code closes the channel that the request came by, a hard one the connection."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f"{_NAMES[code]} - {text}")
@@ -35,5 +35,5 @@ class Refusal(Exception):  # noqa: N818 - AMQP has no errors, only replies
 
     @property
     def closes_connection(self) -> bool:
-        """Whether AMQP counts the code among the hard errors."""
+        """Whether the code is one of AMQP's hard errors."""
         return self.code not in _SOFT

@@ -1,4 +1,4 @@
-"""What AMQP's encoding does to a message's properties, without the bytes: copies, and refuses what cannot be sent."""
+"""What AMQP's encoding does to properties, without the bytes: it copies them, and refuses what it cannot carry."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from amqp.exceptions import FrameSyntaxError
 
 _MAX_TEXT_BYTES: Final = 255
 _FITS_ANYWAY: Final = _MAX_TEXT_BYTES // 4
-"""Characters that need not be encoded to know that they fit."""
+"""A text of at most so many characters fits, whichever they are."""
 
 _HEADERS: Final = "application_headers"
 _NO_HEADERS: Final[Mapping[str, object]] = MappingProxyType({})
-"""kombu sends empty headers with every message: one table for all of them is less to keep and to collect."""
+"""kombu sends empty headers with every message; one shared table spares memory and work for the garbage collector."""
 
-# isinstance takes these as they are; `str | int` would be made anew for each value.
+# Tuples for isinstance, made once; `str | int` would be made anew for each value.
 _PLAIN: Final = (str, bool, int, float, Decimal, type(None))
-_TABLE: Final = (dict, Mapping)  # dict first: the abstract class has to be asked, and nearly every table is a dict
+_TABLE: Final = (dict, Mapping)  # dict first: nearly every table is one, and Mapping is slow to check
 
 
 def carried_properties(properties: Mapping[str, object]) -> dict[str, object]:
-    """Return what arrives of a message's properties: a copy, without what AMQP has no place for.
+    """Return a message's properties as they arrive: a copy, without the names that AMQP does not have.
 
     Raises:
-        FrameSyntaxError: a value that cannot be encoded.
+        FrameSyntaxError: AMQP cannot carry a value.
     """
     carried: dict[str, object] = {}
     for name, value in properties.items():
@@ -40,7 +40,7 @@ def carried_properties(properties: Mapping[str, object]) -> dict[str, object]:
 
 
 def copied_properties(carried: Mapping[str, Any]) -> dict[str, object]:
-    """Return a copy of what `carried_properties` returned, for one who receives it and may change it."""
+    """Return a copy of what `carried_properties` returned, for a receiver, which may change it."""
     copy = dict(carried)
     headers = copy.get(_HEADERS)
     if headers is not None:
@@ -52,7 +52,7 @@ def carried_table(table: Mapping[str, object]) -> dict[str, object]:
     """Return a deep copy of a table as it arrives: tuples as lists, moments as naive UTC to the second.
 
     Raises:
-        FrameSyntaxError: a value that AMQP has no type for.
+        FrameSyntaxError: AMQP has no type for a value.
     """
     return {short_text(name, "a table's key"): _carried(value) for name, value in table.items()}
 
@@ -61,7 +61,7 @@ def short_text(text: object, what: str) -> str:
     """Return `text`, checked to fit into AMQP's short string.
 
     Raises:
-        FrameSyntaxError: no str, or more than 255 bytes in UTF-8.
+        FrameSyntaxError: it is no str, or has more than 255 bytes in UTF-8.
     """
     if isinstance(text, str) and (
         len(text) <= _FITS_ANYWAY or len(text.encode("utf-8", "surrogatepass")) <= _MAX_TEXT_BYTES
@@ -91,7 +91,7 @@ _CHECKS: Final[Mapping[str, Callable[[object, str], object]]] = {
     "app_id": short_text,
     "cluster_id": short_text,
 }
-"""The properties that AMQP has, in its order, besides the headers."""
+"""AMQP's properties in its order, without the headers."""
 
 
 def _carried(value: object) -> object:
