@@ -28,7 +28,7 @@ from taskroute.topology.routing import (
 _INTERNAL: Final = "amq.rabbitmq.trace"
 _DEFAULT: Final = ""
 _KNOWN_ROUTES: Final = 1024
-"""Routes that are kept, at most. Most messages have one of a few keys, and the walk would be a quarter of publishing."""
+"""Routes kept at most. Most messages have one of a few keys, and the walk would be a quarter of the publishing."""
 
 _MATCHES: Final = ("all", "any", "all-with-x", "any-with-x")
 

@@ -29,11 +29,11 @@ class Consumers:
         exclusive: bool,
         arguments: Mapping[str, object],
     ) -> str:
-        """Start a consumer of a queue; return its tag, made up if there is none.
+        """Start a consumer of a queue; return its tag, made up if `tag` is empty.
 
         Raises:
-            Refusal: 403, an exclusive consumer is or would be not the only one; 404 and 405, as any use of the queue;
-                530, the channel has a consumer of that tag; 540, consumer priorities.
+            Refusal: 403, the queue has an exclusive consumer, or this one would be exclusive and is not alone; 404 and
+                405, as for any use of the queue; 530, the channel has a consumer of that tag; 540, ``x-priority``.
         """
         if "x-priority" in arguments:
             raise Refusal(NOT_IMPLEMENTED, "the embedded broker has no consumer priorities (x-priority)")
@@ -51,14 +51,14 @@ class Consumers:
         return tag
 
     def end(self, channel: ChannelState, tag: str) -> None:
-        """End a consumer, if the channel has one of that tag. What was given to it can still be settled."""
+        """End a consumer, if the channel has one of that tag. Its deliveries can still be settled."""
         consumer = channel.consumers.get(tag)
         if consumer is not None:
             self._remove(consumer)
             consumer.queue.deal()
 
     def end_all(self, channel: ChannelState) -> None:
-        """End every consumer of a channel. The queues do not deal: what the channel has not settled goes first."""
+        """End every consumer of a channel. The queues deal later, when the channel's deliveries are back."""
         for consumer in tuple(channel.consumers.values()):
             self._remove(consumer)
 

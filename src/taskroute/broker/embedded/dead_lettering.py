@@ -17,7 +17,7 @@ PARKED_RETRY: Final = 1.0
 class DeadLettering:
     """Places dead letters. Not synchronized: the broker's lock is held around every call.
 
-    An at-least-once letter that a target rejects, or that has none, is parked: it counts against the length of the
+    An at-least-once letter that a target rejects, or that has no target, is parked: it counts against the limits of the
     queue that it comes from, and is tried again every second, until it is placed or that queue is deleted.
     """
 
@@ -28,7 +28,7 @@ class DeadLettering:
         self._parked: list[_Parked] = []
 
     def place(self, queue: Queue, message: StoredMessage, reason: Reason) -> None:
-        """Dead-letter a message that `queue` has buried, if the queue has a dead-letter exchange."""
+        """Dead-letter a message that `queue` has discarded, if the queue has a dead-letter exchange."""
         settings = queue.settings
         if settings.dead_letter_exchange is None or queue.deleted:
             return

@@ -305,9 +305,9 @@ class Broker:
         return queue is not None and not queue.is_empty
 
     def _complete(self) -> None:
-        """End an operation: dead-letter what its queues have buried, and wake the threads in `wait_empty`."""
-        buried = self._operation.buried
-        while buried:
-            self._dead_lettering.place(*buried.popleft())
+        """End an operation: dead-letter what its queues have discarded, and wake the threads in `wait_empty`."""
+        discarded = self._operation.discarded
+        while discarded:
+            self._dead_lettering.place(*discarded.popleft())
         if self._waiters:
             self._changed.notify_all()

@@ -13,10 +13,11 @@ from taskroute.broker.embedded.queue import Queue
 
 
 class Operation:
-    """Holds a broker's lock from enter to exit. It is the queues' `Host`.
+    """Holds a broker's lock from enter to exit, and is the `Host` of its queues.
 
     Every part of the broker that is not synchronized is called inside an operation: by the broker, or by the clock
-    through `call_at`. What the parts bury is for `complete` to dead-letter, before another operation can look.
+    through `call_at`. `complete` dead-letters what queues discard meanwhile, so that no other operation sees a message
+    that is in neither queue.
 
     Args:
         lock: the broker's.
@@ -24,10 +25,10 @@ class Operation:
         complete: called at the end of every operation, under the lock.
     """
 
-    __slots__ = ("_clock", "_complete", "_lock", "buried")
+    __slots__ = ("_clock", "_complete", "_lock", "discarded")
 
     def __init__(self, lock: threading.Lock, clock: Clock, complete: Callable[[], None]) -> None:
-        self.buried: deque[tuple[Queue, StoredMessage, Reason]] = deque()
+        self.discarded: deque[tuple[Queue, StoredMessage, Reason]] = deque()
         self._lock = lock
         self._clock = clock
         self._complete = complete
@@ -41,14 +42,14 @@ class Operation:
         finally:
             self._lock.release()
 
-    # What queues ask for, inside an operation
+    # What queues ask of it, inside an operation
 
     def now(self) -> float:
         """Return the seconds of the clock, monotonic."""
         return self._clock.now()
 
     def call_at(self, moment: float, call: Callable[[], None]) -> None:
-        """Have the clock make `call` at `moment`, as an operation of its own."""
+        """Make `call` at `moment`, on the clock's thread, as an operation of its own."""
 
         def operate() -> None:
             with self:
@@ -56,6 +57,6 @@ class Operation:
 
         self._clock.call_at(moment, operate)
 
-    def bury(self, queue: Queue, message: StoredMessage, reason: Reason) -> None:
-        """Note a message that leaves `queue` dead."""
-        self.buried.append((queue, message, reason))
+    def discard(self, queue: Queue, message: StoredMessage, reason: Reason) -> None:
+        """Keep for `complete` a message that `queue` drops."""
+        self.discarded.append((queue, message, reason))

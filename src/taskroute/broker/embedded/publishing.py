@@ -1,4 +1,4 @@
-"""Which messages a broker accepts, and as what it stores them. Pure."""
+"""What a broker checks of a publish, and the message that it stores. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _HEADERS: Final = "application_headers"
 
 
 def accept(exchange: str, routing_key: str, body: bytes, properties: Mapping[str, object]) -> StoredMessage:
-    """Return the message that is stored; ``BCC`` leaves its headers.
+    """Return the message to store, without its header ``BCC``.
 
     Raises:
-        Refusal: 406, a `user_id` of another user, an expiration that is no number, ``CC`` or ``BCC`` that is no list.
+        Refusal: 406, a `user_id` of another user, an expiration that is no number, a ``CC`` or ``BCC`` that is no list.
     """
     user, expiration = properties.get("user_id", USER), properties.get("expiration")
     if user != USER:

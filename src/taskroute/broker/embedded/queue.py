@@ -58,8 +58,8 @@ class Host(Protocol):
     def call_at(self, moment: float, call: Callable[[], None]) -> None:
         """Make `call` at `moment`, under the broker's lock."""
 
-    def bury(self, queue: Queue, message: StoredMessage, reason: Reason) -> None:
-        """Have a message dead-lettered when the broker's operation is over."""
+    def discard(self, queue: Queue, message: StoredMessage, reason: Reason) -> None:
+        """Take a message that `queue` drops. The broker dead-letters it at the end of the operation."""
 
 
 class Queue:
@@ -113,7 +113,7 @@ class Queue:
         """Take a message; return False when the queue is full and rejects it."""
         if self._is_limited and self.settings.overflow != "drop-head" and self._would_overflow(message):
             if self.settings.overflow == "reject-publish-dlx":
-                self._host.bury(self, message, "maxlen")
+                self._host.discard(self, message, "maxlen")
             return False
         self._arrived += 1
         entry = Entry(message, self._arrived, self._priority_of(message), self._expiry_of(message))
@@ -129,7 +129,7 @@ class Queue:
         return True
 
     def requeue(self, entries: Iterable[Entry]) -> None:
-        """Put delivered entries back to their places; bury those over the delivery limit. `deal` must follow."""
+        """Put delivered entries back to their places; discard those over the delivery limit. `deal` must follow."""
         in_order = sorted(entries, key=lambda entry: entry.position)
         for entry in in_order:
             entry.redelivered = True
@@ -142,13 +142,13 @@ class Queue:
             return
         for entry in reversed(in_order):  # the last one first, so that each goes straight to the head
             if self.settings.is_quorum and entry.failed_deliveries > (self.settings.delivery_limit or 0):
-                self._host.bury(self, entry.message, "delivery_limit")
+                self._host.discard(self, entry.message, "delivery_limit")
             else:
                 self._backlog.restore(entry)
 
     def reject(self, entry: Entry) -> None:
-        """Bury a delivered entry."""
-        self._host.bury(self, entry.message, "rejected")
+        """Discard a delivered entry that was rejected."""
+        self._host.discard(self, entry.message, "rejected")
 
     def deal(self) -> None:
         """Give ready messages to consumers, for as long as one can take a message."""
@@ -184,11 +184,11 @@ class Queue:
         return self.purge()
 
     def expire(self) -> None:
-        """Bury the messages that have expired, and have the clock call again when the next one is due."""
+        """Discard the messages that have expired, and have the clock call again when the next one is due."""
         if self._backlog.next_expiry() is None:
             return
         for entry in self._backlog.pop_expired(self._host.now()):
-            self._host.bury(self, entry.message, "expired")
+            self._host.discard(self, entry.message, "expired")
         due = self._backlog.next_expiry()
         if due is not None and (self._expiry_armed_for is None or due < self._expiry_armed_for):
             self._expiry_armed_for = due
@@ -228,7 +228,7 @@ class Queue:
     def _drop_overflow(self) -> None:
         if self.settings.overflow == "drop-head":
             while self._backlog and self._is_over(self.ready + self.parked, self._ready_bytes):
-                self._host.bury(self, self._backlog.pop().message, "maxlen")
+                self._host.discard(self, self._backlog.pop().message, "maxlen")
 
     @property
     def _ready_bytes(self) -> int:

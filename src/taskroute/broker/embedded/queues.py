@@ -23,8 +23,8 @@ class Queues:
     """The queues of a broker. Not synchronized: the broker's lock is held around every call.
 
     Args:
-        bindings: the broker's; a deleted queue takes its own along.
-        host: for every queue.
+        bindings: the broker's; they lead messages to queues, and those to a deleted queue go with it.
+        host: what each queue needs of the broker.
     """
 
     def __init__(self, bindings: Bindings, host: Host) -> None:
@@ -34,14 +34,14 @@ class Queues:
         self._numbers = itertools.count(1)
 
     def get(self, name: str) -> Queue | None:
-        """Return a queue, None when there is none of that name."""
+        """Return a queue by its name, None when it does not exist."""
         return self._queues.get(name)
 
     def accessible(self, channel: ChannelState, name: str) -> Queue:
-        """Return a queue that the channel's connection may use; no name: the one that the channel declared last.
+        """Return a queue that the channel's connection may use. An empty name: the one that the channel declared last.
 
         Raises:
-            Refusal: 404; 405, another connection has it exclusively.
+            Refusal: 404, it does not exist; 405, another connection has it exclusively.
         """
         name = name or channel.last_queue
         queue = self._queues.get(name)
@@ -59,7 +59,7 @@ class Queues:
         return [self._queues[name] for name in names if name in self._queues]
 
     def declare(self, channel: ChannelState, name: str, settings: QueueSettings) -> Queue:
-        """Return the queue of that name, created if there is none. No name: make one up.
+        """Return the queue of that name; create it if it does not exist. An empty name: make one up.
 
         Raises:
             Refusal: 403, a reserved name; 405, another connection has it exclusively; 406, it differs.
@@ -82,7 +82,7 @@ class Queues:
         One that does not exist is no error.
 
         Raises:
-            Refusal: 405, another connection has it exclusively; 406, it is not as the conditions ask.
+            Refusal: 405, another connection has it exclusively; 406, it is used or not empty.
         """
         queue = self._queues.get(name or channel.last_queue)
         if queue is None:
@@ -111,7 +111,7 @@ class Queues:
         return queue.delete()
 
     def clear(self) -> None:
-        """Forget every queue. Their consumers hear nothing of it."""
+        """Delete every queue, without an event for the consumers: their connections are closed, too."""
         for queue in self._queues.values():
             queue.deleted = True
         self._queues.clear()

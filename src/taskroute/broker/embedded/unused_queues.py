@@ -9,9 +9,9 @@ from taskroute.broker.embedded.queues import Queues
 
 
 class UnusedQueues:
-    """Knows when queues are due to be deleted. Not synchronized: the broker's lock is held around every call.
+    """Deletes unused queues when they are due. Not synchronized: the broker's lock is held around every call.
 
-    A queue is unused while it has no consumer, and nobody declares it or gets a message from it.
+    A consumer, a declaration and a get are uses of a queue.
     """
 
     def __init__(self, queues: Queues, host: Host) -> None:
@@ -20,7 +20,7 @@ class UnusedQueues:
         self._due: dict[Queue, float] = {}
 
     def touch(self, queue: Queue) -> None:
-        """Start the time of a queue that expires, or start it again. It stands still while there are consumers."""
+        """Start the time of a queue that expires, or start it again. A queue with consumers has none."""
         expires = queue.settings.expires
         if expires is None or queue.consumers:
             return
@@ -30,7 +30,7 @@ class UnusedQueues:
             self._look_at(queue, due)
 
     def forget(self, queue: Queue) -> None:
-        """Stop the time of a queue."""
+        """Stop the time of a queue, which is used or deleted."""
         self._due.pop(queue, None)
 
     def _look_at(self, queue: Queue, moment: float) -> None:
