@@ -28,6 +28,7 @@ from taskroute.broker.embedded.clock import ManualClock, SystemClock
 from taskroute.broker.embedded.connection import EmbeddedConnection
 from taskroute.broker.embedded.dead_lettering import PARKED_RETRY
 from taskroute.broker.embedded.event_stream import EventStream
+from taskroute.broker.embedded.queue import Depth
 from taskroute.broker.embedded.refusal import Refusal
 from taskroute.broker.embedded.wire import short_text
 from taskroute.topology.routing import Destination
@@ -379,7 +380,7 @@ def test_a_queue_tells_what_it_holds(actions: list[str]) -> None:
     account = Account(setup)
     for action in actions:
         getattr(account, action)()
-        assert account.broker.depths(["q"]) == {"q": engine.Depth(len(account.ready), len(account.taken))}
+        assert account.broker.depths(["q"]) == {"q": Depth(len(account.ready), len(account.taken))}
         assert [message.body for message in account.broker.peek("q")] == account.ready
     setup.connection.close()
     transport.drop(name)
@@ -387,7 +388,7 @@ def test_a_queue_tells_what_it_holds(actions: list[str]) -> None:
 
 def test_what_is_not_there_holds_nothing(setup: Setup) -> None:
     broker = setup.connection.broker
-    assert broker.depths(["nowhere"]) == {"nowhere": engine.Depth(0, 0)}
+    assert broker.depths(["nowhere"]) == {"nowhere": Depth(0, 0)}
     assert broker.peek("nowhere") == ()
     assert broker.wait_empty(["nowhere"], 0)
 

@@ -43,4 +43,4 @@ def test_error_names_what_a_partial_middleware_calls() -> None:
     def around(log: object, message: object) -> None: ...
 
     with pytest.raises(ConfigurationError, match=r"^middleware .*<locals>\.around\(message: 'object'\)"):
-        HandlerRegistry(middleware=[partial(around, None)])  # type: ignore[list-item]
+        HandlerRegistry(middleware=[partial(around, None)])

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator
 from difflib import unified_diff
 from pathlib import Path
-from typing import Any, get_args, get_overloads, is_typeddict
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_overloads, is_typeddict
 
 from pydantic import BaseModel
 
@@ -100,8 +101,28 @@ def signature(function: Any) -> str:
 
 
 def annotation(value: Any) -> Any:
-    """Leave it as it is written; a TypedDict wraps what is written."""
-    return value if value is inspect.Signature.empty else Verbatim(getattr(value, "__forward_arg__", value))
+    """Show it as it is written, or where it is an object already, as it might have been."""
+    return value if value is inspect.Signature.empty else Verbatim(written(value))
+
+
+def written(value: Any) -> str:
+    """Return a type as code, without the modules of its names and what `Annotated` adds to it."""
+    value = getattr(value, "__forward_arg__", value)  # a TypedDict wraps a string
+    if isinstance(value, str):
+        return value
+    origin, parts = get_origin(value), get_args(value)
+    if origin is Annotated:
+        return written(parts[0])
+    if origin in (Union, UnionType):
+        return " | ".join(map(written, parts))
+    if origin is Literal:
+        return f"Literal[{', '.join(map(repr, parts))}]"
+    if isinstance(value, list):
+        return f"[{', '.join(map(written, value))}]"
+    if value in (None, NoneType, ...):
+        return "..." if value is ... else "None"
+    name = getattr(origin or value, "__qualname__", None) or getattr(value, "__name__", str(value))
+    return f"{name}[{', '.join(map(written, parts))}]" if parts else name
 
 
 def default(value: Any) -> Any:

@@ -17,4 +17,4 @@ def test_hints_resolve_under_the_name_of_the_package(data: type, monkeypatch: py
 
     hints = get_type_hints(data, include_extras=True)
 
-    assert hints.keys() == {field.name for field in fields(data)}  # type: ignore[arg-type]
+    assert hints.keys() == {field.name for field in fields(data)}
