@@ -1,0 +1,134 @@
+"""ConsumedQueue: one queue that a worker consumes on one channel: whether, and with which prefetch. Pure.
+
+A queue is consumed carefully, one message at a time, when what a crash left behind may come first: then a message that
+kills its process costs no other message a delivery. The first message that was not delivered before ends that.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from taskroute.state_table import StateTable
+from taskroute.topology.queue import QueueSpec
+
+Admission = Literal["all", "one", "none"]
+"""Which messages of a queue are wanted now."""
+
+QueueState = Literal["left", "full", "trial", "careful", "wide"]
+"""Not consumed; not consumed until fewer messages are unsettled; consumed with one message at a time, as one is wanted,
+or until the first message that was not delivered before; consumed with the whole prefetch."""
+
+QueueEvent = Literal["none", "one", "all", "all_one_by_one", "no_room", "fresh"]
+"""An `Admission`, where "all" may begin carefully; no room for what is wanted; a message not delivered before."""
+
+QUEUE_MOVES: Final[StateTable[QueueState, QueueEvent]] = StateTable(
+    "consumed queue",
+    {
+        ("left", "none"): "left",
+        ("left", "one"): "trial",
+        ("left", "all_one_by_one"): "careful",
+        ("left", "all"): "wide",
+        ("left", "no_room"): "full",
+        ("full", "none"): "left",
+        ("full", "one"): "trial",
+        ("full", "all_one_by_one"): "careful",
+        ("full", "all"): "wide",
+        ("full", "no_room"): "full",
+        ("trial", "none"): "left",
+        ("trial", "one"): "trial",
+        ("trial", "all_one_by_one"): "careful",
+        ("trial", "all"): "wide",
+        ("careful", "none"): "left",
+        ("careful", "one"): "careful",
+        ("careful", "all_one_by_one"): "careful",
+        ("careful", "fresh"): "wide",
+        ("wide", "none"): "left",
+        ("wide", "one"): "wide",
+        ("wide", "all_one_by_one"): "wide",
+        ("wide", "all"): "wide",
+    },
+)
+
+
+class ConsumedQueue:
+    """The state of one queue on one channel. For the session's thread.
+
+    Args:
+        spec: of the queue.
+        prefetch: unsettled messages that this worker may have of it.
+    """
+
+    __slots__ = ("prefetch", "spec", "state", "tag", "unsettled")
+
+    def __init__(self, spec: QueueSpec, prefetch: int) -> None:
+        self.spec = spec
+        self.prefetch = prefetch
+        self.state: QueueState = "left"
+        self.tag: str | None = None
+        """Of the consumer on the broker, None while there is none."""
+        self.unsettled = 0
+        """Deliveries on this channel that are not settled yet."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it stays consumed whatever is wanted, as leaving it would cost something.
+
+        A single active consumer would lose its place, and the messages their order; what is exclusive has no other
+        consumer; without a consumer the broker may delete what is auto-delete or expires.
+        """
+        spec = self.spec
+        return spec.single_active_consumer or spec.exclusive or spec.auto_delete or spec.expires is not None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more message may be taken."""
+        return self.unsettled < self.prefetch
+
+    def start(self, admission: Admission) -> None:
+        """Decide how to begin on a fresh channel."""
+        # A single active consumer that began carefully would lose its place when its prefetch is widened.
+        is_careful = self.spec.queue_type == "quorum" and not self.spec.single_active_consumer
+        self._admit(admission, is_careful)
+
+    def admit(self, admission: Admission) -> None:
+        """Decide what follows from which messages are wanted now. What comes after a pause comes carefully."""
+        if admission != "none" and self.tag is None and not self.has_room:
+            self._move("no_room")
+        else:
+            self._admit(admission, True)
+
+    def on_delivery(self, redelivered: bool) -> bool:
+        """Count a delivery. Return whether it ends the careful beginning, so that the prefetch can be widened.
+
+        It does not while most of the prefetch is taken by what was delivered before the queue was left.
+        """
+        self.unsettled += 1
+        if self.state != "careful" or redelivered or self.unsettled_before > self.prefetch / 2:
+            return False
+        self._move("fresh")
+        return True
+
+    def on_settled(self) -> None:
+        """Count a settlement."""
+        self.unsettled -= 1
+
+    @property
+    def unsettled_before(self) -> int:
+        """Unsettled deliveries besides the one message that comes at a time: they take part of the prefetch."""
+        return max(0, self.unsettled - 1)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it must have a consumer."""
+        return self.state not in ("left", "full")
+
+    @property
+    def next_prefetch(self) -> int:
+        """Messages that the next consumer may have."""
+        return max(1, self.prefetch - self.unsettled_before) if self.state == "wide" else 1
+
+    def _admit(self, admission: Admission, is_careful: bool) -> None:
+        self._move("all_one_by_one" if admission == "all" and is_careful and self.prefetch > 1 else admission)
+
+    def _move(self, event: QueueEvent) -> None:
+        self.state = QUEUE_MOVES.after(self.state, event)

@@ -1,0 +1,71 @@
+"""AckWindow against a broker that keeps a plain set of tags."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from taskroute.broker.roles.ack_window import AckWindow
+
+
+class Broker:
+    """What RabbitMQ does with acknowledgements: it forgets a tag with its acknowledgement, and knows no other."""
+
+    def __init__(self, delivered: int) -> None:
+        self.unacknowledged = set(range(1, delivered + 1))
+
+    def acknowledge(self, up_to: int, tags: list[int]) -> None:
+        if up_to:
+            assert up_to in self.unacknowledged, f"406: unknown delivery tag {up_to}"
+            self.unacknowledged = {tag for tag in self.unacknowledged if tag > up_to}
+        for tag in tags:
+            assert tag in self.unacknowledged, f"406: unknown delivery tag {tag}"
+            self.unacknowledged.remove(tag)
+
+
+@st.composite
+def batches(draw: DrawFn) -> list[set[int]]:
+    """Tags from 1 on, in any order, settled some at a time; some are never settled."""
+    count = draw(st.integers(0, 30))
+    order = draw(st.permutations(range(1, count + 1)))
+    settled = order[: draw(st.integers(0, count))]
+    cuts = sorted(draw(st.lists(st.integers(0, len(settled)), max_size=6)))
+    return [set(settled[start:end]) for start, end in zip([0, *cuts], [*cuts, len(settled)], strict=True)]
+
+
+@given(batches())
+def test_settled_tags_are_acknowledged_once_and_no_others(settled: list[set[int]]) -> None:
+    window, broker = AckWindow(), Broker(delivered=31)
+    done: set[int] = set()
+    for tags in settled:
+        broker.acknowledge(*window.take(tags))
+        done |= tags
+        assert broker.unacknowledged == set(range(1, 32)) - done
+        assert {*range(1, window.prefix + 1), *window.beyond} == done
+        assert window.prefix + 1 not in done
+
+
+@given(batches())
+def test_prefix_is_the_last_tag_before_the_first_gap(settled: list[set[int]]) -> None:
+    window = AckWindow()
+    done: set[int] = set()
+    for tags in settled:
+        window.take(tags)
+        done |= tags
+        assert window.prefix == next(tag for tag in range(32) if tag + 1 not in done)
+
+
+def test_settled_prefix_costs_one_frame() -> None:
+    window = AckWindow()
+    assert window.take({1, 2, 3}) == (3, [])
+    assert window.take({5}) == (0, [5])
+    assert window.take({4, 6}) == (6, [])
+
+
+def test_tag_acknowledged_alone_is_never_the_end_of_a_prefix() -> None:
+    """RabbitMQ answers 406 to a `multiple` that names a tag which it has forgotten."""
+    window = AckWindow()
+    assert window.take({2}) == (0, [2])
+    assert window.take({1}) == (1, [])
+    assert window.prefix == 2

@@ -1,0 +1,147 @@
+"""ConsumedQueue: whether a queue is consumed, and with which prefetch, against a broker that fills every prefetch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from taskroute import QueueSpec
+from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
+
+quorum = QueueSpec(name="jobs")
+classic = QueueSpec(name="jobs", type="classic")
+admissions = st.sampled_from(("all", "one", "none"))
+
+
+class Consuming(RuleBasedStateMachine):
+    """A queue, and the consumers that follow from its state: each of them may hold as many messages as its prefetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.holding: dict[str, int] = {}  # unsettled messages by consumer, those that were cancelled included
+        self.numbers = iter(range(10_000))
+        self.allowed = 0
+
+    @initialize(spec=st.sampled_from((quorum, classic)), prefetch=st.integers(1, 8), admission=admissions)
+    def open(self, spec: QueueSpec, prefetch: int, admission: Admission) -> None:
+        self.queue = ConsumedQueue(spec, prefetch)
+        self.admission = admission
+        self.queue.start(admission)
+        self.follow()
+
+    def follow(self) -> None:
+        if not self.queue.is_wanted:
+            self.queue.tag = None
+        elif self.queue.tag is None:
+            self.consume()
+
+    def consume(self) -> None:
+        self.queue.tag = f"consumer {next(self.numbers)}"
+        self.allowed = self.queue.next_prefetch
+        self.holding[self.queue.tag] = 0
+
+    @rule(admission=admissions)
+    def admit(self, admission: Admission) -> None:
+        self.admission = admission
+        self.queue.admit(admission)
+        self.follow()
+
+    @precondition(lambda self: self.queue.tag is not None)
+    @rule(redelivered=st.booleans())
+    def deliver(self, redelivered: bool) -> None:
+        tag = self.queue.tag
+        assert tag is not None
+        if self.holding[tag] < self.allowed:
+            self.holding[tag] += 1
+            if self.queue.on_delivery(redelivered) and self.queue.state == "wide":
+                self.consume()
+
+    @precondition(lambda self: any(self.holding.values()))
+    @rule(data=st.data())
+    def settle(self, data: Any) -> None:
+        tag = data.draw(st.sampled_from([tag for tag, count in self.holding.items() if count]))
+        self.holding[tag] -= 1
+        self.queue.on_settled()
+        if self.queue.state == "full" and self.queue.has_room:
+            self.queue.admit(self.admission)
+            self.follow()
+
+    @invariant()
+    def counts_what_consumers_hold(self) -> None:
+        assert self.queue.unsettled == sum(self.holding.values())
+
+    @invariant()
+    def takes_one_message_more_than_the_prefetch_at_most(self) -> None:
+        assert self.queue.unsettled <= self.queue.prefetch + 1
+
+    @invariant()
+    def has_a_consumer_unless_it_is_left_or_full(self) -> None:
+        assert (self.queue.tag is None) == (self.queue.state in ("left", "full"))
+        if self.queue.state == "full":
+            assert not self.queue.has_room
+        if self.admission == "none":
+            assert self.queue.state == "left"
+
+
+TestConsuming = Consuming.TestCase
+TestConsuming.settings = settings(max_examples=300, stateful_step_count=40)
+
+
+@given(st.integers(0, 5))
+def test_quorum_queue_is_widened_by_the_first_fresh_delivery(redelivered: int) -> None:
+    queue = ConsumedQueue(quorum, 10)
+    queue.start("all")
+    for _ in range(redelivered):
+        queue.on_delivery(True)
+        queue.on_settled()
+    assert (queue.state, queue.next_prefetch) == ("careful", 1)
+    assert queue.on_delivery(False)
+    assert (queue.state, queue.next_prefetch) == ("wide", 10)
+
+
+def test_classic_queue_begins_wide() -> None:
+    queue = ConsumedQueue(classic, 10)
+    queue.start("all")
+    assert (queue.state, queue.next_prefetch) == ("wide", 10)
+
+
+@pytest.mark.parametrize("spec", [quorum, classic])
+def test_queue_comes_back_from_a_pause_carefully(spec: QueueSpec) -> None:
+    queue = ConsumedQueue(spec, 10)
+    for admission in ("none", "one", "all"):
+        queue.admit(admission)
+    assert (queue.state, queue.next_prefetch) == ("careful", 1)
+
+
+def test_unsettled_messages_of_before_a_pause_take_their_part_of_the_prefetch() -> None:
+    queue = ConsumedQueue(classic, 4)
+    queue.start("all")
+    for _ in range(3):
+        queue.on_delivery(False)
+    queue.admit("none")
+    queue.admit("all")
+    assert queue.state == "careful"
+    assert not queue.on_delivery(False)  # most of the prefetch is taken
+    queue.on_settled()
+    queue.on_settled()
+    assert queue.on_delivery(False)
+    assert queue.next_prefetch == 2
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        QueueSpec(name="one", single_active_consumer=True),
+        QueueSpec(name="own", exclusive=True),
+        QueueSpec(name="gone", auto_delete=True),
+        QueueSpec(name="old", type="classic", expires=60),
+    ],
+    ids=lambda spec: spec.name,
+)
+def test_queue_that_leaving_would_cost_something_is_kept(spec: QueueSpec) -> None:
+    assert ConsumedQueue(spec, 1).is_kept
+    assert not ConsumedQueue(quorum, 1).is_kept
