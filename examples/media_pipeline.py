@@ -24,9 +24,7 @@ from taskroute import (
     Topology,
     Worker,
 )
-from taskroute.instrumentation import Event
-from taskroute.instrumentation.events import DeadLettered
-from taskroute.instrumentation.hooks import Instrumentation
+from taskroute.instrumentation import DeadLettered, Event, Instrumentation
 
 THREADS = 4
 MESSAGES_PER_THREAD = 50

@@ -15,7 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from taskroute import HandlerRegistry, Topology
-    from taskroute.testing.harness import Harness
+    from taskroute.testing import Harness
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def taskroute_harness() -> Iterator[Callable[..., Harness]]:
 
     They are closed after the test, which then has an error if a handler raised something that the test never looked at.
     """
-    from taskroute.testing.harness import Harness
+    from taskroute.testing import Harness
 
     with ExitStack() as harnesses:
 

@@ -26,7 +26,7 @@ import pytest
 from tests.kit.peer import looking
 
 import taskroute
-from taskroute.broker.embedded.brokers import drop
+from taskroute.broker.embedded.transport import drop
 from taskroute.graph.check import finding
 from taskroute.message import outcome
 

@@ -6,7 +6,7 @@ kombu `Transport` and `drop` of `taskroute.broker.embedded.transport`; every oth
 
 import logging as _logging
 
-from taskroute.broker.roles.confirms import Receipt
+from taskroute.broker.roles.submission import Receipt
 from taskroute.errors import (
     AmbiguousHandlerError,
     BrokerError,
@@ -44,7 +44,8 @@ from taskroute.handling.health import Health
 from taskroute.keys.pattern import RoutingPattern
 from taskroute.message.message import Message
 from taskroute.message.outcome import Reject, Retry
-from taskroute.publisher.publisher import EventOptions, Publisher, PublishOptions
+from taskroute.publisher.options import EventOptions, PublishOptions
+from taskroute.publisher.publisher import Publisher
 from taskroute.topology.event_spec import Event, EventSpec
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.queue import QueueSpec

@@ -12,7 +12,7 @@ import pytest
 from tests.kit.peer import Peer
 from tests.kit.strategies import accepts, words_of
 
-from taskroute.broker.declare import declare
+from taskroute.broker.declare import Declaration
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec, Match
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.routing import Destination, binding_table
@@ -148,7 +148,7 @@ def test_random_topologies_route_as_the_pure_function_says(peer: Peer, seed: int
     reached = 0
     for number in range(4):
         topology = renamed(random_topology(chance), f"{number}-")
-        declare(peer.new_channel(), topology, "create")
+        Declaration(topology, "create").on(peer.new_channel())
         sources = [exchange.name for exchange in topology.exchanges if not exchange.internal]
         messages = [random_message(chance, chance.choice(sources)) for _ in range(60 if sources else 0)]
         messages += [("", chance.choice([queue.name for queue in topology.queues] + ["nowhere"]), {}) for _ in range(5)]
@@ -402,6 +402,6 @@ def test_all_three_ways_agree_on_every_pair_of_a_small_world(peer: Peer) -> None
         for number, pattern in enumerate(patterns)
     ]
     topology = Topology(exchanges=[media], queues=queues)
-    declare(peer.new_channel(), topology, "create")
+    Declaration(topology, "create").on(peer.new_channel())
     arrived = route_all(peer, [queue.name for queue in queues], [("media", key, {}) for key in keys])
     assert arrived == [topology.route(key, exchange=media) for key in keys]

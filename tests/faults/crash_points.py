@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Literal, NamedTuple
 
-from tests.kit.inside import ACKNOWLEDGE, DELIVER, HANDED_OVER, Method
+from tests.kit.inside import ACKNOWLEDGE, DELIVER, REPUBLISHED, Method
 
 from taskroute.broker.frames import PlainTransport
 from taskroute.handling.dispatch import Dispatcher
@@ -31,8 +31,8 @@ POINTS = {
     "handler_done": Seam(Method(Dispatcher, "dispatch"), "after"),
     "before_ack": Seam(ACKNOWLEDGE, "before"),
     "after_ack": Seam(WRITE, "after", lambda _, data: _begins_with(data, ACK)),
-    "retry_confirmed": Seam(HANDED_OVER, "before", lambda _, __, action, *___: action.kind == "retry"),
-    "dead_letter_confirmed": Seam(HANDED_OVER, "before", lambda _, __, action, *___: action.kind == "dead_letter"),
+    "retry_confirmed": Seam(REPUBLISHED, "before", lambda _, failure: failure.action.kind == "retry"),
+    "dead_letter_confirmed": Seam(REPUBLISHED, "before", lambda _, failure: failure.action.kind == "dead_letter"),
     "publish_sent": Seam(WRITE, "after", lambda _, data: _begins_with(data, PUBLISH)),
 }
 

@@ -15,11 +15,11 @@ from tests.faults.site import Site
 from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import PREFETCH, WINDOW, Traffic, jobs, topology
 from tests.kit.calls import Calls
-from tests.kit.role import IdleRole
 from tests.kit.waiting import DEADLINE
 
 from taskroute import BrokerUnavailableError, Publisher, PublishTimeoutError, QueueSpec
 from taskroute.broker import session as sessions
+from taskroute.broker.roles.role import Role
 from taskroute.broker.url import parse_urls
 
 
@@ -105,7 +105,7 @@ def test_row_04_the_broker_is_absent_for_ten_minutes(
     site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
 ) -> None:
     clock, failed = _Clock(), told("connect_failed session=absent ")
-    session = sessions.Session(parse_urls(site.deserted_url), IdleRole(), name="absent", heartbeat=5, monotonic=clock)
+    session = sessions.Session(parse_urls(site.deserted_url), Role(), name="absent", heartbeat=5, monotonic=clock)
     session.start()
     attempts = 0
     try:

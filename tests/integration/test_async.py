@@ -26,7 +26,7 @@ from taskroute import (
     UnroutableError,
     Worker,
 )
-from taskroute.broker.roles.confirms import Submission
+from taskroute.broker.roles.submission import Submission
 from taskroute.publisher.window import Window
 
 

@@ -21,7 +21,7 @@ from taskroute import (
     Topology,
     Worker,
 )
-from taskroute.broker import connection, session, wakeup
+from taskroute.broker import connection, mailbox, session, wakeup
 
 work = QueueSpec(name="work", retry=RetryPolicy(delays=(0.01,)))
 topology = Topology(queues=[work])
@@ -55,7 +55,7 @@ def test_they_begin_when_there_are_descriptors_again(taskroute_url: str, monkeyp
             super().__init__()
 
     with failing_once(taskroute_url, seen) as worker:
-        monkeypatch.setattr(session, "Wakeup", Wakeup)
+        monkeypatch.setattr(mailbox, "Wakeup", Wakeup)
         publish(taskroute_url)
         seen.wait(2)
         assert worker.wait_idle(DEADLINE)

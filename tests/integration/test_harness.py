@@ -41,11 +41,9 @@ from taskroute import (
     UnknownQueueError,
     UnroutableError,
 )
-from taskroute.instrumentation import Handled, Received
-from taskroute.instrumentation.events import Paused, Published
+from taskroute.instrumentation import Handled, Paused, Published, Received
 from taskroute.message.outcome import HandlerTimeoutError
-from taskroute.testing.calls import Call
-from taskroute.testing.harness import Harness
+from taskroute.testing import Call, Harness
 
 video = QueueSpec(name="video", bindings=[media.bind("video.#")], retry=RetryPolicy(delays=(60, 3600)))
 audit = QueueSpec(name="audit", bindings=[media.bind("#")])

@@ -26,18 +26,20 @@ from taskroute import (
     UnroutableError,
     Worker,
 )
-from taskroute.instrumentation import Handled, Received, Returned
-from taskroute.instrumentation.events import (
+from taskroute.instrumentation import (
     Connected,
     DeadLettered,
     Disconnected,
     Dropped,
+    Handled,
+    Instrumentation,
     Overdue,
     Published,
     PublishFailed,
+    Received,
     Retried,
+    Returned,
 )
-from taskroute.instrumentation.hooks import Instrumentation
 
 scratch = QueueSpec(name="scratch", bindings=[media.bind("scratch")], retry=False, dead_letter=False)
 topology = Topology(exchanges=[media], queues=[video, scratch])

@@ -29,7 +29,7 @@ from taskroute import (
     UnroutableError,
     Worker,
 )
-from taskroute.instrumentation.hooks import Instrumentation
+from taskroute.instrumentation import Instrumentation
 from taskroute.instrumentation.logging import LoggingInstrumentation, MessageFilter
 from taskroute.instrumentation.opentelemetry import OpenTelemetryInstrumentation
 from taskroute.instrumentation.prometheus import DeadLetterCollector, PrometheusInstrumentation

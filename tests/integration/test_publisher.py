@@ -224,8 +224,7 @@ def test_what_was_never_written_is_told_as_such_while_the_session_connects(silen
     outcomes = list(publisher.publish_many([({}, "in.a")] * 3, exchange=media))
     assert [type(outcome) for outcome in outcomes] == [BrokerUnavailableError] * 3
     assert InsidePublisher(publisher).session.last_error is None  # it is still connecting for the first time
-    with pytest.raises(PublishTimeoutError):
-        publisher.close(0)
+    publisher.close(0)  # nothing is left whose outcome nobody knows
 
 
 def test_submitting_from_a_callback_waits_for_no_room(taskroute_url: str) -> None:

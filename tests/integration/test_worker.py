@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from functools import partial
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ from tests.kit.inside import InsideWorker
 from tests.kit.peer import looking
 from tests.kit.running import registry_of, running
 from tests.kit.specs import Video, media, video
-from tests.kit.waiting import DEADLINE, until
+from tests.kit.waiting import DEADLINE, in_thread, until
 
 from taskroute import (
     BrokerUnavailableError,
@@ -288,32 +287,78 @@ def test_a_prefetch_of_one_is_one_from_the_beginning(broker_url: str) -> None:
         for key in ("video.a", "video.b"):
             publisher.publish(b"", key, exchange=media)
         assert begun.acquire(timeout=DEADLINE)
-        inside, ready = InsideWorker(worker), Future[int]()
-        inside.post(lambda: inside.count_ready("video", ready))
-        assert ready.result(DEADLINE) == 1
+        inside = InsideWorker(worker)
+        assert inside.count_ready("video") == 1
         assert inside.open_count == 1
         go_on.set()
         assert worker.wait_idle(DEADLINE)
 
 
-def test_what_is_on_its_way_when_the_broker_counts_is_known_before_its_answer(taskroute_url: str) -> None:
-    go_on = threading.Event()
+def test_what_the_broker_sends_before_its_answer_is_handed_on_before_it(taskroute_url: str) -> None:
+    answered, go_on = threading.Event(), threading.Event()
     registry = registry_of(lambda body: go_on.wait(DEADLINE), "#")
-    answer: Future[int] = Future()
-    open_counts: list[int] = []
-
-    def deliver_and_count() -> None:  # on the session's thread, which has read nothing since
-        peer.publish(b"1", "video.a", "media")
-        inside.count_ready("video", answer)
-        open_counts.append(inside.open_count)
-
     with on_two_threads(taskroute_url, topology, registry) as (worker, _), looking(taskroute_url) as peer:
         inside = InsideWorker(worker)
-        inside.post(deliver_and_count)
-        assert answer.result(DEADLINE) == 1  # it was just delivered
+
+        def question() -> None:
+            peer.publish(b"1", "video.a", "media")
+            inside.post(lambda: answered.wait(DEADLINE))  # so that nothing is read between answer and assertion
+
+        inside.ask(question)
+        assert inside.open_count == 1
+
+        answered.set()
         go_on.set()
         assert worker.wait_idle(DEADLINE)
-    assert open_counts == [1]
+
+
+def test_wait_idle_counts_what_a_queue_has_just_given_its_channel(taskroute_url: str) -> None:
+    """A channel of RabbitMQ answers that a queue is empty before it writes what that queue has just given it."""
+    handled = Calls()
+
+    def handle(body: bytes) -> None:
+        handled(body)
+
+    with (
+        on_two_threads(taskroute_url, topology, registry_of(handle, "#")) as (worker, _),
+        looking(taskroute_url) as peer,
+    ):
+        inside = InsideWorker(worker)
+        counts = iter((lambda: None, lambda: peer.submit(b"1", "video.a", "media")))
+
+        def count() -> int:
+            next(counts, lambda: None)()
+            return 0
+
+        with inside.counting(count):
+            assert worker.wait_idle(DEADLINE)
+
+        assert len(handled.calls) == 1
+
+
+def test_worker_whose_handler_still_runs_at_its_stop_is_live_and_draining(broker_url: str) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def handle(action: str) -> None:
+        entered.set()
+        assert go_on.wait(DEADLINE)
+
+    worker = Worker(broker_url, topology, registry_of(handle))
+    assert worker.health().reasons == ("not started",)
+    worker.start()
+    with Publisher(broker_url, topology) as publisher:
+        publisher.publish(b"", "video.x", exchange=media)
+    assert entered.wait(DEADLINE)
+
+    stopping = in_thread(worker.stop)
+    until(lambda: InsideWorker(worker).is_stopping)
+    health = worker.health()
+
+    assert (health.live, health.ready, health.connected) == (True, False, True)
+    assert health.reasons == ("draining",)
+    go_on.set()
+    stopping.result(DEADLINE)
+    assert (worker.health().live, worker.health().reasons) == (False, ("stopped",))
 
 
 def test_waiting_for_idle_gives_up_in_time_while_a_handler_runs(broker_url: str) -> None:

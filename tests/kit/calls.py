@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 
 from tests.kit.waiting import DEADLINE
 
-from taskroute.instrumentation import Event
-from taskroute.instrumentation.hooks import Instrumentation
+from taskroute.instrumentation import Event, Instrumentation
 
 E = TypeVar("E", bound=Event)
 

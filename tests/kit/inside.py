@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from unittest.mock import patch
 
 from tests.kit.waiting import DEADLINE
@@ -17,12 +18,15 @@ from tests.kit.waiting import DEADLINE
 from taskroute import Publisher, Worker
 from taskroute.broker.connection import _Channel
 from taskroute.broker.embedded.engine import Broker
-from taskroute.broker.roles.confirms import Submission
+from taskroute.broker.roles.submission import Submission
 from taskroute.broker.session import Session
 from taskroute.keys.matcher import Matcher
+from taskroute.worker.processor import Processor
 
 if TYPE_CHECKING:
     from taskroute.instrumentation.opentelemetry import OpenTelemetryInstrumentation
+
+T = TypeVar("T")
 
 Answer = Callable[[str, int], object]
 """Takes the broker's answer to a question: a queue, and how many consumers it has."""
@@ -36,7 +40,7 @@ class _Inside:
 
     def post(self, call: Callable[[], object]) -> None:
         """Have something run on the session's thread."""
-        self.session.post(_without_result(call))
+        self.session.post(call)
 
     def run_on_session(self, call: Callable[[], object] = lambda: None) -> None:
         """Have something run on the session's thread, after all that was posted before, and wait until it has."""
@@ -61,7 +65,7 @@ class _Inside:
 
     def call_later(self, seconds: float, call: Callable[[], object]) -> None:
         """Have something run on the session's thread after a while."""
-        self.session.call_later(seconds, _without_result(call))
+        self.session._mailbox.call_later(seconds, call)
 
 
 class InsideWorker(_Inside):
@@ -70,49 +74,66 @@ class InsideWorker(_Inside):
     def __init__(self, worker: Worker) -> None:
         super().__init__(worker._session)
         self._worker = worker
-        self._consumer = worker._consumer
+        self._processor = worker._processor
+        self._consumer = worker._processor.consumer
 
     @property
     def open_count(self) -> int:
         """Deliveries in the process that are neither settled nor given back."""
-        return self._worker._ready.open_count
+        return self._processor.work.open_count
 
     @property
     def is_stopping(self) -> bool:
         """Whether it takes no more deliveries."""
-        return self._worker._ready._closed
+        return self._processor.work._closed
 
     @property
     def is_handling(self) -> bool:
         """Whether a handler thread is at work."""
-        return any(self._worker._threads.current())
+        return any(self._processor.threads.current())
 
     @property
     def timer_count(self) -> int:
         """Calls that its session has been asked to make later."""
-        return len(self.session._timers)
+        return len(self.session._mailbox._timers)
 
     @property
     def hand_over_generation(self) -> int:
         """How many connections its hand-overs have had."""
-        return self._worker._hand_overs.session.generation
+        return self._worker._republisher.session.generation
 
     def unsettled(self, queue: str) -> int:
-        """Return how many deliveries of a queue with a circuit breaker are unsettled, once what was settled is told."""
+        """Return how many deliveries of a queue are unsettled, once what was settled is told."""
         self.run_on_session()
-        return self._consumer._unsettled[queue]
+        unsettled: int = self._consuming.queues[queue].unsettled
+        return unsettled
 
-    def count_ready(self, queue: str, answer: Future[int]) -> None:
-        """On the session's thread: ask the broker how many messages a queue has, as `Worker.wait_idle` does."""
-        self._consumer.count_ready([queue], answer)
+    def ask(self, question: Callable[[], T]) -> T:
+        """Have the session's thread answer a question."""
+        return self.session.ask(question, DEADLINE)
+
+    def count_ready(self, queue: str) -> int:
+        """Ask the broker how many messages a queue has ready, as `Worker.wait_idle` does."""
+        return self.ask(partial(self._consumer.count_ready, [queue]))
+
+    @contextmanager
+    def counting(self, count: Callable[[], int]) -> Iterator[None]:
+        """Have something else answer `Worker.wait_idle` how many messages its queues have ready."""
+        with patch.object(self._consumer, "count_ready", lambda _: count()):
+            yield
+
+    @property
+    def _consuming(self) -> Any:
+        """What the consumer consumes on its connection."""
+        return self._consumer._consuming
 
     def acknowledge(self, tag: int) -> None:
         """Acknowledge a delivery tag on the worker's channel, known there or not."""
-        self.post(lambda: self._consumer._channel.basic_ack(tag))
+        self.post(lambda: self._consuming.channel.basic_ack(tag))
 
     def cancel_unnoticed(self, queue: str) -> None:
         """Cancel the consumer of a queue while the worker goes on believing that it consumes."""
-        self.run_on_session(lambda: self._consumer._channel.basic_cancel(self._consumer._tags[queue]))
+        self.run_on_session(lambda: self._consuming.channel.basic_cancel(self._consuming.queues[queue].tag))
 
     def probe(self) -> None:
         """Look for consumers that the broker has forgotten, as it is done once in a heartbeat interval."""
@@ -123,7 +144,7 @@ class InsideWorker(_Inside):
         asked: list[tuple[str, Answer]] = []
 
         def probe() -> None:
-            with patch.object(self._consumer._probe, "ask_consumers", lambda *question: asked.append(question)):
+            with patch.object(self._consuming.probe, "ask_consumers", lambda *question: asked.append(question)):
                 self._consumer.probe()
 
         self.run_on_session(probe)
@@ -131,7 +152,7 @@ class InsideWorker(_Inside):
 
     def end_pause(self, queue: str) -> None:
         """End the pause that a circuit breaker has made, as its timer does."""
-        self.run_on_session(lambda: self._worker._pauses.let_one_through(queue))
+        self.run_on_session(lambda: self._processor.paused.let_one_through(queue))
 
     def run_on_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
         """Have a coroutine run on the loop of its async handlers."""
@@ -143,17 +164,18 @@ class InsideWorker(_Inside):
 
     def fail_hand_overs(self, error: BaseException) -> None:
         """Have the thread of the hand-overs' session raise an error."""
-        _Inside(self._worker._hand_overs.session).fail_on_session(error)
+        _Inside(self._worker._republisher.session).fail_on_session(error)
 
     @contextmanager
     def holding_hand_overs(self) -> Iterator[None]:
         """Keep hand-overs from their session until the block ends."""
-        confirms, held = self._worker._hand_overs._confirms, list[Submission]()
+        confirms, held = self._worker._republisher._confirms, list[Submission]()
+        session = self._worker._republisher.session
         with patch.object(confirms, "submit", held.append):
             yield
+        _Inside(session).run_on_session()  # what was posted in the block is held by now
         for submission in held:
-            confirms.submit(submission)
-        self._worker._hand_overs.session.wake()
+            session.post(partial(confirms.submit, submission))
 
 
 class InsidePublisher(_Inside):
@@ -187,16 +209,9 @@ class InsidePublisher(_Inside):
         assert self.session.join(DEADLINE)
 
 
-def _without_result(call: Callable[[], object]) -> Callable[[], None]:
-    def run() -> None:
-        call()
-
-    return run
-
-
 def is_waiting(session: Session) -> bool:
     """Whether a session's thread waits, so that it must be woken."""
-    return session._waiting
+    return session._mailbox._is_waiting
 
 
 class Method(NamedTuple):
@@ -209,11 +224,11 @@ class Method(NamedTuple):
 ACKNOWLEDGE: Final = Method(_Channel, _Channel.acknowledge.__name__)
 """Acknowledgements are written."""
 
-DELIVER: Final = Method(Worker, Worker._deliver.__name__)
+DELIVER: Final = Method(Processor, Processor.on_deliveries.__name__)
 """Deliveries are given to the worker."""
 
-HANDED_OVER: Final = Method(Worker, Worker._handed_over.__name__)
-"""The broker has confirmed a hand-over; its arguments are a worker, a delivery, what became of it and an event."""
+REPUBLISHED: Final = Method(Processor, Processor.on_republished.__name__)
+"""The broker has confirmed what was republished; its arguments are a processor and a failure."""
 
 
 def tell_of_waits(broker: Broker, begun: threading.Event) -> None:

@@ -15,7 +15,7 @@ from taskroute import (
     Topology,
     Worker,
 )
-from taskroute.testing.harness import Harness
+from taskroute.testing import Harness
 
 media = ExchangeSpec(name="media")
 jobs = QueueSpec(name="jobs")

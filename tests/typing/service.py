@@ -36,8 +36,7 @@ from taskroute import (
     Topology,
     Worker,
 )
-from taskroute.testing.dead_letters import DeadLetter
-from taskroute.testing.harness import Harness
+from taskroute.testing import DeadLetter, Harness
 
 
 class Video(BaseModel):

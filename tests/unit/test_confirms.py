@@ -1,19 +1,19 @@
-"""What the session's thread and those who submit or give up decide between them, on the embedded broker."""
+"""Confirms: what becomes of submissions, on the embedded broker and on channels that misbehave."""
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
 
 from taskroute.broker.connection import connect
 from taskroute.broker.embedded import transport
-from taskroute.broker.roles.confirms import Confirms, Receipt, Submission
+from taskroute.broker.roles.confirms import Confirms
+from taskroute.broker.roles.submission import Receipt, Submission
 from taskroute.broker.url import parse_urls
 from taskroute.errors import BrokerUnavailableError, PublishTimeoutError
 
@@ -28,24 +28,25 @@ def connection() -> Iterator[Any]:
     transport.drop(name)
 
 
-def make_confirms() -> Confirms:
-    return Confirms(
-        prepare=lambda channel: None,
-        unavailable=lambda: BrokerUnavailableError("a test"),
-        is_blocked=lambda: False,
-    )
+@pytest.fixture
+def confirms() -> Confirms:
+    return Confirms(unavailable=lambda: BrokerUnavailableError("a test"))
 
 
-def submission() -> Submission:
+def submission(message_id: str = "m", routing_key: str = "q") -> Submission:
     return Submission(
         exchange="",
-        routing_key="q",
-        body=b"",
-        properties={},
-        message_id="m",
+        routing_key=routing_key,
+        body=message_id.encode(),
+        properties={"message_id": message_id},
+        message_id=message_id,
         mandatory=True,
         deadline=time.monotonic() + 60,
     )
+
+
+def states(*submissions: Submission) -> list[str]:
+    return [submission.state for submission in submissions]
 
 
 def count(connection: Any) -> int:
@@ -53,50 +54,140 @@ def count(connection: Any) -> int:
     return messages
 
 
-def test_what_is_submitted_while_and_after_the_session_ends_fails_at_once() -> None:
-    confirms, first, second, third = make_confirms(), submission(), submission(), submission()
-
-    def submit_second(_: Future[Receipt]) -> None:
-        confirms.submit(second)
-
-    first.future.add_done_callback(submit_second)
-    confirms.submit(first)
-    confirms.expire(math.inf)
-    confirms.submit(third)
-    for late in (first, second, third):
-        assert isinstance(late.future.exception(0), BrokerUnavailableError)
+def read(connection: Any, confirms: Confirms) -> None:
+    while connection.drain_available(10):
+        pass
+    confirms.on_read()
 
 
-def test_what_was_given_up_before_it_was_written_is_never_written(connection: Any) -> None:
-    confirms, given_up, other = make_confirms(), submission(), submission()
-    confirms.opened(connection, 1)
+def test_message_is_written_confirmed_and_has_a_receipt(connection: Any, confirms: Confirms) -> None:
+    one = submission()
+    confirms.on_open(connection, 1)
+    confirms.submit(one)
+    assert confirms.has_work()
+    confirms.flush()
+    assert states(one) == ["written"]
+    read(connection, confirms)
+    assert states(one) == ["confirmed"]
+    assert one.future.result(0) == Receipt("", "q", "m")
+
+
+def test_message_that_was_cancelled_before_it_was_written_is_never_written(connection: Any, confirms: Confirms) -> None:
+    given_up, other = submission("1"), submission("2")
+    confirms.on_open(connection, 1)
     confirms.submit(given_up)
-    assert isinstance(confirms.give_up(given_up), BrokerUnavailableError)
+    assert given_up.future.cancel()
     confirms.submit(other)
     confirms.flush()
     assert count(connection) == 1
-    assert isinstance(given_up.future.exception(0), BrokerUnavailableError)
-    assert other.was_written
-    assert not given_up.was_written
+    assert states(given_up, other) == ["never_written", "written"]
+    with pytest.raises(CancelledError):
+        given_up.future.result(0)
 
 
-def test_what_was_given_up_after_it_was_written_is_unknown_and_not_written_again(connection: Any) -> None:
-    confirms, given_up = make_confirms(), submission()
-    confirms.opened(connection, 1)
-    confirms.submit(given_up)
+def test_message_that_is_written_cannot_be_cancelled(connection: Any, confirms: Confirms) -> None:
+    one = submission()
+    confirms.on_open(connection, 1)
+    confirms.submit(one)
     confirms.flush()
-    assert isinstance(confirms.give_up(given_up), PublishTimeoutError)
-    confirms.lost(None)
-    confirms.opened(connection, 2)
+    assert not one.future.cancel()
+
+
+def test_message_that_expires_in_flight_is_unknown_and_not_written_again(connection: Any, confirms: Confirms) -> None:
+    one = submission()
+    confirms.on_open(connection, 1)
+    confirms.submit(one)
+    confirms.flush()
+    confirms.expire(one.deadline)
+    assert states(one) == ["unknown"]
+    assert isinstance(one.future.exception(0), PublishTimeoutError)
+    confirms.on_lost(None)
+    confirms.on_open(connection, 2)
     confirms.flush()
     assert count(connection) == 1
-    assert isinstance(given_up.future.exception(0), PublishTimeoutError)
 
 
-def test_what_a_closing_publisher_has_given_up_in_the_inbox_is_let_be() -> None:
-    confirms, given_up = make_confirms(), submission()
-    confirms.submit(given_up)
-    given_up.future.set_exception(PublishTimeoutError("a test"))
-    confirms.expire(math.inf)
-    confirms.submit(given_up)
-    assert isinstance(given_up.future.exception(0), PublishTimeoutError)
+def test_message_that_expires_while_it_waits_was_never_written(confirms: Confirms) -> None:
+    one = submission()
+    confirms.submit(one)
+    assert confirms.next_deadline() == one.deadline
+    confirms.expire(one.deadline)
+    assert states(one) == ["never_written"]
+    assert isinstance(one.future.exception(0), BrokerUnavailableError)
+    assert confirms.next_deadline() is None
+
+
+def test_written_messages_are_written_again_in_their_order(connection: Any, confirms: Confirms) -> None:
+    messages = [submission(str(number)) for number in range(3)]
+    confirms.on_open(connection, 1)
+    for message in messages:
+        confirms.submit(message)
+    confirms.flush()
+    confirms.on_lost(ConnectionError())
+    later = submission("later")
+    confirms.submit(later)
+    confirms.on_open(connection, 2)
+    confirms.flush()
+    read(connection, confirms)
+    assert states(*messages, later) == ["confirmed"] * 4
+    bodies = [stored.body for stored in connection.broker.peek("q")]
+    assert bodies == [b"0", b"1", b"2", b"0", b"1", b"2", b"later"]
+
+
+def test_duplicate_waits_until_the_other_one_has_its_outcome(connection: Any, confirms: Confirms) -> None:
+    one, same, other = submission("same"), submission("same"), submission("other")
+    confirms.on_open(connection, 1)
+    for message in (one, same, other):
+        confirms.submit(message)
+    confirms.flush()
+    assert states(one, same, other) == ["written", "queued", "written"]
+    read(connection, confirms)
+    confirms.flush()
+    read(connection, confirms)
+    assert states(same) == ["confirmed"]
+
+
+def test_return_before_the_confirm_makes_a_message_unroutable(connection: Any, confirms: Confirms) -> None:
+    one = submission(routing_key="nowhere")
+    confirms.on_open(connection, 1)
+    confirms.submit(one)
+    confirms.flush()
+    read(connection, confirms)
+    assert states(one) == ["unroutable"]
+    assert "NO_ROUTE" in str(one.future.exception(0))
+
+
+def test_nothing_is_written_while_the_broker_blocks(connection: Any, confirms: Confirms) -> None:
+    one = submission()
+    confirms.on_open(connection, 1)
+    confirms.on_blocked(True)
+    confirms.submit(one)
+    assert not confirms.has_work()
+    confirms.flush()
+    assert states(one) == ["queued"]
+    confirms.on_blocked(False)
+    confirms.flush()
+    assert states(one) == ["written"]
+
+
+def test_end_fails_what_is_open_and_tells_what_was_written(connection: Any, confirms: Confirms) -> None:
+    written, waiting = submission("1"), submission("2")
+    confirms.on_open(connection, 1)
+    confirms.submit(written)
+    confirms.flush()
+    confirms.on_lost(None)
+    confirms.submit(waiting)
+    confirms.on_end()
+    assert isinstance(written.future.exception(0), PublishTimeoutError)
+    assert isinstance(waiting.future.exception(0), BrokerUnavailableError)
+
+
+def test_outcome_of_a_message_that_a_closed_publisher_has_failed_is_let_be(connection: Any, confirms: Confirms) -> None:
+    one = submission()
+    confirms.on_open(connection, 1)
+    confirms.submit(one)
+    confirms.flush()
+    one.future.set_exception(PublishTimeoutError("a test"))
+    read(connection, confirms)
+    confirms.on_end()
+    assert isinstance(one.future.exception(0), PublishTimeoutError)

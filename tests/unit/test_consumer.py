@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any, Literal
+from typing import Any
 
 import amqp
 import pytest
 
-from taskroute import QueueSpec
+from taskroute import QueueSpec, Topology
 from taskroute.broker.connection import connect
+from taskroute.broker.declare import Declaration
+from taskroute.broker.roles.consumed_queue import Admission
 from taskroute.broker.roles.consumer import Consumer
 from taskroute.broker.url import parse_urls
 from taskroute.message.delivery import Delivery
@@ -19,68 +20,114 @@ from taskroute.message.delivery import Delivery
 one, two = QueueSpec(name="one"), QueueSpec(name="two")
 
 
+class Sink:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.deliveries: list[Delivery] = []
+        self.losses = 0
+
+    def on_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        self.deliveries += deliveries
+        self.bodies += [delivery.body for delivery in deliveries]
+
+    def on_connection_lost(self) -> None:
+        self.losses += 1
+
+
 @pytest.fixture
 def connection(taskroute_url: str) -> Iterator[Any]:
     (url,) = parse_urls(taskroute_url)
     with closing(connect(url, name="test", heartbeat=30)) as connection:
+        connection.channel().queue_declare("one", durable=True, auto_delete=False)
         yield connection
 
 
-def test_a_connection_on_which_not_every_queue_can_be_consumed_leaves_nothing_behind(connection: Any) -> None:
-    connection.channel().queue_declare("one", durable=True, auto_delete=False)
-    consumer = Consumer(
-        [one, two], prefetch={"one": 3, "two": 3}, prepare=lambda _: None, deliver=lambda _: None, on_lost=pytest.fail
-    )
+@pytest.fixture
+def sink() -> Sink:
+    return Sink()
+
+
+def consumer_of(sink: Sink, *queues: QueueSpec, prefetch: int = 3, **options: Any) -> Consumer:
+    skip = Declaration(Topology(), "skip")
+    counts = {queue.name: prefetch for queue in queues}
+    return Consumer(queues, prefetch=counts, declaration=skip, sink=sink, **options)
+
+
+def publish(connection: Any, body: bytes) -> None:
+    connection.channel().publish("", "one", mandatory=True, properties={}, body=body)
+
+
+def read(connection: Any, consumer: Consumer) -> None:
+    while connection.drain_available(10):
+        pass
+    consumer.on_read()
+
+
+def test_connection_on_which_a_queue_cannot_be_consumed_leaves_nothing_behind(connection: Any, sink: Sink) -> None:
+    consumer = consumer_of(sink, one, two)
     with pytest.raises(amqp.NotFound):
-        consumer.opened(connection, 1)
+        consumer.on_open(connection, 1)
     assert consumer.consuming == frozenset()
-    answer: Future[int] = Future()
-    consumer.count_ready(["one"], answer)
-    assert isinstance(answer.exception(0), ConnectionError)
+    assert consumer.generation == 0
 
 
-def test_a_queue_that_is_paused_before_its_prefetch_is_widened_stays_paused(connection: Any) -> None:
-    channel = connection.channel()
-    channel.queue_declare("one", durable=True, auto_delete=False)
-    channel.publish("", "one", mandatory=True, properties={}, body=b"1")
-    admitted: list[Literal["all", "none"]] = ["all"]
-    delivered: list[Delivery] = []
-    consumer = Consumer(
-        [one],
-        prefetch={"one": 3},
-        prepare=lambda _: None,
-        deliver=delivered.extend,
-        on_lost=pytest.fail,
-        pausable=["one"],
-        admits=lambda _: admitted[-1],
-    )
-    consumer.opened(connection, 1)
+def test_queue_that_is_paused_before_its_prefetch_is_widened_stays_paused(connection: Any, sink: Sink) -> None:
+    publish(connection, b"1")
+    admitted: list[Admission] = ["all"]
+    consumer = consumer_of(sink, one, admission=lambda _: admitted[-1])
+    consumer.on_open(connection, 1)
     while connection.drain_available(10):
         pass
     admitted.append("none")
-    consumer.adjust("one")
-    consumer.received()
-    assert [delivery.body for delivery in delivered] == [b"1"]
+    consumer.reconsider("one")
+    consumer.on_read()
+    assert sink.bodies == [b"1"]
     assert consumer.consuming == frozenset()
 
 
-def test_what_is_on_its_way_when_queues_are_found_empty_counts(
-    connection: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    channel = connection.channel()
-    channel.queue_declare("one", durable=True, auto_delete=False)
-    delivered: list[Delivery] = []
-    consumer = Consumer(
-        [one], prefetch={"one": 3}, prepare=lambda _: None, deliver=delivered.extend, on_lost=pytest.fail
-    )
-    consumer.opened(connection, 1)
-    answers = iter((lambda: None, lambda: channel.publish("", "one", mandatory=True, properties={}, body=b"1")))
+def test_settled_deliveries_are_acknowledged_by_the_next_flush(connection: Any, sink: Sink) -> None:
+    for body in (b"1", b"2", b"3"):
+        publish(connection, body)
+    consumer = consumer_of(sink, one)
+    consumer.on_open(connection, 1)
+    read(connection, consumer)  # the first one, and then the whole prefetch
+    read(connection, consumer)
+    assert sink.bodies == [b"1", b"2", b"3"]
+    for delivery in (sink.deliveries[2], sink.deliveries[0]):
+        consumer.settle(delivery)
+    assert consumer.has_work()
+    consumer.flush()
+    assert not consumer.has_work()
+    consumer.on_lost(None)
+    connection.close()
+    assert connection.broker.depths(["one"])["one"].ready == 1
 
-    def count(*_: object) -> int:  # RabbitMQ answers first, and writes then what its queue had given it before
-        next(answers)()
-        return 0
 
-    monkeypatch.setattr("taskroute.broker.roles.consumer.count_messages", count)
-    answer: Future[int] = Future()
-    consumer.count_ready(["one"], answer)
-    assert answer.result(0) == len(delivered) == 1
+def test_delivery_that_is_settled_twice_is_acknowledged_once(connection: Any, sink: Sink) -> None:
+    publish(connection, b"1")
+    consumer = consumer_of(sink, one)
+    consumer.on_open(connection, 1)
+    read(connection, consumer)
+    for _ in range(2):
+        consumer.settle(sink.deliveries[0])
+        consumer.settle(sink.deliveries[0])
+        consumer.flush()
+    read(connection, consumer)  # a second acknowledgement would come back as a closed channel
+    assert consumer.count_ready(["one"]) == 0
+
+
+def test_delivery_of_a_connection_that_is_gone_is_not_acknowledged(connection: Any, sink: Sink) -> None:
+    publish(connection, b"1")
+    consumer = consumer_of(sink, one)
+    consumer.on_open(connection, 1)
+    read(connection, consumer)
+    consumer.on_lost(ConnectionError())
+    assert (consumer.generation, sink.losses) == (0, 1)
+    consumer.settle(sink.deliveries[0])
+    consumer.flush()
+    consumer.on_open(connection, 2)
+    consumer.settle(sink.deliveries[0])
+    consumer.flush()
+    assert connection.broker.depths(["one"])["one"].unsettled == 1

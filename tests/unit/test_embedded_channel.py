@@ -11,8 +11,7 @@ from amqp import ConnectionForced, Message, RecoverableConnectionError
 from amqp.exceptions import FrameSyntaxError
 from kombu import Connection
 
-from taskroute.broker.embedded.brokers import drop
-from taskroute.broker.embedded.transport import Transport
+from taskroute.broker.embedded.transport import Transport, drop
 
 LONG_KEY = "k" * 256
 """One byte more than a short string holds."""

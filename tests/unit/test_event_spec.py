@@ -33,7 +33,7 @@ from taskroute import (
     UnroutableError,
     Worker,
 )
-from taskroute.broker.embedded.brokers import drop
+from taskroute.broker.embedded.transport import drop
 
 
 class Video(BaseModel):

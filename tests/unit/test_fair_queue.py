@@ -1,4 +1,4 @@
-"""Lines: turns, limits and permits, against a model that looks at everything."""
+"""FairQueue: turns, limits and permits, against a model that looks at everything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from taskroute.handling.fair_queue import Lines
+from taskroute.handling.fair_queue import FairQueue
 from taskroute.message.delivery import Delivery
 
 QUEUES = "abcd"
@@ -24,7 +24,7 @@ class Against(RuleBasedStateMachine):
     @initialize(limits=st.dictionaries(st.sampled_from(QUEUES), st.none() | st.integers(1, 3)))
     def begin(self, limits: dict[str, int | None]) -> None:
         self.limits = limits
-        self.lines = Lines(limits)
+        self.lines = FairQueue(limits)
         self.waiting: dict[str, list[Delivery]] = {queue: [] for queue in QUEUES}
         self.in_hand: list[str] = []
         self.permits: dict[str, int] = {}
@@ -93,7 +93,7 @@ TestAgainst = Against.TestCase
 
 
 def test_a_queue_at_its_limit_is_passed_over_until_one_of_it_is_released() -> None:
-    lines = Lines({"slow": 1})
+    lines = FairQueue({"slow": 1})
     lines.put([delivery("slow", 1), delivery("slow", 2), delivery("fast", 3), delivery("fast", 4)])
     assert [lines.take().tag for _ in range(3)] == [1, 3, 4]
     assert not lines.turns
@@ -102,7 +102,7 @@ def test_a_queue_at_its_limit_is_passed_over_until_one_of_it_is_released() -> No
 
 
 def test_what_is_in_hand_counts_after_the_rest_was_dropped() -> None:
-    lines = Lines({"slow": 1})
+    lines = FairQueue({"slow": 1})
     lines.put([delivery("slow", 1), delivery("slow", 2)])
     lines.take()
     assert lines.clear() == 1
@@ -113,7 +113,7 @@ def test_what_is_in_hand_counts_after_the_rest_was_dropped() -> None:
 
 
 def test_of_a_paused_queue_as_many_are_taken_as_are_permitted() -> None:
-    lines = Lines({"paused": None})
+    lines = FairQueue({"paused": None})
     lines.put([delivery("paused", 1), delivery("other", 2), delivery("paused", 3)])
     lines.permit("paused", 0)
     lines.put([delivery("paused", 4)])

@@ -12,6 +12,7 @@ from taskroute.handling.health import diagnose
 
 WELL: dict[str, Any] = {
     "ended": None,
+    "draining": False,
     "unavailable": None,
     "queues": ("b", "a"),
     "consuming": ("b", "a"),
@@ -54,6 +55,11 @@ def test_a_stuck_handler_is_named_and_the_last_thread_stuck_needs_a_new_process(
     assert health.reasons[-1] == "every handler thread is stuck"
 
 
+def test_worker_that_drains_is_live_and_connected_and_not_ready() -> None:
+    health = diagnose(**WELL | {"draining": True, "consuming": ()})
+    assert (health.live, health.ready, health.connected, health.reasons) == (True, False, True, ("draining",))
+
+
 def test_what_has_ended_is_neither_alive_nor_connected() -> None:
     health = diagnose(**WELL | {"ended": "stopped", "consuming": ()})
     assert (health.live, health.ready, health.connected, health.reasons) == (False, False, False, ("stopped",))
@@ -63,6 +69,7 @@ def test_what_has_ended_is_neither_alive_nor_connected() -> None:
     st.fixed_dictionaries(
         {
             "ended": st.none() | st.just("stopped"),
+            "draining": st.booleans(),
             "unavailable": st.none() | st.just("no connection"),
             "queues": st.just(("a", "b")),
             "consuming": st.lists(st.sampled_from("ab"), unique=True),

@@ -12,9 +12,8 @@ from typing import Any, get_args
 import pytest
 
 from taskroute import ConfigurationError, Message, instrumentation
-from taskroute.instrumentation import Event, Handled
-from taskroute.instrumentation.events import Connected
-from taskroute.instrumentation.hooks import Instrumentation, Listeners
+from taskroute.instrumentation import Connected, Event, Handled, Instrumentation
+from taskroute.instrumentation.hooks import Listeners
 
 CONNECTED = Connected(session="worker", generation=1)
 MESSAGE = Message(body=b"", routing_key="a")
@@ -113,9 +112,9 @@ def test_the_base_class_does_nothing() -> None:
 
 
 def test_what_is_no_instrumentation_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="has to be an object of a subclass of"):
+    with pytest.raises(ConfigurationError, match="must be an object of a subclass of"):
         Listeners([object()])  # type: ignore[list-item]
-    with pytest.raises(ConfigurationError, match=r"has to be a list: instrumentation=\[...\]"):
+    with pytest.raises(ConfigurationError, match=r"must be a list: instrumentation=\[...\]"):
         Listeners(Instrumentation())  # type: ignore[arg-type]
 
 

@@ -15,10 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskroute import Message
-from taskroute.instrumentation import Event, Handled, Received, Returned
+from taskroute.instrumentation import (
+    Connected,
+    DeadLettered,
+    Disconnected,
+    Event,
+    Handled,
+    Instrumentation,
+    PublishFailed,
+    Received,
+    Returned,
+)
 from taskroute.instrumentation.describe import LEVELS, Levels, fields_of, name_of
-from taskroute.instrumentation.events import Connected, DeadLettered, Disconnected, PublishFailed
-from taskroute.instrumentation.hooks import Instrumentation, Listeners
+from taskroute.instrumentation.hooks import Listeners
 from taskroute.instrumentation.logging import LoggingInstrumentation, MessageFilter
 from taskroute.instrumentation.structlog import StructlogInstrumentation
 from taskroute.quoting import printable, quoted

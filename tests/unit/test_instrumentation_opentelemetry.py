@@ -19,8 +19,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from tests.kit.inside import open_spans
 
 from taskroute import Message, Reject
-from taskroute.instrumentation import Returned
-from taskroute.instrumentation.events import Dropped, Published, PublishFailed, Retried
+from taskroute.instrumentation import Dropped, Published, PublishFailed, Retried, Returned
 from taskroute.instrumentation.opentelemetry import OpenTelemetryInstrumentation
 
 KEY = ("media", "video.upload", "m-1")

@@ -13,18 +13,21 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from taskroute import BrokerUnavailableError, Message
-from taskroute.instrumentation import Event, Handled, Received, Returned
-from taskroute.instrumentation.events import (
+from taskroute.instrumentation import (
     Connected,
     DeadLettered,
     Disconnected,
     Dropped,
+    Event,
+    Handled,
     Overdue,
     Paused,
     Published,
     PublishFailed,
+    Received,
     Resumed,
     Retried,
+    Returned,
 )
 from taskroute.instrumentation.hooks import Listeners
 from taskroute.instrumentation.prometheus import DeadLetterCollector, PrometheusInstrumentation

@@ -7,11 +7,11 @@ import time
 import pytest
 
 from taskroute.worker import pending_retries as waiting
-from taskroute.worker.pending_retries import Waiting
+from taskroute.worker.pending_retries import PendingRetries
 
 
 def test_a_retry_counts_until_it_is_back() -> None:
-    retries = Waiting()
+    retries = PendingRetries()
     assert not retries
     retries.add(("q", "1"), 1)
     retries.add(("q", "2"), 1)
@@ -26,7 +26,7 @@ def test_a_retry_counts_until_it_is_back() -> None:
 def test_one_that_does_not_come_back_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    retries = Waiting()
+    retries = PendingRetries()
     retries.add(("q", "1"), 10)
     now = 100 + 10 + waiting.GRACE - 1
     assert retries

@@ -53,13 +53,13 @@ def test_an_option_that_there_is_not_is_told_with_those_that_there_are(publisher
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("timeout", ["1", 0, -1, float("nan"), float("inf")])
 def test_a_timeout_is_a_number_of_seconds_more_than_none(publisher: Any, way: Any, timeout: object) -> None:
-    with pytest.raises(ConfigurationError, match=rf"^timeout={timeout!r} has to be a number of seconds, more than 0"):
+    with pytest.raises(ConfigurationError, match=rf"^timeout={timeout!r} must be a number of seconds, more than 0"):
         way(publisher, timeout=timeout)
 
 
 @pytest.mark.parametrize("timeout", ["1", -1, float("nan"), float("inf")])
 def test_so_is_that_of_a_publisher(timeout: Any) -> None:
-    with pytest.raises(ConfigurationError, match=rf"^timeout={timeout!r} has to be a number of seconds, more than 0"):
+    with pytest.raises(ConfigurationError, match=rf"^timeout={timeout!r} must be a number of seconds, more than 0"):
         Publisher("memory://", topology, timeout=timeout)
 
 
@@ -102,5 +102,5 @@ def test_topology_and_registry_that_are_swapped_are_told_apart(build: Any) -> No
 
 
 def test_a_publisher_takes_a_topology() -> None:
-    with pytest.raises(ConfigurationError, match="topology has to be a Topology, and is a list"):
+    with pytest.raises(ConfigurationError, match="topology must be a Topology, and is a list"):
         Publisher("memory://", [jobs])  # type: ignore[arg-type]

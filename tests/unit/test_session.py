@@ -11,14 +11,14 @@ import uuid
 import pytest
 from tests.kit.calls import logged
 from tests.kit.inside import is_waiting
-from tests.kit.role import IdleRole
 from tests.kit.waiting import DEADLINE
 
+from taskroute.broker.roles.role import Role
 from taskroute.broker.session import Session
 from taskroute.broker.url import parse_urls
 
 
-class LeavesWorkAtTheLastMoment(IdleRole):
+class LeavesWorkAtTheLastMoment(Role):
     """A role that is left work, and whose session is stopped, right after it has written what there was."""
 
     session: Session

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskroute.handling.settle import ACK, Ack, HandOver, settle
+from taskroute.handling.settle import ACK, Ack, Republish, settle
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Retry
 from taskroute.topology.queue import QueueSpec
@@ -36,20 +36,20 @@ def first(headers: dict[str, object] | None = None, body: bytes = b"{}", **prope
     return Delivery(queue="q", exchange="media", routing_key="video.a", body=body, properties=properties)
 
 
-def given_back(hand_over: HandOver, queue: str = "q") -> Delivery:
+def given_back(hand_over: Republish, queue: str = "q") -> Delivery:
     """The delivery that the broker makes of a hand-over once it has waited."""
     headers = {**headers_of(hand_over), "x-death": [{"reason": "expired"}], "x-first-death-reason": "expired"}
     properties = {**hand_over.properties, "application_headers": headers}
     return Delivery(queue=queue, exchange="", routing_key=queue, body=hand_over.body, properties=properties)
 
 
-def handed_over(delivery: Delivery, outcome: Failed, queue: QueueSpec = QUEUE) -> HandOver:
+def handed_over(delivery: Delivery, outcome: Failed, queue: QueueSpec = QUEUE) -> Republish:
     settlement = settle(delivery, outcome, queue, NOW)
-    assert isinstance(settlement, HandOver)
+    assert isinstance(settlement, Republish)
     return settlement
 
 
-def headers_of(hand_over: HandOver) -> dict[str, object]:
+def headers_of(hand_over: Republish) -> dict[str, object]:
     headers = hand_over.properties["application_headers"]
     assert isinstance(headers, dict)
     return headers
@@ -60,7 +60,7 @@ def queues_visited(outcome: Failed, queue: QueueSpec = QUEUE) -> list[str]:
     delivery, visited = first(), list[str]()
     while True:
         settlement = settle(delivery, outcome, queue, NOW)
-        if not isinstance(settlement, HandOver):
+        if not isinstance(settlement, Republish):
             return visited
         visited.append(settlement.queue)
         if settlement.kind == "dead_letter":

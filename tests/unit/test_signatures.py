@@ -121,7 +121,7 @@ def written(value: Any) -> str:
         return f"[{', '.join(map(written, value))}]"
     if value in (None, NoneType, ...):
         return "..." if value is ... else "None"
-    name = getattr(origin or value, "__qualname__", None) or getattr(value, "__name__", str(value))
+    name = str(getattr(origin or value, "__qualname__", None) or getattr(value, "__name__", value))
     return f"{name}[{', '.join(map(written, parts))}]" if parts else name
 
 

@@ -1,4 +1,4 @@
-"""HandlerThreads: how many there are when some of them hang, and that they end."""
+"""ThreadPool: how many there are when some of them hang, and that they end."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytest
 from tests.kit.waiting import DEADLINE
 
 from taskroute.message.delivery import Delivery
-from taskroute.worker.thread_pool import HandlerThreads
-from taskroute.worker.work_queue import Ready
+from taskroute.worker.thread_pool import ThreadPool
+from taskroute.worker.work_queue import WorkQueue
 
 
 class Hanging:
     """Threads whose handlers begin, and hang until they are told to go on."""
 
     def __init__(self, count: int) -> None:
-        self.ready = Ready()
-        self.threads = HandlerThreads(count, self.ready, self._handle, "handler")
+        self.ready = WorkQueue()
+        self.threads = ThreadPool(count, self.ready, self._handle, "handler")
         self.begun: SimpleQueue[str] = SimpleQueue()
         self.in_thread: dict[str, threading.Thread] = {}
         self._go_on: defaultdict[str, threading.Event] = defaultdict(threading.Event)

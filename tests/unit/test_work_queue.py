@@ -8,9 +8,9 @@ from queue import SimpleQueue
 
 from tests.kit.waiting import DEADLINE
 
-from taskroute.handling.fair_queue import Lines
+from taskroute.handling.fair_queue import FairQueue
 from taskroute.message.delivery import Delivery
-from taskroute.worker.work_queue import Ready
+from taskroute.worker.work_queue import WorkQueue
 
 
 def delivery(number: int, queue: str = "q") -> Delivery:
@@ -20,7 +20,7 @@ def delivery(number: int, queue: str = "q") -> Delivery:
 class Takers:
     """Threads that take deliveries and hold each one until they are told to go on."""
 
-    def __init__(self, ready: Ready, count: int) -> None:
+    def __init__(self, ready: WorkQueue, count: int) -> None:
         self.taken: SimpleQueue[int] = SimpleQueue()
         self._go_on = threading.Semaphore(0)
         self._ready = ready
@@ -50,7 +50,7 @@ def numbers(taken: SimpleQueue[int], count: int) -> set[int]:
 
 
 def test_as_many_threads_take_as_there_are_deliveries_while_handlers_wait() -> None:
-    ready = Ready()
+    ready = WorkQueue()
     takers = Takers(ready, 4)
     ready.put([delivery(number) for number in range(10)])
     assert numbers(takers.taken, 4) == {0, 1, 2, 3}
@@ -60,7 +60,7 @@ def test_as_many_threads_take_as_there_are_deliveries_while_handlers_wait() -> N
 
 
 def test_threads_that_were_busy_when_deliveries_came_are_woken_later() -> None:
-    ready = Ready()
+    ready = WorkQueue()
     takers = Takers(ready, 2)
     ready.put([delivery(0), delivery(1)])
     assert numbers(takers.taken, 2) == {0, 1}
@@ -75,7 +75,7 @@ def test_threads_that_were_busy_when_deliveries_came_are_woken_later() -> None:
 
 
 def test_every_delivery_is_taken_once_and_none_is_forgotten() -> None:
-    ready, taken = Ready(), SimpleQueue[int]()
+    ready, taken = WorkQueue(), SimpleQueue[int]()
 
     def run() -> None:
         while (one := ready.take()) is not None:
@@ -97,7 +97,7 @@ def test_every_delivery_is_taken_once_and_none_is_forgotten() -> None:
 
 
 def test_a_closed_one_gives_out_nothing_more() -> None:
-    ready = Ready()
+    ready = WorkQueue()
     ready.put([delivery(0), delivery(1)])
     ready.close()
     assert ready.take() is None
@@ -108,7 +108,7 @@ def test_a_closed_one_gives_out_nothing_more() -> None:
 
 
 def test_threads_that_a_limit_holds_back_are_free_for_other_queues_and_called_when_it_lets_go() -> None:
-    ready = Ready(Lines({"slow": 1}))
+    ready = WorkQueue(FairQueue({"slow": 1}))
     takers = Takers(ready, 3)
     ready.put([delivery(0, "slow"), delivery(1, "slow"), delivery(2, "slow"), delivery(3), delivery(4)])
     assert numbers(takers.taken, 3) == {0, 3, 4}  # no thread idles, and none has a second slow one
@@ -124,7 +124,7 @@ def test_threads_that_a_limit_holds_back_are_free_for_other_queues_and_called_wh
 
 def test_with_limits_every_delivery_is_taken_once_and_none_is_forgotten() -> None:
     limits = {"a": 1, "b": 2}
-    ready, taken = Ready(Lines(limits)), SimpleQueue[int]()
+    ready, taken = WorkQueue(FairQueue(limits)), SimpleQueue[int]()
     in_hand, most = Counter[str](), Counter[str]()
     lock = threading.Lock()
 

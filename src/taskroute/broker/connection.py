@@ -1,6 +1,6 @@
-"""Connecting: a broker URL to one open connection, of RabbitMQ or of an embedded broker.
+"""Connecting: from a broker URL to one open connection, of RabbitMQ or of an embedded broker.
 
-Both have the surface of py-amqp's `Connection`; nothing above this module asks which one it is.
+Both have the surface of `amqp.Connection`; nothing above this module asks which one it is.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def connect(
 
 def _client(url: BrokerUrl, name: str, heartbeat: float, callbacks: Mapping[str, object]) -> Any:
     if url.scheme == "memory":
-        from taskroute.broker.embedded.transport import Transport  # noqa: PLC0415 - only who uses it pays for it
+        from taskroute.broker.embedded.transport import Transport  # noqa: PLC0415 - pay for it only where it is used
 
         return Connection(hostname=url.host, transport=Transport)  # type: ignore[no-untyped-call]
     return Connection(  # type: ignore[no-untyped-call]
@@ -61,7 +61,7 @@ def _client(url: BrokerUrl, name: str, heartbeat: float, callbacks: Mapping[str,
         transport_options={
             "client_properties": {"connection_name": name, "product": "taskroute"},
             **callbacks,
-            # A blocking read or write ends by itself, also when nobody stops us: an answer that does not come.
+            # Ends a blocking read or write by itself, for an answer that never comes.
             "read_timeout": max(heartbeat * 2, CONNECT_TIMEOUT),
             "write_timeout": max(heartbeat * 2, CONNECT_TIMEOUT),
             # py-amqp's default kills a connection after one second without an acknowledgement by TCP.
@@ -121,7 +121,7 @@ class _Connection(pyamqp.Connection):
         on_created(self)
 
     def drain_available(self, most: int) -> bool:
-        """Handle what has come, `most` methods at most; whether there may be more."""
+        """Handle what has come, `most` methods at most; return whether there may be more."""
         handled = 0
         for frame in self.transport.arrived():
             handled += self.on_inbound_frame(frame)
@@ -137,7 +137,7 @@ class _Connection(pyamqp.Connection):
 
     @property
     def bytes_recv(self) -> int:
-        """What the check of heartbeats asks for. py-amqp counts frames, so that one big frame looks like silence."""
+        """Bytes read so far, for heartbeats. py-amqp counts frames, so that one big frame looks like silence."""
         return getattr(self._transport, "bytes_read", 0)
 
     def Transport(  # noqa: N802 - py-amqp's name

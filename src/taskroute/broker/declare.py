@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import amqp.exceptions
 
+from taskroute.broker.amqp import Channel, Connection
 from taskroute.errors import ConfigurationError, TopologyMismatchError, UnsupportedFeatureError
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.queue import QueueSpec
@@ -25,58 +27,62 @@ _EXPLANATIONS = {
 
 
 def checked_mode(mode: DeclareMode) -> DeclareMode:
-    """Return `mode`, if it is one.
+    """Return `mode` if it is a `DeclareMode`.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is not.
     """
     if mode not in get_args(DeclareMode):
         raise ConfigurationError(f"declare={mode!r} is not one of {', '.join(get_args(DeclareMode))}")
     return mode
 
 
-def declare(channel: Any, topology: Topology, mode: DeclareMode, *, exclusive: Iterable[str] = ()) -> None:
-    """Declare a topology, or verify that the broker has it. Called by the session's thread.
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What must be on the broker before a connection is used.
 
-    Args:
-        channel: of the connection that asks.
-        topology: what to declare.
-        mode: ``create``; ``verify`` existence only; ``skip``.
-        exclusive: the exclusive queues that belong to this connection; others are left to theirs.
-
-    Raises:
-        TopologyMismatchError: the broker has something else, lacks it, or does not let us.
-        UnsupportedFeatureError: the broker cannot do what a spec asks for.
+    `mode`: ``create``; ``verify`` existence only; ``skip``. `exclusive`: the exclusive queues that belong to this
+    connection; others are left to theirs.
     """
-    if mode == "skip":
-        return
-    own = set(exclusive)
-    queues = [queue for queue in topology.all_queues if not queue.exclusive or queue.name in own]
-    for exchange in topology.exchanges:
-        with _naming("exchange", exchange.name):
-            _declare_exchange(channel, exchange, passive=exchange.passive or mode == "verify")
-    for queue in queues:
-        # An exclusive queue is this connection's own, so that nobody else can have created it for us.
-        with _naming("queue", queue.name):
-            _declare_queue(channel, queue, passive=queue.passive or (mode == "verify" and not queue.exclusive))
-    if mode == "create":
-        _bind(channel, topology.exchanges, queues)
+
+    topology: Topology
+    mode: DeclareMode
+    exclusive: frozenset[str] = frozenset()
+
+    def on(self, channel: Channel) -> None:
+        """Declare it, or verify that the broker has it. Called by the session's thread.
+
+        Raises:
+            TopologyMismatchError: the broker has something else, lacks it, or does not let us.
+            UnsupportedFeatureError: the broker cannot do what a spec asks for.
+        """
+        if self.mode == "skip":
+            return
+        queues = [queue for queue in self.topology.all_queues if not queue.exclusive or queue.name in self.exclusive]
+        for exchange in self.topology.exchanges:
+            with _naming("exchange", exchange.name):
+                _declare_exchange(channel, exchange, passive=exchange.passive or self.mode == "verify")
+        for queue in queues:
+            # An exclusive queue is this connection's own, so nobody else can have created it.
+            is_foreign = queue.passive or (self.mode == "verify" and not queue.exclusive)
+            with _naming("queue", queue.name):
+                _declare_queue(channel, queue, passive=is_foreign)
+        if self.mode == "create":
+            _bind(channel, self.topology.exchanges, queues)
 
 
-def count_messages(channel: Any, queue: str) -> int:
-    """Messages ready in a queue. Called by the session's thread."""
-    count: int = channel.queue_declare(queue, passive=True).message_count
-    return count
+def count_messages(channel: Channel, queue: str) -> int:
+    """Return the number of messages ready in a queue. Called by the session's thread."""
+    return channel.queue_declare(queue, passive=True).message_count
 
 
-def count_consumers(channel: Any, queue: str) -> int:
-    """Consumers of a queue. Called by the session's thread."""
-    count: int = channel.queue_declare(queue, passive=True).consumer_count
-    return count
+def count_consumers(channel: Channel, queue: str) -> int:
+    """Return the number of consumers of a queue. Called by the session's thread."""
+    return channel.queue_declare(queue, passive=True).consumer_count
 
 
-def count_each(connection: Any, queues: Iterable[str]) -> dict[str, int]:
-    """Messages ready in each of the queues that the broker has, and lets us see. Called by the session's thread.
+def count_each(connection: Connection, queues: Iterable[str]) -> dict[str, int]:
+    """Return the messages ready in each queue that the broker has, and lets us see. Called by the session's thread.
 
     On a channel of its own, which the broker closes over a queue that it does not have, and the client opens again.
     """
@@ -89,7 +95,7 @@ def count_each(connection: Any, queues: Iterable[str]) -> dict[str, int]:
     return counts
 
 
-def _declare_exchange(channel: Any, exchange: ExchangeSpec, *, passive: bool) -> None:
+def _declare_exchange(channel: Channel, exchange: ExchangeSpec, *, passive: bool) -> None:
     channel.exchange_declare(
         exchange.name,
         exchange.type,
@@ -101,7 +107,7 @@ def _declare_exchange(channel: Any, exchange: ExchangeSpec, *, passive: bool) ->
     )
 
 
-def _declare_queue(channel: Any, queue: QueueSpec, *, passive: bool) -> None:
+def _declare_queue(channel: Channel, queue: QueueSpec, *, passive: bool) -> None:
     channel.queue_declare(
         queue.name,
         passive=passive,
@@ -112,7 +118,7 @@ def _declare_queue(channel: Any, queue: QueueSpec, *, passive: bool) -> None:
     )
 
 
-def _bind(channel: Any, exchanges: Iterable[ExchangeSpec], queues: Iterable[QueueSpec]) -> None:
+def _bind(channel: Channel, exchanges: Iterable[ExchangeSpec], queues: Iterable[QueueSpec]) -> None:
     for exchange in exchanges:
         for binding in exchange.bindings:
             with _naming("exchange", exchange.name, binding):

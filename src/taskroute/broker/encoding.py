@@ -1,6 +1,6 @@
 """Encoding: basic.publish and basic.ack, which every message costs, as the bytes of their frames.
 
-py-amqp's way to the same bytes takes several times as long, most of it for what these two methods do not need.
+py-amqp takes several times as long for the same bytes, mostly for what these two methods do not need.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Frames: reading AMQP frames ahead, resuming them, and bearing with what a sender may have put into a message.
+"""Frames: AMQP frames are read ahead and resumed, and what a sender may have put into a message ends no connection.
 
 Many frames go out in one write as well: each system call gives the interpreter's lock away, and getting it back may
 take milliseconds while other threads compute.
 
 py-amqp reads a frame with three exact reads, and spins in the second one when the rest has not come yet: a stalled
-peer would hold the thread for ever, heartbeats included. And it lets a header that it cannot parse end the connection,
-after which the broker delivers the same message again. Both are replaced at the seams that it has for it: a transport
-class and a frame handler. Checked with py-amqp 5.4.
+peer would hold the thread for ever, heartbeats included. It also lets a header that it cannot parse end the
+connection, after which the broker delivers the same message again. Both are replaced where py-amqp provides for it: a
+transport class and a frame handler. Checked with py-amqp 5.4.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from amqp.exceptions import UnexpectedFrame
 from taskroute.message.delivery import Flaw
 
 MAX_CONTENT_HEADER_SIZE: Final = 68 * 1024
-"""Bytes of a message's properties and headers, encoded, that a handler is given at most: what a `Publisher` sends at
-most, and what a retry adds."""
+"""Bytes of a message's properties and headers, encoded, that a handler gets at most: what a `Publisher` sends at most,
+and what a retry adds."""
 
 _READ_SIZE: Final = 64 * 1024
 _WRITE_SIZE: Final = 128 * 1024
@@ -43,7 +43,7 @@ _WITH_CONTENT: Final = frozenset({spec.Basic.Return, spec.Basic.Deliver, spec.Ba
 
 
 class _Buffered:
-    """Reads what there is and cuts it into frames. A frame that is not complete yet stays until the rest comes.
+    """Reads what there is and cuts it into frames. An incomplete frame stays until the rest comes.
 
     Between `hold` and `send_held` it keeps what is written, up to some size, and sends it in one go.
     """
@@ -59,13 +59,13 @@ class _Buffered:
         self._held = bytearray()
 
     def send_held(self) -> None:
-        """Send what was kept, and keep nothing any more."""
+        """Send what was kept, and keep nothing from now on."""
         held, self._held = self._held, None
         if held:
             self.write(held)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send, or keep until there is more."""
+        """Send, or between `hold` and `send_held` keep."""
         if self._held is None:
             super().write(data)  # type: ignore[misc]  # of py-amqp's transport, which this is mixed into
             return
@@ -105,7 +105,7 @@ class _Buffered:
                 return
 
     def _read_now(self) -> bool:
-        """Read what is there, once; whether there may be more."""
+        """Read what is there, once, and return whether there may be more."""
         raise NotImplementedError
 
     def _cut(self) -> Frame | None:
@@ -134,7 +134,7 @@ class PlainTransport(_Buffered, amqp.transport.TCPTransport):  # type: ignore[mi
 
     def _read_now(self) -> bool:
         try:
-            # A flag for the one call: setting the socket's timeout and back would be two system calls more.
+            # A flag for the one call: setting the socket's timeout and back would be two more system calls.
             chunk = self.sock.recv(_READ_SIZE, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
@@ -151,7 +151,7 @@ class TlsTransport(_Buffered, amqp.transport.SSLTransport):  # type: ignore[misc
                 self._keep(self.sock.recv(_READ_SIZE))
         except TimeoutError:
             return False
-        return True  # the layer below has to be asked until it has nothing: a selector does not see what it holds
+        return True  # the TLS layer must be read until it has nothing: a selector does not see what it holds
 
     def _wrap_socket(self, sock: Any, context: ssl.SSLContext, **options: Any) -> ssl.SSLSocket:
         return context.wrap_socket(sock, **options)
@@ -168,7 +168,7 @@ class Content(Message):  # type: ignore[misc]
         self.malformed: Flaw | None = None
 
     def inbound_header(self, buf: bytes, offset: int = 0) -> int:
-        """Read the properties. What cannot be read is left out and noted, so that the message can be put away."""
+        """Read the properties. What cannot be read is left out and noted, so that the message can be dead-lettered."""
         self.has_header = True
         if len(buf) > MAX_CONTENT_HEADER_SIZE:
             self.malformed = ("too_large", f"headers: {len(buf)} bytes, the limit is {MAX_CONTENT_HEADER_SIZE}")
@@ -185,7 +185,7 @@ class Content(Message):  # type: ignore[misc]
 
 
 def _without_properties(header: bytes, offset: int) -> bytes:
-    """A content header's class and body size, with the flags of no property."""
+    """Return a content header's class and body size, with the flags of no property."""
     return header[offset : offset + _PROPERTIES_AT] + b"\0\0"
 
 

@@ -1,4 +1,4 @@
-"""Properties of an outgoing message: checked where they are given, so that the session only writes what can be."""
+"""Properties of an outgoing message, checked where they are given: a session gets only what can be written."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _seconds(timestamp: datetime | None) -> int | None:
 def _milliseconds(expiration: float | timedelta | None) -> str | None:
     if expiration is None:
         return None
-    if not isinstance(expiration, int | float | timedelta):  # a str has AMQP's milliseconds in it, or so it may seem
+    if not isinstance(expiration, int | float | timedelta):  # a str might be meant as AMQP's milliseconds
         raise MessageInvalidError(
             f"expiration={expiration!r} is neither a number of seconds nor a timedelta; "
             f"a minute is expiration=60, or timedelta(minutes=1)"
@@ -113,13 +113,13 @@ def _milliseconds(expiration: float | timedelta | None) -> str | None:
 
 
 def passed_on(properties: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the properties of a message that is passed on, so that they can be sent.
+    """Return the properties of a message that is republished, so that they can be sent.
 
     Headers of another sender may be too many for a frame or, read back, not be encodable. The message counts for
     more than they do: only those of this library are kept then, and a header says so.
     """
     headers = properties.get("application_headers")
-    assert isinstance(headers, Mapping)  # noqa: S101 - whoever passes a message on adds some
+    assert isinstance(headers, Mapping)  # noqa: S101 - republishing adds some
     if _fits(headers):
         return properties
     own = {name: value for name, value in headers.items() if name.startswith(HEADER_PREFIX)}

@@ -1,4 +1,4 @@
-"""Wakeup: a file descriptor by which any thread wakes the one that waits in a selector."""
+"""Wakeup: a file descriptor by which any thread wakes the thread that waits in a selector."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Wakeup:
         self._writer.setblocking(False)
 
     def fileno(self) -> int:
-        """The descriptor to wait for."""
+        """Return the descriptor to wait for."""
         return self._reader.fileno()
 
     def writer_fileno(self) -> int:
-        """The descriptor that a byte written to wakes by, for `signal.set_wakeup_fd`."""
+        """Return the descriptor to which a byte is written to wake, for `signal.set_wakeup_fd`."""
         return self._writer.fileno()
 
     def wake(self) -> None:
@@ -26,10 +26,10 @@ class Wakeup:
         try:
             self._writer.send(b"\0")
         except (BlockingIOError, OSError):
-            return  # full: it is readable anyway; closed: nobody waits any more
+            return  # full: it is readable anyway; closed: no thread waits
 
     def clear(self) -> None:
-        """Take the wake-ups so far; should there be thousands, the rest makes it readable once more."""
+        """Take the wake-ups so far. Of thousands, the rest makes it readable once more."""
         try:
             self._reader.recv(4096)
         except (BlockingIOError, OSError):

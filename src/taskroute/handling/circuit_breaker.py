@@ -1,6 +1,9 @@
-"""Circuit: whether a queue's handlers may be called, by how they have ended. Pure; not safe between threads."""
+"""CircuitBreaker and Circuit: whether a queue's handlers may be called, by how they have ended. Pure.
 
-from __future__ import annotations
+A circuit is not safe between threads.
+"""
+
+# No `from __future__ import annotations`: type hints of what is public must resolve from `taskroute`, too.
 
 import math
 from dataclasses import dataclass
@@ -8,9 +11,25 @@ from typing import Final, Literal
 
 from taskroute.errors import ConfigurationError
 from taskroute.message.outcome import Handled, Outcome
+from taskroute.state_table import StateTable
+
+CircuitState = Literal["closed", "open", "half_open"]
+"""All messages are let through; none is; one is, whose end decides."""
+
+CircuitEvent = Literal["trip", "try_again", "fail", "succeed"]
+
+CIRCUIT_MOVES: Final[StateTable[CircuitState, CircuitEvent]] = StateTable(
+    "circuit",
+    {
+        ("closed", "trip"): "open",
+        ("open", "try_again"): "half_open",
+        ("half_open", "fail"): "open",
+        ("half_open", "succeed"): "closed",
+    },
+)
 
 Change = Literal["opened", "closed", "still_on_trial"]
-"""What an end has brought about. `still_on_trial`: it says nothing, so another message has to be let through."""
+"""What an end has brought about. `still_on_trial`: it says nothing, so another message must be let through."""
 
 _BLAMED: Final = ("handler_error", "handler_timeout")
 
@@ -36,14 +55,14 @@ class CircuitBreaker:
 
     def __post_init__(self) -> None:
         if isinstance(self.failures, bool) or not isinstance(self.failures, int) or self.failures < 1:
-            raise ConfigurationError(f"failures={self.failures!r} has to be a whole number, 1 or more")
+            raise ConfigurationError(f"failures={self.failures!r} must be a whole number, 1 or more")
         pause = self.pause
         if isinstance(pause, bool) or not isinstance(pause, int | float) or not 0 < pause < math.inf:
-            raise ConfigurationError(f"pause={pause!r} has to be a number of seconds above 0")
+            raise ConfigurationError(f"pause={pause!r} must be a number of seconds above 0")
 
 
 class Circuit:
-    """The state of one queue's breaker: closed -> open -> half open -> closed, or open again.
+    """The state of one queue's breaker.
 
     Only the message that was let through decides in the half-open state: what began before the pause may end then.
     A message ends once: how a handler ends that was given up before says nothing.
@@ -54,51 +73,52 @@ class Circuit:
 
     def __init__(self, breaker: CircuitBreaker) -> None:
         self.breaker = breaker
-        self.state: Literal["closed", "open", "half_open"] = "closed"
+        self.state: CircuitState = "closed"
         self.failures = 0
         """In a row."""
         self._trial: object = None
         self._running: set[object] = set()
 
     def let_one_through(self) -> None:
-        """The pause is over."""
-        self.state = "half_open"
+        """End the pause."""
+        self._move("try_again")
 
     def begin(self, message: object) -> None:
-        """A message is about to be handled; in the half-open state, the first one is that which was let through."""
+        """Take note that a message begins; in the half-open state, the first one is the one that was let through."""
         self._running.add(message)
         if self.state == "half_open" and self._trial is None:
             self._trial = message
 
     def end(self, message: object, succeeded: bool | None) -> Change | None:
-        """A message has been handled, or given up; with success or without, None says neither."""
+        """Take note that a message was handled, or given up: with success or without; None says neither."""
         if message not in self._running:
             return None
         self._running.remove(message)
         if self.state == "half_open" and message is self._trial:
             self._trial = None
-            return "still_on_trial" if succeeded is None else self._close() if succeeded else self._fail()
+            return "still_on_trial" if succeeded is None else self._end_trial(succeeded)
         if self.state == "closed" and succeeded is not None:
-            if not succeeded:
-                return self._fail()
-            self.failures = 0
+            self.failures = 0 if succeeded else self.failures + 1
+            if self.failures >= self.breaker.failures:
+                self._move("trip")
+                return "opened"
         return None
 
-    def _fail(self) -> Change | None:
+    def _end_trial(self, succeeded: bool) -> Change:
+        if succeeded:
+            self.failures = 0
+            self._move("succeed")
+            return "closed"
         self.failures += 1
-        if self.state == "closed" and self.failures < self.breaker.failures:
-            return None
-        self.state = "open"
+        self._move("fail")
         return "opened"
 
-    def _close(self) -> Change:
-        self.state = "closed"
-        self.failures = 0
-        return "closed"
+    def _move(self, event: CircuitEvent) -> None:
+        self.state = CIRCUIT_MOVES.after(self.state, event)
 
 
 def succeeded(outcome: Outcome) -> bool | None:
-    """Whether a handler has done its work; None where that is not the handler's fault, nor its merit."""
+    """Return whether a handler has done its work; None where that is not the handler's fault, nor its merit."""
     if isinstance(outcome, Handled):
         return True
     return False if outcome.reason in _BLAMED else None

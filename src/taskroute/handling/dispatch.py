@@ -1,4 +1,7 @@
-"""Dispatch: a delivery to its handler, and how that ended. No I/O, no threads."""
+"""Dispatch: from a delivery to its handler, and to how that ended. No I/O, no threads.
+
+Any thread may call.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from taskroute.message.outcome import Failed, HandlerTimeoutError, Outcome, Reje
 from taskroute.quoting import shorten
 
 DEFAULT_MAX_BODY_SIZE: Final = 1024 * 1024
-"""Bytes of a body that a handler is given at most, unless the worker says otherwise."""
+"""Bytes of a body that a handler gets at most, unless the worker says otherwise."""
 
 
 def _no_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -38,7 +41,7 @@ class Dispatcher:
     Args:
         resolve: the handler of a queue and routing key.
         max_body_size: bytes; a longer body is not even parsed.
-        watch: told when a handler with a timeout is about to be called.
+        watch: is called when a handler with a timeout is about to be called.
         submit: has a coroutine run on the event loop, where middleware and handler are not of one kind.
         handling: entered around each handler and its middleware, in the thread or task that runs it.
     """
@@ -95,7 +98,7 @@ class Dispatcher:
             result = handler.call(delivery if given is message else delivery.carrying(given), captures)
             if handler.is_async or result is None or not isawaitable(result):
                 return result
-            return awaited(result, self._submit)  # looked like a plain function: here, or a middleware might drop it
+            return awaited(result, self._submit)  # of what looked like a plain function
 
         around = handler.middleware
         if self._handling is not None:
@@ -125,10 +128,10 @@ async def _finish(result: Awaitable[Any], handler: Handler) -> Outcome:
 
 
 def _failure(error: BaseException, handler: Handler) -> Failed:
-    """What a handler has raised, or what was raised by looking at that."""
+    """Return the outcome of what a handler has raised, or of what reading that has raised."""
     try:
         return _read(error, handler)
-    except BaseException as another:  # noqa: BLE001 - as above: a text, say, that an exception makes of itself
+    except BaseException as another:  # noqa: BLE001 - as above: an exception's own __str__ may raise
         text = describe_error(another)
         return Failed("handler_error", text, retryable=True, delays=_own_delays(handler), handler=handler.name)
 
@@ -140,7 +143,7 @@ def _read(error: BaseException, handler: Handler) -> Failed:
         return Failed("rejected", _text(error), handler=handler.name)
     if isinstance(error, HandlerTimeoutError):
         return Failed("handler_timeout", str(error), retryable=True, delays=_own_delays(handler), handler=handler.name)
-    # What is wrong with the code itself is said in our own words, which quote nothing.
+    # The text of a mistake in the code is our own, and quotes nothing of the message.
     text = str(error) if isinstance(error, ConfigurationError) else describe_error(error)
     failed = Failed("handler_error", text, retryable=True, delays=_own_delays(handler), handler=handler.name)
     if isinstance(error, Retry):
@@ -151,8 +154,8 @@ def _read(error: BaseException, handler: Handler) -> Failed:
 
 
 def _text(verdict: Reject | Retry) -> str:
-    """What a handler says with it; if that is nothing, or cannot be made a text, its type and place."""
-    with suppress(BaseException):  # as above: it may be anything that is asked for its text here
+    """Return what a handler says with a verdict; if that is nothing, or has no text, its type and place."""
+    with suppress(BaseException):  # as above: its own __str__ may raise
         if text := str(verdict):
             return shorten(text, 200)
     return describe_error(verdict)
@@ -165,8 +168,8 @@ def _own_delays(handler: Handler) -> tuple[timedelta, ...] | None:
 
 
 def describe_error(error: BaseException) -> str:
-    """Type and place, not the text: an exception's text tends to quote the message it failed on."""
+    """Return type and place, not the text: an exception's text tends to quote the message that it failed on."""
     place = ""
-    for frame, line in traceback.walk_tb(error.__traceback__):  # to the last one; the others cost a file each if read
+    for frame, line in traceback.walk_tb(error.__traceback__):  # to the last; `extract_tb` would read their files
         place = f" at {PurePath(frame.f_code.co_filename).name}:{line}"
     return f"{type(error).__module__}.{type(error).__qualname__}{place}".removeprefix("builtins.")

@@ -1,4 +1,7 @@
-"""Lines: deliveries that wait, one line per queue, taken in turn and within limits. Pure; not safe between threads."""
+"""FairQueue: deliveries that wait, one line per queue, taken in turn and within limits. Pure.
+
+Not safe between threads.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from taskroute.message.delivery import Delivery
 _NO_LIMITS: Final[Mapping[str, int | None]] = MappingProxyType({})
 
 
-class Lines:
-    """Which delivery is next. A queue with as many deliveries in hand as it may have is passed over.
+class FairQueue:
+    """Decides which delivery is next. A queue that has taken as many deliveries as it may is passed over.
 
     Args:
-        limits: by queue, how many deliveries may be taken and not yet released; None: any number. What these queues
-            have in hand has to be released, and `permit` is for them.
+        limits: by queue, how many deliveries may be taken and not yet released; None: any number. What is taken of
+            these queues must be released, and `permit` is for them.
     """
 
     def __init__(self, limits: Mapping[str, int | None] = _NO_LIMITS) -> None:
@@ -26,7 +29,7 @@ class Lines:
         self._lines = {queue: _Line(_Gate(limit)) for queue, limit in limits.items()}
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
-        """Line up, each at the end of its queue's line."""
+        """Add each delivery to the end of its queue's line."""
         for delivery in deliveries:
             line = self._lines.get(delivery.queue)
             if line is None:
@@ -36,7 +39,7 @@ class Lines:
             line.append(delivery)
 
     def take(self) -> Delivery:
-        """The next one. There has to be a turn."""
+        """Return the next delivery. `turns` must not be empty."""
         line = self.turns.popleft()
         delivery = line.popleft()
         gate = line.gate
@@ -47,7 +50,7 @@ class Lines:
         return delivery
 
     def release(self, queue: str) -> None:
-        """One that was taken is out of hand."""
+        """Record that the handling of a delivery that was taken has ended."""
         line, gate = self._gated(queue)
         if gate.free is not None:
             was_open = gate.is_open
@@ -62,7 +65,7 @@ class Lines:
         self._changed(line, gate, was_open)
 
     def clear(self) -> int:
-        """Drop what waits; how many that were. What is in hand still counts."""
+        """Drop what waits, and return how many that were. What was taken still counts."""
         count = 0
         for line in self._lines.values():
             count += len(line)
@@ -105,11 +108,11 @@ class _Gate:
 
     @property
     def is_open(self) -> bool:
-        """Whether one more may be taken."""
+        """Whether one more delivery may be taken."""
         return self.free != 0 and self.permits != 0
 
     def count_one(self) -> None:
-        """One has been taken."""
+        """Record that a delivery was taken."""
         if self.free is not None:
             self.free -= 1
         if self.permits is not None:

@@ -1,6 +1,6 @@
 """Health: whether a worker lives and does its work, and why not. Pure."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: type hints of what is public must resolve from `taskroute`, too.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ class Health:
     """How a worker is, for probes and for people.
 
     `live`: it can still do its work; if not, only a new process helps. `ready`: it is doing it now, on every queue.
-    `reasons`: why not, a sentence each. `connected`: to the broker. `consuming`: the queues that are being consumed.
-    `paused`: those that their circuit breaker leaves alone. `stuck`: handlers that run for longer than their timeout.
-    `last_activity`: seconds since a message was last
-    delivered or settled, None before the first.
+    `reasons`: why not, a sentence each; a worker that stops and lets its handlers finish is live, and ``draining``.
+    `connected`: to the broker. `consuming`: the queues that are being consumed. `paused`: those that their circuit
+    breaker leaves alone. `stuck`: handlers that run for longer than their timeout. `last_activity`: seconds since a
+    message was last delivered or settled, None before the first.
 
     Example:
         >>> Health(live=True, ready=False, reasons=("not consuming jobs",), connected=True).reasons
@@ -34,6 +34,7 @@ class Health:
 def diagnose(
     *,
     ended: str | None,
+    draining: bool,
     unavailable: str | None,
     queues: Iterable[str],
     consuming: Iterable[str],
@@ -46,9 +47,10 @@ def diagnose(
 
     Args:
         ended: why it does not run at all.
+        draining: whether it consumes no more, and lets its handlers finish.
         unavailable: why it is not connected.
-        queues: those it is there for.
-        consuming: those that it consumes now.
+        queues: that it is there for.
+        consuming: that it consumes now.
         paused: by queue, why it is left alone.
         stuck: what each stuck handler is doing.
         no_thread_left: whether every thread that handlers have is stuck.
@@ -59,6 +61,8 @@ def diagnose(
     reasons = []
     if ended is not None:
         reasons.append(ended)
+    elif draining:
+        reasons.append("draining")
     elif unavailable is not None:
         reasons.append(unavailable)
     elif missing:

@@ -27,7 +27,7 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True)
-class HandOver:
+class Republish:
     """Publish to `queue` through the default exchange, await the confirm, and only then acknowledge.
 
     `delay`: seconds that a retry waits there.
@@ -44,7 +44,7 @@ class HandOver:
 ACK = Ack()
 
 
-def settle(delivery: Delivery, outcome: Outcome, queue: QueueSpec, now: datetime) -> Ack | HandOver:
+def settle(delivery: Delivery, outcome: Outcome, queue: QueueSpec, now: datetime) -> Ack | Republish:
     """Decide between acknowledging, another attempt and the dead-letter queue.
 
     Args:
@@ -78,17 +78,17 @@ def _next_delay(delivery: Delivery, failed: Failed, queue: QueueSpec) -> timedel
     return min(longer, default=max(policy.delays))
 
 
-def _retry(delivery: Delivery, reason: Reason, wait_queue: str, delay: float) -> HandOver:
+def _retry(delivery: Delivery, reason: Reason, wait_queue: str, delay: float) -> Republish:
     headers = _copied_headers(delivery) | {
         names.ATTEMPT: delivery.attempt + 1,
         names.QUEUE: delivery.queue,
         names.EXCHANGE: delivery.exchange,
         names.ROUTING_KEY: delivery.routing_key,
     }
-    return HandOver(wait_queue, delivery.body, _copied_properties(delivery, headers), "retry", reason, delay)
+    return Republish(wait_queue, delivery.body, _copied_properties(delivery, headers), "retry", reason, delay)
 
 
-def _dead_letter(delivery: Delivery, failed: Failed, reason: Reason, queue: str, now: datetime) -> HandOver:
+def _dead_letter(delivery: Delivery, failed: Failed, reason: Reason, queue: str, now: datetime) -> Republish:
     headers = _copied_headers(delivery) | {
         names.REASON: reason,
         names.ERROR: failed.error[:MAX_ERROR_LENGTH],
@@ -98,7 +98,7 @@ def _dead_letter(delivery: Delivery, failed: Failed, reason: Reason, queue: str,
         names.ROUTING_KEY: delivery.routing_key,
         names.FAILED_AT: now.isoformat(timespec="milliseconds"),
     }
-    return HandOver(queue, delivery.body, _copied_properties(delivery, headers), "dead_letter", reason)
+    return Republish(queue, delivery.body, _copied_properties(delivery, headers), "dead_letter", reason)
 
 
 def _copied_properties(delivery: Delivery, headers: Mapping[str, object]) -> Mapping[str, object]:

@@ -1,10 +1,10 @@
-"""What a worker or publisher tells its instrumentations: frozen, and never a body, a header or a password.
+"""Events: what instrumentation hears of a worker or publisher. Frozen, and never a body, a header or a password.
 
 All durations are in seconds. `exchange` and `routing_key` are those that a message was published with, on every
 attempt; others wrote them, so quote them where a line can be forged, and make no label of a metric of them.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: type hints of what is public must resolve from its package, too.
 
 from dataclasses import dataclass
 
@@ -45,7 +45,7 @@ class OfFailure(OfDelivery):
     """What the events of a failed delivery share.
 
     `handler` is None when none was chosen. `error` names types and fields, never values. `seconds` as in `Handled`,
-    until it failed: the hand-over to another queue does not count.
+    until it failed: republishing it does not count.
     """
 
     handler: str | None
@@ -56,14 +56,14 @@ class OfFailure(OfDelivery):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retried(OfFailure):
-    """It is in a wait queue and comes again after `delay`, confirmed. On the hand-over session's thread."""
+    """It is in a wait queue and comes again after `delay`, confirmed. On the republishing session's thread."""
 
     delay: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLettered(OfFailure):
-    """It is in the dead-letter queue `to`, confirmed. On the hand-over session's thread."""
+    """It is in the dead-letter queue `to`, confirmed. On the republishing session's thread."""
 
     to: str
 

@@ -1,4 +1,4 @@
-"""Instrumentation: what someone who listens overrides. Listeners: several of them as one, or none for nothing."""
+"""Instrumentation: the hooks that a subclass overrides. Listeners: several instrumentations as one."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ class Instrumentation:
     raises is logged once for each kind of error, and harms no message.
 
     Example:
-        >>> from taskroute.instrumentation import Event, Handled
-        >>> from taskroute.instrumentation.hooks import Instrumentation
+        >>> from taskroute.instrumentation import Event, Handled, Instrumentation
         >>> class Slow(Instrumentation):
         ...     def on_event(self, event: Event) -> None:
         ...         if isinstance(event, Handled) and event.seconds > 1:
@@ -75,12 +74,12 @@ class Listeners:
 
     def __init__(self, instrumentations: Iterable[Instrumentation] = ()) -> None:
         if isinstance(instrumentations, Instrumentation):
-            raise ConfigurationError(f"instrumentation={instrumentations!r} has to be a list: instrumentation=[...]")
+            raise ConfigurationError(f"instrumentation={instrumentations!r} must be a list: instrumentation=[...]")
         given = tuple(instrumentations)
         for instrumentation in given:
             if not isinstance(instrumentation, Instrumentation):
                 raise ConfigurationError(
-                    f"instrumentation={instrumentation!r} has to be an object of a subclass of "
+                    f"instrumentation={instrumentation!r} must be an object of a subclass of "
                     f"taskroute.instrumentation.Instrumentation"
                 )
         self._listening = [each.on_event for each in given if _overrides(each, "on_event")]
@@ -103,7 +102,7 @@ class Listeners:
         for hook in self._listening:
             try:
                 hook(event)
-            except _OF_A_HOOK as error:  # who listens must not harm what is listened to
+            except _OF_A_HOOK as error:  # instrumentation must not harm what it watches
                 self.report(hook, error)
 
     def _around(self, message: Message, handler: str) -> AbstractContextManager[object]:

@@ -37,7 +37,9 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
 _DEFAULT_EXCHANGE: Final = "amq.default"
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-_NEVER_SENT: Final = frozenset({"BrokerUnavailableError", "ClosedError", "MessageInvalidError", "MessageTooLargeError"})
+_NEVER_SENT: Final = frozenset(
+    {"BrokerUnavailableError", "CancelledError", "ClosedError", "MessageInvalidError", "MessageTooLargeError"}
+)
 _OUTCOMES: Final[Mapping[type[Event], str]] = {
     Retried: "retried",
     DeadLettered: "dead_lettered",

@@ -60,7 +60,9 @@ class PrometheusInstrumentation(Instrumentation):
         of_failure = ("queue", "handler", "reason")
         self._failed: Mapping[type[Event], Counter] = {
             events.Retried: counter("messages_retried", "Failed messages put into a wait queue.", *of_failure),
-            events.DeadLettered: counter("messages_dead_lettered", "Failed messages put away for good.", *of_failure),
+            events.DeadLettered: counter(
+                "messages_dead_lettered", "Failed messages that are dead letters now.", *of_failure
+            ),
             events.Dropped: counter("messages_dropped", "Failed messages of queues that keep none.", *of_failure),
         }
         self._overdue = counter("handlers_overdue", "Handlers that outlived their timeout.", "queue", "handler")

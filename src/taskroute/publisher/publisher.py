@@ -4,54 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import logging
-import math
-import random
 import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, InvalidStateError
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from copy import copy
-from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Required, Self, TypedDict, Unpack, overload
+from typing import Any, Final, Self, Unpack, overload
 
-from taskroute.broker.declare import DeclareMode, checked_mode, declare
-from taskroute.broker.properties import checked_flag, encode_properties, with_headers
-from taskroute.broker.roles.confirms import Confirms, Receipt, Submission
-from taskroute.broker.session import Session, closed
+from taskroute.broker.declare import Declaration, DeclareMode, checked_mode
+from taskroute.broker.roles.confirms import Confirms, not_confirmed
+from taskroute.broker.roles.submission import Receipt, Submission
+from taskroute.broker.session import Session
 from taskroute.broker.url import parse_urls
 from taskroute.errors import (
     BrokerUnavailableError,
     ClosedError,
     ConfigurationError,
-    MessageInvalidError,
-    MessageTooLargeError,
     PublishError,
     PublishTimeoutError,
     TaskrouteError,
-    UnknownExchangeError,
-    UnroutableError,
 )
-from taskroute.instrumentation.events import Published, PublishFailed, Returned
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
-from taskroute.keys.short_string import key_problem
-from taskroute.message.content import encode
+from taskroute.publisher.notifications import announce
+from taskroute.publisher.options import EventOptions, PublishOptions
+from taskroute.publisher.submissions import DEFAULT_MAX_BODY_SIZE, Submissions
 from taskroute.publisher.window import Window
 from taskroute.quoting import shorten
 from taskroute.topology.event_spec import Event
-from taskroute.topology.exchange import ExchangeSpec
 from taskroute.topology.topology import Topology
-
-log = logging.getLogger(__name__)
-
-DEFAULT_MAX_BODY_SIZE: Final = 16 * 1024 * 1024
-"""Bytes; what RabbitMQ 4 takes by default. Earlier versions take 128 MiB."""
 
 _IDS_SHOWN: Final = 10
 _PAIR: Final = 2
@@ -59,38 +45,6 @@ _TAKES_MANY: Final = "publish_many takes events and tuples of two, (body, routin
 
 _GRACE: Final = 1.0
 """Seconds that a waiting caller gives the session's thread to report a deadline."""
-
-
-class EventOptions(TypedDict, total=False):
-    """Keyword arguments of `Publisher.publish`, `submit` and `publish_many` for an event."""
-
-    headers: Mapping[str, object] | None
-    """str, int, bool, bytes, datetime, None, and lists and dicts of them."""
-    message_id: str | None
-    """Left out, a new one."""
-    correlation_id: str | None
-    type: str | None
-    reply_to: str | None
-    content_type: str | None
-    """Left out, by the kind of the body."""
-    timestamp: datetime | None
-    expiration: float | timedelta | None
-    """Seconds until the message expires in its queue."""
-    priority: int | None
-    """0 to 255."""
-    persistent: bool
-    """Survives a restart of the broker, in durable queues. Left out, True."""
-    mandatory: bool
-    """False lets the broker drop a message that no queue takes. Left out, True."""
-    timeout: float | None
-    """Seconds until the message is given up. Left out, the publisher's."""
-
-
-class PublishOptions(EventOptions, total=False):
-    """Keyword arguments of `Publisher.publish`, `submit` and `publish_many` for a body and its routing key."""
-
-    exchange: Required[ExchangeSpec | str]
-    """Of the topology, or "" for the default exchange."""
 
 
 class Publisher:
@@ -109,7 +63,7 @@ class Publisher:
         tls: for ``amqps``.
         heartbeat: seconds.
         max_body_size: bytes.
-        instrumentation: who listens; see `taskroute.instrumentation`.
+        instrumentation: what hears of events; see `taskroute.instrumentation`.
 
     Raises:
         BrokerUrlError: the URL.
@@ -138,34 +92,26 @@ class Publisher:
         instrumentation: Iterable[Instrumentation] = (),
     ) -> None:
         if max_in_flight < 1:
-            raise ConfigurationError(f"max_in_flight={max_in_flight} has to be at least 1")
+            raise ConfigurationError(f"max_in_flight={max_in_flight} must be at least 1")
         if not isinstance(topology, Topology):
-            raise ConfigurationError(f"topology has to be a Topology, and is a {type(topology).__name__}")
-        self._topology = topology
-        self._timeout = _checked_timeout(timeout)
-        self._declare = checked_mode(declare)
-        self._max_body_size = max_body_size
+            raise ConfigurationError(f"topology must be a Topology, and is a {type(topology).__name__}")
+        self._timeout = timeout
+        self._submissions = Submissions(topology, timeout=timeout, max_body_size=max_body_size)
         self._window = Window(max_in_flight)
         self._open = threading.Lock()  # held while a message is handed in, and to close
+        self._started = False
         self._closed = False
-        self._confirms = Confirms(
-            prepare=self._prepare,
-            unavailable=self._unavailable,
-            is_blocked=self._is_blocked,
-        )
         self._listeners = Listeners(instrumentation)
-        self._tell = self._listeners.on_event
+        self._confirms = Confirms(
+            unavailable=self._unavailable, declaration=Declaration(topology, checked_mode(declare))
+        )
         self._session = Session(
             parse_urls(url, tls),
             self._confirms,
             name=name or "taskroute-publisher",
             heartbeat=heartbeat,
-            tell=self._tell,
+            emit=self._listeners.on_event,
         )
-        self._started = False
-        # Of its own, as the process's numbers are its users'. Asking the system for each id would give the lock of the
-        # interpreter away each time.
-        self._ids = random.Random()  # noqa: S311
 
     def __enter__(self) -> Self:
         self.start()
@@ -276,14 +222,6 @@ class Publisher:
         """
         return self._submit(body, routing_key, options).future
 
-    def _submit(self, body: object, routing_key: str | None, options: Mapping[str, Any]) -> Submission:
-        limit = self._limit(options)
-        submission = self._submission(body, routing_key, limit, **options)
-        self._check_process()
-        self._enter(submission, limit)
-        self._hand_in(submission)
-        return submission
-
     @overload
     async def publish_async(self, body: Event[Any], /, **options: Unpack[EventOptions]) -> Receipt: ...
 
@@ -296,22 +234,21 @@ class Publisher:
         Takes the arguments and raises the errors of `publish`. The loop goes on while `max_in_flight` messages are
         unconfirmed. A task that is cancelled meanwhile leaves the message to its fate.
         """
-        limit = self._limit(options)
-        submission = self._submission(body, routing_key, limit, **options)
-        self._check_process()
+        limit = self._submissions.timeout(options)
+        submission = self._announced(body, routing_key, limit, options)
         try:
             has_room = await self._window.enter_async(submission, limit)
         except asyncio.CancelledError:
             submission.future.cancel()  # for those who listen: it was never written
             raise
         if not has_room:
-            raise self._no_room(submission, limit)
+            raise _no_room(submission, limit)
         self._hand_in(submission)
         try:
             async with asyncio.timeout(_wait_limit(submission)):
                 return await asyncio.wrap_future(submission.future)
         except TimeoutError:
-            raise self._confirms.give_up(submission) from None
+            return self._overdue(submission)
 
     @overload
     def publish_many(
@@ -359,75 +296,43 @@ class Publisher:
         """
         return not self._window.wait_empty(timeout)
 
-    def _submission(
-        self,
-        body: object,
-        routing_key: str | None,
-        limit: float,
-        /,
-        *,
-        exchange: ExchangeSpec | str | None = None,
-        message_id: str | None = None,
-        content_type: str | None = None,
-        mandatory: bool = True,
-        timeout: float | None = None,  # noqa: ARG002 - is `limit`
-        **properties: Any,
-    ) -> Submission:
-        exchange, routing_key = _address(body, routing_key, exchange)
-        encoded, kind = body.encode() if isinstance(body, Event) else encode(body)
-        identity = message_id if message_id is not None else f"{self._ids.getrandbits(128):032x}"
-        try:
-            submission = Submission(
-                exchange=self._checked_exchange(exchange),
-                routing_key=_checked_key(routing_key),
-                body=self._checked_size(encoded),
-                properties=encode_properties(message_id=identity, content_type=content_type or kind, **properties),
-                message_id=identity,
-                mandatory=mandatory is True or checked_flag("mandatory", mandatory),
-                deadline=time.monotonic() + limit,
-            )
-        except TypeError:
-            _check_names(properties)
-            raise
-        self._announce(submission)
+    def _submit(self, body: object, routing_key: str | None, options: Mapping[str, Any]) -> Submission:
+        limit = self._submissions.timeout(options)
+        submission = self._announced(body, routing_key, limit, options)
+        if not self._window.enter(submission, limit):
+            raise _no_room(submission, limit)
+        self._hand_in(submission)
         return submission
 
-    def _announce(self, submission: Submission) -> None:
-        """Let those who listen add their headers, and tell them later what became of the message."""
-        added_headers = self._listeners.publishing
-        if added_headers is not None:
-            added = added_headers(submission.exchange, submission.routing_key, submission.message_id)
-            try:
-                submission.properties = with_headers(submission.properties, added)
-            except PublishError as error:  # the message counts for more than what was to be added
-                self._listeners.report(added_headers, error)
-        if self._tell is not None:
-            submission.future.add_done_callback(partial(_tell_outcome, self._tell, submission, time.monotonic()))
-
-    def _enter(self, submission: Submission, limit: float) -> None:
-        if not self._window.enter(submission, limit):
-            raise self._no_room(submission, limit)
-
-    def _no_room(self, submission: Submission, limit: float) -> BrokerUnavailableError:
-        error = BrokerUnavailableError(f"{submission}: no room within {limit} s, so it was never written")
-        submission.future.set_exception(error)
-        return error
+    def _announced(self, body: object, routing_key: str | None, limit: float, options: Mapping[str, Any]) -> Submission:
+        submission = self._submissions.make(body, routing_key, limit, **options)
+        announce(submission, self._listeners)
+        self._check_process()
+        return submission
 
     def _hand_in(self, submission: Submission) -> None:
         with self._open:
             if self._closed:
-                error = closed("publisher")
+                error = _closed()
                 submission.future.set_exception(error)
                 raise error
             self._start_thread()
-            self._confirms.submit(submission)
-        self._session.wake()
+        if not self._session.post(partial(self._confirms.submit, submission)):
+            submission.resolve(self._unavailable())
 
     def _result(self, submission: Submission) -> Receipt:
         try:
             return submission.future.result(_wait_limit(submission))
         except FutureTimeoutError:
-            raise self._confirms.give_up(submission) from None
+            return self._overdue(submission)
+
+    def _overdue(self, submission: Submission) -> Receipt:
+        """Give up a message whose outcome was not told in time: the session's thread is held up."""
+        if submission.future.cancel():
+            raise self._unavailable() from None
+        if submission.future.done():  # just now
+            return submission.future.result()
+        raise not_confirmed(submission) from None
 
     def _attempt(self, body: object, routing_key: str | None, options: Mapping[str, Any]) -> Submission | PublishError:
         try:
@@ -443,20 +348,13 @@ class Publisher:
         except PublishError as error:
             return error
 
-    def _limit(self, options: Mapping[str, Any]) -> float:
-        timeout = options.get("timeout")
-        return self._timeout if timeout is None else _checked_timeout(timeout)
-
     def _unavailable(self) -> TaskrouteError:
-        """Why a message was never written."""
+        """Return why a message was never written."""
         if self._session.generation:
             return self._session.unavailable()
         # What has ended the session before it was open, if something has. A copy, as the frames of everyone who raises
         # it gather in an error.
         return copy(self._session.failure())
-
-    def _is_blocked(self) -> bool:
-        return self._session.is_blocked
 
     def _check_process(self) -> None:
         if self._session.is_of_another_process:
@@ -466,7 +364,7 @@ class Publisher:
         self._check_process()
         with self._open:
             if self._closed:
-                raise closed("publisher")
+                raise _closed()
             self._start_thread()
 
     def _start_thread(self) -> None:
@@ -476,19 +374,15 @@ class Publisher:
             self._session.post(self._window.exempt)  # callbacks of futures run on its thread, and may submit
             self._session.start()
 
-    def _prepare(self, channel: Any) -> None:
-        declare(channel, self._topology, self._declare)
 
-    def _checked_exchange(self, exchange: ExchangeSpec | str) -> str:
-        name = str(exchange)
-        if name and self._topology.exchange(name).internal:
-            raise UnknownExchangeError(f"exchange {name!r} is internal: nobody can publish to it")
-        return name
+def _closed() -> ClosedError:
+    return ClosedError("the publisher is closed: make a new one")
 
-    def _checked_size(self, body: bytes) -> bytes:
-        if len(body) > self._max_body_size:
-            raise MessageTooLargeError(f"the body has {len(body)} bytes, the limit is {self._max_body_size}")
-        return body
+
+def _no_room(submission: Submission, limit: float) -> BrokerUnavailableError:
+    error = BrokerUnavailableError(f"{submission}: no room within {limit} s, so it was never written")
+    submission.future.set_exception(error)
+    return error
 
 
 def _give_up(unconfirmed: Iterable[Future[Receipt]]) -> None:
@@ -503,70 +397,10 @@ def _describe_unconfirmed(message_ids: Sequence[str]) -> str:
     return f"closed with {len(message_ids)} messages unconfirmed, whose outcome is unknown; message_ids: {shown}"
 
 
-def _address(
-    body: object, routing_key: str | None, exchange: ExchangeSpec | str | None
-) -> tuple[ExchangeSpec | str, str]:
-    """Where a message goes: an event knows, anything else is told."""
-    if isinstance(body, Event):
-        if routing_key is not None or exchange is not None:
-            given = "a routing key" if exchange is None else "an exchange"
-            raise ConfigurationError(f"{body.spec} has its own exchange and routing key, and was given {given}")
-        return body.exchange, body.routing_key
-    if routing_key is None or exchange is None:
-        missing = "a routing key" if routing_key is None else "exchange="
-        kind = type(body).__name__
-        raise ConfigurationError(
-            f"a body ({kind}) needs {missing}; only an event, made by calling an EventSpec, brings its own"
-        )
-    return exchange, routing_key
-
-
-def _checked_timeout(timeout: float) -> float:
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
-        raise ConfigurationError(f"timeout={timeout!r} has to be a number of seconds, more than 0")
-    return timeout
-
-
-def _check_names(options: Iterable[str]) -> None:
-    """Raise TypeError for an option that there is not, with those that there are."""
-    known = PublishOptions.__annotations__
-    for name in options:
-        if name not in known:
-            raise TypeError(f"there is no option {name!r}; there are {', '.join(known)}") from None
-
-
-def _checked_key(routing_key: str) -> str:
-    if problem := key_problem(routing_key, "routing key"):
-        raise MessageInvalidError(problem)
-    return routing_key
-
-
-def _tell_outcome(
-    tell: Callable[[Published | Returned | PublishFailed], object],
-    submission: Submission,
-    began: float,
-    future: Future[Receipt],
-) -> None:
-    error: BaseException | None = CancelledError() if future.cancelled() else future.exception()
-    exchange, routing_key, message_id = submission.identity
-    seconds = time.monotonic() - began
-    if error is None:
-        tell(Published(exchange=exchange, routing_key=routing_key, message_id=message_id, seconds=seconds))
-    elif isinstance(error, UnroutableError):
-        tell(Returned(exchange=exchange, routing_key=routing_key, message_id=message_id, seconds=seconds))
-    else:
-        name = type(error).__name__
-        tell(
-            PublishFailed(
-                exchange=exchange, routing_key=routing_key, message_id=message_id, seconds=seconds, error=name
-            )
-        )
-
-
 def _is_settled(attempt: Submission | PublishError) -> bool:
     return isinstance(attempt, PublishError) or attempt.future.done()
 
 
 def _wait_limit(submission: Submission) -> float:
-    """Seconds for which a caller waits for an outcome. The session's thread tells it by then unless it is held up."""
+    """Return the seconds for which a caller waits. The session's thread reports by then unless it is held up."""
     return max(0.0, submission.deadline + _GRACE - time.monotonic())

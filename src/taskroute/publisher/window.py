@@ -1,4 +1,4 @@
-"""Window: the messages of a publisher that are not settled yet, and who waits until there is room for more."""
+"""Window: the messages of a publisher that are not settled yet, and the callers that wait for room."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future
 
-from taskroute.broker.roles.confirms import Receipt, Submission
+from taskroute.broker.roles.submission import Receipt, Submission
 
 
 class Window:
     """Lets so many messages in at a time. Safe from any thread.
 
-    Once it is full it takes no more until half of it is settled: who waits is then woken for many messages at a time,
-    and not for each one, which costs more than all the rest of publishing it.
+    Once it is full it takes no more until half of it is settled: callers are then woken for many messages at a time.
+    To wake them for each message would cost more than all the rest of publishing it.
     """
 
     def __init__(self, size: int) -> None:
@@ -28,11 +28,11 @@ class Window:
         self._exempt: int | None = None
 
     def exempt(self) -> None:
-        """Never have the calling thread wait for room: it is the one that makes it."""
+        """Never have the calling thread wait for room: it is the thread that makes room."""
         self._exempt = threading.get_ident()
 
     def enter(self, submission: Submission, timeout: float) -> bool:
-        """Wait for room; whether there was."""
+        """Wait for room, and return whether there was."""
         with self._changed:
             if self._is_full and not self._wait_for_room(timeout):
                 return False
@@ -53,7 +53,7 @@ class Window:
                 async with asyncio.timeout(until - time.monotonic()):
                     await asyncio.wrap_future(room)
             except BaseException as error:
-                self._let_in(room)  # whoever is next, if it was this one's turn
+                self._let_in(room)  # if it was this caller's turn, it is the next one's now
                 if isinstance(error, TimeoutError):
                     return False
                 raise
@@ -69,7 +69,7 @@ class Window:
         return room
 
     def wait_empty(self, timeout: float) -> Mapping[Future[Receipt], str]:
-        """Wait until all are settled; return those that are not, and their message ids."""
+        """Wait until all are settled, and return those that are not, with their message ids."""
         with self._changed:
             self._changed.wait_for(lambda: not self._open, min(timeout, threading.TIMEOUT_MAX))
             return dict(self._open)
@@ -84,7 +84,7 @@ class Window:
             self._let_in()
 
     def _let_in(self, leaving: Future[None] | None = None) -> None:
-        """Give the room that there is to those who wait for it on event loops, the first ones first."""
+        """Give the room that there is to callers on event loops, in the order in which they came."""
         with self._changed:
             if leaving is not None:
                 self._awaiting_room.pop(leaving, None)

@@ -12,7 +12,7 @@ from typing import Any, Final, Self, Unpack, overload
 from taskroute.broker.embedded import transport
 from taskroute.broker.embedded.backlog import StoredMessage
 from taskroute.broker.embedded.clock import ManualClock
-from taskroute.broker.roles.confirms import Receipt
+from taskroute.broker.roles.submission import Receipt
 from taskroute.errors import ClosedError, ConfigurationError, ShutdownTimeoutError, TopologyError
 from taskroute.handlers.function import describe
 from taskroute.handlers.marks import Provider
@@ -21,7 +21,8 @@ from taskroute.handlers.registry import HandlerRegistry, derived
 from taskroute.instrumentation.hooks import Instrumentation
 from taskroute.message.delivery import Delivery
 from taskroute.message.message import Message
-from taskroute.publisher.publisher import EventOptions, Publisher, PublishOptions
+from taskroute.publisher.options import EventOptions, PublishOptions
+from taskroute.publisher.publisher import Publisher
 from taskroute.testing.calls import Call
 from taskroute.testing.dead_letters import DeadLetter
 from taskroute.testing.recorder import Recorder, check_overrides
@@ -56,7 +57,7 @@ class Harness:
         queues: to consume; left out, those that a handler or fallback names.
         threads: for plain handlers. One, so that they run in the order of the messages.
         middleware: as for `Worker`.
-        instrumentation: who listens to worker and publisher.
+        instrumentation: what hears of the events of worker and publisher.
         overrides: providers of `Depends(...)` in place of others: ``{open_session: FakeSession}``.
         timeout: seconds, of real time, that anything waits at most.
         **options: other arguments of `Worker`.
@@ -210,7 +211,7 @@ class Harness:
     def failed(self, handler: Callable[..., object]) -> list[Call]:
         """Drain, and return the attempts of a handler that raised, each with its `error`.
 
-        Their errors have been looked at then, and are not raised any more; those of other handlers are. The errors
+        Their errors count as seen then, and are not raised later; those of other handlers are. The errors
         are also those of its middleware and providers. A message that does not fit the handler is no attempt: see
         `dead_letters`.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
@@ -13,7 +12,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, NamedTuple
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("taskroute.worker")
 
 
 class EventLoop:
@@ -27,14 +26,14 @@ class EventLoop:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards what other threads touch: everything but the tasks
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._posted: deque[_Posted] = deque()
-        self._is_called = False  # to begin what was posted, and has not come yet
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._posted: list[_Posted] = []
+        self._is_called = False  # the loop was called to begin what was posted, and has not begun it yet
         self._stopping = False
-        self._ended = False  # nothing is begun any more
+        self._ended = False  # nothing more is begun
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def is_stopping(self) -> bool:
@@ -68,7 +67,7 @@ class EventLoop:
             loop.call_soon_threadsafe(loop.call_soon, self._cancel_all)
 
     def join(self, timeout: float) -> bool:
-        """Wait until the thread has ended; whether it has."""
+        """Wait for the thread to end, and return whether it did. A thread that never started has ended."""
         if self._thread is None:
             return True
         if self._thread is not threading.current_thread():
@@ -77,57 +76,61 @@ class EventLoop:
 
     def _post(self, posted: _Posted) -> None:
         """Cheap: the loop is called once for many of them."""
-        self._posted.append(posted)
-        loop = self._loop or self._started()
-        if self._ended:
-            self._drop_posted()
-        elif not self._is_called and loop is not None:
-            self._is_called = True  # before the call: whoever comes until the loop gets there need not call it again
-            with suppress(RuntimeError):  # ended just now, and drops it
+        with self._lock:
+            loop = None if self._ended else self._started()
+            if loop is not None:
+                self._posted.append(posted)
+                is_first, self._is_called = not self._is_called, True
+        if loop is None:
+            posted.drop()
+        elif is_first:
+            with suppress(RuntimeError):  # it has just been closed, and drops what was posted
                 loop.call_soon_threadsafe(self._begin)
 
     def _started(self) -> asyncio.AbstractEventLoop | None:
-        with self._lock:
-            if self._loop is None and not self._stopping:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._run, args=(self._loop,), name=self.name, daemon=True)
-                self._thread.start()
-            return self._loop
+        if self._loop is None and not self._stopping:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._run, args=(self._loop,), name=self.name, daemon=True)
+            self._thread.start()
+        return self._loop
 
-    def _drop_posted(self) -> None:
-        while self._posted:
-            with suppress(IndexError):  # two threads may drop
-                self._posted.popleft().drop()
+    def _take_posted(self) -> list[_Posted]:
+        with self._lock:
+            self._is_called = False
+            posted, self._posted = self._posted, []
+        return posted
 
     # The loop's thread runs everything below.
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         while not self._ended:
-            _go_on(loop.run_forever)
+            _run_on(loop.run_forever)
         try:
-            _go_on(lambda: loop.run_until_complete(loop.shutdown_asyncgens()))
+            _run_on(lambda: loop.run_until_complete(loop.shutdown_asyncgens()))
         finally:
             loop.close()
-            self._drop_posted()
+            for posted in self._take_posted():
+                posted.drop()
 
     def _begin(self) -> None:
-        self._is_called = False
         if self._ended:
-            return  # what came just now is dropped
+            return  # what was posted until then is dropped
         loop = asyncio.get_running_loop()
-        while self._posted:
-            posted = self._posted.popleft()
+        for posted in self._take_posted():
             task = loop.create_task(posted.coroutine, context=posted.context)
             self._tasks.add(task)  # the loop itself keeps no task alive
             task.add_done_callback(self._tasks.discard)
             if posted.result is not None:
-                task.add_done_callback(partial(_tell, posted.result))
+                task.add_done_callback(partial(_resolve, posted.result))
 
     def _cancel_all(self) -> None:
-        """Cancel what there is, and what it begins while it is being cancelled, until there is nothing."""
+        """Cancel what runs, and what it begins while it is being cancelled, until nothing is left."""
         loop = asyncio.get_running_loop()
-        if self._posted:
+        with self._lock:
+            has_posted = bool(self._posted)
+            self._ended = not has_posted and not asyncio.all_tasks(loop)
+        if has_posted:
             self._begin()
             loop.call_soon(self._cancel_all)  # after their first step
         elif tasks := asyncio.all_tasks(loop):
@@ -136,24 +139,24 @@ class EventLoop:
             ended = asyncio.gather(*tasks, return_exceptions=True)
             ended.add_done_callback(lambda _: self._cancel_all())
         else:
-            self._ended = True
             loop.stop()
 
 
 class _Posted(NamedTuple):
-    """A coroutine to be run: who waits for its result, and the context it is to run in, if any."""
+    """A coroutine to be run: the future of its result, and the context that it runs in, if any."""
 
     coroutine: Coroutine[Any, Any, Any]
     result: Future[Any] | None = None
     context: Context | None = None
 
     def drop(self) -> None:
+        """Never run it."""
         self.coroutine.close()
         if self.result is not None:
             self.result.cancel()
 
 
-def _tell(result: Future[Any], task: asyncio.Task[Any]) -> None:
+def _resolve(result: Future[Any], task: asyncio.Task[Any]) -> None:
     if task.cancelled():
         result.cancel()
     elif (error := task.exception()) is not None:
@@ -162,9 +165,9 @@ def _tell(result: Future[Any], task: asyncio.Task[Any]) -> None:
         result.set_result(task.result())
 
 
-def _go_on(run: Callable[[], object]) -> None:
+def _run_on(run: Callable[[], object]) -> None:
     try:
         run()
     except (SystemExit, KeyboardInterrupt) as error:
-        # A task that a handler has left behind: asyncio lets these through, and the others' loop must go on.
+        # Of a task that a handler has left behind: asyncio lets these through, and the loop must go on for others.
         log.warning("loop_interrupted error=%s", type(error).__name__)

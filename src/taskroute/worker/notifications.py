@@ -1,13 +1,119 @@
-"""Telling: what a worker tells those who listen, made from what it knows of a delivery. Pure."""
+"""Notifications: what a worker makes known: a log line for people, a count, and an event for instrumentation.
+
+The one place that makes them, from one set of facts. Any thread may call.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
 from typing import TypedDict
 
-from taskroute.handling.settle import Ack, HandOver
-from taskroute.instrumentation.events import DeadLettered, Dropped, Handled, Overdue, Received, Retried
+from taskroute.handling.settle import Republish
+from taskroute.instrumentation.events import (
+    DeadLettered,
+    Dropped,
+    Event,
+    Handled,
+    Overdue,
+    Paused,
+    Received,
+    Resumed,
+    Retried,
+)
 from taskroute.message.delivery import Delivery
-from taskroute.message.outcome import Failed
+from taskroute.quoting import shorten
+from taskroute.worker.failure import Failure
+from taskroute.worker.stats import StatsCounter
+
+log = logging.getLogger("taskroute.worker")
+
+
+class Notifications:
+    """Reports what happens to messages and queues.
+
+    Args:
+        stats: counts it.
+        emit: takes events; None: there is no instrumentation, and then no event is made.
+    """
+
+    def __init__(self, stats: StatsCounter, emit: Callable[[Event], None] | None) -> None:
+        self._stats = stats
+        self._emit = emit
+
+    @property
+    def are_heard(self) -> bool:
+        """Whether there is instrumentation."""
+        return self._emit is not None
+
+    def received(self, deliveries: Sequence[Delivery]) -> None:
+        """Report that the broker has delivered them."""
+        if self._emit is not None:
+            for delivery in deliveries:
+                self._emit(Received(**_facts(delivery), redelivered=delivery.redelivered))
+
+    def handled(self, delivery: Delivery, handler: str, seconds: float) -> None:
+        """Report that a handler returned."""
+        self._stats.handled(delivery.queue, handler)
+        if self._emit is not None:
+            self._emit(Handled(**_facts(delivery), handler=handler, seconds=seconds))
+
+    def failed(self, failure: Failure) -> None:
+        """Report that a delivery has failed, and where it goes."""
+        log.warning(
+            "message_failed %s attempt=%d reason=%s error=%s to=%s",
+            _named(failure.delivery),
+            failure.delivery.attempt,
+            failure.reason,
+            failure.failed.error,
+            failure.destination,
+        )
+
+    def failure_settled(self, failure: Failure) -> None:
+        """Report that a failed delivery is where it goes: confirmed there, or dropped."""
+        action = failure.action
+        self._stats.count(failure.delivery.queue, action.kind if isinstance(action, Republish) else "dropped")
+        if self._emit is not None:
+            self._emit(_failure_event(failure))
+
+    def republish_failed(self, failure: Failure, error: BaseException) -> None:
+        """Report that a failed delivery could not be put where it goes, and is tried again."""
+        delivery = failure.delivery
+        log.warning(  # under the name that operators know
+            "hand_over_failed queue=%s to=%s message_id=%s error=%s",
+            delivery.queue,
+            failure.destination,
+            shorten(str(delivery.message_id)),
+            type(error).__name__,
+        )
+
+    def overdue(self, delivery: Delivery, handler: str, timeout: float) -> None:
+        """Report that a handler outlives its timeout."""
+        self._stats.count(delivery.queue, "overdue")
+        if self._emit is not None:
+            self._emit(Overdue(**_facts(delivery), handler=handler, timeout=timeout))
+        log.warning("handler_overdue %s handler=%s timeout=%s", _named(delivery), handler, timeout)
+
+    def lost(self, delivery: Delivery, elapsed: float) -> None:
+        """Report that the connection of a delivery is gone while its handler runs, for `elapsed` seconds so far."""
+        log.warning("delivery_lost %s elapsed=%.1f", _named(delivery), elapsed)
+
+    def paused(self, queue: str, failures: int, seconds: float) -> None:
+        """Report that a circuit breaker leaves a queue alone."""
+        log.warning("queue_paused queue=%s failures=%d seconds=%s", queue, failures, seconds)
+        self._stats.count(queue, "paused")
+        if self._emit is not None:
+            self._emit(Paused(queue=queue, failures=failures, seconds=seconds))
+
+    def resumed(self, queue: str) -> None:
+        """Report that a paused queue is consumed again."""
+        log.info("queue_resumed queue=%s", queue)
+        if self._emit is not None:
+            self._emit(Resumed(queue=queue))
+
+    def processing_failed(self, delivery: Delivery, error: Exception) -> None:
+        """Report a defect of this library, which has left a delivery open."""
+        log.error("settling_failed queue=%s", delivery.queue, exc_info=error)
 
 
 class _Facts(TypedDict):
@@ -28,28 +134,16 @@ def _facts(delivery: Delivery) -> _Facts:
     }
 
 
-def received(delivery: Delivery) -> Received:
-    """The broker has delivered it."""
-    return Received(**_facts(delivery), redelivered=delivery.redelivered)
+def _named(delivery: Delivery) -> str:
+    """Return what tells a delivery from others, as a log line has it."""
+    return f"queue={delivery.queue} key={shorten(delivery.routing_key)} message_id={shorten(str(delivery.message_id))}"
 
 
-def handled(delivery: Delivery, handler: str, seconds: float) -> Handled:
-    """Its handler returned."""
-    return Handled(**_facts(delivery), handler=handler, seconds=seconds)
-
-
-def overdue(delivery: Delivery, handler: str, timeout: float) -> Overdue:
-    """Its handler outlives its timeout."""
-    return Overdue(**_facts(delivery), handler=handler, timeout=timeout)
-
-
-def failed(
-    delivery: Delivery, outcome: Failed, action: Ack | HandOver, seconds: float
-) -> Retried | DeadLettered | Dropped:
-    """It failed, and `action` says what becomes of it."""
-    facts, handler, error = _facts(delivery), outcome.handler, outcome.error
-    if isinstance(action, Ack):
-        return Dropped(**facts, handler=handler, reason=outcome.reason, error=error, seconds=seconds)
+def _failure_event(failure: Failure) -> Retried | DeadLettered | Dropped:
+    facts, action, seconds = _facts(failure.delivery), failure.action, failure.seconds
+    handler, reason, error = failure.failed.handler, failure.reason, failure.failed.error
+    if not isinstance(action, Republish):
+        return Dropped(**facts, handler=handler, reason=reason, error=error, seconds=seconds)
     if action.kind == "retry":
-        return Retried(**facts, handler=handler, reason=action.reason, error=error, seconds=seconds, delay=action.delay)
-    return DeadLettered(**facts, handler=handler, reason=action.reason, error=error, seconds=seconds, to=action.queue)
+        return Retried(**facts, handler=handler, reason=reason, error=error, seconds=seconds, delay=action.delay)
+    return DeadLettered(**facts, handler=handler, reason=reason, error=error, seconds=seconds, to=action.queue)

@@ -1,118 +1,119 @@
-"""Pauses: queues whose handlers keep failing are left alone for a while, and then tried with one message."""
+"""PausedQueues: queues whose handlers keep failing are left alone for a while, and then tried with one message."""
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal
+from typing import Protocol
 
-from taskroute.handling.circuit_breaker import Change, Circuit, CircuitBreaker, succeeded
-from taskroute.instrumentation.events import Paused, Resumed
+from taskroute.broker.roles.consumed_queue import Admission
+from taskroute.handling.circuit_breaker import Change, Circuit, CircuitBreaker, CircuitState, succeeded
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Outcome
+from taskroute.worker.notifications import Notifications
+from taskroute.worker.scheduler import Scheduler
 
-log = logging.getLogger(__name__)
+_ADMISSIONS: Mapping[CircuitState, Admission] = {"closed": "all", "half_open": "one", "open": "none"}
+_PERMITS: Mapping[Change, int | None] = {"opened": 0, "still_on_trial": 1, "closed": None}
 
 
-class Pauses:
+class QueueGate(Protocol):
+    """What lets messages of a queue pass. Safe from any thread."""
+
+    def permit(self, queue: str, count: int | None) -> None:
+        """Let so many messages that wait be handled, None for all."""
+
+    def reconsider(self, queue: str) -> None:
+        """Have `PausedQueues.admission` of a queue looked at again by what consumes it."""
+
+
+class PausedQueues:
     """A circuit for each queue that has a breaker, and what follows from it. Safe from any thread.
 
-    A change takes effect in the order in which it came, as all of it is asked for under one lock; who listens is told
-    afterwards.
+    Changes take effect in the order in which they came, as all of it is asked for under one lock; they are reported
+    after the lock is released.
 
     Args:
         breakers: by queue.
-        permit: lets so many messages that wait be handled, None for all.
-        consume: has the consumer look at `admits` again.
-        later: has something called after so many seconds.
-        tell: is told of pauses and their ends.
+        gate: is told what may pass.
+        scheduler: ends the pauses.
+        notifications: reports them.
     """
 
     def __init__(
         self,
         breakers: Mapping[str, CircuitBreaker],
         *,
-        permit: Callable[[str, int | None], None],
-        consume: Callable[[str], None],
-        later: Callable[[float, Callable[[], None]], None],
-        tell: Callable[[Paused | Resumed], None],
+        gate: QueueGate,
+        scheduler: Scheduler,
+        notifications: Notifications,
     ) -> None:
         self._lock = threading.Lock()
         self._circuits = {queue: Circuit(breaker) for queue, breaker in breakers.items()}
         self._until = dict.fromkeys(breakers, 0.0)
-        self._permit = permit
-        self._consume = consume
-        self._later = later
-        self._tell = tell
+        self._gate = gate
+        self._scheduler = scheduler
+        self._notifications = notifications
 
-    def admits(self, queue: str) -> Literal["all", "one", "none"]:
-        """Which messages of a queue the broker may deliver now."""
+    def admission(self, queue: str) -> Admission:
+        """Return which messages of a queue the broker may deliver now."""
         circuit = self._circuits.get(queue)
-        if circuit is None or circuit.state == "closed":
-            return "all"
-        return "one" if circuit.state == "half_open" else "none"
+        return "all" if circuit is None else _ADMISSIONS[circuit.state]
 
     def reasons(self) -> dict[str, str]:
-        """The queues that are paused, and why, for people."""
+        """Return the queues that are paused, and why, for people."""
         reasons = {}
         for queue, circuit in self._circuits.items():
-            if circuit.state != "closed":
+            if (state := circuit.state) != "closed":
                 left = max(0.0, self._until[queue] - time.monotonic())
-                how = f"paused for {left:.1f} s more" if circuit.state == "open" else "tried with one message"
+                how = f"paused for {left:.1f} s more" if state == "open" else "tried with one message"
                 reasons[queue] = f"queue {queue!r} is {how}, after {circuit.failures} failures in a row"
         return reasons
 
-    def begin(self, delivery: Delivery) -> None:
-        """A handler is about to be called."""
+    def on_handler_start(self, delivery: Delivery) -> None:
+        """Record that a handler is about to be called."""
         circuit = self._circuits.get(delivery.queue)
         if circuit is not None:
             with self._lock:
                 circuit.begin(delivery)
 
-    def end(self, delivery: Delivery, outcome: Outcome) -> None:
-        """A handler has ended."""
+    def on_handler_end(self, delivery: Delivery, outcome: Outcome) -> None:
+        """Record how a handler has ended."""
         self._end(delivery, succeeded(outcome))
 
-    def give_up(self, delivery: Delivery) -> None:
-        """A handler has outlived its timeout, and goes on; or it has ended just now, which counts then."""
+    def on_overdue(self, delivery: Delivery) -> None:
+        """Record that a handler has outlived its timeout, which counts as a failure unless it has just ended."""
         self._end(delivery, False)
 
     def let_one_through(self, queue: str) -> None:
-        """A pause is over."""
+        """End a pause: one message decides what follows."""
         with self._lock:
-            self._circuits[queue].let_one_through()  # first: whoever takes the message looks at it
-            self._permit(queue, 1)
-            self._consume(queue)
+            self._circuits[queue].let_one_through()  # before the permit: the handler of that message looks at it
+            self._gate.permit(queue, 1)
+            self._gate.reconsider(queue)
 
-    def _end(self, delivery: Delivery, succeeded: bool | None) -> None:
+    def _end(self, delivery: Delivery, has_succeeded: bool | None) -> None:
         circuit = self._circuits.get(delivery.queue)
-        if circuit is not None:
-            with self._lock:
-                event = self._follow(delivery.queue, circuit, circuit.end(delivery, succeeded))
-            self._announce(event)
+        if circuit is None:
+            return
+        with self._lock:
+            report = self._follow(delivery.queue, circuit, circuit.end(delivery, has_succeeded))
+        if report is not None:
+            report()
 
-    def _follow(self, queue: str, circuit: Circuit, change: Change | None) -> Paused | Resumed | None:
+    def _follow(self, queue: str, circuit: Circuit, change: Change | None) -> Callable[[], None] | None:
+        """Have a change take effect, and return what reports it."""
         if change is None:
             return None
-        self._permit(queue, {"opened": 0, "still_on_trial": 1, "closed": None}[change])
-        self._consume(queue)
+        self._gate.permit(queue, _PERMITS[change])
+        self._gate.reconsider(queue)
         if change == "closed":
-            return Resumed(queue=queue)
+            return partial(self._notifications.resumed, queue)
         if change == "still_on_trial":
             return None
         seconds = circuit.breaker.pause
         self._until[queue] = time.monotonic() + seconds
-        self._later(seconds, partial(self.let_one_through, queue))
-        return Paused(queue=queue, failures=circuit.failures, seconds=seconds)
-
-    def _announce(self, event: Paused | Resumed | None) -> None:
-        if event is None:
-            return
-        if isinstance(event, Paused):
-            log.warning("queue_paused queue=%s failures=%d seconds=%s", event.queue, event.failures, event.seconds)
-        else:
-            log.info("queue_resumed queue=%s", event.queue)
-        self._tell(event)
+        self._scheduler.call_later(seconds, partial(self.let_one_through, queue))
+        return partial(self._notifications.paused, queue, circuit.failures, seconds)

@@ -1,4 +1,4 @@
-"""Waiting: the retries that a worker has handed over and not been given back yet."""
+"""PendingRetries: the retries that a worker has republished and that have not come back yet."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Retry = tuple[str, str]
 """Queue and message id."""
 
 GRACE: Final = 5.0
-"""Seconds after its delay until a retry that has not come is somebody else's: another worker may have got it."""
+"""Seconds after its delay until a retry that has not come counts as another worker's."""
 
 
-class Waiting:
-    """Remembers retries until they come back. Safe from any thread; false when there are none.
+class PendingRetries:
+    """Remembers retries until they come back. Safe from any thread. False when there are none.
 
     A broker does not count a message that is on its way from a wait queue to its queue: for a moment it is in
     neither, so that the depths of the queues alone do not say whether everything is done.
@@ -31,7 +31,7 @@ class Waiting:
             self._until[retry] = time.monotonic() + delay + GRACE
 
     def discard(self, retry: Retry) -> None:
-        """It is here."""
+        """Take note that a retry is back."""
         with self._lock:
             self._until.pop(retry, None)
 

@@ -1,8 +1,9 @@
-"""Limits: what a worker is told about single queues: how many messages in advance, how many at once, when to pause."""
+"""QueueOptions: how many messages of each queue in advance, how many at once, and when to pause it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from taskroute.errors import ConfigurationError
@@ -26,6 +27,42 @@ class ByQueue(Protocol[T_co]):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueOptions:
+    """What holds for each queue, by name.
+
+    `prefetch`: unacknowledged messages. `limits`: how many may be handled at once, where that is limited. `breakers`:
+    when to pause, where a queue is paused at all.
+    """
+
+    prefetch: Mapping[str, int]
+    limits: Mapping[str, int]
+    breakers: Mapping[str, CircuitBreaker]
+
+
+def read_queue_options(
+    queues: Iterable[str],
+    topology: Topology,
+    *,
+    threads: int,
+    awaited: Iterable[str],
+    prefetch: int | ByQueue[int] | None,
+    concurrency: ByQueue[int] | None,
+    circuit_breaker: CircuitBreaker | ByQueue[CircuitBreaker] | None,
+) -> QueueOptions:
+    """Read the arguments of a worker that consumes `queues`, of which those in `awaited` have async handlers.
+
+    Raises:
+        UnknownQueueError, ConfigurationError: as `by_queue`; a value out of range.
+    """
+    names = tuple(queues)
+    limits = read_concurrency(concurrency, names, topology)
+    counts = read_prefetch(prefetch, names, topology, threads, limits)
+    # Async handlers outlive a connection, and the next connection brings its messages on top of theirs.
+    limits = {name: counts[name] for name in awaited} | limits
+    return QueueOptions(prefetch=counts, limits=limits, breakers=read_breakers(circuit_breaker, names, topology))
+
+
 def by_queue(parameter: str, options: ByQueue[T], consumed: Iterable[str], topology: Topology) -> dict[str, T]:
     """Return options by the names of the queues that they are for.
 
@@ -47,7 +84,7 @@ def by_queue(parameter: str, options: ByQueue[T], consumed: Iterable[str], topol
 
 
 def read_concurrency(concurrency: ByQueue[int] | None, consumed: Iterable[str], topology: Topology) -> dict[str, int]:
-    """How many messages of a queue may be handled at once, for the queues that have such a limit.
+    """Return how many messages of a queue may be handled at once, for the queues that have such a limit.
 
     Raises:
         UnknownQueueError, ConfigurationError: as `by_queue`; a number that is none.
@@ -57,7 +94,7 @@ def read_concurrency(concurrency: ByQueue[int] | None, consumed: Iterable[str], 
     limits = {} if concurrency is None else by_queue("concurrency", concurrency, consumed, topology)
     for name, limit in limits.items():
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise ConfigurationError(f"concurrency={limit!r} of queue {name!r} has to be a whole number, 1 or more")
+            raise ConfigurationError(f"concurrency={limit!r} of queue {name!r} must be a whole number, 1 or more")
     return limits
 
 
@@ -68,7 +105,7 @@ def read_prefetch(
     threads: int,
     concurrency: Mapping[str, int],
 ) -> dict[str, int]:
-    """How many messages of each queue are taken in advance.
+    """Return how many messages of each queue are taken in advance.
 
     What is left out follows from how many can be handled at once, so that none waits here that another worker could
     have handled.
@@ -81,7 +118,7 @@ def read_prefetch(
     for name, count in given.items():
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_PREFETCH:
             raise ConfigurationError(
-                f"prefetch={count!r} of queue {name!r} has to be between 1 and {MAX_PREFETCH}; 0 would be unlimited"
+                f"prefetch={count!r} of queue {name!r} must be between 1 and {MAX_PREFETCH}; 0 would be unlimited"
             )
     return {name: _default_prefetch(threads, concurrency.get(name)) for name in consumed} | given
 
@@ -89,7 +126,7 @@ def read_prefetch(
 def read_breakers(
     breaker: CircuitBreaker | ByQueue[CircuitBreaker] | None, consumed: Iterable[str], topology: Topology
 ) -> dict[str, CircuitBreaker]:
-    """The circuit breakers of the queues that have one.
+    """Return the circuit breakers of the queues that have one.
 
     Raises:
         UnknownQueueError, ConfigurationError: as `by_queue`; something that is none.
@@ -97,12 +134,12 @@ def read_breakers(
     breakers = _for_each("circuit_breaker", breaker, tuple(consumed), topology)
     for name, each in breakers.items():
         if not isinstance(each, CircuitBreaker):
-            raise ConfigurationError(f"circuit_breaker={each!r} of queue {name!r} has to be a CircuitBreaker")
+            raise ConfigurationError(f"circuit_breaker={each!r} of queue {name!r} must be a CircuitBreaker")
     return breakers
 
 
 def _for_each(parameter: str, option: Any, consumed: Sequence[str], topology: Topology) -> dict[str, Any]:
-    """Something for all queues, for some, or for none."""
+    """Return by queue what was given for all queues, for some, or for none."""
     if isinstance(option, Mapping):
         return by_queue(parameter, option, consumed, topology)
     return {} if option is None else dict.fromkeys(consumed, option)

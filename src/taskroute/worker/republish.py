@@ -1,47 +1,64 @@
-"""Hand-overs: failed messages on their way to a wait or dead-letter queue, until the broker has confirmed them."""
+"""Republisher: failed messages on their way to a wait or dead-letter queue, until the broker has confirmed them."""
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from taskroute.broker.properties import passed_on
-from taskroute.broker.roles.confirms import Confirms, Receipt, Submission
+from taskroute.broker.roles.confirms import Confirms
+from taskroute.broker.roles.submission import Receipt, Submission
 from taskroute.broker.session import Session
 from taskroute.broker.url import BrokerUrl
-from taskroute.handling.settle import HandOver
+from taskroute.errors import BrokerUnavailableError
+from taskroute.handling.settle import Republish
 from taskroute.instrumentation.events import Event
 from taskroute.message.delivery import Delivery
-from taskroute.quoting import shorten
-from taskroute.worker.pending_retries import Waiting
-
-log = logging.getLogger(__name__)
+from taskroute.worker.failure import Failure
+from taskroute.worker.notifications import Notifications
+from taskroute.worker.pending_retries import PendingRetries
+from taskroute.worker.scheduler import Scheduler
 
 TIMEOUT: Final = 30.0
 PAUSE: Final = 1.0
-"""Seconds until a hand-over is given up, and until it is tried again. The message stays unacknowledged."""
+"""Seconds until an attempt to republish is given up, and until the next one. The message stays unacknowledged."""
 
 
-class HandOvers:
+class RepublishSink(Protocol):
+    """What owns failed deliveries. One of `on_republished` and `on_stale` is called for each of them, once.
+
+    On the thread of the republishing session, or of the scheduler or the caller for a delivery that is stale.
+    """
+
+    def is_stale(self, delivery: Delivery) -> bool:
+        """Return whether the connection that a delivery came on is gone, so that the broker delivers it again."""
+
+    def on_republished(self, failure: Failure) -> None:
+        """Take note that a message is where it goes: its delivery may be acknowledged."""
+
+    def on_stale(self, failure: Failure) -> None:
+        """Take note that a message was not republished: another delivery brings it again."""
+
+
+class Republisher:
     """Publishes what could not be handled, on a connection of its own that the first failure opens.
 
-    `hand_over` and the properties are for any thread. Of what it is given to call one is called, once: on the thread
-    of the session, or on that of `hand_over` or `later` for a delivery that is lost.
+    A connection that only consumes is read by a broker in a memory alarm, so that acknowledgements go on. Any thread
+    may call.
 
     Args:
         urls: nodes, tried in turn.
         name: of the session's thread and of its connection on the broker.
         heartbeat: seconds.
-        is_lost: whether the connection that a delivery came on is gone; the broker delivers it again then.
-        later: has something called after so many seconds, on another thread than that of this session.
+        scheduler: makes the next attempt, on another thread than that of this session.
+        notifications: reports attempts that fail.
         on_end: called when the session's thread ends.
-        tell: is told of the connection.
+        emit: takes the events of the connection.
     """
 
     def __init__(
@@ -50,101 +67,90 @@ class HandOvers:
         *,
         name: str,
         heartbeat: float,
-        is_lost: Callable[[Delivery], bool],
-        later: Callable[[float, Callable[[], None]], None],
+        scheduler: Scheduler,
+        notifications: Notifications,
         on_end: Callable[[], object],
-        tell: Callable[[Event], object] | None,
+        emit: Callable[[Event], object] | None,
     ) -> None:
-        self._is_lost = is_lost
-        self._later = later
-        self._confirms = Confirms(
-            prepare=lambda channel: None,  # noqa: ARG005 - the consuming session has declared everything
-            unavailable=lambda: self.session.unavailable(),  # noqa: PLW0108 - made below
-            is_blocked=lambda: self.session.is_blocked,
-        )
+        self._scheduler = scheduler
+        self._notifications = notifications
+        self._confirms = Confirms(unavailable=self._unavailable)  # the consuming session has declared everything
         self.session: Final = Session(
-            urls, self._confirms, name=name, heartbeat=heartbeat, gives_up=False, on_end=on_end, tell=tell
+            urls, self._confirms, name=name, heartbeat=heartbeat, first_failure="retry", on_end=on_end, emit=emit
         )
-        self._waiting = Waiting()
+        self._retries = PendingRetries()
         self._starting = threading.Lock()
         self._is_started = False
 
     @property
-    def have_ended(self) -> bool:
-        """Whether the session was started, and its thread is gone: nothing is handed over any more."""
+    def has_ended(self) -> bool:
+        """Whether the session was started, and its thread is gone, so that nothing is republished."""
         return self._is_started and not self.session.is_alive
 
     @property
-    def are_waiting(self) -> bool:
-        """Whether retries are expected back."""
-        return bool(self._waiting)
+    def expects_retries(self) -> bool:
+        """Whether retries have not come back yet."""
+        return bool(self._retries)
 
-    def hand_over(
-        self, delivery: Delivery, action: HandOver, *, confirmed: Callable[[], None], lost: Callable[[], None]
-    ) -> None:
-        """Publish, again and again until the broker confirms it; one that cannot be put away holds no other back.
+    def republish(self, failure: Failure, action: Republish, sink: RepublishSink) -> None:
+        """Publish, again and again until the broker confirms it; a message that it refuses holds no other one back.
 
         Args:
-            delivery: which failed.
+            failure: of the delivery.
             action: where it goes, and as what.
-            confirmed: it is there, and the delivery may be acknowledged.
-            lost: the delivery's connection is gone; another one brings it again.
+            sink: is told of the end.
         """
-        if self._is_lost(delivery):
-            lost()
+        if sink.is_stale(failure.delivery):
+            sink.on_stale(failure)
             return
-        properties = action.properties
-        if not delivery.message_id:
-            properties = {**properties, "message_id": uuid.uuid4().hex}  # by which a return is told apart
-        submission = Submission(
-            exchange="",
-            routing_key=action.queue,
-            body=action.body,
-            properties=passed_on(properties),
-            message_id=str(properties["message_id"]),
-            mandatory=True,
-            deadline=time.monotonic() + TIMEOUT,
-        )
+        submission = _submission(failure.delivery, action)
         if action.kind == "retry":  # noted first: it may be back before its confirm is read
-            self._waiting.add((delivery.queue, submission.message_id), action.delay)
-        again = partial(self.hand_over, delivery, action, confirmed=confirmed, lost=lost)
-        submission.future.add_done_callback(partial(self._answered, delivery, action, confirmed, again))
+            self._retries.add((failure.delivery.queue, submission.message_id), action.delay)
+        again = partial(self.republish, failure, action, sink)
+        submission.future.add_done_callback(partial(self._on_answer, failure, sink, again))
         try:
             self._start()
-        except (OSError, RuntimeError) as error:  # no descriptor or thread to be had now
+        except (OSError, RuntimeError) as error:  # no descriptor or thread can be had now
             submission.future.set_exception(error)
             return
-        self._confirms.submit(submission)
-        self.session.wake()
+        if not self.session.post(partial(self._confirms.submit, submission)):
+            submission.resolve(self._unavailable())
 
-    def returned(self, delivery: Delivery) -> None:
-        """A retry is back."""
+    def on_returned(self, delivery: Delivery) -> None:
+        """Record that a retry is back."""
         if delivery.message_id is not None:
-            self._waiting.discard((delivery.queue, delivery.message_id))
+            self._retries.discard((delivery.queue, delivery.message_id))
 
-    def _answered(
-        self,
-        delivery: Delivery,
-        action: HandOver,
-        confirmed: Callable[[], None],
-        again: Callable[[], None],
-        future: Future[Receipt],
+    def _on_answer(
+        self, failure: Failure, sink: RepublishSink, again: Callable[[], None], future: Future[Receipt]
     ) -> None:
         error = future.exception()
         if error is None:
-            confirmed()
-            return
-        log.warning(
-            "hand_over_failed queue=%s to=%s message_id=%s error=%s",
-            delivery.queue,
-            action.queue,
-            shorten(str(delivery.message_id)),
-            type(error).__name__,
-        )
-        self._later(PAUSE, again)
+            sink.on_republished(failure)
+        else:
+            self._notifications.republish_failed(failure, error)
+            self._scheduler.call_later(PAUSE, again)
 
     def _start(self) -> None:
         with self._starting:
             if not self._is_started:
                 self.session.start()
                 self._is_started = True
+
+    def _unavailable(self) -> BrokerUnavailableError:
+        return self.session.unavailable()
+
+
+def _submission(delivery: Delivery, action: Republish) -> Submission:
+    properties = action.properties
+    if not delivery.message_id:
+        properties = {**properties, "message_id": uuid.uuid4().hex}  # by which a return is told apart
+    return Submission(
+        exchange="",
+        routing_key=action.queue,
+        body=action.body,
+        properties=passed_on(properties),
+        message_id=str(properties["message_id"]),
+        mandatory=True,
+        deadline=time.monotonic() + TIMEOUT,
+    )

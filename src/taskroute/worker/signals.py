@@ -1,4 +1,4 @@
-"""Ending: what `Worker.run` waits for, told by a thread or by a signal."""
+"""StopSignal: what `Worker.run` waits for, set by a thread or by a signal."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from taskroute.broker.wakeup import Wakeup
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-class Ending:
-    """An end that one thread waits for. `tell` may be called by any thread, everything else by the waiting one.
+class StopSignal:
+    """A signal that one thread waits for. `set` may be called by any thread, everything else by the waiting one.
 
     Waits on a descriptor and not on a lock: a signal that comes just before the main thread blocks on a lock does
     not interrupt it, and Python would run the signal's handler only after the wait. The descriptor is written to by
@@ -25,18 +25,18 @@ class Ending:
 
     def __init__(self) -> None:
         self._wakeup = Wakeup()
-        self._has_come = False
+        self._is_set = False
 
-    def tell(self) -> None:
+    def set(self) -> None:
         """End the wait."""
-        self._has_come = True
+        self._is_set = True
         self._wakeup.wake()
 
     def wait(self) -> None:
-        """Block until told."""
+        """Block until it is set."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._wakeup.fileno(), selectors.EVENT_READ)
-            while not self._has_come:  # other signals that have a handler write to the descriptor as well
+            while not self._is_set:  # other signals that have a handler write to the descriptor as well
                 selector.select()
                 self._wakeup.clear()
 
@@ -45,18 +45,18 @@ class Ending:
         self._wakeup.close()
 
     @contextmanager
-    def told_by_signals(self) -> Iterator[None]:
-        """Have the first SIGTERM or SIGINT tell, and the next one end the process; no effect but in the main thread."""
+    def set_by_signals(self) -> Iterator[None]:
+        """Have the first SIGTERM or SIGINT set it, and the next one end the process: in the main thread only."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
-        def tell(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
+        def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
             for each in _SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
-            self.tell()
+            self.set()
 
-        previous = {number: signal.signal(number, tell) for number in _SIGNALS}
+        previous = {number: signal.signal(number, on_signal) for number in _SIGNALS}
         descriptor = signal.set_wakeup_fd(self._wakeup.writer_fileno(), warn_on_full_buffer=False)
         try:
             yield

@@ -1,6 +1,6 @@
-"""Tally: what became of the messages of a worker, counted."""
+"""Stats: what became of the messages of a worker, counted."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: type hints of what is public must resolve from `taskroute`, too.
 
 import threading
 from collections import Counter
@@ -32,7 +32,7 @@ class Stats:
     missed_consumers: int = 0
 
 
-class Tally:
+class StatsCounter:
     """Counts from any thread."""
 
     def __init__(self) -> None:
@@ -41,17 +41,17 @@ class Tally:
         self._events: dict[Event, Counter[str]] = {event: Counter() for event in get_args(Event)}
 
     def handled(self, queue: str, handler: str) -> None:
-        """A handler returned."""
+        """Count a handler that returned."""
         with self._lock:
             self._handled[queue, handler] += 1
 
-    def happened(self, queue: str, event: Event) -> None:
-        """Something else became of a message."""
+    def count(self, queue: str, event: Event) -> None:
+        """Count something else that became of a message or its queue."""
         with self._lock:
             self._events[event][queue] += 1
 
     def stats(self) -> Stats:
-        """The counts as they are now."""
+        """Return the counts as they are now."""
         with self._lock:
             events = {event: MappingProxyType(dict(counts)) for event, counts in self._events.items()}
             handled = MappingProxyType(dict(self._handled))

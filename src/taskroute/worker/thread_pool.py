@@ -1,4 +1,4 @@
-"""HandlerThreads: the threads that handlers run in, and what becomes of one that hangs."""
+"""ThreadPool: the threads that handlers run in, and what becomes of one that hangs."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from collections.abc import Callable, Iterator
 
 from taskroute.message.delivery import Delivery
 from taskroute.quoting import shorten
-from taskroute.worker.work_queue import Ready
+from taskroute.worker.work_queue import WorkQueue
 
 
-class HandlerThreads:
+class ThreadPool:
     """Runs handlers in threads of its own: daemons, so that a hung handler cannot keep the process alive.
 
     A thread that outlives its handler's timeout is replaced, as no thread can be stopped; there are never more than
-    twice `count`. When its handler ends at last, it takes the place of one that could not be replaced, or ends. Safe
+    twice `count`. When its handler ends after all, it takes the place of one that could not be replaced, or ends. Safe
     from any thread.
 
     Args:
         count: how many.
-        ready: where they get deliveries from. They end when it is closed.
+        work: where they get deliveries from. They end when it is closed.
         handle: what they do with one; raises nothing.
         name: their names begin with it.
     """
 
-    def __init__(self, count: int, ready: Ready, handle: Callable[[Delivery], None], name: str) -> None:
+    def __init__(self, count: int, work: WorkQueue, handle: Callable[[Delivery], None], name: str) -> None:
         self._count = count
-        self._ready = ready
+        self._work = work
         self._handle = handle
         self._name = name
         self._numbers = itertools.count()
@@ -42,21 +42,21 @@ class HandlerThreads:
             thread.start()
 
     def include_current(self) -> bool:
-        """Whether the caller runs in one of them."""
+        """Return whether the caller runs in one of them."""
         return threading.current_thread() in self._threads
 
     def current(self) -> Iterator[tuple[Delivery, float]]:
-        """What is being handled, and since when by the monotonic clock."""
+        """Yield what is being handled, and since when by the monotonic clock."""
         for thread in self._threads:
             if (delivery := thread.current) is not None:
                 yield delivery, thread.since
 
     def describe_current(self) -> list[str]:
-        """What is being handled, for people."""
+        """Return what is being handled, for people."""
         return [thread.describe() for thread in self._threads if thread.current is not None]
 
     def give_up(self, delivery: Delivery) -> bool:
-        """Its handler's time is over: if it still runs, note it and start another thread; whether it does."""
+        """Start another thread if the handler of a delivery still runs, and return whether it does."""
         for thread in self._threads:
             if thread.current is delivery:
                 thread.overdue = delivery
@@ -65,15 +65,15 @@ class HandlerThreads:
         return False
 
     def stuck(self) -> list[str]:
-        """What handlers are doing that have outlived their timeout, for people."""
+        """Return what the handlers are doing that have outlived their timeout, for people."""
         return [thread.describe() for thread in self._threads if thread.is_overdue]
 
     def are_all_stuck(self) -> bool:
-        """Whether nobody is left to handle anything."""
+        """Return whether no thread is left to handle anything."""
         return bool(self._threads) and all(thread.is_overdue for thread in self._threads)
 
     def end(self, deadline: float) -> None:
-        """Wait for the threads that do nothing any more, until `deadline` by the monotonic clock."""
+        """Wait for the threads that have nothing to do, until `deadline` by the monotonic clock."""
         with self._lock:
             self._is_ending = True
         for thread in self._threads:
@@ -91,17 +91,17 @@ class HandlerThreads:
                 self._threads = [*self._threads, thread]
 
     def _leave(self, replaced: _HandlerThread) -> bool:
-        """Whether a thread that was replaced, and is free again, is not needed any more."""
+        """Return whether a thread that was replaced, and is free again, is not needed."""
         with self._lock:
             for thread in self._threads:
-                if thread.is_overdue and not thread.is_replaced:  # there was no room for another one
+                if thread.is_overdue and not thread.is_replaced:  # there was no room for another thread
                     thread.is_replaced, replaced.is_replaced = True, False
                     return False
-            self._threads = [thread for thread in self._threads if thread is not replaced]  # and that is room
+            self._threads = [thread for thread in self._threads if thread is not replaced]  # which makes room
             return True
 
     def _new(self) -> _HandlerThread:
-        return _HandlerThread(self._ready, self._handle, self._leave, f"{self._name}-{next(self._numbers)}")
+        return _HandlerThread(self._work, self._handle, self._leave, f"{self._name}-{next(self._numbers)}")
 
 
 class _HandlerThread(threading.Thread):
@@ -109,13 +109,13 @@ class _HandlerThread(threading.Thread):
 
     def __init__(
         self,
-        ready: Ready,
+        work: WorkQueue,
         handle: Callable[[Delivery], None],
         leave: Callable[[_HandlerThread], bool],
         name: str,
     ) -> None:
         super().__init__(name=name, daemon=True)
-        self._ready = ready
+        self._work = work
         self._handle_one = handle  # Thread has a `_handle` of its own from Python 3.13 on
         self._leave = leave
         self.current: Delivery | None = None
@@ -130,7 +130,7 @@ class _HandlerThread(threading.Thread):
         return current is not None and current is self.overdue
 
     def run(self) -> None:
-        while (delivery := self._ready.take()) is not None:
+        while (delivery := self._work.take()) is not None:
             self.since = time.monotonic()
             self.current = delivery
             self._handle_one(delivery)
@@ -139,7 +139,7 @@ class _HandlerThread(threading.Thread):
                 return
 
     def describe(self) -> str:
-        """What it is doing, for people."""
+        """Return what it is doing, for people."""
         delivery = self.current
         if delivery is None:
             return f"{self.name} is idle"
@@ -147,5 +147,5 @@ class _HandlerThread(threading.Thread):
 
 
 def describe(delivery: Delivery) -> str:
-    """Key and queue, for people."""
+    """Return key and queue of a delivery, for people."""
     return f"{shorten(delivery.routing_key)} of queue {delivery.queue!r}"

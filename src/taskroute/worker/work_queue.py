@@ -1,38 +1,39 @@
-"""Ready: deliveries that wait for a handler thread, and who is woken for them."""
+"""WorkQueue: deliveries that wait for a handler thread, and which thread is woken for them."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
 
-from taskroute.handling.fair_queue import Lines
+from taskroute.handling.fair_queue import FairQueue
 from taskroute.message.delivery import Delivery
 
 
-class Ready:
+class WorkQueue:
     """Hands deliveries from the session's thread to handler threads, and knows how many are open.
 
-    A delivery is open from `put` until `done`, also while it is handled or handed over. Any thread may call.
+    A delivery is open from `put` until `done`, also while it is handled or republished. Any thread may call.
 
     Args:
-        lines: of a queue that has a limit there, each delivery that was taken has to be released.
+        waiting: decides which delivery is next. Of a queue that has a limit there, each delivery that was taken must
+            be released.
     """
 
-    def __init__(self, lines: Lines | None = None) -> None:
+    def __init__(self, waiting: FairQueue | None = None) -> None:
         lock = threading.Lock()
         self._arrived = threading.Condition(lock)
         self._finished = threading.Condition(lock)
-        self._lines = Lines() if lines is None else lines
-        self._turns = self._lines.turns
-        self._next = self._lines.take
+        self._waiting = FairQueue() if waiting is None else waiting
+        self._turns = self._waiting.turns
+        self._next = self._waiting.take
         self._open = 0
         self._closed = False
         self._idle = 0  # threads that wait
-        self._is_one_called = False  # of them, and has not come yet
+        self._is_one_called = False  # one of them was woken, and does not run yet
 
     @property
     def open_count(self) -> int:
-        """Deliveries that wait, are handled or are handed over."""
+        """Deliveries that wait, are handled or are republished."""
         return self._open
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
@@ -40,12 +41,12 @@ class Ready:
         with self._arrived:
             if self._closed:
                 return  # they go back to their queue when the connection closes
-            self._lines.put(deliveries)
+            self._waiting.put(deliveries)
             self._open += len(deliveries)
             self._call_one()
 
     def take(self) -> Delivery | None:
-        """Wait for a delivery; None when there will be none any more."""
+        """Wait for a delivery and return it, None once the queue is closed."""
         with self._arrived:
             while not self._turns:
                 if self._closed:
@@ -59,24 +60,24 @@ class Ready:
             return delivery
 
     def take_now(self) -> Delivery | None:
-        """A delivery if there is one, without waiting."""
+        """Return a delivery if one may be taken, without waiting."""
         with self._arrived:
             return self._next() if self._turns else None
 
     def permit(self, queue: str, count: int | None) -> None:
         """Let so many more deliveries of a queue with a limit be taken and then none; None lifts that."""
         with self._arrived:
-            self._lines.permit(queue, count)
+            self._waiting.permit(queue, count)
             self._call_one()
 
     def release(self, queue: str) -> None:
-        """A handler of a queue with a limit has ended: another delivery of it may be taken."""
+        """Record that a handler of a queue with a limit has ended: another delivery of it may be taken."""
         with self._arrived:
-            self._lines.release(queue)
+            self._waiting.release(queue)
             self._call_one()
 
     def done(self) -> None:
-        """One delivery is settled, or will be redelivered."""
+        """Record that one delivery is settled, or will be redelivered."""
         with self._finished:
             self._open -= 1
             if not self._open:
@@ -95,21 +96,21 @@ class Ready:
             self._arrived.notify_all()
 
     def wait_idle(self, timeout: float | None) -> bool:
-        """Wait until nothing is open, `timeout` seconds at most; whether nothing is."""
+        """Wait until nothing is open, `timeout` seconds at most, and return whether nothing is."""
         with self._finished:
             return self._finished.wait_for(lambda: self._open == 0, timeout)
 
     def _call_one(self) -> None:
-        """Wake one thread more, if there is something for it and none is on its way.
+        """Wake one more thread, if there is something for it and none is on its way.
 
-        Each calls the next one. While handlers only compute, the first thread does all the work and no other one takes
-        part in a struggle for the interpreter's lock; as soon as one waits for something, the next one has its turn.
+        Each thread wakes the next one. While handlers only compute, the first thread does all the work and no other
+        thread competes for the interpreter's lock; as soon as one waits for something, the next one has its turn.
         """
         if self._turns and self._idle and not self._is_one_called:
             self._is_one_called = True
             self._arrived.notify()
 
     def _drop_waiting(self) -> None:
-        self._open -= self._lines.clear()
+        self._open -= self._waiting.clear()
         if not self._open:
             self._finished.notify_all()

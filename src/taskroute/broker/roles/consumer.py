@@ -1,4 +1,4 @@
-"""Consumer: deliveries in, settlements out. The role of a worker's consuming session."""
+"""Consumer: deliveries in, acknowledgements out. The role of a worker's consuming session."""
 
 from __future__ import annotations
 
@@ -7,94 +7,87 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from typing import Any, Final, Literal
+from typing import Final, Protocol
 
-from taskroute.broker.declare import count_consumers, count_each, count_messages
+from taskroute.broker.amqp import Channel, Connection, Incoming
+from taskroute.broker.declare import Declaration, count_consumers, count_each, count_messages
+from taskroute.broker.roles.ack_window import AckWindow
+from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
+from taskroute.broker.roles.role import Role
 from taskroute.message.delivery import Delivery
 from taskroute.quoting import shorten
 from taskroute.topology.queue import QueueSpec
 
-log = logging.getLogger(__name__)
-
-EVENTS_PER_READ: Final = 256
+log = logging.getLogger("taskroute.broker")
 
 SETTLING_TIME: Final = 0.25
 """Seconds after the last acknowledgement that quorum queues get at most to take it, before the channel is closed."""
 
 LEFT_TAGS: Final = 1000
-"""Consumers that were cancelled, for whom a delivery may still be on its way: the last so many are remembered."""
+"""Consumers that were cancelled, for which a delivery may still be on its way: the last so many are remembered."""
 
-_NO_PROPERTIES: Mapping[str, object] = {}
+_NO_PROPERTIES: Final[Mapping[str, object]] = {}
 
 
-class Consumer:
+class DeliverySink(Protocol):
+    """What takes deliveries. The session's thread makes every call."""
+
+    def on_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        """Take what one read has brought. Must not block."""
+
+    def on_connection_lost(self) -> None:
+        """Take note that no delivery so far can be settled: the broker delivers them again."""
+
+
+class Consumer(Role):
     """Consumes queues on one channel and acknowledges what is settled, in as few frames as can be.
 
     A settled prefix of delivery tags is acknowledged with one `multiple` frame; what is settled behind an
     unfinished delivery is acknowledged by itself, so that one slow message never holds back another.
 
-    Thread-safe: `settle` and `cancel`. Everything else is called by the session's thread.
+    Thread-safe: `settle` and the properties. Everything else is called by the session's thread.
 
     Args:
         queues: specs of the queues to consume.
         prefetch: unacknowledged deliveries, by queue.
-        prepare: declares what has to be there, on a fresh channel.
-        deliver: takes the deliveries of one drain.
-        on_lost: called when none of them can be settled any more.
-        pausable: the queues for which `admits` may change.
-        admits: which messages of a queue are wanted now; have `adjust` called when that has changed.
+        declaration: what must be on the broker first.
+        sink: takes the deliveries.
+        admission: returns which messages of a queue are wanted now; call `reconsider` when that has changed.
     """
 
     def __init__(
         self,
-        queues: Sequence[QueueSpec],
+        queues: Iterable[QueueSpec],
         *,
         prefetch: Mapping[str, int],
-        prepare: Callable[[Any], None],
-        deliver: Callable[[Sequence[Delivery]], None],
-        on_lost: Callable[[], None],
-        pausable: Iterable[str] = (),
-        admits: Callable[[str], Literal["all", "one", "none"]] = lambda _: "all",
+        declaration: Declaration,
+        sink: DeliverySink,
+        admission: Callable[[str], Admission] = lambda _: "all",
     ) -> None:
-        self._queues = {queue.name: queue for queue in queues}
+        self._specs = tuple(queues)
         self._prefetch = prefetch
-        self._prepare = prepare
-        self._deliver = deliver
-        self._on_lost = on_lost
-        self._unsettled = dict.fromkeys(pausable, 0)  # deliveries on this channel
-        self._crowded: set[str] = set()  # queues that wait until fewer are
-        self._admits = admits
-        self._connection: Any = None
-        self._channel: Any = None
-        self._probe: Any = None
-        self._generation = 0
-        self._tags: dict[str, str] = {}
+        self._declaration = declaration
+        self._sink = sink
+        self._admission = admission
+        self._settled: deque[Delivery] = deque()  # other threads append here
+        self._consuming: _Consuming | None = None
         self._tag_numbers = itertools.count(1)
-        self._left_tags: deque[str] = deque()  # of consumers that have been cancelled
-        self._asked: Mapping[str, str] = {}
-        self._cautious: dict[str, QueueSpec] = {}
-        self._batch: list[Delivery] = []
-        self._settled: deque[Delivery] = deque()
-        self._acknowledged = 0  # every tag up to this one
-        self._behind_gap: set[int] = set()  # tags after that, acknowledged one by one
-        self._to_widen: list[QueueSpec] = []
-        self._cancelled = False
+        self._is_cancelled = False
+        self._delivered = 0
         self._missed = 0
         self._active_at: float | None = None
 
-    def settle(self, delivery: Delivery) -> None:
-        """Have a delivery acknowledged; wake the session afterwards."""
-        self._settled.append(delivery)
-
-    def has_work(self) -> bool:
-        """Whether settlements wait to be written."""
-        return bool(self._settled or (self._crowded and self._with_room()))
+    @property
+    def generation(self) -> int:
+        """Of the connection whose deliveries can be settled now, 0 while there is none."""
+        consuming = self._consuming
+        return 0 if consuming is None else consuming.generation
 
     @property
     def consuming(self) -> frozenset[str]:
         """The queues that are being consumed now."""
-        return frozenset(self._tags)
+        consuming = self._consuming
+        return frozenset() if consuming is None else consuming.names
 
     @property
     def active_at(self) -> float | None:
@@ -102,211 +95,225 @@ class Consumer:
         return self._active_at
 
     @property
+    def delivered(self) -> int:
+        """How many deliveries were handed on so far."""
+        return self._delivered
+
+    @property
     def missed(self) -> int:
         """How often the broker had no consumer where this one believed to consume."""
         return self._missed
 
-    def opened(self, connection: Any, generation: int) -> None:
-        """Declare and consume on a fresh connection."""
-        try:
-            self._open(connection, generation)
-        except BaseException:
-            self._forget()
-            raise
+    def settle(self, delivery: Delivery) -> None:
+        """Have a delivery acknowledged; wake the session afterwards."""
+        self._settled.append(delivery)
 
-    def _open(self, connection: Any, generation: int) -> None:
-        channel = connection.channel()
-        channel.auto_decode = False  # the sender's content_encoding must not change a byte
-        self._prepare(channel)
-        self._connection = connection
-        self._channel = channel
-        self._probe = connection.channel()
-        self._generation = generation
-        self._acknowledged = 0
-        self._behind_gap.clear()
-        self._batch.clear()
-        if not self._cancelled:
-            for queue in self._queues.values():
-                self._start(queue)
-
-    def adjust(self, name: str) -> None:
-        """Consume a queue, or leave it to others, as `admits` says now. On the session's thread."""
-        queue = self._queues[name]
-        self._crowded.discard(name)
-        if self._channel is None or self._cancelled or _is_kept(queue):
+    def reconsider(self, name: str) -> None:
+        """Consume a queue, or leave it to others, as `admission` says now."""
+        if self._consuming is None or self._is_cancelled:
             return
-        admitted = self._admits(name)
-        if admitted == "none":
-            self._cautious.pop(name, None)
-            if name in self._tags:
-                self._stop(name)
-            return
-        if name not in self._tags:
-            if self._unsettled[name] >= self._prefetch[name]:
-                self._crowded.add(name)
-                return
-            self._consume(queue, 1)
-        if admitted == "all" and self._prefetch[name] > 1:
-            self._cautious[name] = queue
+        queue = self._consuming.queues[name]
+        if not queue.is_kept:
+            queue.admit(self._admission(name))
+            self._consuming.follow(queue)
 
     def cancel(self) -> None:
-        """Stop deliveries for good. What has been delivered can still be settled. On the session's thread."""
-        self._cancelled = True
-        if self._channel is not None:
-            for queue in tuple(self._tags):
-                self._stop(queue)
+        """Stop deliveries for good. What has been delivered can still be settled."""
+        self._is_cancelled = True
+        if self._consuming is not None:
+            self._consuming.cancel()
+
+    def count_ready(self, queues: Iterable[str]) -> int:
+        """Return the number of messages that are ready in `queues`, on the open connection."""
+        consuming = self._opened()
+        return sum(count_messages(consuming.channel, queue) for queue in queues)
+
+    def count_each(self, queues: Iterable[str]) -> dict[str, int]:
+        """Return the number of messages that are ready in each of `queues` that is there, on the open connection."""
+        return count_each(self._opened().connection, queues)
+
+    # What a session asks of its role.
+
+    def on_open(self, connection: Connection, generation: int) -> None:
+        """Declare and consume on a fresh connection."""
+        channel = connection.channel()
+        channel.auto_decode = False  # the sender's content_encoding must not change a byte
+        self._declaration.on(channel)
+        queues = [ConsumedQueue(spec, self._prefetch[spec.name]) for spec in self._specs]
+        consuming = _Consuming(connection, channel, generation, queues, self._tag_numbers)
+        if not self._is_cancelled:
+            for queue in queues:
+                queue.start("all" if queue.is_kept else self._admission(queue.spec.name))
+                consuming.follow(queue)
+        self._consuming = consuming  # only now: what was half set up leaves nothing behind
+
+    def has_work(self) -> bool:
+        """Return whether settlements wait to be written, or a queue has room again."""
+        return bool(self._settled or (self._consuming is not None and self._consuming.with_room))
 
     def flush(self) -> None:
         """Write the acknowledgements of what was settled."""
-        settled: set[int] = set()
+        consuming, tags = self._consuming, set[int]()
         while self._settled:
             delivery = self._settled.popleft()
-            if delivery.generation != self._generation:
+            if consuming is None or delivery.generation != consuming.generation:
                 log.info("stale_ack queue=%s message_id=%s", delivery.queue, shorten(str(delivery.message_id)))
-            elif delivery.tag > self._acknowledged and delivery.tag not in self._behind_gap:
-                if self._unsettled and delivery.tag not in settled and delivery.queue in self._unsettled:
-                    self._unsettled[delivery.queue] -= 1
-                settled.add(delivery.tag)
-        if settled:
+            elif delivery.tag not in tags and consuming.settle(delivery):
+                tags.add(delivery.tag)
+        if tags and consuming is not None:
             self._active_at = time.monotonic()
-            self._acknowledge(settled)
+            consuming.acknowledge(tags)
 
-    def received(self) -> None:
-        """Hand over what was read."""
-        while self._to_widen:
-            self._widen(self._to_widen.pop())
-        if self._crowded:
-            for queue in self._with_room():
-                self.adjust(queue)
-        if self._batch:
-            batch, self._batch = self._batch, []
+    def on_read(self) -> None:
+        """Widen or resume what can be, and hand on what was read."""
+        consuming = self._consuming
+        if consuming is None:
+            return
+        while consuming.to_widen:
+            consuming.widen(consuming.to_widen.pop())
+        while consuming.with_room:
+            self.reconsider(consuming.with_room.pop().spec.name)
+        if consuming.batch:
+            batch, consuming.batch = consuming.batch, []
             self._active_at = time.monotonic()
-            self._deliver(batch)
+            self._delivered += len(batch)
+            self._sink.on_deliveries(batch)
 
     def probe(self) -> None:
         """Ask the broker whether it has a consumer on each queue; it may have lost one without a word.
 
         On a channel of its own, as answers carry nothing that tells one question from another, and without waiting.
         """
-        self._asked = dict(self._tags)
-        for queue in self._asked:
-            self._probe.ask_consumers(queue, self._found_consumers)
+        consuming = self._opened()
+        for queue in consuming.queues.values():
+            if queue.tag is not None:
+                self._ask_consumers(consuming, queue, queue.tag)
 
-    def _found_consumers(self, queue: str, count: int) -> None:
-        # A consumer that was not there yet when it was asked for, or is not any more, is not missed.
-        if not count and queue in self._tags and self._asked.get(queue) == self._tags[queue]:
-            self._missed += 1
-            raise ConnectionError(f"the broker has no consumer on queue {queue!r} any more")
-
-    def leave(self) -> None:
+    def on_leave(self) -> None:
         """Let quorum queues take the last acknowledgements.
 
         RabbitMQ agrees to close a channel and forgets acknowledgements that a quorum queue has not taken yet: those
         messages are delivered again (its issue 10327). A cancelled consumer counts until everything of it is settled.
-        That others consume the queue as well cannot be told from that, and costs the whole time.
+        A consumer of somebody else's cannot be told from that, and costs the whole time.
         """
+        channel = self._opened().channel
         until = (self._active_at or 0.0) + SETTLING_TIME
-        for queue in self._queues.values():
-            if queue.queue_type == "quorum":
-                while time.monotonic() < until and count_consumers(self._channel, queue.name):
+        for spec in self._specs:
+            if spec.queue_type == "quorum":
+                while time.monotonic() < until and count_consumers(channel, spec.name):
                     pass
 
-    def lost(self, error: BaseException | None) -> None:  # noqa: ARG002 - part of a role
+    def on_lost(self, error: BaseException | None) -> None:  # noqa: ARG002 - the sink does not ask
         """Forget the channel."""
-        self._forget()
-        self._on_lost()
+        self._consuming = None
+        self._sink.on_connection_lost()
 
-    def _forget(self) -> None:
-        """Its tags mean nothing on another one."""
-        self._connection = self._channel = self._probe = None
-        self._tags.clear()
-        self._cautious.clear()
-        self._to_widen.clear()
-        self._left_tags.clear()
-        self._crowded.clear()
-        self._unsettled = dict.fromkeys(self._unsettled, 0)
-        self._batch.clear()
-        self._behind_gap.clear()
-        self._generation = 0
+    def _ask_consumers(self, consuming: _Consuming, queue: ConsumedQueue, tag: str) -> None:
+        def answer(name: str, count: int) -> None:
+            # A consumer that has been replaced or cancelled since is not missed.
+            if not count and queue.tag == tag:
+                self._missed += 1
+                raise ConnectionError(f"the broker has lost the consumer of queue {name!r}")
 
-    def next_deadline(self) -> float | None:
-        """None: nothing here is timed."""
-        return None
+        consuming.probe.ask_consumers(queue.spec.name, answer)
 
-    def expire(self, now: float) -> None:
-        """Nothing here is timed."""
+    def _opened(self) -> _Consuming:
+        assert self._consuming is not None, "not open"  # noqa: S101 - the session calls only while it is
+        return self._consuming
 
-    def count_ready(self, queues: Sequence[str], answer: Future[int]) -> None:
-        """Resolve `answer` with the number of messages ready in `queues` or just delivered, or with its error.
 
-        Asked again if there is none: a channel of RabbitMQ answers before it writes what a queue gave it meanwhile.
-        """
-        if self._channel is None:
-            answer.set_exception(ConnectionError("not connected"))
-            return
-        try:
-            answer.set_result(self._count_ready(queues) or self._count_ready(queues))
-        except Exception as error:
-            answer.set_exception(error)
-            raise  # the channel may be gone: the session has to know
+class _Consuming:
+    """What is consumed on one channel: gone with it, and made anew on the next one. For the session's thread."""
 
-    def _count_ready(self, queues: Sequence[str]) -> int:
-        count = sum(count_messages(self._channel, queue) for queue in queues)
-        while self._channel.connection.drain_available(EVENTS_PER_READ):
-            pass
-        count += len(self._batch)
-        self.received()  # what came before the answer has to be known before it
-        return count
+    def __init__(
+        self,
+        connection: Connection,
+        channel: Channel,
+        generation: int,
+        queues: Iterable[ConsumedQueue],
+        tag_numbers: itertools.count[int],
+    ) -> None:
+        self.connection = connection
+        self.channel = channel
+        self.probe = connection.channel()
+        self.generation = generation
+        self.queues = {queue.spec.name: queue for queue in queues}
+        self.batch: list[Delivery] = []
+        self.to_widen: list[ConsumedQueue] = []
+        self.with_room: list[ConsumedQueue] = []
+        """Queues that were full, and have room again."""
+        self._tag_numbers = tag_numbers
+        self._window = AckWindow()
+        self._left_tags: deque[str] = deque()  # of consumers that were cancelled
 
-    def count_each(self, queues: Sequence[str], answer: Future[dict[str, int]]) -> None:
-        """Resolve `answer` with the number of messages ready in each of `queues` that is there, or with the error."""
-        if self._connection is None:
-            answer.set_exception(ConnectionError("not connected"))
-            return
-        try:
-            answer.set_result(count_each(self._connection, queues))
-        except Exception as error:
-            answer.set_exception(error)
-            raise  # as above
+    @property
+    def names(self) -> frozenset[str]:
+        """The queues that have a consumer."""
+        return frozenset(name for name, queue in self.queues.items() if queue.tag is not None)
 
-    def _start(self, queue: QueueSpec) -> None:
-        admitted = "all" if _is_kept(queue) else self._admits(queue.name)
-        # What a crash left behind is redelivered first; taken one at a time, a message that kills its process
-        # costs no other one a delivery. A single active consumer would lose its place, so it is spared.
-        prefetch = self._prefetch[queue.name]
-        is_careful = queue.queue_type == "quorum" and not queue.single_active_consumer and prefetch > 1
-        if admitted == "all" and is_careful:
-            self._cautious[queue.name] = queue
-        if admitted != "none":
-            self._consume(queue, 1 if is_careful or admitted == "one" else prefetch)
+    def follow(self, queue: ConsumedQueue) -> None:
+        """Start or end the consumer of a queue, as its state wants it."""
+        if queue.tag is None and queue.is_wanted:
+            self._consume(queue)
+        elif queue.tag is not None and not queue.is_wanted:
+            self._stop(queue, queue.tag)
 
-    def _consume(self, queue: QueueSpec, prefetch: int) -> None:
-        tag = f"taskroute.{self._generation}.{next(self._tag_numbers)}.{queue.name}"[:255]
-        self._channel.basic_qos(0, prefetch, False)
-        self._channel.basic_consume(queue.name, consumer_tag=tag, callback=self._receiver(queue.name))
-        self._tags[queue.name] = tag
-        log.info("consuming queue=%s prefetch=%d generation=%d", queue.name, prefetch, self._generation)
+    def widen(self, queue: ConsumedQueue) -> None:
+        """Replace the consumer of a queue by one with the whole prefetch, if the queue was not left in between."""
+        if queue.state == "wide" and queue.tag is not None:
+            self._stop(queue, queue.tag)
+            self._consume(queue)
 
-    def _stop(self, queue: str) -> None:
-        tag = self._tags.pop(queue)
-        receiver = self._channel.callbacks.get(tag)
-        self._channel.basic_cancel(tag, nowait=True)
+    def cancel(self) -> None:
+        """End every consumer."""
+        self.to_widen.clear()
+        self.with_room.clear()
+        for queue in self.queues.values():
+            if queue.tag is not None:
+                self._stop(queue, queue.tag)
+
+    def settle(self, delivery: Delivery) -> bool:
+        """Count a settlement of this channel. Return False if the delivery was settled before."""
+        window = self._window
+        if delivery.tag <= window.prefix or delivery.tag in window.beyond:
+            return False
+        queue = self.queues[delivery.queue]
+        queue.unsettled -= 1
+        if queue.state == "full" and queue.has_room:
+            self.with_room.append(queue)
+        return True
+
+    def acknowledge(self, tags: set[int]) -> None:
+        """Write the acknowledgements of settled tags."""
+        self.channel.acknowledge(*self._window.take(tags))
+
+    def _consume(self, queue: ConsumedQueue) -> None:
+        name, prefetch = queue.spec.name, queue.next_prefetch
+        tag = f"taskroute.{self.generation}.{next(self._tag_numbers)}.{name}"[:255]
+        self.channel.basic_qos(0, prefetch, False)
+        self.channel.basic_consume(name, tag, callback=self._receiver(queue))
+        queue.tag = tag
+        log.info("consuming queue=%s prefetch=%d generation=%d", name, prefetch, self.generation)
+
+    def _stop(self, queue: ConsumedQueue, tag: str) -> None:
+        queue.tag = None
+        receive = self.channel.callbacks[tag]
+        self.channel.basic_cancel(tag, nowait=True)
         # A delivery may already be on its way; without a callback py-amqp would reject it.
-        self._channel.callbacks[tag] = receiver
+        self.channel.callbacks[tag] = receive
         self._left_tags.append(tag)
         if len(self._left_tags) > LEFT_TAGS:
-            self._channel.callbacks.pop(self._left_tags.popleft(), None)
+            self.channel.callbacks.pop(self._left_tags.popleft(), None)
 
-    def _receiver(self, queue: str) -> Callable[[Any], None]:
-        generation = self._generation
-        unsettled = self._unsettled if queue in self._unsettled else None
+    def _receiver(self, queue: ConsumedQueue) -> Callable[[Incoming], None]:
+        name, generation = queue.spec.name, self.generation
 
-        def receive(message: Any) -> None:
+        def receive(message: Incoming) -> None:
             info = message.delivery_info
             redelivered = bool(info["redelivered"])
-            self._batch.append(
+            self.batch.append(
                 Delivery(
-                    queue=queue,
+                    queue=name,
                     exchange=info["exchange"],
                     routing_key=info["routing_key"],
                     body=message.body,
@@ -317,49 +324,7 @@ class Consumer:
                     malformed=message.malformed,
                 )
             )
-            if unsettled is not None:
-                unsettled[queue] += 1
-            if (
-                not redelivered
-                and queue in self._cautious
-                and self._unsettled_before(queue) <= self._prefetch[queue] / 2
-            ):
-                self._to_widen.append(self._cautious.pop(queue))
+            if queue.on_delivery(redelivered):
+                self.to_widen.append(queue)
 
         return receive
-
-    def _widen(self, queue: QueueSpec) -> None:
-        if not self._cancelled and queue.name in self._tags:  # not paused in between
-            self._stop(queue.name)
-            self._consume(queue, self._prefetch[queue.name] - self._unsettled_before(queue.name))
-
-    def _with_room(self) -> list[str]:
-        return [queue for queue in self._crowded if self._unsettled[queue] < self._prefetch[queue]]
-
-    def _unsettled_before(self, queue: str) -> int:
-        """Deliveries of consumers that a pause has ended, when one message at a time comes now: they count as well."""
-        return max(0, self._unsettled.get(queue, 0) - 1)
-
-    def _acknowledge(self, settled: set[int]) -> None:
-        prefix, last = self._acknowledged, 0
-        while (following := prefix + 1) in settled or following in self._behind_gap:
-            prefix = following
-            if prefix in settled:
-                last = prefix
-            else:
-                self._behind_gap.remove(prefix)
-        self._acknowledged = prefix
-        # The last one of this batch, not of the prefix: a tag that was acknowledged before is unknown to the broker,
-        # which closes the channel over it.
-        behind_gap = sorted(tag for tag in settled if tag > prefix)
-        self._channel.acknowledge(last, behind_gap)
-        self._behind_gap.update(behind_gap)
-
-
-def _is_kept(queue: QueueSpec) -> bool:
-    """Whether a queue stays consumed whatever is admitted, as leaving it would cost something.
-
-    A single active consumer would lose its place, and the messages their order; what is exclusive has nobody else;
-    without a consumer the broker may delete what is auto-delete or expires.
-    """
-    return queue.single_active_consumer or queue.exclusive or queue.auto_delete or queue.expires is not None

@@ -1,0 +1,82 @@
+"""Idle: whether a worker has nothing to do, asked of itself and of the broker. Any thread but the worker's own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Final
+
+from taskroute.broker.roles.consumer import Consumer
+from taskroute.broker.session import Session
+from taskroute.topology.queue import QueueSpec
+from taskroute.worker.republish import Republisher
+from taskroute.worker.work_queue import WorkQueue
+
+log = logging.getLogger("taskroute.worker")
+
+_INTERVAL: Final = 0.05
+"""Seconds between questions for the depth of queues: a broker does not tell by itself."""
+
+
+class Idle:
+    """Waits until nothing is ready, waiting for a retry, or in flight.
+
+    Args:
+        queues: that the worker consumes.
+        work: what is open here.
+        consumer: of the consuming session.
+        session: asks the broker.
+        republisher: whose retries are expected back.
+        ended: set when the worker has ended.
+    """
+
+    def __init__(
+        self,
+        queues: Iterable[QueueSpec],
+        *,
+        work: WorkQueue,
+        consumer: Consumer,
+        session: Session,
+        republisher: Republisher,
+        ended: threading.Event,
+    ) -> None:
+        self._queues = tuple(name for queue in queues for name in _with_wait_queues(queue))
+        self._work = work
+        self._consumer = consumer
+        self._session = session
+        self._republisher = republisher
+        self._ended = ended
+
+    def wait(self, timeout: float) -> bool:
+        """Wait, `timeout` seconds at most, and return whether there is nothing to do.
+
+        The queues are counted twice: a channel of RabbitMQ answers that a queue is empty before it writes what that
+        queue has just given it. What is delivered meanwhile may have been handled at once, and have published.
+        """
+        deadline = time.monotonic() + timeout
+        while (remaining := deadline - time.monotonic()) > 0:
+            delivered = self._consumer.delivered
+            is_idle = self._work.wait_idle(remaining) and not self._republisher.expects_retries
+            if is_idle and self._count_ready(remaining) == 0 and self._count_ready(remaining) == 0:
+                if delivered == self._consumer.delivered and not self._republisher.expects_retries:
+                    return True
+                continue
+            self._ended.wait(min(_INTERVAL, max(0.0, deadline - time.monotonic())))
+        return False
+
+    def _count_ready(self, timeout: float) -> int | None:
+        try:
+            return self._session.ask(partial(self._consumer.count_ready, self._queues), timeout)
+        except Exception as error:  # noqa: BLE001 - the session sees it as well, and reconnects
+            log.debug("count_failed error=%s", type(error).__name__)
+            return None
+
+
+def _with_wait_queues(queue: QueueSpec) -> Iterator[str]:
+    yield queue.name
+    policy = queue.retry_policy
+    for delay in policy.delays if policy else ():
+        yield queue.wait_queue(delay)

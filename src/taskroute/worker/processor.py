@@ -1,0 +1,230 @@
+"""Processor: from a delivery to its settlement.
+
+The life of a delivery reads from top to bottom: it comes in (`on_deliveries`), a handler thread processes it
+(`process`), the end of its handler is concluded (`_conclude`), and it is acknowledged, at once or after it was
+republished. Deciding is done elsewhere and is pure (`handling`); here things are called and counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
+
+from taskroute.broker.declare import Declaration
+from taskroute.broker.mailbox import Mailbox
+from taskroute.broker.roles.consumer import Consumer
+from taskroute.graph.routes import Routes
+from taskroute.handlers.handler import Handler
+from taskroute.handling.dispatch import Dispatcher
+from taskroute.handling.fair_queue import FairQueue
+from taskroute.handling.settle import Republish, settle
+from taskroute.instrumentation.hooks import Handling
+from taskroute.message.delivery import Delivery
+from taskroute.message.outcome import Failed, Handled, Outcome
+from taskroute.topology.queue import QueueSpec
+from taskroute.worker.async_handlers import AsyncHandlers
+from taskroute.worker.event_loop import EventLoop
+from taskroute.worker.failure import Failure
+from taskroute.worker.notifications import Notifications
+from taskroute.worker.paused_queues import PausedQueues
+from taskroute.worker.queue_options import QueueOptions
+from taskroute.worker.republish import Republisher
+from taskroute.worker.thread_pool import ThreadPool
+from taskroute.worker.timeouts import Timeouts
+from taskroute.worker.work_queue import WorkQueue
+
+_GRACE: Final = 1.0
+"""Seconds that an async handler has to end after it was cancelled, before it counts as overdue."""
+
+
+class Processor:
+    """Has deliveries handled and settled. One object for a worker's life.
+
+    It is what a `Consumer` brings deliveries to (`DeliverySink`), what `PausedQueues` tells which messages may pass
+    (`QueueGate`), and what a `Republisher` tells of its end (`RepublishSink`).
+
+    Args:
+        routes: which handler takes a delivery.
+        queues: to consume, by name.
+        options: of each queue.
+        declaration: what must be on the broker.
+        mailbox: of the consuming session.
+        republisher: for what fails.
+        loop: for async handlers.
+        notifications: reports everything.
+        handling: what instrumentation enters around each handler.
+        threads: for plain handlers; 0 handles on the consuming session's thread.
+        thread_name: their names begin with it.
+        max_body_size: bytes; a longer body is not even parsed.
+    """
+
+    def __init__(
+        self,
+        *,
+        routes: Routes,
+        queues: Mapping[str, QueueSpec],
+        options: QueueOptions,
+        declaration: Declaration,
+        mailbox: Mailbox,
+        republisher: Republisher,
+        loop: EventLoop,
+        notifications: Notifications,
+        handling: Handling | None,
+        threads: int,
+        thread_name: str,
+        max_body_size: int,
+    ) -> None:
+        self._queues = queues
+        self._mailbox = mailbox
+        self._republisher = republisher
+        self._notifications = notifications
+        self._has_threads = threads > 0
+        self._is_timed = notifications.are_heard  # the clock is read for instrumentation only
+        self._gated = frozenset((*options.limits, *options.breakers))
+        self._timeouts = Timeouts(mailbox, self._on_overdue)
+        self._dispatcher = Dispatcher(routes.resolve, max_body_size, self._watch, loop.submit, handling)
+        self.work: Final = WorkQueue(FairQueue({queue: options.limits.get(queue) for queue in self._gated}))
+        self.threads: Final = ThreadPool(threads, self.work, self.process, thread_name)
+        self.async_handlers: Final = AsyncHandlers(loop)
+        self.paused: Final = PausedQueues(options.breakers, gate=self, scheduler=mailbox, notifications=notifications)
+        self.consumer: Final = Consumer(
+            queues.values(),
+            prefetch=options.prefetch,
+            declaration=declaration,
+            sink=self,
+            admission=self.paused.admission,
+        )
+
+    # On the consuming session's thread:
+
+    def on_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        """Line deliveries up for handlers."""
+        self._notifications.received(deliveries)  # first: a handler's thread may report on them next
+        self.work.put(deliveries)
+        for delivery in deliveries:
+            if delivery.is_retry:
+                self._republisher.on_returned(delivery)
+        if not self._has_threads:
+            self._handle_here()
+
+    def on_connection_lost(self) -> None:
+        """Drop what no handler has begun: the broker delivers it again, and what is being handled as well."""
+        self.work.forget_waiting()
+        now = time.monotonic()
+        for handlers in (self.threads, self.async_handlers):
+            for delivery, since in handlers.current():
+                self._notifications.lost(delivery, now - since)
+
+    # On a handler's thread:
+
+    def process(self, delivery: Delivery) -> None:
+        """Handle a delivery and settle it. Raises nothing: the thread has other messages to handle."""
+        try:
+            began = time.monotonic() if self._is_timed else 0.0
+            if self._gated and delivery.queue in self._gated:
+                self.paused.on_handler_start(delivery)
+            outcome = self._dispatcher.dispatch(delivery)
+            if isinstance(outcome, Handled | Failed):
+                self._conclude(delivery, outcome, began)
+            else:
+                self.async_handlers.run(delivery, self._await(delivery, outcome, began))
+        except Exception as error:  # noqa: BLE001 - a defect of ours; the message stays open, so it is not lost
+            self._notifications.processing_failed(delivery, error)
+
+    # On the event loop's thread:
+
+    async def _await(self, delivery: Delivery, outcome: Coroutine[Any, Any, Outcome], began: float) -> None:
+        try:
+            self._conclude(delivery, await outcome, began)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._notifications.processing_failed(delivery, error)
+        finally:
+            self.async_handlers.on_end(delivery)
+
+    # On a handler's thread or the event loop's:
+
+    def _conclude(self, delivery: Delivery, outcome: Outcome, began: float) -> None:
+        self._timeouts.end(delivery)
+        if isinstance(outcome, Failed) and self.async_handlers.are_stopping:
+            return  # past the deadline of `stop`, which may be why it has failed: the message returns to its queue
+        if self._gated and delivery.queue in self._gated:
+            self._leave_handler(delivery, outcome)
+        seconds = time.monotonic() - began if self._is_timed else 0.0
+        if isinstance(outcome, Handled):
+            self._notifications.handled(delivery, outcome.handler, seconds)
+            self._acknowledge(delivery)
+            return
+        action = settle(delivery, outcome, self._queues[delivery.queue], datetime.now(UTC))
+        failure = Failure(delivery, outcome, action, seconds)
+        self._notifications.failed(failure)
+        if isinstance(action, Republish):
+            self._republisher.republish(failure, action, self)
+        else:
+            self.on_republished(failure)
+
+    def _leave_handler(self, delivery: Delivery, outcome: Outcome) -> None:
+        self.paused.on_handler_end(delivery, outcome)  # first: the next message may not be wanted
+        self.work.release(delivery.queue)
+        self._call_handlers()
+
+    # On the republishing session's thread, or where a handler has ended:
+
+    def on_republished(self, failure: Failure) -> None:
+        """Acknowledge a failed delivery whose message is where it goes."""
+        self._notifications.failure_settled(failure)
+        self._acknowledge(failure.delivery)
+
+    def _acknowledge(self, delivery: Delivery) -> None:
+        self.consumer.settle(delivery)
+        self._mailbox.wake()
+        self.work.done()
+
+    # On any thread:
+
+    def is_stale(self, delivery: Delivery) -> bool:
+        """Return whether a delivery's connection is gone, so that the broker delivers it again."""
+        return delivery.generation != self.consumer.generation
+
+    def on_stale(self, failure: Failure) -> None:  # noqa: ARG002 - it is counted, whichever it is
+        """Forget a failed delivery: it is handled again."""
+        self.work.done()
+
+    def permit(self, queue: str, count: int | None) -> None:
+        """Let so many messages that wait be handled, None for all."""
+        self.work.permit(queue, count)
+        self._call_handlers()
+
+    def reconsider(self, queue: str) -> None:
+        """Have the consumer look again at which messages of a queue are wanted."""
+        self._mailbox.post(partial(self.consumer.reconsider, queue))
+
+    def stuck(self) -> list[str]:
+        """Return what handlers are doing that have outlived their timeout, for people."""
+        return [*self.threads.stuck(), *self.async_handlers.stuck()]
+
+    def describe_current(self) -> list[str]:
+        """Return what handlers are doing, for people."""
+        return [*self.threads.describe_current(), *self.async_handlers.describe_current()]
+
+    # What a handler's timeout, or the lack of threads, asks for:
+
+    def _watch(self, delivery: Delivery, handler: Handler, timeout: float) -> None:
+        # An async handler is cancelled at its timeout: it is overdue when it does not end then, or blocks the loop.
+        seconds = timeout + _GRACE if handler.is_async else timeout
+        self._timeouts.begin(delivery, handler, seconds)
+
+    def _on_overdue(self, delivery: Delivery, handler: Handler) -> None:
+        if self.async_handlers.give_up(delivery) or self.threads.give_up(delivery):
+            self.paused.on_overdue(delivery)
+            self._notifications.overdue(delivery, handler.name, handler.timeout or 0)
+
+    def _call_handlers(self) -> None:
+        if not self._has_threads:  # `WorkQueue` wakes threads
+            self._mailbox.post(self._handle_here)
+
+    def _handle_here(self) -> None:
+        while (delivery := self.work.take_now()) is not None:
+            self.process(delivery)
