@@ -16,7 +16,7 @@ from unittest.mock import patch
 from tests.kit.waiting import DEADLINE
 
 from taskroute import Publisher, Worker
-from taskroute.broker.connection import _Channel
+from taskroute.broker.channel import RabbitMQChannel
 from taskroute.broker.embedded.engine import Broker
 from taskroute.broker.roles.submission import Submission
 from taskroute.broker.session import Session
@@ -221,7 +221,7 @@ class Method(NamedTuple):
     name: str
 
 
-ACKNOWLEDGE: Final = Method(_Channel, _Channel.acknowledge.__name__)
+ACKNOWLEDGE: Final = Method(RabbitMQChannel, RabbitMQChannel.acknowledge.__name__)
 """Acknowledgements are written."""
 
 DELIVER: Final = Method(Processor, Processor.on_deliveries.__name__)

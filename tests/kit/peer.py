@@ -34,7 +34,7 @@ class Peer:
         self._url = url
         self._others: list[Peer] = []
         self.version = (0, 0)
-        self.connection = connect(parse_urls(url)[0], name="conformance", heartbeat=0)
+        self.connection: Any = connect(parse_urls(url)[0], name="conformance", heartbeat=0)
         properties = getattr(self.connection, "server_properties", {})
         if "version" in properties:
             major, minor, *_ = str(properties["version"]).split(".")

@@ -1,20 +1,20 @@
 """Connecting: from a broker URL to one open connection, of RabbitMQ or of an embedded broker.
 
-Both have the surface of `amqp.Connection`; nothing above this module asks which one it is.
+Both have the surface of `broker.amqp.Connection`; nothing above this module asks which one it is.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from amqp import spec
-from kombu.connection import Connection
+from kombu.connection import Connection as Client
 from kombu.transport import pyamqp
 
-from taskroute.broker.encoding import ack_frames, publish_frames
-from taskroute.broker.frames import Content, PlainTransport, TlsTransport, frame_handler, read_deliver
+from taskroute.broker.amqp import Connection
+from taskroute.broker.channel import RabbitMQChannel
+from taskroute.broker.frames import PlainTransport, TlsTransport, frame_handler
 from taskroute.broker.url import BrokerUrl
 
 CONNECT_TIMEOUT: Final = 10.0
@@ -30,8 +30,8 @@ def connect(
     heartbeat: float,
     on_blocked: Callable[[str], object] = lambda _: None,
     on_unblocked: Callable[[], object] = lambda: None,
-    on_created: Callable[[Any], object] = lambda _: None,
-) -> Any:
+    on_created: Callable[[Connection], object] = lambda _: None,
+) -> Connection:
     """Open a connection; one attempt. `on_created` is given it before it is connected, which may take a while.
 
     Raises:
@@ -40,15 +40,16 @@ def connect(
         ssl.SSLError: its certificate is not trusted, or is for another host.
     """
     callbacks = {"on_blocked": on_blocked, "on_unblocked": on_unblocked, "on_created": on_created}
-    return _client(url, name, heartbeat, callbacks).transport.establish_connection()
+    connection: Connection = _client(url, name, heartbeat, callbacks).transport.establish_connection()
+    return connection
 
 
 def _client(url: BrokerUrl, name: str, heartbeat: float, callbacks: Mapping[str, object]) -> Any:
     if url.scheme == "memory":
         from taskroute.broker.embedded.transport import Transport  # noqa: PLC0415 - pay for it only where it is used
 
-        return Connection(hostname=url.host, transport=Transport)  # type: ignore[no-untyped-call]
-    return Connection(  # type: ignore[no-untyped-call]
+        return Client(hostname=url.host, transport=Transport)  # type: ignore[no-untyped-call]
+    return Client(  # type: ignore[no-untyped-call]
         hostname=url.host,
         port=url.port,
         userid=url.user,
@@ -70,51 +71,10 @@ def _client(url: BrokerUrl, name: str, heartbeat: float, callbacks: Mapping[str,
     )
 
 
-class _Channel(pyamqp.Channel):
-    def dispatch_method(self, method_sig: Any, payload: bytes, content: Content | None) -> None:
-        """Like py-amqp's, but a routing key that is not UTF-8 does not end the connection."""
-        if content is None or method_sig != spec.Basic.Deliver or self.is_closing:
-            super().dispatch_method(method_sig, payload, content)
-        else:
-            self._on_basic_deliver(*read_deliver(payload, content), content)
+class RabbitMQConnection(pyamqp.Connection):
+    """A connection with the surface of `broker.amqp.Connection`."""
 
-    def publish(
-        self, exchange: str, routing_key: str, *, mandatory: bool, properties: Mapping[str, object], body: bytes
-    ) -> None:
-        """Write a message. Unlike `basic_publish` it reads nothing.
-
-        Raises:
-            MessageInvalidError: AMQP cannot carry a property; nothing was written.
-        """
-        connection = self.connection
-        for piece in publish_frames(
-            self.channel_id, connection.frame_max, exchange, routing_key, mandatory, properties, body
-        ):
-            connection.transport.write(piece)
-
-    def acknowledge(self, up_to: int, tags: Iterable[int]) -> None:
-        """Acknowledge every delivery `up_to` a tag, 0 for none, and single ones."""
-        self.connection.transport.write(ack_frames(self.channel_id, up_to, tags))
-
-    def ask_consumers(self, queue: str, answer: Callable[[str, int], object]) -> None:
-        """Ask how many consumers a queue has, and go on; `answer` gets its name and the number later.
-
-        On this channel nothing else may declare queues. It needs no right to configure.
-        """
-        self._callbacks[spec.Queue.DeclareOk] = lambda name, _, consumers: answer(name, consumers)
-        self.send_method(spec.Queue.Declare, "BsbbbbbF", (0, queue, True, False, False, False, False, {}))
-
-    def exchange_declare(self, exchange: str, type: str, *, internal: bool = False, **options: Any) -> Any:  # noqa: A002
-        """Like py-amqp's, which has no `internal`: the fields of exchange.declare in their order."""
-        if not internal:
-            return super().exchange_declare(exchange, type, **options)
-        flags = (options["passive"], options["durable"], options["auto_delete"], internal, False)
-        arguments = (0, exchange, type, *flags, options["arguments"])
-        return self.send_method(spec.Exchange.Declare, "BssbbbbbF", arguments, wait=spec.Exchange.DeclareOk)
-
-
-class _Connection(pyamqp.Connection):
-    Channel = _Channel
+    Channel = RabbitMQChannel
 
     def __init__(self, *, on_created: Callable[[Any], None], **options: Any) -> None:
         super().__init__(frame_handler=frame_handler, **options)
@@ -149,6 +109,7 @@ class _Connection(pyamqp.Connection):
         write_timeout: float | None = None,
         **options: Any,
     ) -> Any:
+        """Return the transport for a socket, as py-amqp asks for it."""
         kind = TlsTransport if ssl else PlainTransport
         options |= {"ssl": ssl} if ssl else {}
         return kind(
@@ -157,4 +118,4 @@ class _Connection(pyamqp.Connection):
 
 
 class _Transport(pyamqp.Transport):
-    Connection = _Connection
+    Connection = RabbitMQConnection

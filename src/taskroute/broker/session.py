@@ -274,7 +274,7 @@ class Session:
         self._attempts += 1
         self._link = self._link.connecting()
         log.debug("connecting session=%s url=%s", self._name, url)
-        connection: Connection = connect(
+        connection = connect(
             url,
             name=self._name,
             heartbeat=self._heartbeat,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Literal
 
+from taskroute.handling.retry import next_delay
 from taskroute.message import headers as names
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome, Reason
@@ -55,7 +56,7 @@ def settle(delivery: Delivery, outcome: Outcome, queue: QueueSpec, now: datetime
     """
     if isinstance(outcome, Handled):
         return ACK
-    delay = _next_delay(delivery, outcome, queue)
+    delay = next_delay(delivery, outcome, queue)
     if delay is not None:
         return _retry(delivery, outcome.reason, queue.wait_queue(delay), delay.total_seconds())
     if queue.dead_letter_queue is None:
@@ -63,19 +64,6 @@ def settle(delivery: Delivery, outcome: Outcome, queue: QueueSpec, now: datetime
     policy = queue.retry_policy
     reason: Reason = "retry_unavailable" if outcome.asked_for_retry and policy is None else outcome.reason
     return _dead_letter(delivery, outcome, reason, queue.dead_letter_queue, now)
-
-
-def _next_delay(delivery: Delivery, failed: Failed, queue: QueueSpec) -> timedelta | None:
-    policy = queue.retry_policy
-    if not failed.retryable or policy is None:
-        return None
-    delays = policy.delays if failed.delays is None else failed.delays
-    if delivery.attempt > len(delays):
-        return None
-    if failed.delay is None:
-        return delays[delivery.attempt - 1]
-    longer = [delay for delay in policy.delays if delay >= failed.delay]
-    return min(longer, default=max(policy.delays))
 
 
 def _retry(delivery: Delivery, reason: Reason, wait_queue: str, delay: float) -> Republish:
