@@ -2,57 +2,62 @@
 
 The names here, and those of `taskroute.testing` and `taskroute.instrumentation`, are the public API, and for users of
 kombu `Transport` and `drop` of `taskroute.broker.embedded.transport`; every other module is an implementation detail.
+
+A name is loaded when it is first asked for, so that a program pays for what it uses.
 """
 
 import logging as _logging
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 
-from taskroute.broker.roles.submission import Receipt
-from taskroute.errors import (
-    AmbiguousHandlerError,
-    BrokerError,
-    BrokerUnavailableError,
-    BrokerUrlError,
-    ClosedError,
-    ConfigurationError,
-    DefinitionError,
-    DuplicateHandlerError,
-    HandlerSignatureError,
-    MessageInvalidError,
-    MessageTooLargeError,
-    PatternError,
-    PublishError,
-    PublishRejectedError,
-    PublishTimeoutError,
-    ShutdownTimeoutError,
-    TaskrouteError,
-    TopologyError,
-    TopologyMismatchError,
-    UnknownExchangeError,
-    UnknownQueueError,
-    UnroutableError,
-    UnsupportedFeatureError,
-)
-from taskroute.graph.check.finding import Finding
-from taskroute.graph.explanation import Explanation
-from taskroute.graph.routes import Routes
-from taskroute.handlers.handler import Handler, HandlerMatch
-from taskroute.handlers.marks import Depends, Header
-from taskroute.handlers.middleware import CallNext, Middleware
-from taskroute.handlers.registry import HandlerRegistry
-from taskroute.handling.circuit_breaker import CircuitBreaker
-from taskroute.handling.health import Health
-from taskroute.keys.pattern import RoutingPattern
-from taskroute.message.message import Message
-from taskroute.message.outcome import Reject, Retry
-from taskroute.publisher.options import EventOptions, PublishOptions
-from taskroute.publisher.publisher import Publisher
-from taskroute.topology.event_spec import Event, EventSpec
-from taskroute.topology.exchange import BindingSpec, ExchangeSpec
-from taskroute.topology.queue import QueueSpec
-from taskroute.topology.retry_policy import RetryPolicy
-from taskroute.topology.topology import Topology
-from taskroute.worker.stats import Stats
-from taskroute.worker.worker import Worker
+if TYPE_CHECKING:
+    from taskroute.broker.roles.submission import Receipt
+    from taskroute.errors import (
+        AmbiguousHandlerError,
+        BrokerError,
+        BrokerUnavailableError,
+        BrokerUrlError,
+        ClosedError,
+        ConfigurationError,
+        DefinitionError,
+        DuplicateHandlerError,
+        HandlerSignatureError,
+        MessageInvalidError,
+        MessageTooLargeError,
+        PatternError,
+        PublishError,
+        PublishRejectedError,
+        PublishTimeoutError,
+        ShutdownTimeoutError,
+        TaskrouteError,
+        TopologyError,
+        TopologyMismatchError,
+        UnknownExchangeError,
+        UnknownQueueError,
+        UnroutableError,
+        UnsupportedFeatureError,
+    )
+    from taskroute.graph.check.finding import Finding
+    from taskroute.graph.explanation import Explanation
+    from taskroute.graph.routes import Routes
+    from taskroute.handlers.handler import Handler, HandlerMatch
+    from taskroute.handlers.marks import Depends, Header
+    from taskroute.handlers.middleware import CallNext, Middleware
+    from taskroute.handlers.registry import HandlerRegistry
+    from taskroute.handling.circuit_breaker import CircuitBreaker
+    from taskroute.handling.health import Health
+    from taskroute.keys.pattern import RoutingPattern
+    from taskroute.message.message import Message
+    from taskroute.message.outcome import Reject, Retry
+    from taskroute.publisher.options import EventOptions, PublishOptions
+    from taskroute.publisher.publisher import Publisher
+    from taskroute.topology.event_spec import Event, EventSpec
+    from taskroute.topology.exchange import BindingSpec, ExchangeSpec
+    from taskroute.topology.queue import QueueSpec
+    from taskroute.topology.retry_policy import RetryPolicy
+    from taskroute.topology.topology import Topology
+    from taskroute.worker.stats import Stats
+    from taskroute.worker.worker import Worker
 
 __version__ = "0.1.0"
 
@@ -112,4 +117,74 @@ __all__ = [
     "__version__",
 ]
 
-_logging.getLogger(__name__).addHandler(_logging.NullHandler())
+_DEFINED_IN = {
+    "broker.roles.submission": ["Receipt"],
+    "errors": [
+        "AmbiguousHandlerError",
+        "BrokerError",
+        "BrokerUnavailableError",
+        "BrokerUrlError",
+        "ClosedError",
+        "ConfigurationError",
+        "DefinitionError",
+        "DuplicateHandlerError",
+        "HandlerSignatureError",
+        "MessageInvalidError",
+        "MessageTooLargeError",
+        "PatternError",
+        "PublishError",
+        "PublishRejectedError",
+        "PublishTimeoutError",
+        "ShutdownTimeoutError",
+        "TaskrouteError",
+        "TopologyError",
+        "TopologyMismatchError",
+        "UnknownExchangeError",
+        "UnknownQueueError",
+        "UnroutableError",
+        "UnsupportedFeatureError",
+    ],
+    "graph.check.finding": ["Finding"],
+    "graph.explanation": ["Explanation"],
+    "graph.routes": ["Routes"],
+    "handlers.handler": ["Handler", "HandlerMatch"],
+    "handlers.marks": ["Depends", "Header"],
+    "handlers.middleware": ["CallNext", "Middleware"],
+    "handlers.registry": ["HandlerRegistry"],
+    "handling.circuit_breaker": ["CircuitBreaker"],
+    "handling.health": ["Health"],
+    "keys.pattern": ["RoutingPattern"],
+    "message.message": ["Message"],
+    "message.outcome": ["Reject", "Retry"],
+    "publisher.options": ["EventOptions", "PublishOptions"],
+    "publisher.publisher": ["Publisher"],
+    "topology.event_spec": ["Event", "EventSpec"],
+    "topology.exchange": ["BindingSpec", "ExchangeSpec"],
+    "topology.queue": ["QueueSpec"],
+    "topology.retry_policy": ["RetryPolicy"],
+    "topology.topology": ["Topology"],
+    "worker.stats": ["Stats"],
+    "worker.worker": ["Worker"],
+}
+"""The public names by the module that defines them: what the imports above say to a type checker."""
+
+_HOMES = {name: module for module, names in _DEFINED_IN.items() for name in names}
+_PACKAGES = ("instrumentation", "testing")
+
+
+if not TYPE_CHECKING:  # a checker would take any name for one of this package
+
+    def __getattr__(name: str) -> object:
+        if name in _PACKAGES:
+            return _import_module(f"taskroute.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(_import_module(f"taskroute.{_HOMES[name]}"), name)
+        globals()[name] = value  # found without this function from now on
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, *_PACKAGES})
+
+
+_logging.getLogger("taskroute").addHandler(_logging.NullHandler())

@@ -209,7 +209,7 @@ def test_the_text_of_a_retry_is_told_as_that_of_a_reject_is() -> None:
     error = failure(retry).error
     assert error.startswith(r"'not packed yet,\nxxx")
     assert len(error) < 220
-    assert failure(silent).error.startswith("taskroute.message.outcome.Retry at test_dispatch.py:")
+    assert failure(silent).error.startswith("taskroute.Retry at test_dispatch.py:")
 
 
 class Unprintable:
@@ -224,7 +224,7 @@ def test_a_verdict_whose_text_cannot_be_made_is_told_by_its_type_and_place(verdi
 
     failed = failure(handle)
     assert failed.reason == reason
-    assert failed.error.startswith(f"taskroute.message.outcome.{verdict.__name__} at test_dispatch.py:")
+    assert failed.error.startswith(f"taskroute.{verdict.__name__} at test_dispatch.py:")
 
 
 def test_a_retry_of_ones_own_may_say_nothing_about_its_delay() -> None:

@@ -10,7 +10,7 @@ import pytest
 from taskroute import errors
 from taskroute.errors import BrokerUnavailableError, PublishError, TaskrouteError
 
-EVERY = [error for _, error in inspect.getmembers(errors, inspect.isclass) if error.__module__ == errors.__name__]
+EVERY = [error for _, error in inspect.getmembers(errors, inspect.isclass) if issubclass(error, Exception)]
 
 
 @pytest.mark.parametrize("error", EVERY)

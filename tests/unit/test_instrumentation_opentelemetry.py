@@ -305,7 +305,7 @@ def test_baggage_comes_along(seen: Seen) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "name"), [(ValueError("secret"), "ValueError"), (Reject("secret"), "taskroute.message.outcome.Reject")]
+    ("error", "name"), [(ValueError("secret"), "ValueError"), (Reject("secret"), "taskroute.Reject")]
 )
 def test_a_failure_shows_its_class_and_not_its_text(seen: Seen, error: Exception, name: str) -> None:
     with pytest.raises(type(error)), seen.instrumentation.handling(message_with({}), "h"):

@@ -114,7 +114,8 @@ def written(value: Any) -> str:
     if origin is Annotated:
         return written(parts[0])
     if origin in (Union, UnionType):
-        return " | ".join(map(written, parts))
+        # `typing` takes unions of the same members for one, in whichever order the first of them has.
+        return " | ".join(sorted(map(written, parts), key=lambda member: (member == "None", member)))
     if origin is Literal:
         return f"Literal[{', '.join(map(repr, parts))}]"
     if isinstance(value, list):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from taskroute.exported import exported_by
 from taskroute.handlers.handler import Handler
 from taskroute.quoting import shorten
 from taskroute.topology.event_spec import EventSpec
@@ -50,6 +51,7 @@ class Arrival:
     dead_letter_queue: str | None
 
 
+@exported_by("taskroute")
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """The way of one message. Its `str` is a text for people.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from taskroute.errors import AmbiguousHandlerError, ConfigurationError, UnknownQueueError
+from taskroute.exported import exported_by
 from taskroute.graph.check.check import check
 from taskroute.graph.check.finding import Finding
 from taskroute.graph.explain import explain
@@ -19,6 +20,7 @@ from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
 
 
+@exported_by("taskroute")
 class Routes:
     """Which keys reach which queue, and which code handles them. Immutable; safe from any thread.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from taskroute.exported import exported_by
 from taskroute.handlers.arguments import ArgumentPlan
 from taskroute.handlers.function import describe, is_async
 from taskroute.handlers.middleware import Layer
@@ -19,6 +20,7 @@ Tier = tuple[str | None, bool]
 """Handlers that compete by their patterns alone: those of one queue (None: any queue), fallbacks apart."""
 
 
+@exported_by("taskroute")
 @dataclass(frozen=True, slots=True, eq=False)
 class Handler:
     """A function registered for a pattern.
@@ -87,6 +89,7 @@ def _cancelled_after(seconds: float, call: Callable[..., Any]) -> Callable[[Deli
     return limited
 
 
+@exported_by("taskroute")
 @dataclass(frozen=True, slots=True)
 class HandlerMatch:
     """The handler of a routing key, and what its pattern captures of the key."""

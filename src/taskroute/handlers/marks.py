@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from inspect import Parameter
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
+from taskroute.exported import exported_by
+
 Provider = Callable[..., Any]
 """Makes what a parameter takes: a function, a generator function that yields once, a class."""
 
 M = TypeVar("M")
 
 
+@exported_by("taskroute")
 @dataclass(frozen=True, slots=True)
 class Depends:
     """The mark of a parameter that a provider makes: ``session: Annotated[Session, Depends(open_session)]``.
@@ -37,6 +40,7 @@ class Depends:
     provider: Provider
 
 
+@exported_by("taskroute")
 @dataclass(frozen=True, slots=True)
 class Header:
     """The mark of a parameter that takes a header: ``tenant: Annotated[str, Header("x-tenant")]``."""

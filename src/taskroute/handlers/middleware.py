@@ -10,11 +10,13 @@ from types import CoroutineType
 from typing import Any, NamedTuple, Protocol
 
 from taskroute.errors import ConfigurationError
+from taskroute.exported import exported_by
 from taskroute.handlers.crossing import Crossing, Submit
 from taskroute.handlers.function import kind_of, name_of
 from taskroute.message.message import Message
 
 
+@exported_by("taskroute")
 class CallNext(Protocol):
     """What a middleware calls, as ``call_next(message)``: the next middleware, or the handler."""
 
@@ -26,6 +28,7 @@ class CallNext(Protocol):
         """
 
 
+@exported_by("taskroute")
 class Middleware(Protocol):
     """A function ``(message, call_next) -> result`` around handlers.
 

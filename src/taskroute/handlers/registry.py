@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 from taskroute.errors import ConfigurationError, DuplicateHandlerError
+from taskroute.exported import exported_by
 from taskroute.handlers.arguments import plan_arguments
 from taskroute.handlers.function import describe
 from taskroute.handlers.handler import Handler, HandlerMatch, tier_of
@@ -22,6 +23,7 @@ from taskroute.topology.retry_policy import RetryPolicy
 F = TypeVar("F", bound=Callable[..., object])
 
 
+@exported_by("taskroute")
 class HandlerRegistry:
     """Functions by routing-key pattern and queue.
 

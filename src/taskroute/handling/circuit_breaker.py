@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from taskroute.errors import ConfigurationError
+from taskroute.exported import exported_by
 from taskroute.message.outcome import Handled, Outcome
 from taskroute.state_table import StateTable
 
@@ -34,6 +35,7 @@ Change = Literal["opened", "closed", "still_on_trial"]
 _BLAMED: Final = ("handler_error", "handler_timeout")
 
 
+@exported_by("taskroute")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitBreaker:
     """When to leave a queue alone: for a `Worker`, whose handlers then do not call a service that is down.

@@ -5,7 +5,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from taskroute.exported import exported_by
 
+
+@exported_by("taskroute")
 @dataclass(frozen=True, slots=True)
 class Health:
     """How a worker is, for probes and for people.

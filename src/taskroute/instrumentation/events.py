@@ -8,6 +8,7 @@ attempt; others wrote them, so quote them where a line can be forged, and make n
 
 from dataclasses import dataclass
 
+from taskroute.exported import exported_by
 from taskroute.message.outcome import Reason
 
 
@@ -22,6 +23,7 @@ class OfDelivery:
     attempt: int
 
 
+@exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received(OfDelivery):
     """The broker has delivered it. On the consuming session's thread."""
@@ -29,6 +31,7 @@ class Received(OfDelivery):
     redelivered: bool
 
 
+@exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handled(OfDelivery):
     """Its handler returned. On the handler's thread, or the event loop's.
@@ -54,6 +57,7 @@ class OfFailure(OfDelivery):
     seconds: float
 
 
+@exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retried(OfFailure):
     """It is in a wait queue and comes again after `delay`, confirmed. On the republishing session's thread."""
@@ -61,6 +65,7 @@ class Retried(OfFailure):
     delay: float
 
 
+@exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLettered(OfFailure):
     """It is in the dead-letter queue `to`, confirmed. On the republishing session's thread."""
@@ -68,11 +73,13 @@ class DeadLettered(OfFailure):
     to: str
 
 
+@exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped(OfFailure):
     """It failed, and its queue keeps no failures: it is gone. On the handler's thread, or the event loop's."""
 
 
+@exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overdue(OfDelivery):
     """Its handler has run for longer than its `timeout`, and still does. On the consuming session's thread."""
@@ -95,16 +102,19 @@ class OfPublishing:
     seconds: float
 
 
+@exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published(OfPublishing):
     """It was routed and confirmed. On the publishing session's thread."""
 
 
+@exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Returned(OfPublishing):
     """No queue takes it (`UnroutableError`). On the publishing session's thread."""
 
 
+@exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishFailed(OfPublishing):
     """It was not, or may not have been, accepted for another reason.
@@ -116,6 +126,7 @@ class PublishFailed(OfPublishing):
     error: str
 
 
+@exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connected:
     """A session has connected and is set up; `generation` above 1: again. On the session's thread."""
@@ -124,6 +135,7 @@ class Connected:
     generation: int
 
 
+@exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disconnected:
     """A session has lost its connection, `error` says to what; None: it closed it. On the session's thread."""
@@ -132,6 +144,7 @@ class Disconnected:
     error: str | None
 
 
+@exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
     """A queue is left alone for `seconds`, after so many `failures` in a row. On the thread that saw the last one."""
@@ -141,6 +154,7 @@ class Paused:
     seconds: float
 
 
+@exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
     """A queue that was paused is consumed again. On the thread of the handler that has succeeded."""

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from taskroute.errors import ConfigurationError
+from taskroute.exported import exported_by
 from taskroute.instrumentation.events import Event
 from taskroute.message.message import Message
 
@@ -19,6 +20,7 @@ _OF_A_HOOK: Final = (Exception, SystemExit, GeneratorExit, asyncio.CancelledErro
 """What is a hook's own affair on the threads of a worker, where an exit would end the thread and nothing else."""
 
 
+@exported_by("taskroute.instrumentation")
 class Instrumentation:
     """Base of what listens to a worker or publisher. Override what you need; what you leave out costs nothing.
 

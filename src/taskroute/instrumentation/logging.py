@@ -46,8 +46,7 @@ class LoggingInstrumentation(Instrumentation):
 
     Example:
         >>> handler = logging.StreamHandler()
-        >>> handler.addFilter(MessageFilter())
-        True
+        >>> _ = handler.addFilter(MessageFilter())
         >>> handler.setFormatter(logging.Formatter("%(levelname)s %(message)s queue=%(queue)s id=%(message_id)s"))
         >>> worker = Worker(url, topology, registry, instrumentation=[LoggingInstrumentation()])
     """

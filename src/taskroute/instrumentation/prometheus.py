@@ -157,6 +157,7 @@ class DeadLetterCollector(Collector):
         timeout: seconds that a scrape waits for the answer to one worker at most.
 
     Example:
+        >>> import prometheus_client
         >>> prometheus_client.REGISTRY.register(DeadLetterCollector(worker))
     """
 

@@ -15,6 +15,7 @@ import keyword
 import re
 
 from taskroute.errors import PatternError
+from taskroute.exported import exported_by
 from taskroute.keys.automaton import ANY_WORDS, ONE_WORD, Automaton, Tokens, find_words, is_subset, split_words
 from taskroute.keys.short_string import check_key
 
@@ -23,6 +24,7 @@ _CAPTURE = re.compile(r"\{(\w+)(:#)?\}", re.ASCII)
 Captures = dict[str, "str | tuple[str, ...]"]
 
 
+@exported_by("taskroute")
 class RoutingPattern:
     """A pattern over routing keys, as topic exchanges match them, with named captures.
 

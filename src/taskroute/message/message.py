@@ -6,9 +6,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
+from taskroute.exported import exported_by
+
 NO_HEADERS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
+@exported_by("taskroute")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One message as its handler sees it. Frozen; safe to keep and to pass to other threads.

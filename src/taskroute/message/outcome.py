@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Literal
 
 from taskroute.errors import ConfigurationError
+from taskroute.exported import exported_by
 
 Reason = Literal[
     "handler_error",
@@ -21,6 +22,7 @@ Reason = Literal[
 """Why a message was dead-lettered: the header ``x-taskroute-reason``."""
 
 
+@exported_by("taskroute")
 class Reject(Exception):  # noqa: N818 - a verdict, not an error
     """Raise in a handler to dead-letter the message at once, whatever the retry policy says.
 
@@ -29,10 +31,11 @@ class Reject(Exception):  # noqa: N818 - a verdict, not an error
     Example:
         >>> raise Reject("unknown customer")
         Traceback (most recent call last):
-        taskroute.message.outcome.Reject: unknown customer
+        taskroute.Reject: unknown customer
     """
 
 
+@exported_by("taskroute")
 class Retry(Exception):  # noqa: N818 - a verdict, not an error
     """Raise in a handler to ask for another attempt, which counts like any other.
 
@@ -48,7 +51,7 @@ class Retry(Exception):  # noqa: N818 - a verdict, not an error
     Example:
         >>> raise Retry("not packed yet", delay=60)
         Traceback (most recent call last):
-        taskroute.message.outcome.Retry: not packed yet
+        taskroute.Retry: not packed yet
     """
 
     delay: timedelta | None = None

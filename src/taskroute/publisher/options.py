@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Required, TypedDict
 
+from taskroute.exported import exported_by
 from taskroute.topology.exchange import ExchangeSpec
 
 
+@exported_by("taskroute")
 class EventOptions(TypedDict, total=False):
     """Keyword arguments of `Publisher.publish`, `submit` and `publish_many` for an event."""
 
@@ -34,6 +36,7 @@ class EventOptions(TypedDict, total=False):
     """Seconds until the message is given up. Left out, the publisher's."""
 
 
+@exported_by("taskroute")
 class PublishOptions(EventOptions, total=False):
     """Keyword arguments of `Publisher.publish`, `submit` and `publish_many` for a body and its routing key."""
 

@@ -30,6 +30,7 @@ from taskroute.errors import (
     PublishTimeoutError,
     TaskrouteError,
 )
+from taskroute.exported import exported_by
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
 from taskroute.publisher.notifications import announce
 from taskroute.publisher.options import EventOptions, PublishOptions
@@ -47,6 +48,7 @@ _GRACE: Final = 1.0
 """Seconds that a waiting caller gives the session's thread to report a deadline."""
 
 
+@exported_by("taskroute")
 class Publisher:
     """Publishes from any thread over one connection of its own.
 

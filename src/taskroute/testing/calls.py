@@ -1,16 +1,18 @@
 """Call: one attempt at handling a message, as a test compares it."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: type hints of what is public must resolve from its package, too.
 
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from unittest import mock
 
+from taskroute.exported import exported_by
 from taskroute.handlers.handler import Handler
 from taskroute.message.message import Message
 
 
+@exported_by("taskroute.testing")
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Call:
     """One attempt: what a handler was called with, and what it raised.
@@ -19,6 +21,7 @@ class Call:
     not mention and is a `Message` or made by a provider is not compared.
 
     Example:
+        >>> from unittest.mock import call
         >>> assert harness.handled(transcode) == [call(Video(id="1"), action="upload")]
     """
 

@@ -1,15 +1,17 @@
 """DeadLetter: a message in a dead-letter queue, with why it is there."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: type hints of what is public must resolve from its package, too.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from taskroute.broker.embedded.backlog import StoredMessage
+from taskroute.exported import exported_by
 from taskroute.message import headers as names
 
 
+@exported_by("taskroute.testing")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """A message that failed for good.

@@ -14,6 +14,7 @@ from taskroute.broker.embedded.backlog import StoredMessage
 from taskroute.broker.embedded.clock import ManualClock
 from taskroute.broker.roles.submission import Receipt
 from taskroute.errors import ClosedError, ConfigurationError, ShutdownTimeoutError, TopologyError
+from taskroute.exported import exported_by
 from taskroute.handlers.function import describe
 from taskroute.handlers.marks import Provider
 from taskroute.handlers.middleware import Middleware
@@ -38,6 +39,7 @@ SHUTDOWN_TIMEOUT: Final = 1.0
 _NO_OVERRIDES: Final[Mapping[Provider, Provider]] = {}
 
 
+@exported_by("taskroute.testing")
 class Harness:
     """Runs a topology and a registry for one test: a worker, a publisher, and a broker that is theirs alone.
 
@@ -68,7 +70,7 @@ class Harness:
     Example:
         >>> from unittest.mock import call
         >>> with Harness(topology, registry) as harness:
-        ...     harness.publish(Video(id="1"), "video.upload", exchange=media)
+        ...     _ = harness.publish(Video(id="1"), "video.upload", exchange=media)
         ...     assert harness.handled(transcode) == [call(Video(id="1"), action="upload")]
     """
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
 from pydantic import BeforeValidator, Field, SkipValidation, TypeAdapter, ValidationError
 
 from taskroute.errors import MessageInvalidError, TopologyError
+from taskroute.exported import exported_by
 from taskroute.keys.automaton import ANY_WORDS, ONE_WORD
 from taskroute.keys.pattern import RoutingPattern
 from taskroute.keys.short_string import key_problem
@@ -22,6 +23,7 @@ def _parsed(pattern: object) -> object:
     return RoutingPattern(pattern) if isinstance(pattern, str) else pattern
 
 
+@exported_by("taskroute")
 class EventSpec(Spec, Generic[Body], frozen=True):
     """What is published under which keys: one object for both sides.
 
@@ -124,6 +126,7 @@ class EventSpec(Spec, Generic[Body], frozen=True):
             yield f"body: {self.body_name} is not a type that pydantic can validate: {reason}"
 
 
+@exported_by("taskroute")
 @dataclass(frozen=True, slots=True)
 class Event(Generic[Body]):
     """A body with its routing key and exchange. Made by calling an `EventSpec`, which checks body and key."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from taskroute.errors import PatternError, TopologyError
+from taskroute.exported import exported_by
 from taskroute.keys.pattern import RoutingPattern
 from taskroute.keys.short_string import key_problem
 from taskroute.topology.routing import PREDECLARED, ExchangeType
@@ -28,6 +29,7 @@ def _name_of(value: object) -> object:
     return value.name if isinstance(value, ExchangeSpec) else value
 
 
+@exported_by("taskroute")
 class BindingSpec(Spec, frozen=True):
     """A binding from an exchange. Made by `ExchangeSpec.bind`, which checks it against the exchange's type.
 
@@ -69,6 +71,7 @@ class BindingSpec(Spec, frozen=True):
             yield "match: 'any' with no headers matches no message at all; use 'all' to match every message"
 
 
+@exported_by("taskroute")
 class ExchangeSpec(Spec, frozen=True):
     """An exchange.
 

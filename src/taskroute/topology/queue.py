@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
+from taskroute.exported import exported_by
 from taskroute.topology import queue_rules
 from taskroute.topology.durations import Duration, PositiveDuration, milliseconds
 from taskroute.topology.event_spec import AnyEvent, EventSpec
@@ -30,6 +31,12 @@ def _binding_of(value: object) -> object:
     return value.bind() if isinstance(value, EventSpec) else value
 
 
+_NoRetries = Annotated[Literal[False], "no retries"]
+"""A type of its own: `typing` takes unions of the same members for one, in whichever order the first of them has, and
+this order matters."""
+
+
+@exported_by("taskroute")
 class QueueSpec(Spec, frozen=True):
     """A queue, its bindings, and what becomes of messages that fail.
 
@@ -83,7 +90,7 @@ class QueueSpec(Spec, frozen=True):
     max_priority: Annotated[int, Field(ge=1, le=255)] | None = None
     single_active_consumer: bool = False
     delivery_limit: Annotated[int, Field(ge=1, lt=2**31)] | None = None
-    retry: Annotated[Literal[False] | RetryPolicy | None, Field(union_mode="left_to_right")] = None
+    retry: Annotated[_NoRetries | RetryPolicy | None, Field(union_mode="left_to_right")] = None
     dead_letter: Annotated[str | Literal[False] | None, BeforeValidator(_name_of)] = None
     passive: bool = False
     arguments: Table = Field(default_factory=dict, validate_default=True)

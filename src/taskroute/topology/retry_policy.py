@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import AfterValidator
 
+from taskroute.exported import exported_by
 from taskroute.topology.durations import PositiveDuration
 from taskroute.topology.spec import Spec, a_list
 
@@ -16,6 +17,7 @@ def _at_least_one(delays: tuple[timedelta, ...]) -> tuple[timedelta, ...]:
     return delays
 
 
+@exported_by("taskroute")
 class RetryPolicy(Spec, frozen=True):
     """How often and after which delays a failed message is tried again before it is dead-lettered.
 

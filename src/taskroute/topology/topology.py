@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from taskroute.errors import TopologyError, UnknownExchangeError, UnknownQueueError
+from taskroute.exported import exported_by
 from taskroute.quoting import shorten, shorten_list
 from taskroute.topology.event_spec import AnyEvent
 from taskroute.topology.exchange import ExchangeSpec, check_binding
@@ -27,6 +28,7 @@ from taskroute.topology.routing import (
 from taskroute.topology.spec import Spec, a_list
 
 
+@exported_by("taskroute")
 class Topology(Spec, frozen=True):
     """Exchanges and queues that belong together. Immutable, and checked when it is built.
 

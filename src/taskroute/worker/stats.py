@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from taskroute.exported import exported_by
+
 Event = Literal["retry", "dead_letter", "dropped", "overdue", "paused"]
 
 
+@exported_by("taskroute")
 @dataclass(frozen=True, slots=True)
 class Stats:
     """Counts since the worker was made, each message once for each attempt.

@@ -28,6 +28,7 @@ from taskroute.errors import (
     TaskrouteError,
     TopologyError,
 )
+from taskroute.exported import exported_by
 from taskroute.graph.routes import Routes, check_parts
 from taskroute.handlers.middleware import Middleware
 from taskroute.handlers.registry import HandlerRegistry
@@ -59,6 +60,7 @@ _GRACE: Final = 1.0
 """Seconds that connections get to close, past the deadline of `Worker.stop`."""
 
 
+@exported_by("taskroute")
 class Worker:
     """Consumes the queues of a topology and calls the handlers of a registry.
 
@@ -313,7 +315,7 @@ class Worker:
 
         Example:
             >>> worker.depths()
-            {'jobs.dead': 0}
+            {'video.dead': 0}
         """
         if (ended := self._why_ended()) is not None:
             raise ClosedError(f"the worker cannot ask the broker for depths: {ended}")

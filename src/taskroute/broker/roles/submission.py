@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from taskroute.errors import TaskrouteError
+from taskroute.exported import exported_by
 from taskroute.quoting import shorten
 from taskroute.state_table import StateTable
 
@@ -38,6 +39,7 @@ Identity = tuple[str, str, str]
 """What a return says of the message that it brings back: exchange, routing key and message id."""
 
 
+@exported_by("taskroute")
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """The broker has routed and confirmed this message."""

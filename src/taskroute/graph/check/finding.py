@@ -5,6 +5,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from taskroute.exported import exported_by
 from taskroute.topology.exchange import ExchangeSpec
 from taskroute.topology.queue import QueueSpec
 
@@ -27,6 +28,7 @@ Code = Literal[
 ]
 
 
+@exported_by("taskroute")
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One hole in the graph.
