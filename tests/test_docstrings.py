@@ -6,6 +6,7 @@ import ast
 import doctest
 import importlib
 import inspect
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -67,7 +68,7 @@ def test_example_in_a_docstring_runs_and_prints_what_it_says(module: str, text: 
         harness = stack.enter_context(Harness(topology, namespace["registry"]))
         harness.publish(Video(id="1"), "video.upload", exchange=media)
         names["harness"] = harness
-    if "worker." in text and "Worker(" not in text:
+    if re.search(r">>>.*\bworker[.)]", text) and "Worker(" not in text:
         names["worker"] = stack.enter_context(Worker(namespace["url"], topology, namespace["registry"]))
     test = doctest.DocTestParser().get_doctest(inspect.cleandoc(text), names, module, None, 0)
     failures: list[str] = []
