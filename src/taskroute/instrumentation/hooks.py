@@ -14,7 +14,7 @@ from taskroute.exported import exported_by
 from taskroute.instrumentation.events import Event
 from taskroute.message.message import Message
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("taskroute.instrumentation")
 
 _OF_A_HOOK: Final = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
 """What is a hook's own affair on the threads of a worker, where an exit would end the thread and nothing else."""

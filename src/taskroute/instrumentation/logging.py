@@ -52,7 +52,7 @@ class LoggingInstrumentation(Instrumentation):
     """
 
     def __init__(self, logger: logging.Logger | None = None, levels: Levels | None = None) -> None:
-        self._logger = logging.getLogger(__name__) if logger is None else logger
+        self._logger = logging.getLogger("taskroute.instrumentation.logging") if logger is None else logger
         self._levels = {**LEVELS, **dict.fromkeys(_SAID, logging.DEBUG), **(levels or {})}
 
     def on_event(self, event: Event) -> None:

@@ -22,7 +22,7 @@ with extra("prometheus"):
     from prometheus_client.metrics_core import GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("taskroute.instrumentation")
 
 DEFAULT_EXCHANGE: Final = "amq.default"
 """The label of the default exchange, whose name is empty: an empty label counts as none."""
