@@ -170,12 +170,11 @@ class InsideWorker(_Inside):
     def holding_hand_overs(self) -> Iterator[None]:
         """Keep hand-overs from their session until the block ends."""
         confirms, held = self._worker._republisher._confirms, list[Submission]()
-        session = self._worker._republisher.session
         with patch.object(confirms, "submit", held.append):
             yield
-        _Inside(session).run_on_session()  # what was posted in the block is held by now
         for submission in held:
-            session.post(partial(confirms.submit, submission))
+            confirms.submit(submission)
+        self._worker._republisher.session.wake()
 
 
 class InsidePublisher(_Inside):

@@ -52,12 +52,18 @@ class Mailbox:
         due = self._monotonic() + delay
         return self.post(lambda: heapq.heappush(self._timers, (due, next(self._timer_numbers), call)))
 
-    def wake(self) -> None:
-        """Have the owner look for work. Costs a system call only if it waits and nobody has woken it yet."""
+    def wake(self) -> bool:
+        """Have the owner look for work that was left elsewhere. Return False if the mailbox is closed: it may not look.
+
+        Costs a system call only if the owner waits and no other thread has woken it yet.
+        """
         with self._lock:
+            if self._is_closed:
+                return False
             is_first, self._is_waiting = self._is_waiting, False
         if is_first:
             self._opened().wake()
+        return True
 
     # The owner makes every call below.
 

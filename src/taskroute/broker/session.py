@@ -198,9 +198,9 @@ class Session:
             answer.cancel()
             raise BrokerUnavailableError(f"the broker has not answered within {timeout:g} s") from None
 
-    def wake(self) -> None:
-        """Have the thread look for work; cheap, see `Mailbox.wake`."""
-        self._mailbox.wake()
+    def wake(self) -> bool:
+        """Have the thread look for work; cheap, see `Mailbox.wake`. Return False if the session has ended."""
+        return self._mailbox.wake()
 
     def wait_open(self, timeout: float | None) -> None:
         """Wait until the connection is open and set up.

@@ -13,7 +13,6 @@ from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from copy import copy
-from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, Unpack, overload
 
@@ -32,7 +31,6 @@ from taskroute.errors import (
 )
 from taskroute.exported import exported_by
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
-from taskroute.publisher.notifications import announce
 from taskroute.publisher.options import EventOptions, PublishOptions
 from taskroute.publisher.submissions import DEFAULT_MAX_BODY_SIZE, Submissions
 from taskroute.publisher.window import Window
@@ -98,12 +96,12 @@ class Publisher:
         if not isinstance(topology, Topology):
             raise ConfigurationError(f"topology must be a Topology, and is a {type(topology).__name__}")
         self._timeout = timeout
-        self._submissions = Submissions(topology, timeout=timeout, max_body_size=max_body_size)
+        listeners = Listeners(instrumentation)
+        self._submissions = Submissions(topology, listeners, timeout=timeout, max_body_size=max_body_size)
         self._window = Window(max_in_flight)
         self._open = threading.Lock()  # held while a message is handed in, and to close
         self._started = False
         self._closed = False
-        self._listeners = Listeners(instrumentation)
         self._confirms = Confirms(
             unavailable=self._unavailable, declaration=Declaration(topology, checked_mode(declare))
         )
@@ -112,7 +110,7 @@ class Publisher:
             self._confirms,
             name=name or "taskroute-publisher",
             heartbeat=heartbeat,
-            emit=self._listeners.on_event,
+            emit=listeners.on_event,
         )
 
     def __enter__(self) -> Self:
@@ -237,7 +235,8 @@ class Publisher:
         unconfirmed. A task that is cancelled meanwhile leaves the message to its fate.
         """
         limit = self._submissions.timeout(options)
-        submission = self._announced(body, routing_key, limit, options)
+        submission = self._submissions.make(body, routing_key, limit, **options)
+        self._check_process()
         try:
             has_room = await self._window.enter_async(submission, limit)
         except asyncio.CancelledError:
@@ -300,16 +299,11 @@ class Publisher:
 
     def _submit(self, body: object, routing_key: str | None, options: Mapping[str, Any]) -> Submission:
         limit = self._submissions.timeout(options)
-        submission = self._announced(body, routing_key, limit, options)
+        submission = self._submissions.make(body, routing_key, limit, **options)
+        self._check_process()
         if not self._window.enter(submission, limit):
             raise _no_room(submission, limit)
         self._hand_in(submission)
-        return submission
-
-    def _announced(self, body: object, routing_key: str | None, limit: float, options: Mapping[str, Any]) -> Submission:
-        submission = self._submissions.make(body, routing_key, limit, **options)
-        announce(submission, self._listeners)
-        self._check_process()
         return submission
 
     def _hand_in(self, submission: Submission) -> None:
@@ -319,7 +313,8 @@ class Publisher:
                 submission.future.set_exception(error)
                 raise error
             self._start_thread()
-        if not self._session.post(partial(self._confirms.submit, submission)):
+            self._confirms.submit(submission)
+        if not self._session.wake():
             submission.resolve(self._unavailable())
 
     def _result(self, submission: Submission) -> Receipt:

@@ -1,4 +1,4 @@
-"""Submissions: what a caller passes to a publish, checked and encoded. Any thread may call."""
+"""Submissions: what a caller passes to a publish, checked, encoded and announced. Any thread may call."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any, Final
 from taskroute.broker.properties import checked_flag, encode_properties
 from taskroute.broker.roles.submission import Submission
 from taskroute.errors import ConfigurationError, MessageInvalidError, MessageTooLargeError, UnknownExchangeError
+from taskroute.instrumentation.hooks import Listeners
 from taskroute.keys.short_string import key_problem
 from taskroute.message.content import encode
+from taskroute.publisher.notifications import announce
 from taskroute.publisher.options import PublishOptions
 from taskroute.topology.event_spec import Event
 from taskroute.topology.exchange import ExchangeSpec
@@ -27,6 +29,7 @@ class Submissions:
 
     Args:
         topology: the exchanges that can be published to.
+        listeners: hear of each one, and may add headers.
         timeout: seconds from the call until a message is given up, unless its options say otherwise.
         max_body_size: bytes.
 
@@ -34,8 +37,10 @@ class Submissions:
         ConfigurationError: `timeout`.
     """
 
-    def __init__(self, topology: Topology, *, timeout: float, max_body_size: int) -> None:
+    def __init__(self, topology: Topology, listeners: Listeners, *, timeout: float, max_body_size: int) -> None:
         self._topology = topology
+        self._listeners = listeners
+        self._are_heard = listeners.on_event is not None or listeners.publishing is not None
         self._timeout = _checked_timeout(timeout)
         self._max_body_size = max_body_size
         # Of its own, as the process's numbers are its users'. Asking the system for each id would give the lock of the
@@ -73,7 +78,7 @@ class Submissions:
         encoded, kind = body.encode() if isinstance(body, Event) else encode(body)
         identity = message_id if message_id is not None else f"{self._ids.getrandbits(128):032x}"
         try:
-            return Submission(
+            submission = Submission(
                 exchange=self._checked_exchange(exchange),
                 routing_key=_checked_key(routing_key),
                 body=self._checked_size(encoded),
@@ -85,6 +90,9 @@ class Submissions:
         except TypeError:
             _check_names(properties)
             raise
+        if self._are_heard:
+            announce(submission, self._listeners)
+        return submission
 
     def _checked_exchange(self, exchange: ExchangeSpec | str) -> str:
         name = str(exchange)

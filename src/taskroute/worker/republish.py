@@ -113,7 +113,8 @@ class Republisher:
         except (OSError, RuntimeError) as error:  # no descriptor or thread can be had now
             submission.future.set_exception(error)
             return
-        if not self.session.post(partial(self._confirms.submit, submission)):
+        self._confirms.submit(submission)
+        if not self.session.wake():
             submission.resolve(self._unavailable())
 
     def on_returned(self, delivery: Delivery) -> None:

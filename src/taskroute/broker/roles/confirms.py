@@ -28,7 +28,7 @@ PUBLISHES_PER_FLUSH: Final = 256
 class Confirms(Role):
     """Writes submissions, matches confirms and returns, sends again what a lost connection left open.
 
-    The session's thread makes every call; others post `submit` to the session.
+    `submit` is for any thread. Everything else is called by the session's thread.
 
     Args:
         unavailable: makes the error for a message that was never written.
@@ -38,7 +38,8 @@ class Confirms(Role):
     def __init__(self, *, unavailable: Callable[[], TaskrouteError], declaration: Declaration | None = None) -> None:
         self._unavailable = unavailable
         self._declaration = declaration
-        self._waiting: deque[Submission] = deque()  # not written on this connection
+        self._inbox: deque[Submission] = deque()  # other threads append here
+        self._waiting: deque[Submission] = deque()  # taken from there, not written on this connection
         self._duplicates: list[Submission] = []  # of one in flight: they wait their turn
         self._suspects = Suspects()
         self._channel: Channel | None = None
@@ -47,10 +48,8 @@ class Confirms(Role):
         self._next_deadline: float | None = None
 
     def submit(self, submission: Submission) -> None:
-        """Take a message, to be written by the next `flush`."""
-        self._waiting.append(submission)
-        if self._next_deadline is None or submission.deadline < self._next_deadline:
-            self._next_deadline = submission.deadline
+        """Take a message; wake the session afterwards. If that has ended, nothing becomes of the message."""
+        self._inbox.append(submission)
 
     # What a session asks of its role.
 
@@ -73,10 +72,11 @@ class Confirms(Role):
 
     def has_work(self) -> bool:
         """Return whether messages wait to be written, and may be."""
-        return bool(self._waiting) and not self._is_held_back()
+        return bool(self._inbox or self._waiting) and not self._is_held_back()
 
     def flush(self) -> None:
         """Write what was submitted, some at a time."""
+        self._empty_inbox()
         for _ in range(PUBLISHES_PER_FLUSH):
             if not self._waiting or self._is_held_back():
                 return
@@ -104,15 +104,18 @@ class Confirms(Role):
 
     def on_end(self) -> None:
         """Fail every message that is open."""
+        self._empty_inbox()
         for submission in tuple(self._open()):
             self._expire(submission)
 
     def next_deadline(self) -> float | None:
         """Return the earliest deadline of any open message, or an earlier moment."""
+        self._empty_inbox()
         return self._next_deadline
 
     def expire(self, now: float) -> None:
         """Fail the messages whose deadline has come. Those in flight keep their tag: a late confirm is theirs."""
+        self._empty_inbox()
         for submission in self._open():
             if submission.deadline <= now:
                 self._expire(submission)
@@ -131,6 +134,13 @@ class Confirms(Role):
             return True
         # While there are suspects, every message is sent alone: they are at the head of the line.
         return bool(self._suspects) and any(not submission.is_resolved for submission in self._in_flight)
+
+    def _empty_inbox(self) -> None:
+        while self._inbox:
+            submission = self._inbox.popleft()
+            self._waiting.append(submission)
+            if self._next_deadline is None or submission.deadline < self._next_deadline:
+                self._next_deadline = submission.deadline
 
     def _open(self) -> Iterator[Submission]:
         for submissions in (self._in_flight, self._waiting, self._duplicates):
