@@ -1,4 +1,4 @@
-"""Bodies: what is accepted is accepted by pydantic, what is refused is refused by it, and little is undecided."""
+"""Verdicts on bodies: pydantic reads an accepted body and refuses a refused one, and few are undecided."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def judged(body: Any, annotation: Any) -> Verdict:
 
 
 def answer(body: Any, annotation: Any) -> str:
-    """The answer; what is refused has no proof either: it is not only the made-up bodies that see it."""
+    """Return the answer, and assert that a refusal, which rests on example bodies, contradicts no proof."""
     verdict = judged(body, annotation)
     if verdict.answer == "refused":
         assert not is_proved(body, annotation)
@@ -103,20 +103,21 @@ allows = ConfigDict(extra="allow")
 
 
 @pytest.mark.parametrize("annotation", [Video, bytes, str, Any, object, dict, dict[str, Any], model(id=str)])
-def test_a_model_is_taken_by_itself_and_by_what_asks_for_less(annotation: Any) -> None:
+def test_model_is_accepted_by_itself_and_by_wider_annotations(annotation: Any) -> None:
     assert judged(Video, annotation) == Verdict("accepted")
     assert judged(LongVideo, annotation) == Verdict("accepted")
 
 
-def test_a_handler_without_a_body_takes_every_body() -> None:
+def test_handler_without_body_parameter_accepts_every_body() -> None:
     def handler(message: Message) -> None: ...
 
     parameter = plan_arguments(handler, RoutingPattern("a")).body
+
     assert parameter is None
     assert judge(event_of(Video), parameter) == Verdict("accepted")
 
 
-def test_a_handler_without_an_annotation_takes_what_is_json() -> None:
+def test_handler_without_annotation_accepts_a_json_body() -> None:
     def handler(body): ...  # type: ignore[no-untyped-def]
 
     parameter = plan_arguments(handler, RoutingPattern("a")).body
@@ -141,9 +142,7 @@ def test_a_handler_without_an_annotation_takes_what_is_json() -> None:
         (int, "body: int_type"),
     ],
 )
-def test_a_field_that_a_handler_refuses_is_named_with_the_reason_that_its_dead_letter_would_have(
-    annotation: Any, reason: str
-) -> None:
+def test_refused_field_is_named_with_the_reason_of_its_dead_letter(annotation: Any, reason: str) -> None:
     assert judged(Video, annotation) == Verdict("refused", reason)
 
 
@@ -207,7 +206,7 @@ def test_a_field_that_a_handler_refuses_is_named_with_the_reason_that_its_dead_l
         (Annotated[str, Field(pattern="^a")], Annotated[str, Field(pattern="^a")], "accepted"),
     ],
 )
-def test_types_of_fields(written: Any, read: Any, expected: str) -> None:
+def test_verdict_follows_from_the_types_of_a_field(written: Any, read: Any, expected: str) -> None:
     assert answer(model(field=written), model(field=read)) == expected
 
 
@@ -224,21 +223,22 @@ class Right(BaseModel):
 Tagged = Annotated[Left | Right, Field(discriminator="kind")]
 
 
-class OfItself(BaseModel):
+class DefaultTag(BaseModel):
     kind: Literal["of itself"] = "of itself"
     x: int
 
 
-TaggedByDefault = Annotated[OfItself | Right, Field(discriminator="kind")]
+TaggedByDefault = Annotated[DefaultTag | Right, Field(discriminator="kind")]
 
 
-def test_unions_of_models() -> None:
+def test_union_of_models_is_judged_member_by_member() -> None:
+    """A discriminated union needs its tag in the body, even where the tag has a default."""
     assert answer(model(field=Tagged), model(field=Tagged)) == "accepted"
     assert answer(model(field=Left), model(field=Tagged)) == "accepted"
     assert answer(model(field=Tagged), model(field=Right | Left)) == "accepted"
     assert judged(model(field=Tagged), model(field=Left)).reason == "field.kind: literal_error; field.x: missing"
     assert answer(model(field=model(x=int)), model(field=Tagged)) == "refused"
-    assert answer(model(field=model(x=int)), model(field=OfItself | Right)) == "accepted"
+    assert answer(model(field=model(x=int)), model(field=DefaultTag | Right)) == "accepted"
     assert answer(model(field=model(x=int)), model(field=TaggedByDefault)) == "refused"
 
 
@@ -257,7 +257,7 @@ class Text(BaseModel):
     next: Text | None = None
 
 
-def test_types_that_hold_themselves_end() -> None:
+def test_recursive_types_are_judged() -> None:
     assert answer(Node, Link) == "accepted"
     assert judged(Node, Text) == Verdict("refused", "value: string_type")
 
@@ -266,10 +266,11 @@ class Serialized(BaseModel):
     id: str = Field(serialization_alias="ID")
 
 
-def test_names_are_those_that_are_written_and_read() -> None:
+def test_field_is_judged_by_its_serialization_and_validation_alias() -> None:
+    """A body has the names that the event writes, and a handler takes the names that its type reads."""
     assert answer(model(id=(str, Field(alias="videoId"))), model(videoId=str)) == "accepted"
     assert judged(model(id=(str, Field(alias="videoId"))), model(id=str)).reason == "id: missing"
-    assert judged(Serialized, Serialized) == Verdict("refused", "id: missing")  # cannot even read itself
+    assert judged(Serialized, Serialized) == Verdict("refused", "id: missing")  # it cannot read its own body
     assert answer(Serialized, model(id=(str, Field(validation_alias=AliasChoices("ID", "id"))))) == "accepted"
     assert answer(Serialized, model(ConfigDict(validate_by_name=True), ID=(str, Field(alias="x")))) == "accepted"
     assert answer(Serialized, model(id=(str, Field(validation_alias=AliasPath("ID", "x"))))) == "refused"
@@ -285,7 +286,7 @@ class Computed(BaseModel):
         return self.a
 
 
-def test_computed_fields_are_written() -> None:
+def test_computed_field_is_part_of_the_body() -> None:
     assert answer(Computed, model(b=int)) == "accepted"
     assert answer(Computed, model(b=str)) == "refused"
     assert judged(Computed, model(forbids, a=int)).reason == "b: extra_forbidden"
@@ -302,7 +303,7 @@ class Plain:
     size: int = 1
 
 
-def test_dataclasses_and_typed_dicts() -> None:
+def test_dataclasses_and_typed_dicts_are_judged_like_models() -> None:
     assert answer(Partial, model(id=str, size=(int, 0))) == "accepted"
     assert judged(Partial, Video).reason == "size: missing"
     assert answer(Video, Partial) == "accepted"
@@ -310,12 +311,13 @@ def test_dataclasses_and_typed_dicts() -> None:
     assert answer(Video, Plain) == "accepted"
 
 
-def test_a_default_that_does_not_fit_its_field_is_found() -> None:
+def test_default_that_violates_its_field_is_refused() -> None:
     assert judged(model(a=(int, None)), model(a=int)) == Verdict("refused", "a: int_type")
 
 
-def test_fields_that_an_event_may_add() -> None:
+def test_extra_fields_allowed_by_an_event_are_considered() -> None:
     open_ = model(allows, id=str)
+
     assert answer(open_, model(id=str)) == "accepted"
     assert answer(open_, model(forbids, id=str)) == "refused"
     assert judged(open_, model(id=str, size=(int, 0))).answer == "undecided"
@@ -324,7 +326,8 @@ def test_fields_that_an_event_may_add() -> None:
 # --- what the body is published as ---
 
 
-def test_text_is_not_json_and_bytes_may_be_anything() -> None:
+def test_verdict_follows_from_the_content_type_of_the_body() -> None:
+    """A str is published as text, which only a str or bytes parameter reads; bytes may hold anything."""
     assert answer(str, str) == "accepted"
     assert answer(str, bytes) == "accepted"
     assert judged(str, Video) == Verdict("refused", "content_type: 'text/plain'")
@@ -376,8 +379,10 @@ class Private(BaseModel):
     _seen: int = PrivateAttr(0)
 
 
-def test_validators_of_the_users_are_not_guessed_at() -> None:
+def test_custom_validator_of_a_handler_type_is_undecided() -> None:
+    """It is accepted if the event's type has the same validator, and refused if the body fails before it runs."""
     own = "the handler's type has a validator of its own for it"
+
     assert judged(Video, Checked) == Verdict("undecided", f"id: {own}")
     assert judged(Video, model(v=(Checked, None))).answer == "accepted"
     assert judged(Video, Initialised) == Verdict("undecided", f"body: {own}")
@@ -391,25 +396,29 @@ def test_validators_of_the_users_are_not_guessed_at() -> None:
     assert judged(model(id=int), Checked) == Verdict("refused", "id: string_type")  # before its validator runs
 
 
-def test_a_validator_that_breaks_is_not_guessed_at_either() -> None:
+def test_custom_validator_that_raises_is_undecided() -> None:
     broken = Annotated[str, BeforeValidator(lambda value: {}[value])]
     assert judged(Video, model(id=broken)).answer == "undecided"
 
 
-def test_what_an_event_does_not_say_is_not_guessed_at() -> None:
+def test_unspecified_content_of_an_event_is_undecided() -> None:
+    """Any and a bare dict say nothing about their values; the typed fields beside them are still judged."""
     told = "the event's type does not say what it holds"
+
     assert judged(dict, Video) == Verdict("undecided", f"*: {told}")
     assert judged(dict[str, Any], Video) == Verdict("undecided", f"*: {told}")
     assert judged(Any, Video) == Verdict("undecided", f"body: {told}")
     assert judged(model(id=Any, size=int), Video) == Verdict("undecided", f"id: {told}")
     assert judged(model(id=Any, size=int), model(id=int, size=str)).reason.endswith("size: string_type")
     assert judged(model(tags=list[Any]), model(tags=list[int])) == Verdict("undecided", f"tags.*: {told}")
+
     shout = Annotated[str, PlainSerializer(str.upper)]
     assert "serializer of its own" in judged(model(id=shout), model(id=str)).reason
 
 
-def test_types_with_code_of_pydantics_own_are_themselves() -> None:
+def test_pydantic_types_are_accepted_by_equal_and_wider_types() -> None:
     kinds = {"a": HttpUrl, "b": Path, "c": SecretStr, "d": Sequence[int], "e": IPv4Address}
+
     assert answer(model(**kinds), model(**kinds)) == "accepted"
     assert answer(model(**kinds), model(a=str, b=str, c=str, d=list[float], e=str)) == "accepted"
     assert answer(model(id=str), model(id=HttpUrl)) == "undecided"
@@ -417,34 +426,36 @@ def test_types_with_code_of_pydantics_own_are_themselves() -> None:
     assert answer(model(id=Sequence[int]), model(id=list[str])) == "refused"
 
 
-def test_a_validator_of_the_events_own_does_not_hide_what_other_fields_show() -> None:
+def test_event_validator_does_not_hide_a_refused_field() -> None:
     never = Annotated[str, AfterValidator(refuse)]
+
     assert answer(model(id=int, name=(never, ""), other=(never, "")), model(id=str)) == "refused"
-    assert answer(model(id=int, name=never), model(id=str)) == "undecided"  # nothing can be made up
+    assert answer(model(id=int, name=never), model(id=str)) == "undecided"  # there is no example body
 
 
 def refuse(value: str) -> str:
     raise ValueError(value)
 
 
-def test_limits_of_a_configuration_count() -> None:
+def test_limits_of_a_model_config_are_considered() -> None:
     short = ConfigDict(str_max_length=3)
+
     assert answer(model(tags=list[str]), model(short, tags=list[str])) == "refused"
     assert answer(model(short, tags=list[str]), model(short, tags=list[str])) == "accepted"
     assert answer(model(tags=str), model(ConfigDict(str_strip_whitespace=True), tags=str)) == "accepted"
 
 
-def test_a_pattern_that_may_be_wider_is_undecided() -> None:
+def test_different_pattern_of_a_string_is_undecided() -> None:
     narrow, wide = Annotated[str, Field(pattern="^ab$")], Annotated[str, Field(pattern="^a")]
     assert judged(model(id=narrow), model(id=wide)) == Verdict("undecided", "id: it is limited: pattern='^a'")
 
 
-def test_a_schema_that_is_not_understood_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_schema_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof_module, "CONSTANTS", ("str",))
     assert judged(Video, model(id=int)).reason == "body: its schema is not understood (KeyError: 'members')"
 
 
-def test_a_proof_beyond_its_budget_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proof_beyond_its_budget_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof_module, "BUDGET", 1)
     assert judged(Video, model(id=str)) == Verdict("undecided", "body: too hard to decide")
 
@@ -484,7 +495,7 @@ PLAIN = [
     Made(Annotated[str, Field(min_length=2, max_length=3)], st.text("ab", min_size=2, max_size=3)),
 ]
 Pair = tuple[Made, Made]
-"""What is written, and what is read."""
+"""The type that is written, and the type that is read."""
 
 plain = st.sampled_from(PLAIN)
 CONFIGS = st.sampled_from([ConfigDict(), ConfigDict(), forbids, allows, ConfigDict(strict=True)])
@@ -564,10 +575,11 @@ def reads(parameter: BodyParameter, event: Event[Any]) -> bool:
 
 @settings(max_examples=300)
 @given(st.data(), records(pairs) | pairs)
-def test_what_is_proved_is_read(data: st.DataObject, pair: Pair) -> None:
+def test_proved_type_reads_every_written_body(data: st.DataObject, pair: Pair) -> None:
     written, read = pair
     if not is_proved(written.type, read.type):
         return
+
     adapter, reader = TypeAdapter(written.type), TypeAdapter(read.type)
     for body in data.draw(st.lists(written.values, max_size=5)):
         reader.validate_json(adapter.dump_json(body, by_alias=True))
@@ -575,20 +587,22 @@ def test_what_is_proved_is_read(data: st.DataObject, pair: Pair) -> None:
 
 @settings(max_examples=200)
 @given(st.data(), records(pairs) | pairs)
-def test_what_is_accepted_is_read_and_what_is_refused_is_not(data: st.DataObject, pair: Pair) -> None:
+def test_verdict_agrees_with_pydantic(data: st.DataObject, pair: Pair) -> None:
+    """An accepted handler reads every body of the event, and a refusing one fails to read some body of it."""
     written, read = pair
     event, parameter = event_of(written.type), parameter_of(read.type)
     verdict = judge(event, parameter)
     note(verdict.answer)
+
     if verdict.answer == "accepted":
         for body in data.draw(st.lists(written.values, max_size=5)):
             assert reads(parameter, Event(event, "a", body)), body
     if verdict.answer == "refused":
         around = limits(schema_of(TypeAdapter(read.type)).node)
-        assert not all(reads(parameter, Event(event, "a", body)) for body in made_up(event, around))
+        assert not all(reads(parameter, Event(event, "a", body)) for body in example_bodies(event, around))
 
 
-def made_up(event: EventSpec[Any], around: frozenset[int]) -> Iterator[Any]:
+def example_bodies(event: EventSpec[Any], around: frozenset[int]) -> Iterator[Any]:
     for example in examples(schema_of(event.adapter), around):
         with suppress(ValueError):
             yield event.adapter.validate_json(example)
