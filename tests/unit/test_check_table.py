@@ -25,7 +25,7 @@ class Task(BaseModel):
 def takes_task(body: Task) -> None: ...
 
 
-def test_subject_too_hard_to_decide_is_reported_between_the_others() -> None:
+def test_undecided_subject_is_reported_between_the_others() -> None:
     def look(_: Graph, queue: QueueSpec) -> Iterator[Finding]:
         yield Finding("unhandled_key", "warning", queue.name, None, "found")
         if queue.name == "one":
@@ -44,8 +44,8 @@ def test_subject_too_hard_to_decide_is_reported_between_the_others() -> None:
     assert str(found[1]) == "warning undecided: queue 'one': whether it is so: too hard to decide"
 
 
-def test_equally_bad_findings_come_question_by_question() -> None:
-    """Of two events, each with a key without a queue and a handler that refuses its body."""
+def test_findings_of_equal_severity_are_grouped_by_question() -> None:
+    """Two events have the same two faults: the check reports one fault of both, and then the other."""
     uploaded = EventSpec(pattern="up.{x}.{y:#}", exchange=media, body=Video)
     deleted = EventSpec(pattern="del.{x}.{y:#}", exchange=media, body=Video)
     queue = QueueSpec(name="q", bindings=[media.bind("up.a"), media.bind("del.a")])
@@ -65,8 +65,8 @@ def test_equally_bad_findings_come_question_by_question() -> None:
     ]
 
 
-def test_circle_of_dead_letters_is_reported_for_its_first_queue_only() -> None:
-    """A queue that leads into the circle, and stands before it, is not part of it."""
+def test_dead_letter_cycle_is_reported_for_its_first_queue_only() -> None:
+    """A queue that dead-letters into the cycle, and comes before it, is not part of it."""
     names = {"before": "two", "one": "three", "two": "one", "three": "two"}
     queues = [QueueSpec(name=name, dead_letter=target) for name, target in names.items()]
 
