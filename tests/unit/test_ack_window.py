@@ -10,7 +10,7 @@ from taskroute.broker.roles.ack_window import AckWindow
 
 
 class Broker:
-    """What RabbitMQ does with acknowledgements: it forgets a tag with its acknowledgement, and knows no other."""
+    """RabbitMQ's rule for acknowledgements: an acknowledged tag is forgotten, and an unknown one is refused."""
 
     def __init__(self, delivered: int) -> None:
         self.unacknowledged = set(range(1, delivered + 1))
@@ -38,6 +38,7 @@ def batches(draw: DrawFn) -> list[set[int]]:
 def test_settled_tags_are_acknowledged_once_and_no_others(settled: list[set[int]]) -> None:
     window, broker = AckWindow(), Broker(delivered=31)
     done: set[int] = set()
+
     for tags in settled:
         broker.acknowledge(*window.take(tags))
         done |= tags
@@ -50,22 +51,25 @@ def test_settled_tags_are_acknowledged_once_and_no_others(settled: list[set[int]
 def test_prefix_is_the_last_tag_before_the_first_gap(settled: list[set[int]]) -> None:
     window = AckWindow()
     done: set[int] = set()
+
     for tags in settled:
         window.take(tags)
         done |= tags
         assert window.prefix == next(tag for tag in range(32) if tag + 1 not in done)
 
 
-def test_settled_prefix_costs_one_frame() -> None:
+def test_settled_prefix_is_acknowledged_with_one_frame() -> None:
     window = AckWindow()
+
     assert window.take({1, 2, 3}) == (3, [])
     assert window.take({5}) == (0, [5])
     assert window.take({4, 6}) == (6, [])
 
 
 def test_tag_acknowledged_alone_is_never_the_end_of_a_prefix() -> None:
-    """RabbitMQ answers 406 to a `multiple` that names a tag which it has forgotten."""
+    """RabbitMQ closes the channel (406) over a `multiple` that names an acknowledged tag."""
     window = AckWindow()
+
     assert window.take({2}) == (0, [2])
     assert window.take({1}) == (1, [])
     assert window.prefix == 2

@@ -1,4 +1,4 @@
-"""Circuit: when a queue is left alone and when it is tried again."""
+"""Circuit: when a queue is paused, and when it is tried again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taskroute.handling.circuit_breaker import Circuit, succeeded
 from taskroute.message.outcome import Failed, Handled
 
 
-def circuit(failures: int = 3) -> Circuit:
+def new_circuit(failures: int = 3) -> Circuit:
     return Circuit(CircuitBreaker(failures=failures, pause=1))
 
 
@@ -28,70 +28,78 @@ def handled(circuit: Circuit, *verdicts: bool | None) -> list[str | None]:
     return changes
 
 
-def test_so_many_failures_in_a_row_open_it() -> None:
-    assert handled(circuit(3), False, False, True, False, False, False) == [None] * 5 + ["opened"]
+def test_failures_in_a_row_open_the_circuit() -> None:
+    assert handled(new_circuit(3), False, False, True, False, False, False) == [None] * 5 + ["opened"]
 
 
-def test_what_says_nothing_neither_counts_nor_breaks_the_row() -> None:
-    assert handled(circuit(2), False, None, False) == [None, None, "opened"]
+def test_message_without_a_verdict_leaves_the_row_of_failures() -> None:
+    assert handled(new_circuit(2), False, None, False) == [None, None, "opened"]
 
 
-def test_while_it_is_open_nothing_counts() -> None:
-    one = circuit(1)
+def test_open_circuit_counts_no_message() -> None:
+    circuit = new_circuit(1)
     late = object()
-    one.begin(late)
-    assert handled(one, False) == ["opened"]
-    assert one.end(late, True) is None
-    assert (one.state, one.failures) == ("open", 1)
+    circuit.begin(late)
+
+    assert handled(circuit, False) == ["opened"]
+    assert circuit.end(late, True) is None
+    assert (circuit.state, circuit.failures) == ("open", 1)
 
 
-def test_the_one_that_is_let_through_decides() -> None:
-    one = circuit(1)
-    assert handled(one, False) == ["opened"]
-    one.let_one_through()
-    assert handled(one, False) == ["opened"]
-    one.let_one_through()
-    assert handled(one, None, True) == ["still_on_trial", "closed"]
-    assert (one.state, one.failures) == ("closed", 0)
+def test_trial_message_closes_or_reopens_the_circuit() -> None:
+    circuit = new_circuit(1)
+    assert handled(circuit, False) == ["opened"]
+
+    circuit.let_one_through()
+    assert handled(circuit, False) == ["opened"]
+
+    circuit.let_one_through()
+    assert handled(circuit, None, True) == ["still_on_trial", "closed"]
+    assert (circuit.state, circuit.failures) == ("closed", 0)
 
 
 @pytest.mark.parametrize("verdict", [True, False, None])
-def test_what_began_before_the_pause_decides_nothing(verdict: bool | None) -> None:
-    one, late, trial = circuit(1), object(), object()
-    one.begin(late)
-    handled(one, False)
-    one.let_one_through()
-    one.begin(trial)
-    assert one.end(late, verdict) is None
-    assert one.end(trial, True) == "closed"
+def test_message_begun_before_the_pause_decides_nothing(verdict: bool | None) -> None:
+    circuit, late, trial = new_circuit(1), object(), object()
+    circuit.begin(late)
+    handled(circuit, False)
+    circuit.let_one_through()
+    circuit.begin(trial)
+
+    assert circuit.end(late, verdict) is None
+    assert circuit.end(trial, True) == "closed"
 
 
-def test_a_handler_that_is_given_up_has_failed_once_however_it_ends() -> None:
-    one, hung = circuit(2), object()
-    one.begin(hung)
-    assert one.end(hung, False) is None
-    assert one.end(hung, False) is None
-    assert one.failures == 1
-    assert handled(one, False) == ["opened"]
-    one.let_one_through()
-    one.begin(hung)
-    assert one.end(hung, False) == "opened"
-    one.let_one_through()
-    assert one.end(hung, True) is None
-    assert handled(one, True) == ["closed"]
+def test_handler_past_its_timeout_fails_once() -> None:
+    """The end of a handler that was given up counts no second time, with whatever result it ends."""
+    circuit, hung = new_circuit(2), object()
+    circuit.begin(hung)
+
+    assert circuit.end(hung, False) is None
+    assert circuit.end(hung, False) is None
+    assert circuit.failures == 1
+    assert handled(circuit, False) == ["opened"]
+
+    circuit.let_one_through()
+    circuit.begin(hung)
+    assert circuit.end(hung, False) == "opened"
+
+    circuit.let_one_through()
+    assert circuit.end(hung, True) is None
+    assert handled(circuit, True) == ["closed"]
 
 
-class Against(RuleBasedStateMachine):
-    """The rules read aloud: who is running, who is on trial, how many have failed in a row."""
+class CircuitAgainstModel(RuleBasedStateMachine):
+    """Model of a circuit: which messages run, which one is on trial, and how many have failed in a row."""
 
     @initialize(limit=st.integers(1, 4))
     def start(self, limit: int) -> None:
-        self.limit, self.circuit = limit, circuit(limit)
+        self.limit, self.circuit = limit, new_circuit(limit)
         self.running: list[int] = []
         self.begun = self.row = 0
         self.state = "closed"
         self.trial: int | None = None
-        self.spoken: set[int] = set()  # who have been given up, and so have said what they can
+        self.given_up: set[int] = set()  # their end counts no second time
 
     @rule()
     def begin(self) -> None:
@@ -112,17 +120,17 @@ class Against(RuleBasedStateMachine):
     def end(self, data: st.DataObject, verdict: bool | None) -> None:
         message = data.draw(st.sampled_from(self.running))
         self.running.remove(message)
-        expected = None if message in self.spoken else self.said(message, verdict)
+        expected = None if message in self.given_up else self.expected_change(message, verdict)
         assert self.circuit.end(message, verdict) == expected
 
-    @precondition(lambda self: set(self.running) - self.spoken)
+    @precondition(lambda self: set(self.running) - self.given_up)
     @rule(data=st.data())
     def give_up(self, data: st.DataObject) -> None:
-        message = data.draw(st.sampled_from(sorted(set(self.running) - self.spoken)))
-        self.spoken.add(message)
-        assert self.circuit.end(message, False) == self.said(message, False)
+        message = data.draw(st.sampled_from(sorted(set(self.running) - self.given_up)))
+        self.given_up.add(message)
+        assert self.circuit.end(message, False) == self.expected_change(message, False)
 
-    def said(self, message: int, verdict: bool | None) -> str | None:
+    def expected_change(self, message: int, verdict: bool | None) -> str | None:
         on_trial = self.state == "half_open" and message == self.trial
         if self.state != "closed" and not on_trial:
             return None
@@ -143,7 +151,7 @@ class Against(RuleBasedStateMachine):
         assert (self.circuit.state, self.circuit.failures) == (self.state, self.row)
 
 
-TestAgainst = Against.TestCase
+TestCircuitAgainstModel = CircuitAgainstModel.TestCase
 
 
 @pytest.mark.parametrize(
@@ -156,17 +164,17 @@ TestAgainst = Against.TestCase
         *((Failed(reason, ""), None) for reason in ("rejected", "invalid_body", "no_handler", "too_large")),
     ],
 )
-def test_only_what_a_handler_did_counts(outcome: Any, verdict: bool | None) -> None:
+def test_only_the_work_of_a_handler_has_a_verdict(outcome: Any, verdict: bool | None) -> None:
     assert succeeded(outcome) is verdict
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, 1.5, None, "3"])
-def test_a_number_of_failures_that_is_none_is_refused(wrong: Any) -> None:
+def test_circuit_breaker_with_invalid_failures_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="failures"):
         CircuitBreaker(failures=wrong)
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, None, math.inf, math.nan, "3"])
-def test_a_pause_that_is_none_is_refused(wrong: Any) -> None:
+def test_circuit_breaker_with_invalid_pause_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="pause"):
         CircuitBreaker(pause=wrong)
