@@ -28,16 +28,19 @@ def run(*files: Path, subjects: str = "") -> subprocess.CompletedProcess[str]:
         ("# A comment\n", "empty"),
     ],
 )
-def test_the_message_of_a_hook(message: str, problem: str | None, tmp_path: Path) -> None:
+def test_hook_refuses_a_message_with_a_bad_subject(message: str, problem: str | None, tmp_path: Path) -> None:
     file = tmp_path / "COMMIT_EDITMSG"
     file.write_text(message, "utf-8")
+
     done = run(file)
+
     assert done.returncode == (problem is not None)
     assert (problem or "") in done.stderr
 
 
-def test_each_line_of_a_log_is_a_subject() -> None:
+def test_each_line_of_standard_input_is_a_subject() -> None:
     assert run(subjects="Say why\nSay how\n").returncode == 0
+
     done = run(subjects="Say why\nSay how.\n\n")
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["'Say how.': the subject ends with a dot", "'': the subject is empty"]
