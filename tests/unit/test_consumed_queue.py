@@ -22,7 +22,7 @@ class Consuming(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.holding: dict[str, int] = {}  # unsettled messages by consumer, those that were cancelled included
+        self.holding: dict[str, int] = {}  # unsettled messages by consumer, cancelled consumers included
         self.numbers = iter(range(10_000))
         self.allowed = 0
 
@@ -92,40 +92,49 @@ TestConsuming.settings = settings(max_examples=300, stateful_step_count=40)
 
 
 @given(st.integers(0, 5))
-def test_quorum_queue_is_widened_by_the_first_fresh_delivery(redelivered: int) -> None:
+def test_fresh_delivery_widens_the_prefetch_of_a_quorum_queue(redelivered: int) -> None:
+    """A redelivered message may kill its process, so it is consumed with a prefetch of one."""
     queue = ConsumedQueue(quorum, 10)
     queue.start("all")
     for _ in range(redelivered):
         queue.on_delivery(True)
         queue.on_settled()
+
     assert (queue.state, queue.next_prefetch) == ("careful", 1)
+
     assert queue.on_delivery(False)
     assert (queue.state, queue.next_prefetch) == ("wide", 10)
 
 
-def test_classic_queue_begins_wide() -> None:
+def test_classic_queue_starts_with_the_whole_prefetch() -> None:
     queue = ConsumedQueue(classic, 10)
     queue.start("all")
+
     assert (queue.state, queue.next_prefetch) == ("wide", 10)
 
 
 @pytest.mark.parametrize("spec", [quorum, classic])
-def test_queue_comes_back_from_a_pause_carefully(spec: QueueSpec) -> None:
+def test_queue_resumes_with_a_prefetch_of_one(spec: QueueSpec) -> None:
     queue = ConsumedQueue(spec, 10)
+
     for admission in ("none", "one", "all"):
         queue.admit(admission)
+
     assert (queue.state, queue.next_prefetch) == ("careful", 1)
 
 
-def test_unsettled_messages_of_before_a_pause_take_their_part_of_the_prefetch() -> None:
+def test_deliveries_unsettled_before_a_pause_use_the_prefetch() -> None:
     queue = ConsumedQueue(classic, 4)
     queue.start("all")
     for _ in range(3):
         queue.on_delivery(False)
+
     queue.admit("none")
     queue.admit("all")
+
     assert queue.state == "careful"
     assert not queue.on_delivery(False)  # most of the prefetch is taken
+
     queue.on_settled()
     queue.on_settled()
     assert queue.on_delivery(False)
@@ -142,6 +151,7 @@ def test_unsettled_messages_of_before_a_pause_take_their_part_of_the_prefetch() 
     ],
     ids=lambda spec: spec.name,
 )
-def test_queue_that_leaving_would_cost_something_is_kept(spec: QueueSpec) -> None:
+def test_queue_harmed_by_a_cancel_keeps_its_consumer(spec: QueueSpec) -> None:
+    """Without its consumer it could be deleted, or lose its place as the single active consumer."""
     assert ConsumedQueue(spec, 1).is_kept
     assert not ConsumedQueue(quorum, 1).is_kept

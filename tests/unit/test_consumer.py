@@ -21,7 +21,7 @@ one, two = QueueSpec(name="one"), QueueSpec(name="two")
 
 
 class Sink:
-    """Keeps what it is given."""
+    """Keeps the deliveries of a consumer."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -65,24 +65,28 @@ def read(connection: Any, consumer: Consumer) -> None:
     consumer.on_read()
 
 
-def test_connection_on_which_a_queue_cannot_be_consumed_leaves_nothing_behind(connection: Any, sink: Sink) -> None:
+def test_failed_consume_leaves_no_consumer_behind(connection: Any, sink: Sink) -> None:
     consumer = consumer_of(sink, one, two)
+
     with pytest.raises(amqp.NotFound):
         consumer.on_open(connection, 1)
+
     assert consumer.consuming == frozenset()
     assert consumer.generation == 0
 
 
-def test_queue_that_is_paused_before_its_prefetch_is_widened_stays_paused(connection: Any, sink: Sink) -> None:
+def test_queue_paused_before_its_prefetch_widens_stays_paused(connection: Any, sink: Sink) -> None:
     publish(connection, b"1")
     admitted: list[Admission] = ["all"]
     consumer = consumer_of(sink, one, admission=lambda _: admitted[-1])
     consumer.on_open(connection, 1)
     while connection.drain_available(10):
         pass
+
     admitted.append("none")
     consumer.reconsider("one")
     consumer.on_read()
+
     assert sink.bodies == [b"1"]
     assert consumer.consuming == frozenset()
 
@@ -95,39 +99,48 @@ def test_settled_deliveries_are_acknowledged_by_the_next_flush(connection: Any, 
     read(connection, consumer)  # the first one, and then the whole prefetch
     read(connection, consumer)
     assert sink.bodies == [b"1", b"2", b"3"]
+
     for delivery in (sink.deliveries[2], sink.deliveries[0]):
         consumer.settle(delivery)
     assert consumer.has_work()
     consumer.flush()
     assert not consumer.has_work()
+
     consumer.on_lost(None)
     connection.close()
     assert connection.broker.depths(["one"])["one"].ready == 1
 
 
-def test_delivery_that_is_settled_twice_is_acknowledged_once(connection: Any, sink: Sink) -> None:
+def test_delivery_settled_twice_is_acknowledged_once(connection: Any, sink: Sink) -> None:
     publish(connection, b"1")
     consumer = consumer_of(sink, one)
     consumer.on_open(connection, 1)
     read(connection, consumer)
+
     for _ in range(2):
         consumer.settle(sink.deliveries[0])
         consumer.settle(sink.deliveries[0])
         consumer.flush()
-    read(connection, consumer)  # a second acknowledgement would come back as a closed channel
+
+    read(connection, consumer)  # a second acknowledgement would close the channel
     assert consumer.count_ready(["one"]) == 0
 
 
-def test_delivery_of_a_connection_that_is_gone_is_not_acknowledged(connection: Any, sink: Sink) -> None:
+def test_delivery_of_a_lost_connection_is_not_acknowledged(connection: Any, sink: Sink) -> None:
+    """Its delivery tag could name another message on the next connection."""
     publish(connection, b"1")
     consumer = consumer_of(sink, one)
     consumer.on_open(connection, 1)
     read(connection, consumer)
+
     consumer.on_lost(ConnectionError())
     assert (consumer.generation, sink.losses) == (0, 1)
+
     consumer.settle(sink.deliveries[0])
     consumer.flush()
+
     consumer.on_open(connection, 2)
     consumer.settle(sink.deliveries[0])
     consumer.flush()
+
     assert connection.broker.depths(["one"])["one"].unsettled == 1
