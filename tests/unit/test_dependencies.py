@@ -1,4 +1,4 @@
-"""Depends: what providers are called with, how often, in which order, and that they are closed whatever happens."""
+"""Depends: with which arguments, how often and in which order providers are called, and that each is closed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -16,12 +16,12 @@ from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome
 
 T = TypeVar("T")
-told: list[str] = []
+calls: list[str] = []
 
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    told.clear()
+    calls.clear()
 
 
 def handle(
@@ -36,16 +36,16 @@ def handle(
 
 
 def settings() -> str:
-    told.append("settings")
+    calls.append("settings")
     return "s"
 
 
 def session(settings: Annotated[str, Depends(settings)]) -> Iterator[str]:
-    told.append(f"open with {settings}")
+    calls.append(f"open with {settings}")
     try:
         yield "session"
     finally:
-        told.append("close")
+        calls.append("close")
 
 
 async def remote(settings: Annotated[str, Depends(settings)]) -> str:
@@ -54,52 +54,53 @@ async def remote(settings: Annotated[str, Depends(settings)]) -> str:
 
 
 async def stream(remote: Annotated[str, Depends(remote)]) -> AsyncIterator[str]:
-    told.append(f"open with {remote}")
+    calls.append(f"open with {remote}")
     yield "stream"
     await asyncio.sleep(0)
-    told.append("close")
+    calls.append("close")
 
 
-def test_a_provider_is_called_once_for_a_message_and_closed_after_the_handler() -> None:
+def test_provider_is_called_once_and_closed_after_the_handler() -> None:
     def on_video(
         body: dict[str, int],
         session: Annotated[str, Depends(session)],
         again: Annotated[str, Depends(session)],
         settings: Annotated[str, Depends(settings)],
     ) -> None:
-        told.append(f"handle {body} with {session}, {again}, {settings}")
+        calls.append(f"handle {body} with {session}, {again}, {settings}")
 
     assert isinstance(handle(on_video, body=b'{"a": 1}'), Handled)
-    assert told == ["settings", "open with s", "handle {'a': 1} with session, session, s", "close"]
+    assert calls == ["settings", "open with s", "handle {'a': 1} with session, session, s", "close"]
 
 
-def test_an_async_handler_has_providers_of_every_kind() -> None:
+def test_async_handler_takes_sync_and_async_providers() -> None:
     async def on_video(
         body: bytes,
         plain: Annotated[str, Depends(session)],
         later: Annotated[str, Depends(stream)],
     ) -> None:
-        told.append(f"handle with {plain}, {later}")
+        calls.append(f"handle with {plain}, {later}")
 
     assert isinstance(handle(on_video), Handled)
-    assert told == ["settings", "open with s", "open with remote s", "handle with session, stream", "close", "close"]
+    assert calls == ["settings", "open with s", "open with remote s", "handle with session, stream", "close", "close"]
 
 
-def test_a_provider_takes_captures_headers_and_the_message() -> None:
+def test_provider_takes_captures_headers_and_the_message() -> None:
     def provide(action: str, tenant: Annotated[int, Header("x-tenant")], message: Message, extra: str = "kept") -> Any:
         return action, tenant, message.exchange, extra
 
     def on_video(given: Annotated[Any, Depends(provide)]) -> None:
-        told.append(str(given))
+        calls.append(str(given))
 
     assert isinstance(handle(on_video, headers={"x-tenant": "7"}), Handled)
-    assert told == ["('upload', 7, 'media', 'kept')"]
+    assert calls == ["('upload', 7, 'media', 'kept')"]
+
     missing = handle(on_video)
     assert isinstance(missing, Failed)
     assert missing.reason == "invalid_header"
 
 
-def test_nothing_is_opened_for_a_body_that_does_not_fit() -> None:
+def test_invalid_body_opens_no_provider() -> None:
     def on_video(body: int, session: Annotated[str, Depends(session)]) -> None: ...
 
     async def on_video_async(body: int, session: Annotated[str, Depends(session)]) -> None: ...
@@ -108,20 +109,22 @@ def test_nothing_is_opened_for_a_body_that_does_not_fit() -> None:
         outcome = handle(function, body=b'"x"')
         assert isinstance(outcome, Failed)
         assert outcome.reason == "invalid_body"
-    assert told == []
+    assert calls == []
 
 
 @pytest.mark.parametrize("error", [ValueError(), Reject("no"), SystemExit()])
-def test_an_error_of_the_handler_reaches_the_generator_which_cannot_hide_it(error: BaseException) -> None:
+def test_provider_cannot_hide_the_error_of_its_handler(error: BaseException) -> None:
+    """The handler's error is raised in the generator; the delivery fails even if the generator suppresses it."""
+
     def hiding() -> Iterator[None]:
         with suppress(BaseException):
             yield
-        told.append("hidden")
+        calls.append("hidden")
 
     async def hiding_async() -> AsyncIterator[None]:
         with suppress(BaseException):
             yield
-        told.append("hidden")
+        calls.append("hidden")
 
     def on_video(body: bytes, given: Annotated[None, Depends(hiding)]) -> None:
         raise error
@@ -133,10 +136,12 @@ def test_an_error_of_the_handler_reaches_the_generator_which_cannot_hide_it(erro
         outcome = handle(function)
         assert isinstance(outcome, Failed)
         assert outcome.reason == ("rejected" if isinstance(error, Reject) else "handler_error")
-    assert told == ["hidden", "hidden"]
+    assert calls == ["hidden", "hidden"]
 
 
-def test_an_error_in_a_provider_is_an_error_of_the_message_and_closes_those_before_it() -> None:
+def test_error_of_a_provider_fails_and_closes_other_providers() -> None:
+    """The delivery fails with the provider's error, and may be retried."""
+
     def broken(session: Annotated[str, Depends(session)]) -> None:
         raise ConnectionError
 
@@ -145,7 +150,7 @@ def test_an_error_in_a_provider_is_an_error_of_the_message_and_closes_those_befo
         raise ConnectionError
 
     def on_video(given: Annotated[None, Depends(broken)]) -> None:
-        told.append("handled")
+        calls.append("handled")
 
     def on_other(given: Annotated[None, Depends(broken_at_the_end)]) -> None: ...
 
@@ -154,10 +159,12 @@ def test_an_error_in_a_provider_is_an_error_of_the_message_and_closes_those_befo
         assert isinstance(outcome, Failed)
         assert outcome.retryable
         assert outcome.error.startswith("ConnectionError")
-    assert told == ["settings", "open with s", "close"]
+    assert calls == ["settings", "open with s", "close"]
 
 
-def test_what_cannot_be_provided_is_refused_when_registered() -> None:
+def test_unusable_provider_is_refused_when_registered() -> None:
+    """The registry refuses the handler, and does not keep it."""
+
     def unfed(body: bytes) -> None: ...
 
     def one(other: Any) -> None: ...
@@ -177,6 +184,7 @@ def test_what_cannot_be_provided_is_refused_when_registered() -> None:
         (with_async, "is async"),
         (with_text, "needs a function"),
     ]
+
     for function, problem in refused:
         registry = HandlerRegistry()
         with pytest.raises(HandlerSignatureError, match=problem):
@@ -185,55 +193,59 @@ def test_what_cannot_be_provided_is_refused_when_registered() -> None:
 
 
 @pytest.mark.parametrize("mark", [Depends(settings), Header("x-tenant")])
-def test_a_mark_in_place_of_a_default_is_refused(mark: Any) -> None:
+def test_marker_in_place_of_a_default_is_refused(mark: Any) -> None:
     def on_video(body: bytes, given: Any = mark) -> None: ...
 
     with pytest.raises(HandlerSignatureError, match=rf"given: Annotated\[..., {type(mark).__name__}\(...\)\]"):
         HandlerRegistry().add("#", on_video)
 
 
-def test_providers_can_be_overridden_nested_ones_too() -> None:
+def test_override_replaces_a_nested_provider() -> None:
     def on_video(session: Annotated[str, Depends(session)]) -> None:
-        told.append(session)
+        calls.append(session)
 
     plan = plan_arguments(on_video, RoutingPattern("#"), {settings: lambda: "fake"})
     delivery = Delivery(queue="q", exchange="", routing_key="a", body=b"", properties={})
+
     plan.caller(on_video)(delivery, {})
-    assert told == ["open with fake", "session", "close"]
+
+    assert calls == ["open with fake", "session", "close"]
 
 
 class Client:
-    """Made by calling the class; what its objects do when they are called is their own business."""
+    """A class as provider: that its objects can be called plays no part."""
 
     async def __call__(self) -> str:
         return "called"
 
 
-def test_a_class_is_a_provider_of_its_objects_whatever_they_do_when_called() -> None:
+def test_class_provides_its_objects_even_if_they_are_callable() -> None:
     async def on_loop(client: Annotated[Client, Depends(Client)]) -> None:
-        told.append(await client())
+        calls.append(await client())
 
     def on_thread(client: Annotated[Client, Depends(Client)]) -> None:
-        told.append(type(client).__name__)
+        calls.append(type(client).__name__)
 
     for function in (on_loop, on_thread):
         assert isinstance(handle(function), Handled)
-    assert told == ["called", "Client"]
+    assert calls == ["called", "Client"]
 
 
-def test_what_is_wrapped_is_of_the_kind_of_what_is_in_it() -> None:
+def test_wrapper_of_an_async_function_is_async() -> None:
+    """A partial or a staticmethod is async if and only if the function or object that it calls is."""
+
     async def provider(number: int = 1) -> int:
         return number
 
     async def on_message(given: Annotated[int, Depends(partial(provider, number=2))]) -> None:
-        told.append(str(given))
+        calls.append(str(given))
 
     async def of_an_object(given: Annotated[str, Depends(partial(Client()))]) -> None:
-        told.append(given)
+        calls.append(given)
 
     for function in (on_message, staticmethod(on_message), partial(on_message), of_an_object):
         assert isinstance(handle(function), Handled)
-    assert told == ["2", "2", "2", "called"]
+    assert calls == ["2", "2", "2", "called"]
 
 
 @dataclass
@@ -249,17 +261,17 @@ class Pool:
 pool = Pool()
 
 
-def test_a_provider_without_a_hash_is_refused_with_a_way_out() -> None:
+def test_provider_without_a_hash_is_refused_with_advice() -> None:
     def on_message(size: Annotated[int, Depends(pool)]) -> None: ...
 
     with pytest.raises(HandlerSignatureError, match=r"Depends\(Pool\(size=1\)\) has no hash.*__call__"):
         handle(on_message)
 
     def by_its_method(size: Annotated[int, Depends(pool.__call__)]) -> None:
-        told.append(str(size))
+        calls.append(str(size))
 
     assert isinstance(handle(by_its_method), Handled)
-    assert told == ["1"]
+    assert calls == ["1"]
 
 
 class Repository(Generic[T]):
@@ -267,15 +279,15 @@ class Repository(Generic[T]):
         self.settings = settings
 
 
-def test_a_class_with_its_type_arguments_is_a_provider_as_the_class_is() -> None:
+def test_generic_class_with_type_arguments_is_a_provider() -> None:
     def on_message(repository: Annotated[Repository[int], Depends(Repository[int])]) -> None:
-        told.append(type(repository).__name__ + repository.settings)
+        calls.append(type(repository).__name__ + repository.settings)
 
     assert isinstance(handle(on_message), Handled)
-    assert told == ["settings", "Repositorys"]
+    assert calls == ["settings", "Repositorys"]
 
 
-def test_a_partial_has_the_name_of_its_function() -> None:
+def test_partial_handler_has_the_name_of_its_function() -> None:
     def on_message(body: object, size: int) -> None: ...
 
     outcome = handle(partial(on_message, size=1))
@@ -327,7 +339,7 @@ async def empty_async() -> AsyncIterator[str]:
     ],
 )
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_provider_that_does_not_yield_once_is_named(provider: Any, yields: str, fails: bool) -> None:
+def test_provider_that_does_not_yield_exactly_once_is_named(provider: Any, yields: str, fails: bool) -> None:
     def on_plain(body: object, given: Annotated[str, Depends(provider)]) -> None:
         if fails:
             raise KeyError
@@ -337,6 +349,7 @@ def test_a_provider_that_does_not_yield_once_is_named(provider: Any, yields: str
 
     outcome = handle(on_async if "async" in repr(provider) else on_plain)
     assert isinstance(outcome, Failed)
+
     if fails and yields == "more than once" and "hiding" not in repr(provider):
         assert outcome.error.startswith("KeyError")  # raised at the first `yield`
     else:
@@ -348,9 +361,9 @@ def test_a_provider_that_does_not_yield_once_is_named(provider: Any, yields: str
 
 @pytest.mark.parametrize("error", [StopIteration, StopAsyncIteration, KeyError, GeneratorExit, SystemExit])
 @pytest.mark.parametrize("is_async", [False, True])
-def test_what_a_generator_lets_through_stays_the_error_of_the_handler(
-    error: type[BaseException], is_async: bool
-) -> None:
+def test_error_passing_a_generator_stays_the_handlers_error(error: type[BaseException], is_async: bool) -> None:
+    """Even if Python replaces it by a RuntimeError, the error names a line of the handler's file."""
+
     async def stream() -> AsyncIterator[str]:
         yield "stream"
 
@@ -358,11 +371,12 @@ def test_what_a_generator_lets_through_stays_the_error_of_the_handler(
         raise error
 
     async def on_async(given: Annotated[str, Depends(stream)], other: Annotated[str, Depends(session)]) -> None:
-        if issubclass(error, StopIteration):  # which no coroutine can raise
+        if issubclass(error, StopIteration):  # no coroutine can raise it
             raise KeyError
         raise error
 
     outcome = handle(on_async if is_async else on_plain)
+
     assert isinstance(outcome, Failed)
     assert outcome.error.startswith((error.__name__, "KeyError", "RuntimeError"))
     assert "test_dependencies.py" in outcome.error
