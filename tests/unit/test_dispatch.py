@@ -1,4 +1,4 @@
-"""Dispatch: what a handler is called with, and the outcome of each message, good or bad."""
+"""Dispatch: the arguments that a handler is called with, and the outcome of each message."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def failure(function: Callable[..., object], pattern: str = "video.{action}", **
     return outcome
 
 
-# --- what a handler is called with ---
+# --- arguments of a handler ---
 
 
-def test_captures_body_headers_and_the_envelope() -> None:
+def test_handler_is_called_with_body_captures_header_and_message() -> None:
     seen = Recorder()
 
     def handle(
@@ -86,7 +86,7 @@ def test_captures_body_headers_and_the_envelope() -> None:
         (UNSET, b'"x"', "x"),
     ],
 )
-def test_the_body_is_what_its_annotation_says(annotation: Any, body: bytes, expected: object) -> None:
+def test_body_is_converted_to_its_annotation(annotation: Any, body: bytes, expected: object) -> None:
     seen = Recorder()
 
     def handle(body: object) -> None:
@@ -96,11 +96,13 @@ def test_the_body_is_what_its_annotation_says(annotation: Any, body: bytes, expe
         del handle.__annotations__["body"]
     else:
         handle.__annotations__["body"] = annotation
+
     assert isinstance(dispatch(handle, "#", body=body), Handled)
     assert seen.calls == [(expected,)]
 
 
-def test_captures_are_validated_and_many_words_are_a_tuple_or_joined() -> None:
+def test_captures_are_converted_to_their_annotations() -> None:
+    """Several words are a tuple, or are joined by dots for a str."""
     seen = Recorder()
 
     def handle(number: int, rest: tuple[str, ...], body: bytes) -> None:
@@ -111,6 +113,7 @@ def test_captures_are_validated_and_many_words_are_a_tuple_or_joined() -> None:
 
     dispatch(handle, "order.{number}.{rest:#}", key="order.7.a.b")
     dispatch(joined, "order.{number}.{rest:#}", key="order.7.a.b")
+
     assert seen.calls == [(7, ("a", "b")), (7, "a.b")]
 
 
@@ -126,11 +129,11 @@ def test_captures_are_validated_and_many_words_are_a_tuple_or_joined() -> None:
         "application/json; charset=utf-8",
     ],
 )
-def test_what_counts_as_json(kind: str | None) -> None:
+def test_json_body_needs_no_exact_content_type(kind: str | None) -> None:
     assert isinstance(dispatch(lambda task: None, "#", body=b"{}", content_type=kind), Handled)
 
 
-# --- what does not fit ---
+# --- messages that do not fit ---
 
 
 @pytest.mark.parametrize(
@@ -151,13 +154,15 @@ def test_what_counts_as_json(kind: str | None) -> None:
         ({"body": b" " * 1001}, "too_large", "1001 bytes, the limit is 1000"),
     ],
 )
-def test_a_message_that_does_not_fit_is_never_handled(options: dict[str, Any], reason: str, error: str) -> None:
+def test_unfit_message_fails_without_a_call_of_its_handler(options: dict[str, Any], reason: str, error: str) -> None:
+    """The error names the place and the kind of the fault, and quotes no value of the message."""
     seen = Recorder()
 
     def handle(number: int, task: Video, tenant: Annotated[int, Header("x-tenant")]) -> None:
         seen()
 
     failed = failure(handle, "video.{number}", **{"key": "video.7", "headers": {"x-tenant": 7}} | options)
+
     assert failed.reason == reason
     assert error in failed.error
     assert "secret" not in failed.error
@@ -165,10 +170,10 @@ def test_a_message_that_does_not_fit_is_never_handled(options: dict[str, Any], r
     assert seen.calls == []
 
 
-# --- what a handler does ---
+# --- outcomes of a handler ---
 
 
-def test_an_exception_can_be_tried_again_and_shows_no_text() -> None:
+def test_exception_of_a_handler_is_retryable_and_not_quoted() -> None:
     def handle(action: str) -> None:
         raise ValueError("secret")
 
@@ -178,14 +183,14 @@ def test_an_exception_can_be_tried_again_and_shows_no_text() -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), RecursionError()])
-def test_whatever_a_handler_raises_becomes_an_outcome(error: BaseException) -> None:
+def test_base_exception_of_a_handler_is_a_handler_error(error: BaseException) -> None:
     def handle(action: str) -> None:
         raise error
 
     assert failure(handle).reason == "handler_error"
 
 
-def test_reject_and_retry_say_what_they_mean() -> None:
+def test_reject_is_final_and_retry_asks_for_another_attempt() -> None:
     def reject(action: str) -> None:
         raise Reject("no such customer")
 
@@ -193,13 +198,14 @@ def test_reject_and_retry_say_what_they_mean() -> None:
         raise Retry(delay=3)
 
     rejected, asked = failure(reject), failure(retry)
+
     assert (rejected.reason, rejected.retryable) == ("rejected", False)
     assert "no such customer" in rejected.error
     assert (asked.reason, asked.retryable, asked.asked_for_retry) == ("handler_error", True, True)
     assert asked.delay == timedelta(seconds=3)
 
 
-def test_the_text_of_a_retry_is_told_as_that_of_a_reject_is() -> None:
+def test_text_of_a_retry_is_quoted_in_one_short_line() -> None:
     def retry(action: str) -> None:
         raise Retry("not packed yet,\n" + "x" * 300)
 
@@ -218,16 +224,19 @@ class Unprintable:
 
 
 @pytest.mark.parametrize(("verdict", "reason"), [(Reject, "rejected"), (Retry, "handler_error")])
-def test_a_verdict_whose_text_cannot_be_made_is_told_by_its_type_and_place(verdict: Any, reason: str) -> None:
+def test_reject_or_retry_with_unreadable_text_has_type_and_place(verdict: Any, reason: str) -> None:
     def handle(action: str) -> None:
         raise verdict(Unprintable())
 
     failed = failure(handle)
+
     assert failed.reason == reason
     assert failed.error.startswith(f"taskroute.{verdict.__name__} at test_dispatch.py:")
 
 
-def test_a_retry_of_ones_own_may_say_nothing_about_its_delay() -> None:
+def test_subclass_of_retry_without_a_delay_has_none() -> None:
+    """A subclass may leave out the call of its parent's `__init__`."""
+
     class NotYet(Retry):
         def __init__(self, order: int) -> None: ...
 
@@ -239,7 +248,9 @@ def test_a_retry_of_ones_own_may_say_nothing_about_its_delay() -> None:
 
 
 @pytest.mark.parametrize("delay", [Decimal("0.1"), "5", float("nan"), float("inf"), [1]])
-def test_a_delay_that_is_none_is_an_error_of_the_handler_which_does_not_quote_it(delay: Any) -> None:
+def test_retry_with_an_invalid_delay_is_a_handler_error(delay: Any) -> None:
+    """The error names the type of the delay, and does not quote its value."""
+
     def handle(action: str) -> None:
         raise Retry(delay=delay)
 
@@ -249,12 +260,12 @@ def test_a_delay_that_is_none_is_an_error_of_the_handler_which_does_not_quote_it
 
 
 class Proxy:
-    @property  # type: ignore[misc]  # Python's own can be written
+    @property  # type: ignore[misc]  # typeshed declares it writable
     def __class__(self) -> Any:
         raise RuntimeError("nothing is behind it")
 
 
-def test_a_result_that_cannot_be_looked_at_is_an_error_of_the_handler() -> None:
+def test_unreadable_result_is_a_handler_error() -> None:
     assert failure(lambda action: Proxy()).error.startswith("RuntimeError at test_dispatch.py:")
 
 
@@ -262,24 +273,26 @@ def test_a_result_that_cannot_be_looked_at_is_an_error_of_the_handler() -> None:
     ("retry", "delays"),
     [(None, None), (False, ()), (RetryPolicy(delays=(1, 2)), (timedelta(seconds=1), timedelta(seconds=2)))],
 )
-def test_a_handlers_own_retry_comes_along(retry: Any, delays: Any) -> None:
+def test_failure_carries_the_retry_policy_of_its_handler(retry: Any, delays: Any) -> None:
     def handle(action: str) -> None:
         raise ValueError
 
     assert failure(handle, retry=retry).delays == delays
 
 
-def test_an_ambiguous_key_is_not_guessed() -> None:
+def test_ambiguous_key_fails_as_no_handler() -> None:
     registry = HandlerRegistry()
     for pattern in ("a.*", "*.b"):
         registry.add(pattern, lambda body: None, queue="q")
     delivery = Delivery(queue="q", exchange="", routing_key="a.b", body=b"", properties={})
+
     outcome = Dispatcher(registry.resolve).dispatch(delivery)
+
     assert isinstance(outcome, Failed)
     assert outcome.reason == "no_handler"
 
 
-# --- signatures that cannot be ---
+# --- signatures that are refused ---
 
 
 def marked(annotation: Any, default: Any = inspect.Parameter.empty) -> Callable[..., None]:
@@ -304,21 +317,21 @@ def generator(body: bytes) -> Any:
     yield body
 
 
-def stranger() -> Any:
-    """A function that makes a mark, as fastapi.Header is one."""
+def foreign_header() -> Any:
+    """A function that makes a marker, as fastapi.Header does."""
 
 
-stranger.__name__, stranger.__module__ = "Header", "fastapi.params"
+foreign_header.__name__, foreign_header.__module__ = "Header", "fastapi.params"
 
 
 class Foreign:
-    """What a mark of another library looks like."""
+    """Markers that come from another library."""
 
     Depends = type("Depends", (), {"__module__": "fastapi.params"})
     Header = type("Header", (), {"__module__": "fastapi.params"})
 
 
-def of_another(kind: str) -> str:
+def marked_by_another_library(kind: str) -> str:
     return rf"parameter 's' is marked with fastapi.params.{kind}: import {kind} from taskroute"
 
 
@@ -361,28 +374,30 @@ BRACKETS = r"parameter 's' is marked with {0}: write {0}\(\.\.\.\), with bracket
         (marked(Annotated[str, Header]), BRACKETS.format("Header")),
         (marked(Annotated[str, Depends]), BRACKETS.format("Depends")),
         (marked(str, Depends), BRACKETS.format("Depends")),
-        (marked(Annotated[str, Foreign.Depends()]), of_another("Depends")),
-        (marked(Annotated[str, Foreign.Header()], "d"), of_another("Header")),
-        (marked(Annotated[str, stranger], "d"), of_another("Header")),
-        (marked(str, Foreign.Depends()), of_another("Depends")),
-        (marked(Annotated[int, Depends(marked(str, Foreign.Depends()))]), of_another("Depends")),
+        (marked(Annotated[str, Foreign.Depends()]), marked_by_another_library("Depends")),
+        (marked(Annotated[str, Foreign.Header()], "d"), marked_by_another_library("Header")),
+        (marked(Annotated[str, foreign_header], "d"), marked_by_another_library("Header")),
+        (marked(str, Foreign.Depends()), marked_by_another_library("Depends")),
+        (marked(Annotated[int, Depends(marked(str, Foreign.Depends()))]), marked_by_another_library("Depends")),
     ],
 )
-def test_a_signature_that_nothing_can_feed_is_refused_when_registered(function: Any, problem: str) -> None:
+def test_unusable_signature_is_refused_when_registered(function: Any, problem: str) -> None:
     registry = HandlerRegistry()
+
     with pytest.raises(HandlerSignatureError, match=problem):
         registry.add("a.{x}", function)
     assert registry.handlers == ()
 
 
-def test_a_type_that_cannot_be_validated_is_one_line() -> None:
+def test_unvalidatable_annotation_is_refused_in_one_line() -> None:
     with pytest.raises(HandlerSignatureError) as refused:
         HandlerRegistry().add("#", unvalidatable)
+
     assert "has an annotation that cannot be validated: Unable to generate" in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_a_method_of_an_object_is_a_handler() -> None:
+def test_bound_method_is_a_handler() -> None:
     registry = HandlerRegistry()
     registry.add("a.{x}", Service().bound)
     assert registry.resolve("q", "a.b") is not None
