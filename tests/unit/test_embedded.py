@@ -1,4 +1,4 @@
-"""The embedded broker beyond what RabbitMQ can be compared with: its clock, its names, its threads."""
+"""The embedded broker where RabbitMQ gives no comparison: its clock, its names, its threads."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def connect(name: str) -> EmbeddedConnection:
 
 
 class Setup:
-    """A broker whose time is moved by hand."""
+    """A broker with a manual clock."""
 
     def __init__(self, name: str) -> None:
         self.clock = ManualClock()
@@ -75,36 +75,42 @@ def setup(name: str) -> Iterator[Setup]:
 # --- time ---
 
 
-def test_messages_expire_when_time_is_moved_and_not_before(setup: Setup) -> None:
+def test_message_expires_when_the_clock_reaches_its_ttl(setup: Setup) -> None:
     setup.queue("dead")
     setup.queue("q", x_message_ttl=60_000, x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
     setup.publish(b"1", "q")
+
     setup.clock.advance(30)
     setup.publish(b"2", "q")
     setup.clock.advance(29)
     assert (setup.ready("q"), setup.ready("dead")) == (2, 0)
+
     setup.clock.advance(1)
     assert (setup.ready("q"), setup.ready("dead")) == (1, 1)
     setup.clock.advance(30)
     assert (setup.ready("q"), setup.ready("dead")) == (0, 2)
 
 
-def test_an_unused_queue_goes_after_its_time_and_use_starts_it_again(setup: Setup) -> None:
+def test_unused_queue_expires_and_each_use_restarts_its_time(setup: Setup) -> None:
     setup.queue("q", x_expires=60_000)
+
     setup.clock.advance(59)
     setup.queue("q", x_expires=60_000)
     setup.clock.advance(59)
+
     tag = setup.channel.basic_consume("q", callback=print)
     setup.clock.advance(1000)
     setup.channel.basic_cancel(tag)
     setup.clock.advance(59)
-    assert setup.ready("q") == 0  # this is a use as well
+    assert setup.ready("q") == 0  # a passive declaration is a use as well
+
     setup.clock.advance(60)
     with pytest.raises(amqp.NotFound):
         setup.ready("q")
 
 
-def test_an_at_least_once_dead_letter_waits_for_its_target(setup: Setup) -> None:
+def test_at_least_once_dead_letter_waits_for_its_target(setup: Setup) -> None:
+    """A message that waits for its target queue still counts for the limit of its source queue."""
     setup.queue(
         "q",
         x_queue_type="quorum",
@@ -115,44 +121,54 @@ def test_an_at_least_once_dead_letter_waits_for_its_target(setup: Setup) -> None
         x_dead_letter_routing_key="later",
         x_dead_letter_strategy="at-least-once",
     )
+
     setup.publish(b"1", "q")
     setup.publish(b"2", "q")
     setup.clock.advance(1)
     assert setup.ready("q") == 0
+
     outcomes: list[str] = []
     setup.channel.confirm_select()
     setup.channel.events["basic_ack"].add(lambda *_: outcomes.append("ack"))
     setup.channel.events["basic_nack"].add(lambda *_: outcomes.append("nack"))
     setup.publish(b"3", "q")
     setup.connection.drain_events(timeout=0)
-    assert outcomes == ["nack"]  # what waits for its target still counts
+    assert outcomes == ["nack"]  # a message that waits for its target still counts
+
     setup.queue("later")
     setup.clock.advance(PARKED_RETRY)
     assert setup.ready("later") == 2
+
     setup.publish(b"4", "q")
     setup.connection.drain_events(timeout=0)
     assert outcomes == ["nack", "ack"]
 
 
-def test_a_manual_clock_says_when_the_next_call_is_due_and_moves_exactly_there() -> None:
+def test_manual_clock_advances_exactly_to_each_next_call() -> None:
+    """Steps that are added up would miss it: 0.1 + 0.2 is not 0.3."""
     clock, made = ManualClock(), []
     assert clock.next_call() is None
+
     for moment in (0.3, 0.1, 0.1 + 0.2):
         clock.call_at(moment, lambda moment=moment: made.append((moment, clock.now())))  # type: ignore[misc]
+
     while (due := clock.next_call()) is not None:
         clock.advance_to(due)
     assert made == [(0.1, 0.1), (0.3, 0.3), (0.1 + 0.2, 0.1 + 0.2)]
+
     clock.advance_to(0.2)
-    assert clock.now() == 0.1 + 0.2  # never back
+    assert clock.now() == 0.1 + 0.2  # it never moves back
 
 
-def test_the_system_clock_calls_in_the_order_of_the_moments() -> None:
+def test_system_clock_calls_in_order_of_time_until_it_is_closed() -> None:
     clock = SystemClock("test-clock")
     called = Calls()
     now = clock.now()
+
     clock.call_at(now + 0.02, lambda: called("second"))
     clock.call_at(now + 0.01, lambda: called("first"))
     assert called.wait(2) == ["first", "second"]
+
     clock.close()
     clock.call_at(clock.now(), lambda: called("never"))
     for thread in threading.enumerate():
@@ -168,18 +184,21 @@ def test_the_system_clock_calls_in_the_order_of_the_moments() -> None:
 def test_brokers_of_different_names_share_nothing(name: str) -> None:
     one, other = connect(name), connect(f"{name}-other")
     one.channel().queue_declare("q", auto_delete=False)
+
     with pytest.raises(amqp.NotFound):
         other.channel().queue_declare("q", passive=True)
+
     one.close()
     other.close()
     transport.drop(f"{name}-other")
 
 
-def test_dropping_a_broker_tells_who_is_connected_and_forgets_everything(name: str) -> None:
+def test_dropped_broker_closes_its_connections_and_forgets_queues(name: str) -> None:
     connection = connect(name)
     channel = connection.channel()
     channel.queue_declare("q", auto_delete=False)
     old = transport.broker(name)
+
     transport.drop(name)
     with pytest.raises(amqp.ConnectionForced):
         connection.drain_events(timeout=DEADLINE)
@@ -187,16 +206,19 @@ def test_dropping_a_broker_tells_who_is_connected_and_forgets_everything(name: s
         channel.queue_declare("q", passive=True)
     assert not connection.connected
     connection.close()
+
     with pytest.raises(amqp.ConnectionForced):
         EmbeddedConnection(old)
+
     again = connect(name)
     with pytest.raises(amqp.NotFound):
         again.channel().queue_declare("q", passive=True)
     again.close()
 
 
-def test_a_broker_with_a_clock_of_its_own_is_made_once(name: str) -> None:
+def test_broker_with_its_own_clock_is_created_once(name: str) -> None:
     transport.create(name, ManualClock())
+
     with pytest.raises(ValueError, match=name):
         transport.create(name, ManualClock())
 
@@ -208,73 +230,83 @@ def readable(connection: EmbeddedConnection) -> bool:
     return bool(select.select([connection.sock], [], [], 0)[0])
 
 
-def test_the_descriptor_is_readable_while_there_are_events(name: str) -> None:
+def test_descriptor_is_readable_while_there_are_events(name: str) -> None:
     connection = connect(name)
     channel = connection.channel()
     channel.queue_declare("q", auto_delete=False)
     got: list[Any] = []
     channel.basic_consume("q", callback=got.append)
     assert not readable(connection)
+
     for _ in range(3):
         channel.basic_publish(amqp.Message(b"x"), "", "q")
+
     for count in (1, 2, 3):
         assert readable(connection)
         connection.drain_events(timeout=0)
         assert len(got) == count
+
     with pytest.raises(socket.timeout):
         connection.drain_events(timeout=0)
     assert not readable(connection)
+
     connection.close()
 
 
-def test_one_who_waits_is_woken(name: str) -> None:
+def test_waiting_consumer_is_woken_by_a_message(name: str) -> None:
     consumer, publisher = connect(name), connect(name)
     channel = consumer.channel()
     channel.queue_declare("q", auto_delete=False)
     got: list[Any] = []
     channel.basic_consume("q", callback=got.append)
+
     waiting = threading.Thread(target=consumer.drain_events)
     waiting.start()
+
     publisher.channel().basic_publish(amqp.Message(b"x"), "", "q")
     waiting.join(DEADLINE)
+
     assert len(got) == 1
     consumer.close()
     publisher.close()
 
 
-def test_what_was_told_to_a_channel_that_is_closed_by_then_is_void(name: str) -> None:
+def test_delivery_to_a_channel_closed_meanwhile_is_requeued(name: str) -> None:
     connection, got = connect(name), list[Any]()
     channel, other = connection.channel(), connection.channel()
     channel.queue_declare("q", auto_delete=False)
     channel.basic_consume("q", callback=got.append)
     other.basic_publish(amqp.Message(b"x"), "", "q")
+
     channel.close()
     connection.drain_events(timeout=0)
+
     assert got == []
     assert other.queue_declare("q", passive=True).message_count == 1
     connection.close()
 
 
-def test_a_mailbox_loses_nothing_between_many_threads() -> None:
-    mailbox: EventStream[int] = EventStream()
+def test_event_stream_of_many_threads_loses_nothing() -> None:
+    stream: EventStream[int] = EventStream()
 
     def put(base: int) -> None:
         for n in range(500):
-            mailbox.put(base + n)
+            stream.put(base + n)
 
     threads = [threading.Thread(target=put, args=(base,)) for base in (0, 500, 1000, 1500)]
     for thread in threads:
         thread.start()
-    taken = [mailbox.take(DEADLINE) for _ in range(2000)]
+    taken = [stream.take(DEADLINE) for _ in range(2000)]
     for thread in threads:
         thread.join(DEADLINE)
+
     assert sorted(taken) == list(range(2000))
     with pytest.raises(TimeoutError):
-        mailbox.take(0)
-    mailbox.close()
+        stream.take(0)
+    stream.close()
 
 
-def test_many_threads_publish_and_consume_and_each_message_is_handled_once(name: str) -> None:
+def test_each_message_is_delivered_once_among_many_threads(name: str) -> None:
     first = connect(name)
     first.channel().queue_declare("q", auto_delete=False)
     total, seen, lock = 1200, [], threading.Lock()
@@ -311,6 +343,7 @@ def test_many_threads_publish_and_consume_and_each_message_is_handled_once(name:
     threads += [threading.Thread(target=consume) for _ in range(3)]
     for thread in threads:
         thread.start()
+
     assert done.wait(DEADLINE)
     for thread in threads:
         thread.join(DEADLINE)
@@ -318,11 +351,11 @@ def test_many_threads_publish_and_consume_and_each_message_is_handled_once(name:
     first.close()
 
 
-# --- looking ---
+# --- depths, peek and wait_empty ---
 
 
 class Account:
-    """What one queue must hold, told from what was done."""
+    """A model of one queue: the messages that it must hold after each action."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -374,10 +407,11 @@ ACTIONS = [name for name in vars(Account) if not name.startswith("_") and name !
 
 
 @given(actions=st.lists(st.sampled_from(ACTIONS), max_size=30))
-def test_a_queue_tells_what_it_holds(actions: list[str]) -> None:
+def test_depths_and_peek_agree_with_a_model_of_the_queue(actions: list[str]) -> None:
     name = f"test-{uuid.uuid4().hex}"
     setup = Setup(name)
     account = Account(setup)
+
     for action in actions:
         getattr(account, action)()
         assert account.broker.depths(["q"]) == {"q": Depth(len(account.ready), len(account.taken))}
@@ -386,60 +420,68 @@ def test_a_queue_tells_what_it_holds(actions: list[str]) -> None:
     transport.drop(name)
 
 
-def test_what_is_not_there_holds_nothing(setup: Setup) -> None:
+def test_missing_queue_reads_as_empty(setup: Setup) -> None:
     broker = setup.connection.broker
+
     assert broker.depths(["nowhere"]) == {"nowhere": Depth(0, 0)}
     assert broker.peek("nowhere") == ()
     assert broker.wait_empty(["nowhere"], 0)
 
 
-def test_one_looks_at_a_queue_by_priority(setup: Setup) -> None:
+def test_peek_shows_messages_by_priority(setup: Setup) -> None:
     setup.queue("q", x_max_priority=9)
     for body, priority in ((b"low", 1), (b"high", 9), (b"low too", 1)):
         setup.publish(body, "q", priority=priority)
+
     assert [message.body for message in setup.connection.broker.peek("q")] == [b"high", b"low", b"low too"]
 
 
 class Waiter:
-    """A thread that waits for empty queues, and is known to wait: it holds the broker's lock until it does."""
+    """A thread that waits for empty queues; its wait has begun when the constructor returns."""
 
     def __init__(self, broker: engine.Broker, *queues: str) -> None:
         begun = threading.Event()
         tell_of_waits(broker, begun)
-        self.told: Future[bool] = Future()
-        self.thread = threading.Thread(target=lambda: self.told.set_result(broker.wait_empty(queues, 10 * DEADLINE)))
+        self.outcome: Future[bool] = Future()
+        self.thread = threading.Thread(target=lambda: self.outcome.set_result(broker.wait_empty(queues, 10 * DEADLINE)))
         self.thread.daemon = True
         self.thread.start()
         assert begun.wait(DEADLINE)
 
     def join(self) -> bool:
-        return self.told.result(DEADLINE)
+        return self.outcome.result(DEADLINE)
 
 
-def test_who_waits_for_empty_queues_is_told_by_what_empties_them(setup: Setup) -> None:
+def test_wait_empty_ends_when_the_queues_are_empty(setup: Setup) -> None:
+    """An expired or an acknowledged message has left its queue; an unsettled one has not."""
     broker = setup.connection.broker
     setup.queue("q")
     setup.queue("r", x_message_ttl=1000)
     setup.publish(b"1", "q")
     setup.publish(b"2", "r")
     assert not broker.wait_empty(["q", "r"], 0)
+
     waiter = Waiter(broker, "q", "r")
     setup.clock.advance(1)
     message = setup.channel.basic_get("q")
-    assert not broker.wait_empty(["q", "r"], 0)  # delivered, and not settled
+
+    assert not broker.wait_empty(["q", "r"], 0)  # delivered, and not yet settled
+
     setup.channel.basic_ack(message.delivery_tag)
     assert waiter.join()
 
 
-def test_who_waits_for_empty_queues_is_told_that_the_broker_is_gone(name: str) -> None:
+def test_wait_empty_ends_when_the_broker_is_dropped(name: str) -> None:
     broker = transport.broker(name)
     connection = connect(name)
     channel = connection.channel()
     channel.queue_declare("q", auto_delete=False)
     channel.basic_publish(amqp.Message(b""), "", "q")
     waiter = Waiter(broker, "q")
+
     transport.drop(name)
     assert waiter.join()
+
     connection.close()
 
 
@@ -461,24 +503,28 @@ def test_who_waits_for_empty_queues_is_told_that_the_broker_is_gone(name: str) -
         (lambda ch: (ch.queue_declare("q"), ch.basic_consume("q", arguments={"x-priority": 1})), "x-priority"),
     ],
 )
-def test_what_it_does_not_do_it_refuses_by_name(name: str, ask: Any, what: str) -> None:
+def test_unsupported_feature_is_refused_by_its_name(name: str, ask: Any, what: str) -> None:
     connection = connect(name)
+
     with pytest.raises(amqp.AMQPNotImplementedError, match=what):
         ask(connection.channel())
+
     connection.close()
 
 
-def test_headers_that_amqp_cannot_carry_are_refused(name: str) -> None:
+def test_publish_that_amqp_cannot_encode_is_refused(name: str) -> None:
     connection = connect(name)
     channel = connection.channel()
+
     with pytest.raises(amqp.exceptions.FrameSyntaxError):
         channel.basic_publish(amqp.Message(b"", application_headers={"a": object()}), "", "q")
     with pytest.raises(amqp.exceptions.FrameSyntaxError):
         channel.basic_publish(amqp.Message(b""), "", "k" * 256)
+
     connection.close()
 
 
-def test_kombu_itself_works_with_it(name: str) -> None:
+def test_kombu_publishes_and_consumes_on_the_embedded_broker(name: str) -> None:
     got: list[Any] = []
     with kombu.Connection(hostname=name, transport=transport.Transport) as connection:
         queue = kombu.Queue("q", kombu.Exchange("e", "topic"), routing_key="a.#", message_ttl=60)
@@ -491,6 +537,7 @@ def test_kombu_itself_works_with_it(name: str) -> None:
             producer.publish({"n": 1}, exchange="e", routing_key="a.b", headers={"h": [1]})
             connection.drain_events(timeout=DEADLINE)
         assert connection.default_channel.queue_declare("q", passive=True).message_count == 0
+
     assert got == [({"n": 1}, {"h": [1]}, "a.b")]
 
 
@@ -498,8 +545,9 @@ def test_kombu_itself_works_with_it(name: str) -> None:
 
 
 @given(st.sampled_from("aé€😀\ud800"), st.integers(60, 260), st.text(max_size=3))
-def test_a_short_text_is_measured_in_bytes(letter: str, count: int, rest: str) -> None:
+def test_short_string_is_limited_by_its_bytes(letter: str, count: int, rest: str) -> None:
     text = letter * count + rest
+
     if len(text.encode("utf-8", "surrogatepass")) <= 255:
         assert short_text(text, "it") == text
     else:
@@ -507,7 +555,7 @@ def test_a_short_text_is_measured_in_bytes(letter: str, count: int, rest: str) -
             short_text(text, "it")
 
 
-# --- routes that are known ---
+# --- cached routes ---
 
 EXCHANGES = ("e", "f", "amq.topic")
 KEYS = ("a", "a.b")
@@ -528,7 +576,7 @@ BEGUN: list[tuple[Any, ...]] = [
     ("declare", "f", "amq.topic", False),
     ("bind", "amq.topic", Destination("queue", "p"), "#"),
 ]
-"""The longest way there is, so that the changes that follow have something to break."""
+"""The longest possible route, so that later changes have something to break."""
 
 
 def change(bindings: Bindings, what: str, name: str, *more: Any) -> None:
@@ -553,8 +601,10 @@ def routes(bindings: Bindings) -> dict[tuple[str, str], set[str]]:
 
 @settings(max_examples=100)
 @given(st.lists(CHANGES, max_size=10))
-def test_a_route_is_known_only_until_something_changes(changes: list[tuple[Any, ...]]) -> None:
+def test_cached_route_is_forgotten_at_each_change(changes: list[tuple[Any, ...]]) -> None:
+    """A table of bindings that has answered before routes like a new one with the same changes."""
     asked, changes = Bindings(), [*BEGUN, *changes]
+
     for count, made in enumerate(changes, 1):
         with contextlib.suppress(Refusal):
             change(asked, *made)
@@ -566,18 +616,20 @@ def test_a_route_is_known_only_until_something_changes(changes: list[tuple[Any, 
 
 
 class Key(str):
-    """One can see whether somebody keeps it."""
+    """A routing key that can be weakly referenced, which shows whether the cache keeps it."""
 
     __slots__ = ("__weakref__",)
 
 
-def test_only_so_many_routes_are_kept() -> None:
+def test_cache_of_routes_is_bounded() -> None:
     bindings, kept = Bindings(), weakref.WeakSet[Key]()
     bindings.bind(Binding.of("amq.topic", Destination("queue", "q"), "#", {}))
+
     for number in range(5000):
         key = Key(number)
         kept.add(key)
         assert bindings.queues("amq.topic", (key,), {}) == {"q"}
+
     assert 0 < len(kept) <= 1025
 
 
@@ -586,17 +638,19 @@ def test_only_so_many_routes_are_kept() -> None:
 
 @settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=30), st.randoms(use_true_random=False))
-def test_what_is_restored_comes_out_as_if_it_had_never_left(arrivals: list[tuple[int, bool]], chance: Any) -> None:
+def test_restored_message_returns_to_its_place_in_the_backlog(arrivals: list[tuple[int, bool]], chance: Any) -> None:
     backlog = Backlog(2)
     entries = [
         Entry(StoredMessage("", "k", b"x" * at, {}), at, priority, None) for at, (priority, _) in enumerate(arrivals)
     ]
     for entry in entries:
         backlog.append(entry)
+
     taken = [backlog.pop() for (_, is_taken) in arrivals if is_taken]
     chance.shuffle(taken)
     for entry in taken:
         backlog.restore(entry)
+
     assert len(backlog) == len(entries)
     assert backlog.body_bytes == sum(range(len(entries)))
     order = [backlog.pop() for _ in range(len(backlog))]
