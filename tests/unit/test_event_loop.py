@@ -1,4 +1,4 @@
-"""EventLoop: coroutines of other threads, cancelled in order at the end."""
+"""EventLoop: coroutines that other threads submit, cancelled in order at the end."""
 
 from __future__ import annotations
 
@@ -25,37 +25,38 @@ async def name() -> str:
     return threading.current_thread().name
 
 
-def test_the_thread_comes_into_being_with_the_first_coroutine(loop: EventLoop) -> None:
+def test_thread_starts_with_the_first_coroutine(loop: EventLoop) -> None:
     assert "a-loop" not in {thread.name for thread in threading.enumerate()}
     assert loop.submit(name()).result(DEADLINE) == "a-loop"
 
 
-def test_what_came_just_before_the_end_is_begun_and_sees_that_it_is_cancelled(loop: EventLoop) -> None:
-    told: list[str] = []
-    go_on = threading.Event()
+def test_coroutine_run_just_before_stop_begins_and_is_cancelled(loop: EventLoop) -> None:
+    events: list[str] = []
+    resume = threading.Event()
 
     async def block() -> None:
-        go_on.wait(DEADLINE)
+        resume.wait(DEADLINE)
 
     async def late() -> None:
-        told.append("begun")
+        events.append("begun")
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            told.append("cancelled")
+            events.append("cancelled")
             raise
 
     loop.run(block())
     loop.run(late())
     loop.stop()
-    go_on.set()
+
+    resume.set()
     assert loop.join(DEADLINE)
-    assert told == ["begun", "cancelled"]
+
+    assert events == ["begun", "cancelled"]
 
 
-def test_an_exit_in_a_task_that_a_handler_has_left_behind_does_not_end_the_loop(
-    loop: EventLoop, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_exit_in_an_abandoned_task_does_not_end_the_loop(loop: EventLoop, caplog: pytest.LogCaptureFixture) -> None:
+    """A handler may create a task and end before it."""
     left: list[asyncio.Task[None]] = []
 
     async def leave() -> None:
@@ -65,20 +66,21 @@ def test_an_exit_in_a_task_that_a_handler_has_left_behind_does_not_end_the_loop(
         left.append(asyncio.create_task(exit_()))
 
     loop.submit(leave()).result(DEADLINE)
+
     assert loop.submit(name()).result(DEADLINE) == "a-loop"
     assert isinstance(left[0].exception(), SystemExit)
     assert "loop_interrupted error=SystemExit" in caplog.text
 
 
-def test_what_is_begun_while_others_are_cancelled_is_cancelled_too(loop: EventLoop) -> None:
-    told: list[str] = []
+def test_coroutine_run_during_cancellation_is_cancelled_too(loop: EventLoop) -> None:
+    events: list[str] = []
     begun = threading.Event()
 
     async def late() -> None:
         try:
             await asyncio.Event().wait()
         finally:
-            told.append("late")
+            events.append("late")
 
     async def first() -> None:
         begun.set()
@@ -86,17 +88,19 @@ def test_what_is_begun_while_others_are_cancelled_is_cancelled_too(loop: EventLo
             await asyncio.Event().wait()
         finally:
             loop.run(late())
-            told.append("first")
+            events.append("first")
 
     loop.run(first())
     assert begun.wait(DEADLINE)
+
     loop.stop()
     assert loop.join(DEADLINE)
-    assert told == ["first", "late"]
+
+    assert events == ["first", "late"]
 
 
-def test_an_exit_of_one_that_is_cancelled_does_not_keep_the_others_from_ending(loop: EventLoop) -> None:
-    told: list[str] = []
+def test_exit_of_a_cancelled_coroutine_lets_the_others_end(loop: EventLoop) -> None:
+    events: list[str] = []
 
     async def exit_() -> None:
         try:
@@ -110,30 +114,34 @@ def test_an_exit_of_one_that_is_cancelled_does_not_keep_the_others_from_ending(l
         finally:
             for _ in range(10):
                 await asyncio.sleep(0)
-            told.append("slow")
+            events.append("slow")
 
     for each in (exit_(), slow()):
         loop.run(each)
     loop.submit(name()).result(DEADLINE)
+
     loop.stop()
     assert loop.join(DEADLINE)
-    assert told == ["slow"]
+
+    assert events == ["slow"]
 
 
 @pytest.mark.parametrize("is_begun", [False, True])
-def test_what_comes_after_the_end_is_dropped_and_who_waits_for_it_is_told(is_begun: bool) -> None:
+def test_coroutine_after_the_end_is_dropped_or_cancelled(is_begun: bool) -> None:
+    """`run` drops it, `submit` cancels its future, and neither starts a thread again."""
     loop = EventLoop("a-loop")
     if is_begun:
         loop.submit(name()).result(DEADLINE)
     loop.stop()
     assert loop.join(DEADLINE)
+
     loop.run(name())  # type: ignore[arg-type]
     with pytest.raises(CancelledError):
         loop.submit(name()).result(DEADLINE)
     assert "a-loop" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_a_loop_that_is_stopped_by_its_own_thread_is_not_waited_for(loop: EventLoop) -> None:
+def test_join_from_the_thread_of_the_loop_does_not_wait(loop: EventLoop) -> None:
     async def join() -> bool:
         loop.stop()
         return loop.join(DEADLINE)
@@ -141,7 +149,7 @@ def test_a_loop_that_is_stopped_by_its_own_thread_is_not_waited_for(loop: EventL
     assert not loop.submit(join()).result(DEADLINE)
 
 
-def test_whatever_comes_while_the_loop_ends_is_run_cancelled_or_dropped_and_who_waits_is_told() -> None:
+def test_future_submitted_while_the_loop_ends_is_always_done() -> None:
     async def wait(number: int) -> None:
         await asyncio.sleep(60 * (number % 2))
 
@@ -163,19 +171,19 @@ def test_whatever_comes_while_the_loop_ends_is_run_cancelled_or_dropped_and_who_
         assert [result.done() for result in results] == [True] * 100
 
 
-def test_a_second_stop_leaves_generators_the_time_to_be_closed(loop: EventLoop) -> None:
+def test_second_stop_lets_async_generators_close(loop: EventLoop) -> None:
     left: list[AsyncIterator[int]] = []
     running: list[asyncio.AbstractEventLoop] = []
-    told: list[str] = []
-    closing, go_on = threading.Event(), asyncio.Event()
+    events: list[str] = []
+    closing, resume = threading.Event(), asyncio.Event()
 
     async def numbers() -> AsyncIterator[int]:
         try:
             yield 1
         finally:
             closing.set()
-            await go_on.wait()
-            told.append("closed")
+            await resume.wait()
+            events.append("closed")
 
     async def leave() -> None:
         running.append(asyncio.get_running_loop())
@@ -185,7 +193,9 @@ def test_a_second_stop_leaves_generators_the_time_to_be_closed(loop: EventLoop) 
     loop.submit(leave()).result(DEADLINE)
     loop.stop()
     assert closing.wait(DEADLINE)
+
     loop.stop()
-    running[0].call_soon_threadsafe(go_on.set)
+    running[0].call_soon_threadsafe(resume.set)
     assert loop.join(DEADLINE)
-    assert told == ["closed"]
+
+    assert events == ["closed"]
