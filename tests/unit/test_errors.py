@@ -1,4 +1,4 @@
-"""The error tree."""
+"""The tree of errors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ EVERY = [error for _, error in inspect.getmembers(errors, inspect.isclass) if is
 
 
 @pytest.mark.parametrize("error", EVERY)
-def test_every_error_is_ours_named_as_one_documented_and_drawn_in_the_tree(error: type[Exception]) -> None:
+def test_error_is_a_documented_taskroute_error_of_the_tree(error: type[Exception]) -> None:
     assert issubclass(error, TaskrouteError)
     assert error.__name__.endswith("Error")
     assert error.__doc__
     assert error.__name__ in (errors.__doc__ or "")
 
 
-def test_the_tree_draws_every_error_once_and_under_its_parent() -> None:
+def test_tree_of_errors_has_each_error_once_under_its_parent() -> None:
+    """The tree is drawn in the docstring of the module."""
     parents: dict[int, str] = {}
     drawn = []
     for line in (errors.__doc__ or "").splitlines():
@@ -37,12 +38,13 @@ def test_the_tree_draws_every_error_once_and_under_its_parent() -> None:
     assert sorted(drawn) == sorted(error.__name__ for error in EVERY)
 
 
-def test_what_was_never_written_is_caught_as_a_publish_error_too() -> None:
+def test_broker_unavailable_error_is_a_publish_error() -> None:
     assert issubclass(BrokerUnavailableError, PublishError)
 
 
 @pytest.mark.parametrize("error", EVERY)
-def test_an_error_can_travel_between_processes(error: type[Exception]) -> None:
+def test_error_can_be_pickled(error: type[Exception]) -> None:
     copy = pickle.loads(pickle.dumps(error("queue 'q': gone")))
+
     assert type(copy) is error
     assert str(copy) == "queue 'q': gone"

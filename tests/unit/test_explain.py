@@ -1,4 +1,4 @@
-"""Explain: the text for people, and agreement with the pure route."""
+"""Explain: its text, and its agreement with the route of the topology."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def routes() -> Routes:
     return Routes(topology, registry)
 
 
-def test_the_text_shows_each_step_and_why_others_lost() -> None:
+def test_text_shows_each_hop_and_why_other_handlers_lost() -> None:
     here = __name__
+
     assert str(routes().explain("video.upload", exchange=media)).splitlines() == [
         "key 'video.upload' published to exchange 'media'",
         "  exchange 'media', binding 'video.*' -> queue 'video'",
@@ -48,36 +49,42 @@ def test_the_text_shows_each_step_and_why_others_lost() -> None:
     ]
 
 
-def test_the_text_says_what_nobody_takes() -> None:
+def test_text_says_where_unhandled_messages_go() -> None:
     text = str(routes().explain("image.upload", exchange="media"))
     assert "exchange 'media', as nothing else takes it, its alternate -> exchange 'rest'" in text
     assert "no handler takes it, and it goes to 'left.dead'" in text
+
     text = str(routes().explain("video.a.b", exchange="media"))
     assert "no handler takes it, and it is dropped" in text
     assert "reaches no queue" in str(routes().explain("nowhere", exchange=""))
 
 
-def test_the_default_exchange_is_explained_too() -> None:
+def test_default_exchange_is_one_hop() -> None:
     explanation = routes().explain("video", exchange="")
+
     assert [str(hop) for hop in explanation.hops] == ["the default exchange -> queue 'video'"]
     assert [arrival.queue for arrival in explanation.arrivals] == ["video"]
 
 
-def test_many_handlers_that_do_not_match_are_counted_not_listed() -> None:
+def test_many_handlers_without_a_match_are_counted_not_listed() -> None:
     registry = HandlerRegistry()
     for number in range(50):
         registry.add(f"video.{number}", upload, queue=video)
+
     text = str(Routes(topology, registry).explain("video.7", exchange=media))
+
     assert text.count("does not match") == 8
     assert "nor by 41 others that do not match" in text
 
 
 @settings(max_examples=80)
 @given(st.lists(token_lists(3).map(".".join), max_size=3), keys(4))
-def test_arrivals_are_where_the_message_goes(bound: list[str], key: str) -> None:
+def test_arrivals_and_hops_agree_with_the_route(bound: list[str], key: str) -> None:
     queues = [QueueSpec(name=f"q{n}", bindings=[media.bind(binding)]) for n, binding in enumerate(bound)]
     graph = Routes(Topology(exchanges=[media, rest], queues=queues), HandlerRegistry())
+
     explanation = graph.explain(key, exchange=media)
+
     assert {arrival.queue for arrival in explanation.arrivals} == graph.route(key, exchange=media)
     assert {hop.destination.name for hop in explanation.hops if hop.destination.kind == "queue"} == {
         arrival.queue for arrival in explanation.arrivals

@@ -69,11 +69,11 @@ PUBLIC = (
 )
 
 
-def test_these_names_are_public_and_no_others() -> None:
+def test_public_names_are_exactly_these() -> None:
     assert sorted(taskroute.__all__) == sorted(PUBLIC)
 
 
-def test_every_public_name_is_there_and_every_error_is_public() -> None:
+def test_public_names_exist_and_include_every_error() -> None:
     assert [name for name in PUBLIC if not hasattr(taskroute, name)] == []
     from taskroute import errors
 
@@ -81,13 +81,14 @@ def test_every_public_name_is_there_and_every_error_is_public() -> None:
     assert ours - set(PUBLIC) == set()
 
 
-def test_the_testing_kit_is_these_names() -> None:
+def test_public_names_of_testing_are_exactly_these() -> None:
     assert taskroute.testing.__all__ == ["Call", "DeadLetter", "Harness"]
 
 
-def test_every_public_class_is_documented() -> None:
+def test_public_class_has_a_docstring() -> None:
     classes = {name: getattr(taskroute, name) for name in PUBLIC if name != "__version__"}
     classes |= {name: getattr(taskroute.testing, name) for name in taskroute.testing.__all__}
+
     assert [name for name, thing in classes.items() if not thing.__doc__] == []
 
 
@@ -99,8 +100,9 @@ def test_every_public_class_is_documented() -> None:
         (taskroute.BindingSpec, [exchange.Match]),
     ],
 )
-def test_the_help_of_a_spec_has_each_value_that_a_field_may_have(spec: type, choices: list[Any]) -> None:
+def test_docstring_of_a_spec_lists_every_choice_of_its_fields(spec: type, choices: list[Any]) -> None:
     values = {value for choice in choices for value in get_args(choice)}
+
     assert values - set(re.findall(r"``([\w-]+)``", inspect.getdoc(spec) or "")) == set()
 
 
@@ -108,9 +110,9 @@ def test_the_help_of_a_spec_has_each_value_that_a_field_may_have(spec: type, cho
     ("function", "shape"),
     [(taskroute.Middleware, "(message, call_next)"), (taskroute.CallNext, "call_next(message)")],
 )
-def test_the_help_of_what_is_called_says_how(function: type, shape: str) -> None:
+def test_docstring_of_a_callable_type_starts_with_its_call(function: type, shape: str) -> None:
     assert shape in (inspect.getdoc(function) or "").splitlines()[0]
 
 
-def test_the_version_is_one() -> None:
+def test_version_is_well_formed() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", taskroute.__version__)

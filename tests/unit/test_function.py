@@ -35,11 +35,11 @@ class Callee:
         ([].append, "?.list.append"),
     ],
 )
-def test_name_is_that_of_what_is_called(named: Callable[..., Any], name: str) -> None:
+def test_name_is_that_of_the_innermost_function(named: Callable[..., Any], name: str) -> None:
     assert describe(named) == name
 
 
-def test_error_names_what_a_partial_middleware_calls() -> None:
+def test_error_names_the_function_of_a_partial_middleware() -> None:
     def around(log: object, message: object) -> None: ...
 
     with pytest.raises(ConfigurationError, match=r"^middleware .*<locals>\.around\(message: 'object'\)"):
