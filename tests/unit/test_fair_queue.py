@@ -1,4 +1,4 @@
-"""FairQueue: turns, limits and permits, against a model that looks at everything."""
+"""FairQueue: turns, limits and permits, against a model that looks at every queue."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def delivery(queue: str, number: int = 0) -> Delivery:
     return Delivery(queue=queue, exchange="", routing_key="k", body=b"", properties={}, tag=number)
 
 
-class Against(RuleBasedStateMachine):
-    """A model of lists and counts. Every turn is asked for by looking at all queues."""
+class FairQueueAgainstModel(RuleBasedStateMachine):
+    """A model of lists and counts that looks at all queues for every turn."""
 
     @initialize(limits=st.dictionaries(st.sampled_from(QUEUES), st.none() | st.integers(1, 3)))
     def begin(self, limits: dict[str, int | None]) -> None:
         self.limits = limits
-        self.lines = FairQueue(limits)
+        self.fair_queue = FairQueue(limits)
         self.waiting: dict[str, list[Delivery]] = {queue: [] for queue in QUEUES}
         self.in_hand: list[str] = []
         self.permits: dict[str, int] = {}
@@ -38,7 +38,7 @@ class Against(RuleBasedStateMachine):
     @rule(queues=st.lists(st.sampled_from(QUEUES), max_size=6))
     def put(self, queues: list[str]) -> None:
         batch = [delivery(queue) for queue in queues]
-        self.lines.put(batch)
+        self.fair_queue.put(batch)
         for each in batch:
             self.waiting[each.queue].append(each)
 
@@ -46,7 +46,7 @@ class Against(RuleBasedStateMachine):
     @rule()
     def take(self) -> None:
         before = [queue for queue in QUEUES if self.may_be_taken(queue)]
-        taken = self.lines.take()
+        taken = self.fair_queue.take()
         assert taken.queue in before
         assert taken is self.waiting[taken.queue].pop(0)
         if taken.queue in self.limits:
@@ -63,13 +63,13 @@ class Against(RuleBasedStateMachine):
     @rule(data=st.data())
     def release(self, data: Any) -> None:
         queue = self.in_hand.pop(data.draw(st.integers(0, len(self.in_hand) - 1)))
-        self.lines.release(queue)
+        self.fair_queue.release(queue)
 
     @precondition(lambda self: self.limits)
     @rule(data=st.data(), count=st.none() | st.integers(0, 2))
     def permit(self, data: Any, count: int | None) -> None:
         queue = data.draw(st.sampled_from(sorted(self.limits)))
-        self.lines.permit(queue, count)
+        self.fair_queue.permit(queue, count)
         if count is None:
             self.permits.pop(queue, None)
         else:
@@ -77,50 +77,58 @@ class Against(RuleBasedStateMachine):
 
     @rule()
     def clear(self) -> None:
-        assert self.lines.clear() == sum(map(len, self.waiting.values()))
+        assert self.fair_queue.clear() == sum(map(len, self.waiting.values()))
         for queue in QUEUES:
             self.waiting[queue].clear()
 
     @invariant()
     def there_is_a_turn_if_and_only_if_something_may_be_taken(self) -> None:
         eligible = [queue for queue in QUEUES if self.may_be_taken(queue)]
-        assert len(self.lines.turns) == len(eligible)
+        assert len(self.fair_queue.turns) == len(eligible)
         for queue in set(QUEUES).difference(eligible):
             self.passed_over[queue].clear()
 
 
-TestAgainst = Against.TestCase
+TestFairQueueAgainstModel = FairQueueAgainstModel.TestCase
 
 
-def test_a_queue_at_its_limit_is_passed_over_until_one_of_it_is_released() -> None:
-    lines = FairQueue({"slow": 1})
-    lines.put([delivery("slow", 1), delivery("slow", 2), delivery("fast", 3), delivery("fast", 4)])
-    assert [lines.take().tag for _ in range(3)] == [1, 3, 4]
-    assert not lines.turns
-    lines.release("slow")
-    assert lines.take().tag == 2
+def test_queue_at_its_limit_is_passed_over_until_a_release() -> None:
+    fair_queue = FairQueue({"slow": 1})
+    fair_queue.put([delivery("slow", 1), delivery("slow", 2), delivery("fast", 3), delivery("fast", 4)])
+
+    assert [fair_queue.take().tag for _ in range(3)] == [1, 3, 4]
+    assert not fair_queue.turns
+
+    fair_queue.release("slow")
+    assert fair_queue.take().tag == 2
 
 
-def test_what_is_in_hand_counts_after_the_rest_was_dropped() -> None:
-    lines = FairQueue({"slow": 1})
-    lines.put([delivery("slow", 1), delivery("slow", 2)])
-    lines.take()
-    assert lines.clear() == 1
-    lines.put([delivery("slow", 3)])
-    assert not lines.turns
-    lines.release("slow")
-    assert lines.take().tag == 3
+def test_taken_delivery_counts_for_the_limit_after_a_clear() -> None:
+    fair_queue = FairQueue({"slow": 1})
+    fair_queue.put([delivery("slow", 1), delivery("slow", 2)])
+    fair_queue.take()
+
+    assert fair_queue.clear() == 1
+
+    fair_queue.put([delivery("slow", 3)])
+    assert not fair_queue.turns
+
+    fair_queue.release("slow")
+    assert fair_queue.take().tag == 3
 
 
-def test_of_a_paused_queue_as_many_are_taken_as_are_permitted() -> None:
-    lines = FairQueue({"paused": None})
-    lines.put([delivery("paused", 1), delivery("other", 2), delivery("paused", 3)])
-    lines.permit("paused", 0)
-    lines.put([delivery("paused", 4)])
-    assert lines.take().tag == 2
-    assert not lines.turns
-    lines.permit("paused", 1)
-    assert lines.take().tag == 1
-    assert not lines.turns
-    lines.permit("paused", None)
-    assert [lines.take().tag for _ in range(2)] == [3, 4]
+def test_paused_queue_gives_as_many_deliveries_as_permitted() -> None:
+    fair_queue = FairQueue({"paused": None})
+    fair_queue.put([delivery("paused", 1), delivery("other", 2), delivery("paused", 3)])
+
+    fair_queue.permit("paused", 0)
+    fair_queue.put([delivery("paused", 4)])
+    assert fair_queue.take().tag == 2
+    assert not fair_queue.turns
+
+    fair_queue.permit("paused", 1)
+    assert fair_queue.take().tag == 1
+    assert not fair_queue.turns
+
+    fair_queue.permit("paused", None)
+    assert [fair_queue.take().tag for _ in range(2)] == [3, 4]
