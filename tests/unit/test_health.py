@@ -1,4 +1,4 @@
-"""Health: what is concluded from what the parts of a worker say."""
+"""Health: the conclusions from the state of the parts of a worker."""
 
 from __future__ import annotations
 
@@ -23,44 +23,46 @@ WELL: dict[str, Any] = {
 }
 
 
-def test_a_worker_that_does_its_work_is_ready() -> None:
+def test_working_worker_is_live_and_ready() -> None:
     assert diagnose(**WELL) == Health(
         live=True, ready=True, reasons=(), connected=True, consuming=("a", "b"), paused=(), stuck=(), last_activity=1.5
     )
 
 
-def test_without_a_connection_it_is_alive_and_says_why_it_is_not_ready() -> None:
+def test_worker_without_a_connection_is_live_and_not_ready() -> None:
     health = diagnose(**WELL | {"unavailable": "no connection to x", "consuming": ()})
     assert (health.live, health.ready, health.connected) == (True, False, False)
-    assert health.reasons == ("no connection to x",)  # that it consumes nothing goes without saying
+    assert health.reasons == ("no connection to x",)  # and no reason for each queue
 
 
-def test_a_queue_that_is_not_consumed_is_named() -> None:
+def test_queue_that_is_not_consumed_is_a_reason() -> None:
     health = diagnose(**WELL | {"consuming": ("b",)})
     assert (health.live, health.ready, health.reasons) == (True, False, ("not consuming a",))
 
 
-def test_a_queue_that_is_paused_is_a_reason_of_its_own_and_leaves_the_worker_alive() -> None:
+def test_paused_queue_is_a_reason_and_leaves_the_worker_live() -> None:
     health = diagnose(**WELL | {"consuming": ("b",), "paused": {"a": "queue 'a' is paused"}})
     assert (health.live, health.ready, health.reasons) == (True, False, ("queue 'a' is paused",))
     assert health.paused == ("a",)
 
 
-def test_a_stuck_handler_is_named_and_the_last_thread_stuck_needs_a_new_process() -> None:
+def test_stuck_handlers_end_readiness_and_at_last_liveness() -> None:
+    """One stuck handler leaves the worker live; with every thread stuck, only a new process helps."""
     health = diagnose(**WELL | {"stuck": ["w-1 is handling k"]})
     assert (health.live, health.ready, health.stuck) == (True, False, ("w-1 is handling k",))
     assert health.reasons == ("w-1 is handling k for longer than its timeout",)
+
     health = diagnose(**WELL | {"stuck": ["w-1 is handling k"], "no_thread_left": True})
     assert not health.live
     assert health.reasons[-1] == "every handler thread is stuck"
 
 
-def test_worker_that_drains_is_live_and_connected_and_not_ready() -> None:
+def test_draining_worker_is_live_and_connected_but_not_ready() -> None:
     health = diagnose(**WELL | {"draining": True, "consuming": ()})
     assert (health.live, health.ready, health.connected, health.reasons) == (True, False, True, ("draining",))
 
 
-def test_what_has_ended_is_neither_alive_nor_connected() -> None:
+def test_ended_worker_is_neither_live_nor_connected() -> None:
     health = diagnose(**WELL | {"ended": "stopped", "consuming": ()})
     assert (health.live, health.ready, health.connected, health.reasons) == (False, False, False, ("stopped",))
 
@@ -80,8 +82,9 @@ def test_what_has_ended_is_neither_alive_nor_connected() -> None:
         }
     )
 )
-def test_it_is_ready_if_and_only_if_there_is_no_reason_why_not(facts: dict[str, Any]) -> None:
+def test_worker_is_ready_exactly_when_there_is_no_reason(facts: dict[str, Any]) -> None:
     health = diagnose(**facts)
+
     assert health.ready == (not health.reasons)
     assert health.live or not health.ready
     assert health.connected or not health.ready
