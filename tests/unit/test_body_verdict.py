@@ -323,7 +323,7 @@ def test_extra_fields_allowed_by_an_event_are_considered() -> None:
     assert judged(open_, model(id=str, size=(int, 0))).answer == "undecided"
 
 
-# --- what the body is published as ---
+# --- content types ---
 
 
 def test_verdict_follows_from_the_content_type_of_the_body() -> None:
@@ -340,7 +340,7 @@ def test_verdict_follows_from_the_content_type_of_the_body() -> None:
     assert answer(int, str) == "accepted"  # the JSON of it
 
 
-# --- what cannot be decided ---
+# --- undecided ---
 
 
 class Checked(BaseModel):
@@ -403,14 +403,14 @@ def test_custom_validator_that_raises_is_undecided() -> None:
 
 def test_unspecified_content_of_an_event_is_undecided() -> None:
     """Any and a bare dict say nothing about their values; the typed fields beside them are still judged."""
-    told = "the event's type does not say what it holds"
+    unspecified = "the event's type does not say what it holds"
 
-    assert judged(dict, Video) == Verdict("undecided", f"*: {told}")
-    assert judged(dict[str, Any], Video) == Verdict("undecided", f"*: {told}")
-    assert judged(Any, Video) == Verdict("undecided", f"body: {told}")
-    assert judged(model(id=Any, size=int), Video) == Verdict("undecided", f"id: {told}")
+    assert judged(dict, Video) == Verdict("undecided", f"*: {unspecified}")
+    assert judged(dict[str, Any], Video) == Verdict("undecided", f"*: {unspecified}")
+    assert judged(Any, Video) == Verdict("undecided", f"body: {unspecified}")
+    assert judged(model(id=Any, size=int), Video) == Verdict("undecided", f"id: {unspecified}")
     assert judged(model(id=Any, size=int), model(id=int, size=str)).reason.endswith("size: string_type")
-    assert judged(model(tags=list[Any]), model(tags=list[int])) == Verdict("undecided", f"tags.*: {told}")
+    assert judged(model(tags=list[Any]), model(tags=list[int])) == Verdict("undecided", f"tags.*: {unspecified}")
 
     shout = Annotated[str, PlainSerializer(str.upper)]
     assert "serializer of its own" in judged(model(id=shout), model(id=str)).reason

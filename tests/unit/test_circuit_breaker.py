@@ -71,7 +71,7 @@ def test_message_begun_before_the_pause_decides_nothing(verdict: bool | None) ->
 
 
 def test_handler_past_its_timeout_fails_once() -> None:
-    """The end of a handler that was given up counts no second time, with whatever result it ends."""
+    """A handler that was given up has failed already: its late end counts no second time."""
     circuit, hung = new_circuit(2), object()
     circuit.begin(hung)
 

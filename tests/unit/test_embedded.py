@@ -541,7 +541,7 @@ def test_kombu_publishes_and_consumes_on_the_embedded_broker(name: str) -> None:
     assert got == [({"n": 1}, {"h": [1]}, "a.b")]
 
 
-# --- what AMQP carries ---
+# --- short strings ---
 
 
 @given(st.sampled_from("aé€😀\ud800"), st.integers(60, 260), st.text(max_size=3))

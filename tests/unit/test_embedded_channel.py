@@ -1,4 +1,4 @@
-"""The embedded broker's channel: what it checks before the broker sees it, and what the end of a broker does to it."""
+"""The embedded broker's channel: its checks before the broker sees a call, and its end with its broker."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def connection(name: str) -> Iterator[Any]:
     ids=["queue_bind", "queue_unbind", "exchange_bind", "exchange_unbind"],
 )
 def test_binding_key_over_255_bytes_is_refused(connection: Any, use: Callable[[Any], None]) -> None:
-    """The refusal comes from the client's side, as with py-amqp, and leaves the channel open."""
+    """The client's side refuses it, as py-amqp does, and the channel stays open."""
     channel = connection.channel()
     channel.queue_declare("q", auto_delete=False)
 
@@ -53,7 +53,7 @@ def test_binding_key_over_255_bytes_is_refused(connection: Any, use: Callable[[A
 
 
 def test_dropped_broker_with_auto_delete_queue_closes_its_consumers(name: str, connection: Any) -> None:
-    """The queue is gone with the broker, so that the last consumer's end has nothing to delete."""
+    """The queue is gone with its broker, so the end of its last consumer has nothing to delete."""
     channel = connection.channel()
     channel.queue_declare("q", auto_delete=True)
     channel.basic_consume("q", callback=print)
@@ -77,7 +77,7 @@ def test_dropped_broker_with_auto_delete_queue_closes_its_consumers(name: str, c
     ids=["queue_declare", "basic_ack", "basic_qos", "basic_recover", "basic_publish"],
 )
 def test_closed_channel_raises_recoverable_error(connection: Any, use: Callable[[Any], None]) -> None:
-    """That it is closed comes before what the embedded broker does not implement."""
+    """A closed channel raises it also for a call that the embedded broker does not implement."""
     channel = connection.channel()
     channel.close()
 

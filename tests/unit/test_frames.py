@@ -56,7 +56,7 @@ def test_frames_are_read_as_sent_however_the_stream_is_cut(sent: list[Frame], cu
         try:
             found.append(transport.read_frame())
         except TimeoutError:
-            timeouts += 1  # the line had nothing: what has come so far is kept
+            timeouts += 1  # the line had nothing: the bytes read so far are kept
 
     assert found == sent
     assert transport.bytes_read == len(data)
