@@ -1,4 +1,4 @@
-"""Instrumentation: what it costs when nobody listens, several as one, and that its mistakes are its own."""
+"""Instrumentation: a hook without override costs nothing, several act as one, and their errors harm no message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MESSAGE = Message(body=b"", routing_key="a")
 
 
 class Recorder(Instrumentation):
-    """Overrides everything, and remembers."""
+    """Overrides every hook, and logs each call."""
 
     def __init__(self, name: str, log: list[Any]) -> None:
         self.name = name
@@ -73,45 +73,52 @@ def around(manager: Callable[[], AbstractContextManager[object] | None]) -> Inst
 
 
 def hooks(*instrumentations: Instrumentation) -> Any:
-    """The three hooks, each of which is there."""
+    """Return listeners of which each hook is there."""
     return Listeners(instrumentations)
 
 
 # --- the events ---
 
 
-def test_events_are_frozen_and_hold_neither_body_nor_headers() -> None:
+def test_events_are_frozen_and_have_neither_body_nor_headers() -> None:
+    """No instrumentation can change an event, or leak what a message says."""
     with pytest.raises(FrozenInstanceError):
         CONNECTED.generation = 2  # type: ignore[misc]
+
     names = {field.name for event in get_args(Event) for field in fields(event)}
     assert not names & {"body", "headers", "properties", "url"}
 
 
-def test_every_event_of_the_union_is_public_and_nothing_else_is() -> None:
+def test_instrumentation_exports_its_events_and_base_class() -> None:
     events = {event.__name__ for event in get_args(Event)}
+
     assert set(instrumentation.__all__) == events | {"Event", "Instrumentation"}
     assert not [event for event in get_args(Event) if not event.__doc__]
 
 
-# --- nobody listens ---
+# --- without an override ---
 
 
-def test_a_hook_that_nobody_overrides_is_none() -> None:
+def test_hook_without_override_is_none() -> None:
+    """Callers skip a hook, and what it would cost, where no instrumentation overrides it."""
     for nobody in (Listeners(), Listeners([Instrumentation()])):
         assert (nobody.on_event, nobody.handling, nobody.publishing) == (None, None, None)
+
     some = Listeners([Instrumentation(), OnlyEvents()])
     assert some.on_event is not None
     assert (some.handling, some.publishing) == (None, None)
 
 
-def test_the_base_class_does_nothing() -> None:
+def test_base_class_does_nothing() -> None:
     base = Instrumentation()
+
     base.on_event(CONNECTED)
+
     assert base.handling(MESSAGE, "h") is None
     assert base.publishing("e", "k", "m") is None
 
 
-def test_what_is_no_instrumentation_is_refused() -> None:
+def test_argument_other_than_list_of_instrumentations_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="must be an object of a subclass of"):
         Listeners([object()])  # type: ignore[list-item]
     with pytest.raises(ConfigurationError, match=r"must be a list: instrumentation=\[...\]"):
@@ -121,16 +128,20 @@ def test_what_is_no_instrumentation_is_refused() -> None:
 # --- several as one ---
 
 
-def test_events_go_to_all_in_order() -> None:
+def test_event_reaches_all_instrumentations_in_order() -> None:
     log: list[Any] = []
+
     hooks(Recorder("a", log), Recorder("b", log)).on_event(CONNECTED)
+
     assert log == [("a", CONNECTED), ("b", CONNECTED)]
 
 
-def test_the_first_is_entered_first_and_left_last() -> None:
+def test_first_instrumentation_is_entered_first_and_left_last() -> None:
     log: list[Any] = []
+
     with hooks(Recorder("a", log), Recorder("b", log)).handling(MESSAGE, "h"):
         log.append("handler")
+
     assert log == [
         ("a", "enters", "a", "h"),
         ("b", "enters", "a", "h"),
@@ -140,23 +151,28 @@ def test_the_first_is_entered_first_and_left_last() -> None:
     ]
 
 
-def test_headers_are_merged() -> None:
+def test_headers_of_all_instrumentations_are_merged() -> None:
+    """Of two headers with the same name, that of the later instrumentation is sent."""
     log: list[Any] = []
+
     headers = hooks(Recorder("a", log), Recorder("b", log)).publishing("e", "k", "m")
+
     assert headers == {"a": "e k m", "b": "e k m", "last": "b"}
 
 
-# --- the handler's error is the handler's ---
+# --- errors of the handler ---
 
 
-def test_the_handlers_error_passes_through_and_is_seen() -> None:
+def test_handler_error_is_seen_by_instrumentation_and_raised() -> None:
     log: list[Any] = []
+
     with pytest.raises(ValueError, match="from the handler"), hooks(Recorder("a", log)).handling(MESSAGE, "h"):
         raise ValueError("from the handler")
+
     assert ("a", "saw", "from the handler") in log
 
 
-def test_nobody_can_keep_the_handlers_error() -> None:
+def test_handler_error_swallowed_by_instrumentation_is_raised() -> None:
     @contextmanager
     def swallow() -> Iterator[None]:
         try:
@@ -168,7 +184,9 @@ def test_nobody_can_keep_the_handlers_error() -> None:
         raise ValueError("from the handler")
 
 
-def test_nobody_can_replace_the_handlers_error(caplog: pytest.LogCaptureFixture) -> None:
+def test_handler_error_replaced_by_instrumentation_is_raised(caplog: pytest.LogCaptureFixture) -> None:
+    """The worker sees the error of the handler; the error of the instrumentation is logged."""
+
     @contextmanager
     def replace() -> Iterator[None]:
         try:
@@ -178,10 +196,11 @@ def test_nobody_can_replace_the_handlers_error(caplog: pytest.LogCaptureFixture)
 
     with pytest.raises(ValueError, match="from the handler"), hooks(around(replace)).handling(MESSAGE, "h"):
         raise ValueError("from the handler")
+
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError]
 
 
-def test_a_manager_that_raises_the_handlers_error_again_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+def test_handler_error_reraised_by_instrumentation_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     class Again:
         def __enter__(self) -> None: ...
 
@@ -191,46 +210,54 @@ def test_a_manager_that_raises_the_handlers_error_again_is_not_reported(caplog: 
 
     with pytest.raises(ValueError, match="from the handler"), hooks(around(Again)).handling(MESSAGE, "h"):
         raise ValueError("from the handler")
+
     assert caplog.records == []
 
 
-def test_an_instrumentation_may_have_nothing_to_enter(caplog: pytest.LogCaptureFixture) -> None:
+def test_handling_hook_may_return_no_context_manager(caplog: pytest.LogCaptureFixture) -> None:
     with hooks(around(lambda: None)).handling(MESSAGE, "h"):
         pass
+
     assert caplog.records == []
 
 
-# --- its own errors are its own ---
+# --- errors of an instrumentation ---
 
 
-def test_an_error_of_one_harms_neither_the_others_nor_the_caller(caplog: pytest.LogCaptureFixture) -> None:
+def test_error_of_one_instrumentation_harms_no_other_and_no_caller(caplog: pytest.LogCaptureFixture) -> None:
     log: list[Any] = []
     both = hooks(Faulty(ValueError("mine")), Recorder("b", log))
+
     both.on_event(CONNECTED)
     assert both.publishing("e", "k", "m")["last"] == "b"
     with both.handling(MESSAGE, "h"):
         log.append("handler")
+
     assert log == [("b", CONNECTED), ("b", "enters", "a", "h"), "handler", ("b", "leaves")]
     assert len(caplog.records) == 3
 
 
-def test_an_error_on_leaving_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_error_on_exit_of_one_instrumentation_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
     @contextmanager
     def fails() -> Iterator[None]:
         yield
         raise KeyError("mine")
 
     log: list[Any] = []
+
     with hooks(Recorder("a", log), around(fails)).handling(MESSAGE, "h"):
         pass
+
     assert log[-1] == ("a", "leaves")
     assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError, GeneratorExit, StopIteration])
-def test_an_exit_is_no_more_than_an_error_where_it_would_end_a_thread_of_the_worker(
+def test_exit_raised_by_instrumentation_is_logged_like_an_error(
     error: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A hook must not end the worker's thread that calls it."""
+
     class Leaving:
         def __enter__(self) -> None: ...
 
@@ -239,29 +266,35 @@ def test_an_exit_is_no_more_than_an_error_where_it_would_end_a_thread_of_the_wor
 
     log: list[Any] = []
     both = hooks(Faulty(error()), around(Leaving), Recorder("b", log))
+
     both.on_event(CONNECTED)
     with both.handling(MESSAGE, "h"):
         pass
+
     assert log == [("b", CONNECTED), ("b", "enters", "a", "h"), ("b", "leaves")]
     assert len(caplog.records) == 3
 
 
-def test_each_kind_of_error_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_kind_of_hook_error_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A hook that fails for every message fills no log: one line for each hook and class of error."""
     faulty = Faulty(ValueError("mine"))
     listeners = hooks(faulty)
+
     for _ in range(3):
         listeners.on_event(CONNECTED)
     faulty.error = KeyError("another")
     for _ in range(3):
         listeners.on_event(CONNECTED)
     listeners.publishing("e", "k", "m")
+
     errors = [(record.levelno, record.exc_info[0]) for record in caplog.records if record.exc_info]
     assert errors == [(logging.ERROR, ValueError), (logging.ERROR, KeyError), (logging.ERROR, KeyError)]
     assert "hook=Faulty.on_event" in caplog.text
 
 
-def test_an_event_says_what_it_is() -> None:
+def test_event_repr_shows_its_fields() -> None:
     handled = Handled(
         queue="q", exchange="e", routing_key="k", message_id=None, attempt=1, handler="app.handle", seconds=0.5
     )
+
     assert "handler='app.handle'" in repr(handled)

@@ -1,4 +1,4 @@
-"""Extras: what a module of an extra says where the extra is not installed."""
+"""Extras: the module of an extra that is not installed names the command that installs it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ import pytest
         ("opentelemetry", "opentelemetry"),
     ],
 )
-def test_an_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, extra: str, library: str) -> None:
+def test_missing_extra_is_named_with_its_install_command(
+    monkeypatch: pytest.MonkeyPatch, extra: str, library: str
+) -> None:
     module = f"taskroute.instrumentation.{extra}"
     monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, library, None)
+
     with pytest.raises(ModuleNotFoundError) as raised:
         importlib.import_module(module)
+
     assert str(raised.value) == f"{module} needs {library}: pip install 'taskroute[{extra}]'"
     assert raised.value.name == library
