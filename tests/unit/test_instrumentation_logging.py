@@ -1,4 +1,4 @@
-"""Logging and structlog: the message in each line, a line for each event, and nothing that others can forge."""
+"""Logging and structlog: the message in each line, a line for each event, and no line that a message can forge."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_every_event_has_a_level() -> None:
     assert LEVELS.keys() == set(get_args(Event))
 
 
-def test_names_are_words() -> None:
+def test_event_name_is_its_class_name_in_snake_case() -> None:
     assert (name_of(DEAD), name_of(CONNECTED)) == ("dead_lettered", "connected")
 
 
@@ -101,7 +101,7 @@ def test_names_are_words() -> None:
         ("ü", "'ü'"),
     ],
 )
-def test_words_stay_and_other_text_is_quoted_in_a_line(text: str, expected: str) -> None:
+def test_quoted_leaves_words_and_quotes_other_text(text: str, expected: str) -> None:
     assert quoted(text) == expected
 
 
@@ -115,19 +115,20 @@ def test_words_stay_and_other_text_is_quoted_in_a_line(text: str, expected: str)
         ("v" * 201, repr("v" * 200) + "..."),
     ],
 )
-def test_text_stays_in_an_entry_unless_it_could_end_a_line(text: str, expected: str) -> None:
+def test_printable_quotes_only_control_characters_and_long_text(text: str, expected: str) -> None:
     assert printable(text) == expected
 
 
 @given(st.text())
-def test_no_text_ends_a_line_or_begins_another_field(text: str) -> None:
+def test_quoted_text_neither_ends_a_line_nor_begins_a_field(text: str) -> None:
     assert len(quoted(text).splitlines()) == 1
     assert quoted(text)[0] in "'\"" or not set(text) & set(" =")
     assert len(printable(text).splitlines()) <= 1
 
 
-def test_the_fields_of_an_event_are_safe_and_in_order() -> None:
+def test_event_fields_are_ordered_quoted_and_rounded() -> None:
     fields = fields_of(DEAD, quoted)
+
     assert list(fields)[:5] == ["queue", "exchange", "routing_key", "message_id", "attempt"]
     assert fields["routing_key"] == r"'a\nCRITICAL root'"
     assert (fields["message_id"], fields["attempt"], fields_of(HANDLED, quoted)["seconds"]) == (None, 1, 0.123457)
@@ -136,12 +137,14 @@ def test_the_fields_of_an_event_are_safe_and_in_order() -> None:
 # --- logging ---
 
 
-def test_every_line_of_a_handler_says_for_which_message(lines: io.StringIO) -> None:
+def test_log_line_of_handler_carries_its_message(lines: io.StringIO) -> None:
     log = logging.getLogger("app.video")
+
     log.warning("before")
     with around(LoggingInstrumentation(), MESSAGE):
         log.warning("working")
     log.warning("after")
+
     assert lines.getvalue().splitlines() == [
         "before queue=- key=- id=- attempt=-",
         "working queue=video key=video.upload id=m-1 attempt=2",
@@ -149,21 +152,25 @@ def test_every_line_of_a_handler_says_for_which_message(lines: io.StringIO) -> N
     ]
 
 
-def test_a_line_cannot_be_forged(lines: io.StringIO) -> None:
+def test_message_cannot_forge_a_log_line(lines: io.StringIO) -> None:
+    """A line break in a routing key and a field in a message id are quoted."""
     with around(LoggingInstrumentation(), FORGED):
         logging.getLogger("app").warning("working")
+
     assert lines.getvalue().splitlines() == [
         r"working queue=video key='a\nCRITICAL root' id='m-1 attempt=9' attempt=1",
     ]
 
 
-def test_what_a_record_has_already_it_keeps(lines: io.StringIO) -> None:
+def test_record_keeps_a_field_it_already_has(lines: io.StringIO) -> None:
+    """A field of the log call goes before the field of the message."""
     with around(LoggingInstrumentation(), MESSAGE):
         logging.getLogger("app").warning("working", extra={"queue": "mine"})
+
     assert lines.getvalue().startswith("working queue=mine key=video.upload")
 
 
-def test_tasks_of_one_loop_have_each_their_own_message(lines: io.StringIO) -> None:
+def test_tasks_of_one_loop_each_log_their_own_message(lines: io.StringIO) -> None:
     instrumentation = LoggingInstrumentation()
     barrier = asyncio.Barrier(2)
 
@@ -176,24 +183,29 @@ def test_tasks_of_one_loop_have_each_their_own_message(lines: io.StringIO) -> No
         await asyncio.gather(handle("a"), handle("b"))
 
     asyncio.run(main())
+
     assert sorted(line.split(" attempt")[0] for line in lines.getvalue().splitlines()) == [
         "by a queue=q key=k id=a",
         "by b queue=q key=k id=b",
     ]
 
 
-def test_the_message_is_forgotten_when_the_handler_raises(lines: io.StringIO) -> None:
+def test_message_is_not_logged_after_its_handler_raises(lines: io.StringIO) -> None:
     with pytest.raises(ValueError, match="mine"), around(LoggingInstrumentation(), MESSAGE):
         raise ValueError("mine")
+
     logging.getLogger("app").warning("after")
+
     assert lines.getvalue() == "after queue=- key=- id=- attempt=-\n"
 
 
-def test_events_are_lines(caplog: pytest.LogCaptureFixture) -> None:
+def test_event_is_logged_as_a_line_of_fields(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     instrumentation = LoggingInstrumentation()
+
     for event in (HANDLED, DEAD, CONNECTED):
         instrumentation.on_event(event)
+
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         (
             "INFO",
@@ -215,22 +227,27 @@ def test_events_are_lines(caplog: pytest.LogCaptureFixture) -> None:
     assert {record.name for record in caplog.records} == {"taskroute.instrumentation.logging"}
 
 
-def test_levels_and_logger_can_be_others(caplog: pytest.LogCaptureFixture) -> None:
+def test_levels_and_logger_are_configurable(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     mine = logging.getLogger("mine")
     instrumentation = LoggingInstrumentation(mine, {Handled: logging.DEBUG, Connected: logging.WARNING})
+
     instrumentation.on_event(HANDLED)
     instrumentation.on_event(CONNECTED)
+
     assert [(record.name, record.levelname) for record in caplog.records] == [("mine", "WARNING")]
 
 
-def test_what_nobody_else_says_is_said_loud_enough(caplog: pytest.LogCaptureFixture) -> None:
+def test_returned_and_failed_publishes_are_logged_as_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    """No other line of the log tells of them."""
     caplog.set_level(logging.INFO)
     instrumentation = LoggingInstrumentation()
+
     instrumentation.on_event(Returned(exchange="media", routing_key="k", message_id="m", seconds=0.1))
     instrumentation.on_event(
         PublishFailed(exchange="media", routing_key="k", message_id="m", seconds=0.1, error="PublishTimeoutError")
     )
+
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
 
 
@@ -244,13 +261,16 @@ def logger_into(written: io.StringIO, renderer: Any) -> Any:
     )
 
 
-def test_structlog_has_the_message_in_each_entry_of_a_handler() -> None:
+def test_structlog_entry_of_handler_carries_its_message() -> None:
+    """After the handler the caller's context is bound again."""
     written = io.StringIO()
     log = logger_into(written, structlog.processors.JSONRenderer())
+
     with structlog.contextvars.bound_contextvars(queue="the caller's"):
         with around(StructlogInstrumentation(log), MESSAGE):
             log.info("working", n=1)
         log.info("after")
+
     working, after = map(json.loads, written.getvalue().splitlines())
     assert working == {
         "event": "working",
@@ -264,11 +284,13 @@ def test_structlog_has_the_message_in_each_entry_of_a_handler() -> None:
     assert after == {"event": "after", "level": "info", "queue": "the caller's"}
 
 
-def test_structlog_events_have_their_fields_and_levels() -> None:
+def test_structlog_event_has_its_fields_and_level() -> None:
     written = io.StringIO()
     instrumentation = StructlogInstrumentation(logger_into(written, structlog.processors.JSONRenderer()))
+
     instrumentation.on_event(HANDLED)
     instrumentation.on_event(DEAD)
+
     handled, dead = map(json.loads, written.getvalue().splitlines())
     assert (handled["event"], handled["level"], handled["seconds"]) == ("handled", "info", 0.123457)
     assert (dead["event"], dead["level"], dead["reason"], dead["to"]) == (
@@ -283,15 +305,17 @@ def test_structlog_events_have_their_fields_and_levels() -> None:
     ("levels", "expected"),
     [(None, ["warning", "debug"]), ({Disconnected: logging.ERROR}, ["error", "error"])],
 )
-def test_structlog_makes_little_of_a_connection_closed_as_asked(levels: Levels | None, expected: list[str]) -> None:
+def test_structlog_logs_requested_disconnect_at_debug_by_default(levels: Levels | None, expected: list[str]) -> None:
+    """A level that the caller gives for disconnects applies to requested ones as well."""
     with structlog.testing.capture_logs() as entries:
         instrumentation = StructlogInstrumentation(levels=levels)
         instrumentation.on_event(Disconnected(session="w", error="ConnectionResetError"))
         instrumentation.on_event(Disconnected(session="w", error=None))
+
     assert [entry["log_level"] for entry in entries] == expected
 
 
-def test_structlog_lines_cannot_be_forged_where_a_renderer_does_not_quote() -> None:
+def test_structlog_line_cannot_be_forged_if_renderer_quotes_nothing() -> None:
     written = io.StringIO()
 
     def render(logger: object, method: str, entry: Any) -> str:
@@ -299,18 +323,21 @@ def test_structlog_lines_cannot_be_forged_where_a_renderer_does_not_quote() -> N
 
     log = logger_into(written, render)
     instrumentation = StructlogInstrumentation(log, {DeadLettered: logging.INFO})
+
     instrumentation.on_event(DEAD)
     with around(instrumentation, FORGED):
         log.info("working")
+
     first, second = written.getvalue().splitlines()
     assert r"routing_key='a\nCRITICAL root'" in first
     assert "level=info" in first
     assert r"routing_key='a\nCRITICAL root'" in second
 
 
-def test_structlog_takes_its_default_logger() -> None:
+def test_structlog_without_logger_uses_its_default_logger() -> None:
     with structlog.testing.capture_logs() as entries:
         StructlogInstrumentation().on_event(CONNECTED)
+
     assert entries == [{"event": "connected", "log_level": "info", "session": "w", "generation": 1}]
 
 
@@ -318,15 +345,18 @@ def test_structlog_takes_its_default_logger() -> None:
 
 
 @pytest.mark.parametrize("kind", [LoggingInstrumentation, StructlogInstrumentation])
-def test_nothing_is_added_to_what_is_published(kind: type[Instrumentation]) -> None:
+def test_log_instrumentation_adds_no_headers_to_a_publish(kind: type[Instrumentation]) -> None:
     listeners = Listeners([kind()])
+
     assert listeners.publishing is None
     assert listeners.on_event is not None
     assert listeners.handling is not None
 
 
-def test_every_kind_of_event_can_be_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_received_event_is_logged_at_its_configured_level(caplog: pytest.LogCaptureFixture) -> None:
     instrumentation = LoggingInstrumentation(levels=dict.fromkeys(get_args(Event), logging.CRITICAL))
     received = Received(queue="q", exchange="", routing_key="k", message_id=None, attempt=1, redelivered=False)
+
     instrumentation.on_event(received)
+
     assert caplog.records[0].levelno == logging.CRITICAL

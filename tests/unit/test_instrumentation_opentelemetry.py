@@ -1,4 +1,4 @@
-"""OpenTelemetry: spans and metrics by the conventions, seen with the SDK's in-memory exporter and reader."""
+"""OpenTelemetry: spans and metrics by the conventions, read from the SDK's in-memory exporter and reader."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEY = ("media", "video.upload", "m-1")
 
 @dataclass
 class Seen:
-    """An instrumentation, and what comes of it."""
+    """An instrumentation, and the spans and metrics that it has made."""
 
     sampler: Sampler = ALWAYS_ON
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
@@ -82,9 +82,10 @@ def published(*message: str, seconds: float = 0.25) -> Published:
 # --- publishing ---
 
 
-def test_the_producers_span_lasts_until_the_confirm(seen: Seen) -> None:
+def test_producer_span_lasts_until_the_confirm(seen: Seen) -> None:
     seen.instrumentation.publishing(*KEY)
     assert not seen.spans
+
     seen.instrumentation.on_event(published(*KEY))
     (span,) = seen.spans
     assert (span.name, span.kind, span.status.status_code) == ("publish media", SpanKind.PRODUCER, StatusCode.UNSET)
@@ -99,22 +100,26 @@ def test_the_producers_span_lasts_until_the_confirm(seen: Seen) -> None:
     }
 
 
-def test_its_context_travels_in_the_headers(seen: Seen) -> None:
+def test_producer_context_travels_in_the_headers(seen: Seen) -> None:
     headers = seen.instrumentation.publishing(*KEY)
     seen.instrumentation.on_event(published(*KEY))
+
     (span,) = seen.spans
     assert span.context is not None
     assert headers.keys() == {"traceparent"}
+
     carried = trace.get_current_span(propagate.extract(headers)).get_span_context()
     assert (carried.trace_id, carried.span_id) == (span.context.trace_id, span.context.span_id)
     assert carried.trace_flags.sampled
 
 
-def test_it_is_a_child_of_the_callers_span(seen: Seen) -> None:
+def test_producer_span_is_a_child_of_the_callers_span(seen: Seen) -> None:
     tracer = seen.tracers.get_tracer("caller")
+
     with tracer.start_as_current_span("caller") as caller:
         seen.instrumentation.publishing(*KEY)
     seen.instrumentation.on_event(published(*KEY))
+
     span = seen.spans[-1]
     assert span.parent == caller.get_span_context()
 
@@ -127,11 +132,13 @@ def test_it_is_a_child_of_the_callers_span(seen: Seen) -> None:
         ("events", "", "events", "events"),
     ],
 )
-def test_the_destination_is_what_there_is_of_exchange_and_key(
+def test_publish_destination_omits_empty_exchange_or_key(
     seen: Seen, exchange: str, routing_key: str, template: str, name: str
 ) -> None:
+    """The default exchange has no name: its destination is the routing key."""
     seen.instrumentation.publishing(exchange, routing_key, "m")
     seen.instrumentation.on_event(published(exchange, routing_key, "m"))
+
     (span,) = seen.spans
     attributes = span.attributes or {}
     assert span.name == f"publish {template}"
@@ -151,14 +158,19 @@ def test_the_destination_is_what_there_is_of_exchange_and_key(
         ),
     ],
 )
-def test_what_was_not_accepted_shows_its_error(seen: Seen, event: Returned | PublishFailed, error: str) -> None:
+def test_unaccepted_publish_has_its_error_in_span_and_metrics(
+    seen: Seen, event: Returned | PublishFailed, error: str
+) -> None:
     seen.instrumentation.publishing(*KEY)
     seen.instrumentation.on_event(event)
+
     (span,) = seen.spans
     assert span.status.status_code is StatusCode.ERROR
     assert (span.attributes or {})["error.type"] == error
+
     (sent,) = seen.points("messaging.client.sent.messages")
     assert (sent.value, sent.attributes["error.type"]) == (1, error)
+
     (duration,) = seen.points("messaging.client.operation.duration")
     assert (duration.sum, duration.attributes["error.type"]) == (0.1, error)
 
@@ -166,50 +178,60 @@ def test_what_was_not_accepted_shows_its_error(seen: Seen, event: Returned | Pub
 @pytest.mark.parametrize(
     "error", ["BrokerUnavailableError", "MessageInvalidError", "MessageTooLargeError", "ClosedError"]
 )
-def test_what_was_never_written_was_not_sent(seen: Seen, error: str) -> None:
+def test_publish_never_written_is_not_counted_as_sent(seen: Seen, error: str) -> None:
+    """It has a span and a duration all the same."""
     seen.instrumentation.publishing(*KEY)
     seen.instrumentation.on_event(
         PublishFailed(exchange="media", routing_key="video.upload", message_id="m-1", seconds=0.1, error=error)
     )
+
     assert seen.points("messaging.client.sent.messages") == []
     assert len(seen.points("messaging.client.operation.duration")) == 1
     assert len(seen.spans) == 1
 
 
-def test_messages_alike_have_each_their_span(seen: Seen) -> None:
+def test_publishes_with_equal_message_id_have_separate_spans(seen: Seen) -> None:
+    """A message may be published again before its first confirm."""
     first = seen.instrumentation.publishing(*KEY)
     second = seen.instrumentation.publishing(*KEY)
     assert first != second
+
     seen.instrumentation.on_event(published(*KEY))
     seen.instrumentation.on_event(published(*KEY))
     assert len({span.context.span_id for span in seen.spans if span.context}) == 2
     assert open_spans(seen.instrumentation) == 0
 
 
-def test_a_publish_that_is_not_sampled_is_counted_and_carries_its_context() -> None:
+def test_unsampled_publish_is_counted_and_carries_its_context() -> None:
+    """Sampling leaves out its span, but neither its metrics nor the context that consumers continue."""
     seen = Seen(sampler=ALWAYS_OFF)
+
     headers = seen.instrumentation.publishing(*KEY)
     carried = trace.get_current_span(propagate.extract(headers)).get_span_context()
     assert carried.is_valid
     assert not carried.trace_flags.sampled
     assert open_spans(seen.instrumentation) == 0
+
     seen.instrumentation.on_event(published(*KEY))
     assert seen.spans == ()
     assert seen.points("messaging.client.sent.messages")[0].value == 1
 
 
-def test_without_an_sdk_nothing_is_added_and_nothing_fails() -> None:
+def test_instrumentation_without_sdk_adds_no_header_and_runs() -> None:
     instrumentation = OpenTelemetryInstrumentation(trace.NoOpTracerProvider())
+
     assert instrumentation.publishing(*KEY) == {}
     instrumentation.on_event(published(*KEY))
     with instrumentation.handling(message_with({}), "app.transcode"):
         pass
 
 
-def test_the_metrics_of_publishing_have_few_attributes(seen: Seen) -> None:
+def test_publish_metrics_have_few_attributes(seen: Seen) -> None:
+    """Neither routing key nor message id is an attribute: their values have no end."""
     for number in range(3):
         seen.instrumentation.publishing("media", f"video.{number}", f"m-{number}")
         seen.instrumentation.on_event(published("media", f"video.{number}", f"m-{number}"))
+
     expected = {
         "messaging.system": "rabbitmq",
         "messaging.operation.name": "publish",
@@ -227,11 +249,14 @@ def test_the_metrics_of_publishing_have_few_attributes(seen: Seen) -> None:
 # --- handling ---
 
 
-def test_the_handlers_span_is_a_child_of_the_publishers_and_links_to_it(seen: Seen) -> None:
+def test_consumer_span_is_a_child_of_producer_span_and_links_to_it(seen: Seen) -> None:
+    """The handler runs inside its span, and afterwards the thread has no current span."""
     headers = seen.instrumentation.publishing(*KEY)
     seen.instrumentation.on_event(published(*KEY))
+
     with seen.instrumentation.handling(message_with(headers, attempt=2, correlation_id="c-1"), "app.transcode"):
         current = trace.get_current_span()
+
     producer, consumer = seen.spans
     assert consumer.context is not None
     assert producer.context is not None
@@ -264,9 +289,11 @@ def test_the_handlers_span_is_a_child_of_the_publishers_and_links_to_it(seen: Se
     ("exchange", "routing_key", "name"),
     [("", "video", "video"), ("media", "video", "media:video"), ("", "a", "a:video")],
 )
-def test_the_destination_names_nothing_twice(seen: Seen, exchange: str, routing_key: str, name: str) -> None:
+def test_consumer_destination_names_nothing_twice(seen: Seen, exchange: str, routing_key: str, name: str) -> None:
+    """A queue that is also the routing key stands in the destination once."""
     with seen.instrumentation.handling(message_with({}, exchange=exchange, routing_key=routing_key), "h"):
         pass
+
     assert (seen.spans[0].attributes or {})["messaging.destination.name"] == name
 
 
@@ -281,44 +308,53 @@ def test_the_destination_names_nothing_twice(seen: Seen, exchange: str, routing_
         {"traceparent": "00-" + "0" * 32 + "-" + "0" * 16 + "-01"},
     ],
 )
-def test_without_a_context_that_can_be_read_a_trace_begins(seen: Seen, headers: Mapping[str, object]) -> None:
+def test_message_without_readable_context_begins_a_trace(seen: Seen, headers: Mapping[str, object]) -> None:
+    """A header that holds no trace context, of any type, fails no message."""
     with seen.instrumentation.handling(message_with(headers), "h"):
         pass
+
     (span,) = seen.spans
     assert span.parent is None
     assert span.links == ()
 
 
-def test_a_context_is_read_from_bytes_as_well(seen: Seen) -> None:
+def test_context_in_bytes_is_read(seen: Seen) -> None:
     headers = {"traceparent": b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01"}
+
     with seen.instrumentation.handling(message_with(headers), "h"):
         pass
+
     assert seen.spans[0].parent is not None
 
 
-def test_baggage_comes_along(seen: Seen) -> None:
+def test_baggage_of_message_is_current_in_its_handler_only(seen: Seen) -> None:
     headers: dict[str, object] = {}
     propagate.inject(headers, baggage.set_baggage("tenant", "acme"))
+
     with seen.instrumentation.handling(message_with(headers), "h"):
         assert baggage.get_baggage("tenant") == "acme"
+
     assert baggage.get_baggage("tenant") is None
 
 
 @pytest.mark.parametrize(
     ("error", "name"), [(ValueError("secret"), "ValueError"), (Reject("secret"), "taskroute.Reject")]
 )
-def test_a_failure_shows_its_class_and_not_its_text(seen: Seen, error: Exception, name: str) -> None:
+def test_handler_error_is_recorded_by_class_and_without_text(seen: Seen, error: Exception, name: str) -> None:
+    """The text of an error may hold what a message says."""
     with pytest.raises(type(error)), seen.instrumentation.handling(message_with({}), "h"):
         raise error
+
     (span,) = seen.spans
     assert span.status.status_code is StatusCode.ERROR
     assert (span.attributes or {})["error.type"] == name
     assert "secret" not in span.to_json()
+
     (duration,) = seen.points("messaging.process.duration")
     assert duration.attributes["error.type"] == name
 
 
-def test_each_task_of_a_loop_has_its_own_current_span(seen: Seen) -> None:
+def test_tasks_of_one_loop_have_separate_current_spans(seen: Seen) -> None:
     barrier = asyncio.Barrier(2)
 
     async def handle(number: int) -> None:
@@ -331,6 +367,7 @@ def test_each_task_of_a_loop_has_its_own_current_span(seen: Seen) -> None:
         await asyncio.gather(handle(1), handle(2))
 
     asyncio.run(main())
+
     by_id = {span.context.span_id: span for span in seen.spans if span.context}
     inner = [span for span in seen.spans if span.name.startswith("inner")]
     assert sorted(
@@ -340,11 +377,13 @@ def test_each_task_of_a_loop_has_its_own_current_span(seen: Seen) -> None:
     ) == [("inner 1", "m-1"), ("inner 2", "m-2")]
 
 
-def test_the_metrics_of_handling_have_few_attributes(seen: Seen) -> None:
+def test_handling_metrics_have_few_attributes(seen: Seen) -> None:
+    """Neither routing key nor message id is an attribute: their values have no end."""
     for number in range(3):
         message = message_with({}, routing_key=f"video.{number}", message_id=f"m-{number}")
         with seen.instrumentation.handling(message, "app.transcode"):
             pass
+
     expected = {
         "messaging.system": "rabbitmq",
         "messaging.operation.name": "process",
@@ -358,7 +397,7 @@ def test_the_metrics_of_handling_have_few_attributes(seen: Seen) -> None:
     assert (duration.count, dict(duration.attributes)) == (3, expected)
 
 
-def test_what_failed_is_counted_by_what_became_of_it(seen: Seen) -> None:
+def test_failed_messages_are_counted_by_outcome(seen: Seen) -> None:
     failure: dict[str, Any] = {
         "queue": "video",
         "exchange": "media",
@@ -370,16 +409,20 @@ def test_what_failed_is_counted_by_what_became_of_it(seen: Seen) -> None:
         "error": "e",
         "seconds": 0.1,
     }
+
     seen.instrumentation.on_event(Retried(**failure, delay=1))
     seen.instrumentation.on_event(Dropped(**failure))
     seen.instrumentation.on_event(Dropped(**failure))
+
     counts = {point.attributes["taskroute.outcome"]: point.value for point in seen.points("taskroute.messages.failed")}
     assert counts == {"retried": 1, "dropped": 2}
 
 
-def test_the_context_of_the_thread_is_what_it_was(seen: Seen) -> None:
+def test_context_of_thread_is_restored_after_publish_and_handling(seen: Seen) -> None:
     before = context.get_current()
+
     seen.instrumentation.publishing(*KEY)
     with seen.instrumentation.handling(message_with({}), "h"):
         pass
+
     assert context.get_current() == before

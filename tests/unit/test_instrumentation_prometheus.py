@@ -73,7 +73,7 @@ def registry() -> CollectorRegistry:
 
 
 def samples(registry: CollectorRegistry) -> Mapping[str, float]:
-    """What Prometheus reads, without the buckets and the times of creation."""
+    """Return what Prometheus reads, without the buckets and the times of creation."""
     return {
         sample.name + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items())): sample.value
         for family in parse(generate_latest(registry).decode())
@@ -82,10 +82,12 @@ def samples(registry: CollectorRegistry) -> Mapping[str, float]:
     }
 
 
-def test_everything_is_counted(registry: CollectorRegistry) -> None:
+def test_events_are_counted_by_their_metrics(registry: CollectorRegistry) -> None:
     instrumentation = PrometheusInstrumentation(registry)
+
     for event in EVERY:
         instrumentation.on_event(event)
+
     handler = "handler=app.transcode"
     assert samples(registry) == {
         "taskroute_messages_received_total queue=video": 2,
@@ -111,46 +113,57 @@ def test_everything_is_counted(registry: CollectorRegistry) -> None:
     }
 
 
-def test_every_kind_of_event_is_known(registry: CollectorRegistry) -> None:
+def test_every_kind_of_event_is_accepted(registry: CollectorRegistry) -> None:
     instrumentation, events = PrometheusInstrumentation(registry), (*EVERY, Resumed(queue="video"))
     assert set(map(type, events)) == set(get_args(Event))
+
     for event in events:
         instrumentation.on_event(event)
 
 
-def test_gauges_go_down_again(registry: CollectorRegistry) -> None:
+def test_gauges_fall_on_disconnect_and_resume(registry: CollectorRegistry) -> None:
     instrumentation = PrometheusInstrumentation(registry)
+
     for event in (*EVERY, Disconnected(session="w", error=None), Resumed(queue="video")):
         instrumentation.on_event(event)
+
     found = samples(registry)
     assert (found["taskroute_connected session=w"], found["taskroute_queue_paused queue=video"]) == (0, 0)
 
 
-def test_messages_in_progress_are_counted_while_their_handler_runs(registry: CollectorRegistry) -> None:
+def test_messages_in_progress_are_counted_while_handlers_run(registry: CollectorRegistry) -> None:
+    """A handler that raises no longer counts."""
     instrumentation = PrometheusInstrumentation(registry)
     name = "taskroute_messages_in_progress queue=video"
     message = Message(body=b"", queue="video", routing_key=HOSTILE)
+
     with instrumentation.handling(message, "app.transcode"):
         with pytest.raises(ValueError, match="mine"), instrumentation.handling(message, "app.transcode"):
             raise ValueError("mine")
         assert samples(registry)[name] == 1
+
     assert samples(registry)[name] == 0
 
 
-def test_no_label_is_what_others_write(registry: CollectorRegistry) -> None:
+def test_labels_hold_no_text_of_a_message(registry: CollectorRegistry) -> None:
+    """Routing keys, message ids and error texts would make labels without end, and could forge a sample."""
     instrumentation = PrometheusInstrumentation(registry)
+
     for event in EVERY:
         instrumentation.on_event(event)
+
     text = generate_latest(registry).decode()
     assert "evil" not in text
     labels = {name for family in parse(text) for sample in family.samples for name in sample.labels}
     assert labels == {"queue", "handler", "reason", "exchange", "error", "session", "le"}
 
 
-def test_names_and_units_are_by_the_conventions(registry: CollectorRegistry) -> None:
+def test_metric_names_and_units_follow_the_conventions(registry: CollectorRegistry) -> None:
     instrumentation = PrometheusInstrumentation(registry)
+
     for event in EVERY:
         instrumentation.on_event(event)
+
     families = list(parse_openmetrics(generate_openmetrics(registry).decode()))
     assert len(families) > 10
     for family in families:
@@ -161,9 +174,11 @@ def test_names_and_units_are_by_the_conventions(registry: CollectorRegistry) -> 
             assert all(sample.name.endswith(("_total", "_created")) for sample in family.samples)
 
 
-def test_buckets_can_be_others(registry: CollectorRegistry) -> None:
+def test_histogram_buckets_are_configurable(registry: CollectorRegistry) -> None:
     instrumentation = PrometheusInstrumentation(registry, buckets=(1, 60, 600))
+
     instrumentation.on_event(Handled(**DELIVERY, handler="app.transcode", seconds=30))
+
     bounds = {
         sample.labels["le"]: sample.value
         for family in parse(generate_latest(registry).decode())
@@ -173,14 +188,16 @@ def test_buckets_can_be_others(registry: CollectorRegistry) -> None:
     assert bounds == {"1.0": 0, "60.0": 1, "600.0": 1, "+Inf": 1}
 
 
-def test_one_registry_has_them_once(registry: CollectorRegistry) -> None:
+def test_second_instrumentation_on_one_registry_is_refused(registry: CollectorRegistry) -> None:
     PrometheusInstrumentation(registry)
+
     with pytest.raises(ValueError, match="Duplicated"):
         PrometheusInstrumentation(registry)
 
 
-def test_nothing_is_added_to_what_is_published(registry: CollectorRegistry) -> None:
+def test_prometheus_adds_no_headers_to_a_publish(registry: CollectorRegistry) -> None:
     listeners = Listeners([PrometheusInstrumentation(registry)])
+
     assert listeners.publishing is None
     assert listeners.on_event is not None
 
@@ -188,7 +205,7 @@ def test_nothing_is_added_to_what_is_published(registry: CollectorRegistry) -> N
 # --- depths ---
 
 
-class Asked:
+class StubWorker:
     """A worker that answers, or raises."""
 
     def __init__(self, answer: Mapping[str, int] | Exception) -> None:
@@ -202,36 +219,43 @@ class Asked:
         return self.answer
 
 
-def test_depths_are_asked_at_each_scrape_and_not_before(registry: CollectorRegistry) -> None:
-    asked = Asked({"video.dead": 3, "audit.dead": 0})
-    registry.register(DeadLetterCollector(asked, timeout=2))
-    assert asked.timeouts == []
+def test_depths_are_requested_at_each_scrape_and_not_before(registry: CollectorRegistry) -> None:
+    worker = StubWorker({"video.dead": 3, "audit.dead": 0})
+
+    registry.register(DeadLetterCollector(worker, timeout=2))
+    assert worker.timeouts == []
+
     expected = {
         "taskroute_dead_letter_queue_messages queue=video.dead": 3,
         "taskroute_dead_letter_queue_messages queue=audit.dead": 0,
     }
     assert samples(registry) == expected
-    assert asked.timeouts == [2]
+    assert worker.timeouts == [2]
 
 
-def test_depths_that_nobody_knows_are_no_sample_and_do_no_harm(registry: CollectorRegistry) -> None:
-    registry.register(DeadLetterCollector(Asked(BrokerUnavailableError("away"))))
+def test_unavailable_broker_leaves_depths_out_of_the_scrape(registry: CollectorRegistry) -> None:
+    """The other metrics of the registry are scraped as usual."""
+    registry.register(DeadLetterCollector(StubWorker(BrokerUnavailableError("away"))))
     other = Counter("other", "Another one.", registry=registry)
     other.inc()
+
     assert samples(registry) == {"other_total": 1}
 
 
-def test_one_collector_asks_several_workers_and_one_that_is_away_hides_no_other(registry: CollectorRegistry) -> None:
-    away, here = Asked(BrokerUnavailableError("away")), Asked({"audit.dead": 1})
-    also_here = Asked({"audit.dead": 1, "video.dead": 2})
+def test_unavailable_worker_hides_no_other_of_its_collector(registry: CollectorRegistry) -> None:
+    away, here = StubWorker(BrokerUnavailableError("away")), StubWorker({"audit.dead": 1})
+    also_here = StubWorker({"audit.dead": 1, "video.dead": 2})
+
     registry.register(DeadLetterCollector(away, here, also_here))
+
     assert samples(registry) == {
         "taskroute_dead_letter_queue_messages queue=audit.dead": 1,
         "taskroute_dead_letter_queue_messages queue=video.dead": 2,
     }
 
 
-def test_the_collector_has_a_name_that_is_taken_once(registry: CollectorRegistry) -> None:
-    registry.register(DeadLetterCollector(Asked({})))
+def test_second_collector_on_one_registry_is_refused(registry: CollectorRegistry) -> None:
+    registry.register(DeadLetterCollector(StubWorker({})))
+
     with pytest.raises(ValueError, match="Duplicated"):
-        registry.register(DeadLetterCollector(Asked({})))
+        registry.register(DeadLetterCollector(StubWorker({})))
