@@ -1,4 +1,4 @@
-"""Matcher: equals its patterns one by one, and a value that was taken out leaves nothing."""
+"""Matcher: finds what its patterns match one by one, and a value that was discarded leaves nothing."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ def expected(entries: set[tuple[str, int]], key: str) -> set[int]:
 
 
 @given(st.lists(binding_keys, max_size=8), keys())
-def test_a_key_finds_the_value_of_every_pattern_that_matches_it(patterns: list[str], key: str) -> None:
+def test_key_finds_the_value_of_every_matching_pattern(patterns: list[str], key: str) -> None:
     entries = list(zip(patterns, range(len(patterns)), strict=True))
+
     assert Counter(filed(entries).matches(key)) == Counter(expected(set(entries), key))
 
 
-@given(st.lists(token_lists(3).map(".".join), max_size=8), token_lists(3))  # of three words: then four tell them apart
+@given(st.lists(token_lists(3).map(".".join), max_size=8), token_lists(3))  # keys of four words tell them apart
 def test_overlapping_finds_every_pattern_that_shares_a_key(patterns: list[str], tokens: tuple[str, ...]) -> None:
     found = set(filed([(pattern, number) for number, pattern in enumerate(patterns)]).overlapping(".".join(tokens)))
     mine = [words for words in all_keys(4) if accepts(tokens, words)]
+
     for number, pattern in enumerate(patterns):
         shared = any(accepts(words_of(pattern), words) for words in mine)
         if shared:
@@ -45,28 +47,35 @@ def test_overlapping_finds_every_pattern_that_shares_a_key(patterns: list[str], 
             assert accepts(words_of(pattern), ("",))
 
 
-def test_a_glued_wildcard_is_literal_as_on_the_broker() -> None:
+def test_wildcard_glued_to_text_is_literal_as_on_the_broker() -> None:
     matcher = filed([("a.b*", 1), ("a.#b", 2), ("a.**", 3)])
+
     assert matcher.matches("a.bx") == []
     assert matcher.matches("a.b*") == [1]
     assert matcher.matches("a.**") == [3]
 
 
-def test_a_value_is_filed_under_a_key_once_and_under_many_keys_each() -> None:
+def test_value_is_found_once_for_each_binding_key() -> None:
+    """The same value added again under one binding key does not count."""
     matcher = filed([("a", 1), ("a", 1), ("*", 1), ("#", 2)])
+
     assert Counter(matcher.matches("a")) == Counter([1, 1, 2])
 
 
-def test_two_spellings_of_the_same_keys_are_one_entry() -> None:
+def test_equivalent_binding_keys_are_one_entry() -> None:
     matcher = filed([("#.*", 1)])
+
     matcher.discard("*.#", 1)
+
     assert matcher.matches("a") == []
 
 
-def test_discarding_what_is_not_there_changes_nothing() -> None:
+def test_discard_of_missing_entry_changes_nothing() -> None:
     matcher = filed([("a.b", 1)])
+
     for binding_key, value in [("a.b", 2), ("a", 1), ("a.b.c", 1), ("*", 1), ("", 1)]:
         matcher.discard(binding_key, value)
+
     assert matcher.matches("a.b") == [1]
 
 
@@ -102,7 +111,7 @@ class AddAndDiscard(RuleBasedStateMachine):
         assert set(self.matcher.matches(key)) == expected(self.entries, key)
 
     @invariant()
-    def equals_one_that_never_held_anything_else(self) -> None:
+    def equals_new_matcher_of_the_same_entries(self) -> None:
         assert trie_of(self.matcher) == trie_of(filed(sorted(self.entries)))
 
     def teardown(self) -> None:
@@ -111,7 +120,7 @@ class AddAndDiscard(RuleBasedStateMachine):
         assert trie_of(self.matcher) == trie_of(filed([]))
 
     def discard_from_model(self, binding_key: str, value: int) -> None:
-        """A matcher keeps one of several spellings of the same run of wildcards, and so does this."""
+        """Discard every spelling of the same run of wildcards: a matcher keeps only one."""
         self.entries = {
             entry for entry in self.entries if (spelling(entry[0]), entry[1]) != (spelling(binding_key), value)
         }

@@ -24,14 +24,14 @@ def patterns(longest: int = 4) -> st.SearchStrategy[RoutingPattern]:
 
 
 def count_steps(function: Callable[[], object]) -> int:
-    """Calls of Python and C functions that `function` makes: its work, whatever the machine."""
+    """Count the calls of Python and C functions that `function` makes: its work, on any machine."""
     steps = 0
 
     def count(_frame: FrameType, event: str, _arg: object) -> None:
         nonlocal steps
         steps += event in ("call", "c_call")
 
-    gc.disable()  # a collection in between would call whoever asked to be told of it
+    gc.disable()  # a collection in between would call the callbacks of gc, which would count
     sys.setprofile(count)
     try:
         function()
@@ -50,7 +50,7 @@ def count_steps(function: Callable[[], object]) -> int:
 @example(("*",), "")
 @example(("#", ""), "")
 @example(("a", "#", "b"), "a.b")
-def test_a_pattern_matches_what_the_naive_rule_accepts(tokens: Words, key: str) -> None:
+def test_pattern_matches_what_the_naive_rule_accepts(tokens: Words, key: str) -> None:
     assert RoutingPattern(".".join(tokens)).matches(key) == accepts(tokens, words_of(key))
 
 
@@ -67,7 +67,7 @@ def test_a_pattern_matches_what_the_naive_rule_accepts(tokens: Words, key: str) 
         ("naïve.*", ["naïve.é"], ["naive.e"]),
     ],
 )
-def test_examples_of_the_rule(pattern: str, taken: list[str], refused: list[str]) -> None:
+def test_pattern_matches_example_keys_and_no_others(pattern: str, taken: list[str], refused: list[str]) -> None:
     assert [key for key in taken if not RoutingPattern(pattern).matches(key)] == []
     assert [key for key in refused if RoutingPattern(pattern).matches(key)] == []
 
@@ -76,47 +76,53 @@ HARD = ".".join(["#.a"] * 20)
 LONG_KEY = ".".join("a" * 128)
 
 
-def test_the_hard_key_is_as_long_as_a_key_can_be() -> None:
+def test_long_key_has_the_maximum_length_and_matches() -> None:
     assert len(LONG_KEY.encode()) == 255
     assert RoutingPattern(HARD).matches(LONG_KEY)
 
 
 @pytest.mark.parametrize("key", [LONG_KEY, LONG_KEY[:-1] + "b"], ids=["matching", "failing at the last word"])
-def test_matching_takes_a_few_steps_a_word_whatever_the_pattern_is(key: str) -> None:
+def test_match_takes_few_steps_per_word_with_any_pattern(key: str) -> None:
+    """The work grows with the words of the key, and does not depend on the pattern."""
     hard, easy = RoutingPattern(HARD), RoutingPattern("#")
     words = len(words_of(key))
+
     assert count_steps(lambda: hard.matches(key)) <= 4 * words + 10
     assert count_steps(lambda: hard.matches(key)) == count_steps(lambda: easy.matches(key))
 
 
-def test_a_matcher_takes_a_few_steps_a_word_and_token() -> None:
+def test_matcher_takes_few_steps_per_word_and_token() -> None:
     matcher = Matcher[int]()
     matcher.add(HARD, 1)
     tokens, words = 2 * 20, 128
+
     assert count_steps(lambda: matcher.matches(LONG_KEY)) <= 4 * tokens * words
     assert count_steps(lambda: matcher.matches(LONG_KEY)) <= 2.5 * count_steps(lambda: matcher.matches(LONG_KEY[:127]))
 
 
-def test_many_patterns_that_cannot_match_cost_a_key_nothing() -> None:
+def test_patterns_that_cannot_match_add_no_steps() -> None:
     few, many = Matcher[int](), Matcher[int]()
     few.add("a.*", 1)
     many.add("a.*", 1)
     for number in range(500):
         many.add(f"b{number}.#", number)
+
     assert count_steps(lambda: many.matches("a.x")) == count_steps(lambda: few.matches("a.x"))
 
 
 @pytest.mark.parametrize("outer", [HARD, HARD[:-1] + "b"], ids=["inside", "not inside"])
-def test_is_subset_takes_a_few_steps_a_token(outer: str) -> None:
+def test_is_subset_takes_few_steps_per_token(outer: str) -> None:
     inner, other = RoutingPattern(HARD), RoutingPattern(outer)
     assert count_steps(lambda: inner.is_subset(other)) <= 10 * 40
+
     longer = RoutingPattern(".".join(["#.a"] * 40))
     assert count_steps(lambda: longer.is_subset(other)) <= 2.1 * count_steps(lambda: inner.is_subset(other))
 
 
-def test_a_witness_for_two_hard_patterns_costs_a_bounded_search() -> None:
+def test_overlap_of_two_hard_patterns_takes_bounded_steps() -> None:
     first, second = RoutingPattern(HARD), RoutingPattern(HARD.replace("a", "b"))
     states = (2 * 20 + 1) ** 2
+
     assert count_steps(lambda: first.overlap(second)) <= 40 * states
 
 
@@ -124,9 +130,11 @@ def test_a_witness_for_two_hard_patterns_costs_a_bounded_search() -> None:
 
 
 @given(templates(), keys())
-def test_captures_are_words_that_give_the_key_back(template: str, key: str) -> None:
+def test_captures_of_a_matching_key_format_back_to_it(template: str, key: str) -> None:
     pattern = RoutingPattern(template)
+
     captures = pattern.captures(key)
+
     assert (captures is not None) == pattern.matches(key)
     if captures is not None:
         assert captures.keys() == pattern.capture_names
@@ -136,13 +144,14 @@ def test_captures_are_words_that_give_the_key_back(template: str, key: str) -> N
 
 
 @given(templates(), st.data())
-def test_a_formatted_key_captures_what_it_was_made_from(template: str, data: st.DataObject) -> None:
+def test_formatted_key_captures_the_values_it_was_made_from(template: str, data: st.DataObject) -> None:
     pattern = RoutingPattern(template)
     word = st.sampled_from(["a", "é", "", "x-1"])
     values: dict[str, Any] = {
         name: data.draw(st.lists(word, max_size=3).map(tuple) if f"{{{name}:#}}" in template else word)
         for name in sorted(pattern.capture_names)
     }
+
     try:
         key = pattern.format(**values)
     except PatternError as error:
@@ -152,8 +161,9 @@ def test_a_formatted_key_captures_what_it_was_made_from(template: str, data: st.
         assert pattern.captures(key) == values
 
 
-def test_captures_have_one_word_or_a_tuple_of_words() -> None:
+def test_captures_are_one_word_or_a_tuple_of_words() -> None:
     pattern = RoutingPattern("{kind}.{path:#}.done")
+
     assert pattern.captures("job.a.b.done") == {"kind": "job", "path": ("a", "b")}
     assert pattern.captures("job.done") == {"kind": "job", "path": ()}
     assert pattern.captures("job") is None
@@ -161,7 +171,7 @@ def test_captures_have_one_word_or_a_tuple_of_words() -> None:
     assert pattern.capture_names == {"kind", "path"}
 
 
-def test_format_takes_words_numbers_and_sequences_of_them() -> None:
+def test_format_takes_words_numbers_and_sequences() -> None:
     assert RoutingPattern("order.{id}").format(id=7) == "order.7"
     assert RoutingPattern("log.{path:#}").format(path=["eu", "web"]) == "log.eu.web"
     assert RoutingPattern("log.{path:#}").format(path=()) == "log"
@@ -193,9 +203,10 @@ def test_format_takes_words_numbers_and_sequences_of_them() -> None:
         ("{x}", {"x": "é" * 128}, "256 bytes"),
     ],
 )
-def test_format_refuses_what_would_be_another_key(template: str, values: dict[str, str], says: str) -> None:
+def test_format_refuses_values_that_would_make_another_key(template: str, values: dict[str, str], says: str) -> None:
     with pytest.raises(PatternError) as caught:
         RoutingPattern(template).format(**values)
+
     assert says in str(caught.value)
 
 
@@ -203,10 +214,10 @@ def test_format_refuses_what_would_be_another_key(template: str, values: dict[st
 
 
 @given(patterns(3), patterns(3))
-def test_an_overlap_is_a_key_of_both_and_none_means_that_there_is_none(
-    first: RoutingPattern, second: RoutingPattern
-) -> None:
+def test_overlap_is_a_key_of_both_patterns_or_none(first: RoutingPattern, second: RoutingPattern) -> None:
+    """None means that no key matches both."""
     witness = first.overlap(second)
+
     if witness is None:
         assert not any(accepts(first.tokens, words) and accepts(second.tokens, words) for words in all_keys(5))
     else:
@@ -218,10 +229,11 @@ def test_an_overlap_is_a_key_of_both_and_none_means_that_there_is_none(
 @given(patterns(), patterns())
 def test_is_subset_is_inclusion_of_keys(first: RoutingPattern, second: RoutingPattern) -> None:
     inside = all(accepts(second.tokens, words) for words in all_keys(5) if accepts(first.tokens, words))
+
     assert first.is_subset(second) == inside
 
 
-def test_captures_do_not_matter_for_comparing_keys() -> None:
+def test_is_subset_ignores_captures() -> None:
     assert RoutingPattern("a.{x}").is_subset(RoutingPattern("a.*"))
     assert RoutingPattern("a.*").is_subset(RoutingPattern("a.{x}"))
 
@@ -273,19 +285,20 @@ def test_patterns_are_equal_when_their_templates_are() -> None:
         (b"a", "a pattern is a str, not bytes"),
     ],
 )
-def test_a_wrong_pattern_is_refused_with_its_reason(template: str, says: str) -> None:
+def test_invalid_pattern_is_refused_with_its_reason(template: str, says: str) -> None:
     with pytest.raises(PatternError) as caught:
         RoutingPattern(template)
+
     assert says in str(caught.value)
 
 
 @pytest.mark.parametrize("template", ["a" * 255, "{x}.#", "#.#.*", "{x:#}", "a-b_c/d", "a.b c", "{_}", "\x80"])
-def test_these_are_patterns(template: str) -> None:
+def test_valid_template_is_a_pattern(template: str) -> None:
     assert str(RoutingPattern(template)) == template
 
 
 @given(st.text(max_size=12) | st.text(alphabet=".*#{}:ab\n\ud800", max_size=8))
-def test_any_text_is_a_pattern_or_refused_as_one(text: str) -> None:
+def test_any_text_is_a_pattern_or_raises_pattern_error(text: str) -> None:
     try:
         pattern = RoutingPattern(text)
     except TaskrouteError as error:
@@ -294,6 +307,7 @@ def test_any_text_is_a_pattern_or_refused_as_one(text: str) -> None:
         assert RoutingPattern(pattern.binding_key).binding_key == pattern.binding_key
 
 
-def test_a_refusal_stays_short_and_on_one_line() -> None:
+def test_shortened_text_is_short_and_on_one_line() -> None:
+    """Errors show foreign text with it."""
     assert len(shorten("x" * 1000)) < 100
     assert "\n" not in shorten("a\nb")

@@ -1,4 +1,4 @@
-"""Registry: who takes a key does not depend on who came first."""
+"""HandlerRegistry: which handler takes a key does not depend on the order of registration."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ entries = st.lists(st.tuples(patterns, st.sampled_from(["q", None])), min_size=1
 
 @settings(max_examples=60)
 @given(entries, st.data())
-def test_any_order_of_registration_gives_the_same_answers(found: list[Entry], data: st.DataObject) -> None:
+def test_order_of_registration_does_not_change_the_handler(found: list[Entry], data: st.DataObject) -> None:
     distinct = [
         entry
         for at, entry in enumerate(found)
@@ -69,13 +69,15 @@ def test_any_order_of_registration_gives_the_same_answers(found: list[Entry], da
     ]
     shuffled = data.draw(st.permutations(distinct))
     first, second = registry_of(distinct), registry_of(shuffled)
+
     for key in KEYS[::3]:
         assert winner(first, "q", key) == winner(second, "q", key)
 
 
 @settings(max_examples=100)
 @given(st.lists(patterns, min_size=1, max_size=4), keys(4))
-def test_the_winner_is_the_one_whose_keys_are_inside_all_others(found: list[str], key: str) -> None:
+def test_handler_with_the_narrowest_pattern_wins(found: list[str], key: str) -> None:
+    """Its keys are inside those of every other pattern that matches; without such a handler a key is ambiguous."""
     distinct = [one for at, one in enumerate(found) if not any(same_keys(one, other) for other in found[:at])]
     matching = [one for one in distinct if RoutingPattern(one).matches(key)]
     inside = {one: {other for other in KEYS if RoutingPattern(one).matches(other)} for one in matching}
@@ -85,68 +87,85 @@ def test_the_winner_is_the_one_whose_keys_are_inside_all_others(found: list[str]
     names = {one: str(number) for number, one in enumerate(distinct)}
     for one in distinct:
         registry.add(one, named(names[one]))
+
     found_winner = winner(registry, "any", key)
+
     if expected in (None, "ambiguous"):
         assert found_winner == expected
     else:
         assert found_winner == names[best[0]]
 
 
-def test_tiers_come_before_specificity() -> None:
+def test_tier_of_handler_comes_before_specificity() -> None:
+    """A handler of the queue comes first, then one of any queue, then the fallbacks in the same order."""
     registry = HandlerRegistry()
     registry.add("#", named("own"), queue="q")
     registry.add("a.b", named("any"))
     registry.fallback(queue="q")(named("own fallback"))
     registry.fallback()(named("any fallback"))
+
     assert winner(registry, "q", "a.b") == "own"
     assert winner(registry, "other", "a.b") == "any"
     assert winner(registry, "other", "c") == "any fallback"
+
     narrow = HandlerRegistry()
     narrow.add("a", named("own"), queue="q")
     narrow.fallback(queue="q")(named("own fallback"))
     narrow.fallback()(named("any fallback"))
+
     assert winner(narrow, "q", "b") == "own fallback"
     assert HandlerRegistry().resolve("q", "a") is None
 
 
-def test_a_resolved_key_brings_its_captures() -> None:
+def test_resolved_key_brings_its_captures() -> None:
     registry = HandlerRegistry()
     registry.add("log.{path:#}.{level}", named("log"))
+
     match = registry.resolve("q", "log.eu.web.error")
+
     assert match is not None
     assert match.captures == {"path": ("eu", "web"), "level": "error"}
     assert match.handler.function.__qualname__ == "log"
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["video.*", "*.upload", "video.upload"])))
-def test_a_handler_for_what_they_share_settles_an_ambiguity(order: tuple[str, ...]) -> None:
+def test_handler_for_the_shared_keys_settles_an_ambiguity(order: tuple[str, ...]) -> None:
+    """Without it, Routes names a key that two patterns share, neither of them inside the other."""
     topology = Topology(queues=[QueueSpec(name="q")])
     Routes(topology, registry_of([(pattern, "q") for pattern in order]))
+
     with pytest.raises(AmbiguousHandlerError, match=r"video\.\*.*\*\.upload|\*\.upload.*video\.\*") as caught:
         Routes(topology, registry_of([(pattern, "q") for pattern in order if pattern != "video.upload"]))
+
     assert "'video.upload'" in str(caught.value)
 
 
 def test_handlers_of_different_queues_are_never_ambiguous() -> None:
     topology = Topology(queues=[QueueSpec(name="q"), QueueSpec(name="r")])
+
     Routes(topology, registry_of([("video.*", "q"), ("*.upload", "r"), ("*.*", None)]))
 
 
 @pytest.mark.parametrize(("one", "other"), [("a.*", "a.{x}"), ("#.*", "*.#"), ("#.#", "#")])
-def test_two_handlers_for_the_same_keys_are_refused_and_nothing_is_half_done(one: str, other: str) -> None:
+def test_second_handler_for_the_same_keys_is_refused(one: str, other: str) -> None:
+    """The registry stays as it was, and the same keys are free in another queue."""
     registry = HandlerRegistry()
     registry.add(one, named("first"), queue="q")
+
     with pytest.raises(DuplicateHandlerError, match=r"second.*first"):
         registry.add(other, named("second"), queue="q")
     assert len(registry.handlers) == 1
+
     registry.add(other, named("elsewhere"), queue="r")
 
 
-def test_including_is_all_or_nothing_and_twice_is_once() -> None:
+def test_include_is_all_or_nothing_and_idempotent() -> None:
     one, other = registry_of([("a", "q")]), registry_of([("b", "q"), ("a", "q")])
+
     with pytest.raises(DuplicateHandlerError):
         one.include(other)
     assert len(one.handlers) == 1
+
     more = registry_of([("c", "q")])
     one.include(more)
     one.include(more)
@@ -154,7 +173,8 @@ def test_including_is_all_or_nothing_and_twice_is_once() -> None:
     assert len(one.handlers) == 2
 
 
-def test_a_decorated_function_stays_what_it_is_and_may_be_stacked() -> None:
+def test_decorated_function_stays_callable_and_takes_more_patterns() -> None:
+    """Each decorator registers the function and returns it unchanged."""
     registry = HandlerRegistry()
 
     @registry.handler("a.{x}", queue="q")
@@ -166,23 +186,29 @@ def test_a_decorated_function_stays_what_it_is_and_may_be_stacked() -> None:
     assert winner(registry, "q", "a.1") == winner(registry, "q", "b.1") is not None
 
 
-def test_outsiders_cannot_fill_the_memory_with_keys() -> None:
+def test_resolver_remembers_a_bounded_number_of_keys() -> None:
+    """Senders choose routing keys, and must not fill the worker's memory with them."""
     resolver = Resolver(registry_of([("#", "q")]).handlers)
+
     for number in range(RESOLVED_KEYS + 100):
         resolver.resolve("q", str(number))
+
     assert resolver.resolve.cache_info().currsize == RESOLVED_KEYS
 
 
-def test_routes_do_not_change_with_later_registrations() -> None:
+def test_routes_ignore_later_registrations() -> None:
     registry = registry_of([("a", "q")])
     routes = Routes(Topology(queues=[QueueSpec(name="q")]), registry)
+
     registry.add("b", named("b"), queue="q")
+
     assert routes.resolve("q", "b") is None
     assert registry.resolve("q", "b") is not None
 
 
-def test_bad_input_is_refused_where_it_is_given() -> None:
+def test_invalid_registration_is_refused_where_it_is_made() -> None:
     registry = HandlerRegistry()
+
     with pytest.raises(PatternError, match=r"a\.b\*"):
         registry.add("a.b*", named("x"))
     with pytest.raises(ConfigurationError, match="timeout"):
@@ -194,13 +220,15 @@ def test_bad_input_is_refused_where_it_is_given() -> None:
     with pytest.raises(ConfigurationError, match=r"write @registry.fallback\(\) above .*x"):
         registry.fallback(named("x"))  # type: ignore[arg-type]
     assert registry.handlers == ()
+
     with pytest.raises(UnknownQueueError, match="'r'"):
         Routes(Topology(queues=[QueueSpec(name="q")]), registry_of([("a", "r")]))
 
 
-def test_a_retry_may_use_only_delays_that_its_queue_has() -> None:
+def test_handler_retry_may_use_only_the_delays_of_its_queue() -> None:
     registry = HandlerRegistry()
     registry.add("a", named("x"), queue="q", retry=RetryPolicy(delays=(7,)))
+
     with pytest.raises(ConfigurationError, match="7000 ms"):
         Routes(Topology(queues=[QueueSpec(name="q", retry=RetryPolicy(delays=(1, 2)))]), registry)
     Routes(Topology(queues=[QueueSpec(name="q", retry=RetryPolicy(delays=(1, 7)))]), registry)

@@ -1,4 +1,4 @@
-"""One exchange's table, the rules of headers, and the walk over exchanges against a naive reference."""
+"""The binding table of one exchange, the rules of headers, and the walk over exchanges, by a naive reference."""
 
 from __future__ import annotations
 
@@ -119,10 +119,11 @@ def node(exchange: Exchange) -> Node:
 
 
 @given(exchanges, st.lists(keys(3), min_size=1, max_size=3).map(tuple), headers)
-def test_the_walk_reaches_what_the_naive_reference_does(
+def test_walk_reaches_the_queues_of_the_naive_reference(
     graph: dict[str, Exchange], routing_keys: tuple[str, ...], message_headers: dict[str, object]
 ) -> None:
     nodes = {name: node(exchange) for name, exchange in graph.items()}
+
     for start in EXCHANGES:
         reached = reachable_queues(start, routing_keys, message_headers, nodes)
         assert reached == reference(start, routing_keys, message_headers, graph, set())
@@ -136,42 +137,47 @@ def to(name: str, key: str = "a") -> Bound:
     return Bound(Destination("exchange" if name.startswith("e") else "queue", name), key, {})
 
 
-def test_cycles_end_and_each_queue_is_reached() -> None:
+def test_walk_of_a_cycle_ends_and_reaches_its_queue() -> None:
     graph = {
         "e0": Exchange("topic", None, [to("e1", "#")]),
         "e1": Exchange("topic", None, [to("e0", "#"), to("q1", "a")]),
     }
+
     assert walk(graph) == {"q1"}
 
 
-def test_an_alternate_takes_only_what_no_binding_does() -> None:
+def test_alternate_exchange_takes_only_what_no_binding_takes() -> None:
     graph = {
         "e0": Exchange("direct", "e1", [to("q0", "a")]),
         "e1": Exchange("fanout", None, [to("q1")]),
     }
+
     assert walk(graph, "a") == {"q0"}
     assert walk(graph, "b") == {"q1"}
 
 
-def test_a_binding_to_an_exchange_that_loses_the_message_keeps_the_alternate_out() -> None:
+def test_binding_to_exchange_without_queue_keeps_alternate_out() -> None:
+    """A message that a binding takes is routed, even where it reaches no queue in the end."""
     graph = {
         "e0": Exchange("topic", "e2", [to("e1", "#")]),
         "e1": Exchange("direct", None, []),
         "e2": Exchange("fanout", None, [to("q2")]),
     }
+
     assert walk(graph) == set()
 
 
-def test_alternates_chain_and_may_form_a_cycle() -> None:
+def test_alternate_exchanges_chain_and_may_form_a_cycle() -> None:
     graph = {
         "e0": Exchange("direct", "e1", []),
         "e1": Exchange("direct", "e0", [to("q1", "a")]),
     }
+
     assert walk(graph, "a") == {"q1"}
     assert walk(graph, "b") == set()
 
 
-def test_an_exchange_that_is_not_there_is_passed_over() -> None:
+def test_missing_exchange_is_passed_over() -> None:
     assert walk({"e0": Exchange("topic", "e9", [])}) == set()
     assert walk({"e0": Exchange("topic", None, [to("e9", "#"), to("q0", "#")])}) == {"q0"}
 
@@ -180,10 +186,11 @@ def test_an_exchange_that_is_not_there_is_passed_over() -> None:
 
 
 @given(st.sampled_from(TYPES), bindings, bindings, st.lists(keys(3), max_size=2), headers)
-def test_a_binding_that_was_removed_leaves_nothing(
+def test_removed_binding_leaves_nothing(
     kind: ExchangeType, kept: list[Bound], removed: list[Bound], routing_keys: list[str], message_headers: Arguments
 ) -> None:
     table, untouched = binding_table(kind), binding_table(kind)
+
     for binding in [*removed, *kept]:
         table.add(*binding)
     for binding in removed:
@@ -191,47 +198,57 @@ def test_a_binding_that_was_removed_leaves_nothing(
     for binding in kept:
         table.add(*binding)  # `removed` may have held it as well
         untouched.add(*binding)
+
     assert table.destinations(routing_keys, message_headers) == untouched.destinations(routing_keys, message_headers)
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_a_binding_added_twice_is_gone_when_removed_once(kind: ExchangeType) -> None:
+def test_binding_added_twice_and_removed_twice_is_gone(kind: ExchangeType) -> None:
     table = binding_table(kind)
     destination = Destination("queue", "q")
+
     table.add(destination, "a", {"h": "v"})
     table.add(destination, "a", {"h": "v"})
     assert table.destinations(["a"], {"h": "v"}) == {destination}
+
     table.discard(destination, "a", {"h": "v"})
     table.discard(destination, "a", {"h": "v"})
     assert table.destinations(["a"], {"h": "v"}) == set()
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_bindings_that_differ_in_arguments_are_two(kind: ExchangeType) -> None:
+def test_bindings_with_different_arguments_are_separate(kind: ExchangeType) -> None:
     table = binding_table(kind)
     destination = Destination("queue", "q")
     table.add(destination, "a", {"h": 1})
     table.add(destination, "a", {"h": True})
+
     table.discard(destination, "a", {"h": 1})
+
     assert table.destinations(["a"], {"h": True}) == {destination}
 
 
-def test_a_headers_table_keeps_a_bool_and_a_number_apart() -> None:
+def test_headers_table_keeps_bool_and_number_apart() -> None:
+    """AMQP has a type for each, while Python holds True and 1 to be equal."""
     table = binding_table("headers")
     destination = Destination("queue", "q")
+
     table.add(destination, "", {"h": 1})
     table.add(destination, "", {"h": True})
+
     assert table.destinations([""], {"h": True}) == {destination}
     assert table.destinations([""], {"h": 1}) == {destination}
     assert table.destinations([""], {"h": False}) == set()
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_a_table_forgets_the_order_of_arguments(kind: ExchangeType) -> None:
+def test_table_ignores_the_order_of_arguments(kind: ExchangeType) -> None:
     table = binding_table(kind)
     destination = Destination("queue", "q")
     table.add(destination, "a", {"h": 1, "k": 2})
+
     table.discard(destination, "a", {"k": 2, "h": 1})
+
     assert table.destinations(["a"], {"h": 1, "k": 2}) == set()
 
 
@@ -281,6 +298,7 @@ def test_headers_match_by_the_rules_of_the_broker(binding: Arguments, message: A
 @given(arguments, headers)
 def test_headers_match_as_the_naive_reference_does(binding: Arguments, message: Arguments) -> None:
     bound = Bound(Destination("queue", "q"), "", binding)
+
     assert headers_match(binding, message) == takes("headers", bound, (), message)
 
 
@@ -294,6 +312,6 @@ def test_cc_and_bcc_are_further_routing_keys() -> None:
 
 @pytest.mark.parametrize("value", ["b", 1, None, ["b", 1], [None], {"b": 1}, [b"b"]])
 @pytest.mark.parametrize("name", ["CC", "BCC"])
-def test_a_cc_that_is_no_list_of_keys_is_refused_by_name(name: str, value: object) -> None:
+def test_cc_that_is_not_a_list_of_keys_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"the header {name} is a list of routing keys"):
         all_routing_keys("a", {name: value})
