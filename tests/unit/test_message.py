@@ -1,4 +1,4 @@
-"""A delivery as the broker made it, and the envelope a handler sees."""
+"""Delivery and Message: a delivery as the broker made it, and the envelope that a handler sees."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ def delivery(
     return Delivery(queue=queue, exchange=exchange, routing_key=routing_key, body=b"{}", properties=properties)
 
 
-def test_a_delivery_that_the_broker_gave_back_has_its_origin_and_attempt_again() -> None:
+def test_retried_delivery_has_its_origin_and_attempt_again() -> None:
     again = delivery(OURS)
     assert (again.exchange, again.routing_key, again.attempt, again.is_retry) == ("media", "video.upload", 3, True)
+
     message = again.message()
     assert (message.exchange, message.routing_key, message.attempt, message.queue) == ("media", "video.upload", 3, "q")
 
@@ -41,7 +42,9 @@ def test_a_delivery_that_the_broker_gave_back_has_its_origin_and_attempt_again()
     [("media", "q"), ("media", "video.upload"), ("", "other"), ("amq.default", "q"), ("", "")],
 )
 def test_reserved_headers_count_only_where_the_broker_proves_them(exchange: str, routing_key: str) -> None:
+    """Only a delivery through the default exchange to its own queue can be a retry."""
     forged = delivery(OURS, exchange=exchange, routing_key=routing_key)
+
     assert (forged.exchange, forged.routing_key) == (exchange, routing_key)
     assert (forged.attempt, forged.is_retry) == (1, False)
 
@@ -58,35 +61,39 @@ def test_reserved_headers_count_only_where_the_broker_proves_them(exchange: str,
 )
 def test_reserved_headers_of_a_wrong_type_do_not_count(change: dict[str, object]) -> None:
     forged = delivery({**OURS, **change})
+
     assert (forged.exchange, forged.routing_key, forged.attempt, forged.is_retry) == ("", "q", 1, False)
 
 
 @pytest.mark.parametrize("missing", ["x-taskroute-attempt", "x-taskroute-exchange", "x-taskroute-routing-key"])
 def test_reserved_headers_count_together_or_not_at_all(missing: str) -> None:
     headers = {name: value for name, value in OURS.items() if name != missing}
+
     assert not delivery(headers).is_retry
 
 
 @pytest.mark.parametrize(
     ("attempt", "clamped"), [(0, 1), (-5, 1), (1, 1), (MAX_ATTEMPT, MAX_ATTEMPT), (2**63, MAX_ATTEMPT), (True, 1)]
 )
-def test_an_attempt_from_outside_is_clamped(attempt: int, clamped: int) -> None:
+def test_attempt_from_outside_is_clamped(attempt: int, clamped: int) -> None:
     assert delivery({**OURS, "x-taskroute-attempt": attempt}).attempt == clamped
 
 
-def test_attempts_of_the_queue_that_a_message_was_dead_lettered_from_do_not_count_here() -> None:
+def test_dead_letter_begins_at_its_first_attempt() -> None:
+    """The attempts of the queue that dead-lettered it do not count in the dead-letter queue."""
     dead = delivery({**OURS, "x-taskroute-reason": "rejected"}, queue="q.dead", routing_key="q.dead")
+
     assert dead.attempt == 1
     assert (dead.exchange, dead.routing_key) == ("media", "video.upload")
 
 
 @pytest.mark.parametrize("headers", [None, "text", [1], 5])
-def test_headers_that_are_no_table_are_none(headers: object) -> None:
+def test_headers_that_are_not_a_table_are_empty(headers: object) -> None:
     assert delivery(headers).headers == {}
     assert delivery(headers).message().headers == {}
 
 
-def test_the_envelope_has_every_property() -> None:
+def test_message_has_every_property_of_its_delivery() -> None:
     message = delivery(
         {"tenant": "a"},
         exchange="media",
@@ -99,6 +106,7 @@ def test_the_envelope_has_every_property() -> None:
         reply_to="r",
         priority=3,
     ).message()
+
     assert message == Message(
         body=b"{}",
         queue="q",
@@ -120,8 +128,10 @@ NAMES = ["message_id", "correlation_id", "type", "content_type", "timestamp", "r
 
 
 @given(st.dictionaries(st.sampled_from([*NAMES, "application_headers"]), WRONG))
-def test_whatever_a_sender_writes_into_properties_there_is_an_envelope(properties: dict[str, object]) -> None:
+def test_properties_of_wrong_types_still_make_a_message(properties: dict[str, object]) -> None:
+    """Senders write what they like: a property of a wrong type is None."""
     message = Delivery(queue="q", exchange="e", routing_key="k", body=b"", properties=properties).message()
+
     texts = (message.message_id, message.correlation_id, message.type, message.content_type, message.reply_to)
     assert all(text is None or isinstance(text, str) for text in texts)
     assert message.timestamp is None or message.timestamp.tzinfo is not None
@@ -139,15 +149,17 @@ def test_whatever_a_sender_writes_into_properties_there_is_an_envelope(propertie
         ("now", None),
     ],
 )
-def test_a_timestamp_is_a_moment_or_nothing(sent: object, moment: datetime | None) -> None:
+def test_timestamp_is_an_aware_datetime_or_none(sent: object, moment: datetime | None) -> None:
     assert delivery(timestamp=sent).message().timestamp == moment
 
 
-def test_a_message_cannot_be_changed_nor_its_headers() -> None:
+def test_message_and_its_headers_cannot_be_changed() -> None:
     headers = {"tenant": "a"}
     message = delivery(headers, exchange="e").message()
+
     headers["tenant"] = "b"
     assert message.headers["tenant"] == "a"
+
     with pytest.raises(TypeError):
         message.headers["tenant"] = "c"  # type: ignore[index]
     with pytest.raises(FrozenInstanceError):

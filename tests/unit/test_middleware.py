@@ -1,4 +1,4 @@
-"""Middleware: its order, what it may change, whose errors are whose, and plain and async code around one handler."""
+"""Middleware: its order, what it may change, which errors are its own, plain and async around one handler."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def dispatch(registry: HandlerRegistry, loop: EventLoop, body: bytes = b"1", **p
     return loop.submit(outcome).result(10) if isinstance(outcome, Coroutine) else outcome
 
 
-def plain(name: str, seen: list[str]) -> Middleware:
+def plain_layer(name: str, seen: list[str]) -> Middleware:
     def around(message: Message, call_next: CallNext) -> Any:
         seen.append(f"{name} in {threading.current_thread().name == 'a-loop'}")
         result = call_next(message)
@@ -53,7 +53,7 @@ def plain(name: str, seen: list[str]) -> Middleware:
     return around
 
 
-def later(name: str, seen: list[str]) -> Middleware:
+def async_layer(name: str, seen: list[str]) -> Middleware:
     async def around(message: Message, call_next: CallNext) -> Any:
         seen.append(f"{name} in {threading.current_thread().name == 'a-loop'}")
         await asyncio.sleep(0)
@@ -78,16 +78,19 @@ def handler(kind: bool, seen: list[str]) -> Callable[..., Any]:
 
 
 @given(kinds=st.lists(st.booleans(), max_size=5), handler_is_async=st.booleans(), inner=st.integers(0, 5))
-def test_each_layer_is_around_the_next_and_runs_where_its_kind_does(
+def test_layers_nest_and_run_plain_in_threads_and_async_on_loop(
     loop: EventLoop, kinds: list[bool], handler_is_async: bool, inner: int
 ) -> None:
+    """Middleware of an including registry is around that of an included one."""
     seen: list[str] = []
-    layers = [(later if kind else plain)(str(number), seen) for number, kind in enumerate(kinds)]
+    layers = [(async_layer if kind else plain_layer)(str(number), seen) for number, kind in enumerate(kinds)]
     including = HandlerRegistry(middleware=layers[:inner])
     included = HandlerRegistry(middleware=layers[inner:])
     included.add("#", handler(handler_is_async, seen), queue="q")
     including.include(included)
+
     assert isinstance(dispatch(including, loop), Handled)
+
     results = ["result"]
     for number in reversed(range(len(kinds))):
         results.append(f"{results[-1]}{number}")
@@ -102,25 +105,25 @@ names: ContextVar[tuple[str, ...]] = ContextVar("names", default=())
 
 
 @given(kinds=st.lists(st.booleans(), max_size=5), handler_is_async=st.booleans())
-def test_what_a_layer_sets_in_its_context_is_seen_further_in_and_not_outside(
+def test_context_variable_set_by_a_layer_is_seen_further_in_only(
     loop: EventLoop, kinds: list[bool], handler_is_async: bool
 ) -> None:
     seen: list[tuple[str, ...]] = []
 
     def setting(name: str, is_async: bool) -> Middleware:
-        def plain(message: Message, call_next: CallNext) -> None:
+        def plain_layer(message: Message, call_next: CallNext) -> None:
             token = names.set((*names.get(), name))
             call_next(message)
             seen.append(names.get())
             names.reset(token)
 
-        async def later(message: Message, call_next: CallNext) -> None:
+        async def async_layer(message: Message, call_next: CallNext) -> None:
             token = names.set((*names.get(), name))
             await call_next(message)
             seen.append(names.get())
             names.reset(token)
 
-        return later if is_async else plain
+        return async_layer if is_async else plain_layer
 
     def on_plain(body: int) -> None:
         seen.append(names.get())
@@ -130,21 +133,26 @@ def test_what_a_layer_sets_in_its_context_is_seen_further_in_and_not_outside(
 
     registry = HandlerRegistry(middleware=[setting(str(number), kind) for number, kind in enumerate(kinds)])
     registry.add("#", on_async if handler_is_async else on_plain, queue="q")
+
     assert isinstance(dispatch(registry, loop), Handled)
+
     every = tuple(map(str, range(len(kinds))))
     assert seen == [every, *(every[:end] for end in range(len(kinds), 0, -1))]
     assert names.get() == ()
 
 
 @pytest.mark.parametrize("handler_is_async", [False, True])
-@pytest.mark.parametrize("make", [plain, later])
-def test_an_error_passes_through_every_layer_and_is_the_messages(
+@pytest.mark.parametrize("make", [plain_layer, async_layer])
+def test_error_passes_through_every_layer_and_fails_the_message(
     loop: EventLoop, make: Callable[..., Middleware], handler_is_async: bool
 ) -> None:
+    """No layer sees a result, and the handler does not run."""
+
     def broken(message: Message, call_next: CallNext) -> Any:
         raise KeyError("in the middleware")
 
     seen: list[str] = []
+
     for layers, reason, error in (
         ([make("0", seen), broken], "handler_error", "KeyError"),
         ([broken, make("0", seen)], "handler_error", "KeyError"),
@@ -155,10 +163,13 @@ def test_an_error_passes_through_every_layer_and_is_the_messages(
         outcome = dispatch(registry, loop, body=b'"x"')
         assert isinstance(outcome, Failed)
         assert (outcome.reason, outcome.error.split(" at ")[0]) == (reason, error)
+
     assert not [line for line in seen if "out" in line or "handler" in line]
 
 
-def test_a_middleware_may_settle_the_message_itself(loop: EventLoop) -> None:
+def test_middleware_may_settle_a_message_without_its_handler(loop: EventLoop) -> None:
+    """A middleware that returns without call_next handles the message; its Reject rejects the message."""
+
     def skip(message: Message, call_next: CallNext) -> Any:
         if message.headers.get("x-bad"):
             raise Reject("bad")
@@ -167,6 +178,7 @@ def test_a_middleware_may_settle_the_message_itself(loop: EventLoop) -> None:
     seen: list[str] = []
     registry = HandlerRegistry(middleware=[skip])
     registry.add("#", handler(False, seen), queue="q")
+
     assert isinstance(dispatch(registry, loop), Handled)
     rejected = dispatch(registry, loop, application_headers={"x-bad": 1})
     assert isinstance(rejected, Failed)
@@ -174,7 +186,7 @@ def test_a_middleware_may_settle_the_message_itself(loop: EventLoop) -> None:
     assert seen == []
 
 
-def test_a_middleware_may_hand_on_another_message(loop: EventLoop) -> None:
+def test_middleware_may_pass_another_message_to_the_handler(loop: EventLoop) -> None:
     def unpack(message: Message, call_next: CallNext) -> Any:
         return call_next(replace(message, body=b"[1, 2]", headers={"x-new": 1}, content_type="application/json"))
 
@@ -186,6 +198,7 @@ def test_a_middleware_may_hand_on_another_message(loop: EventLoop) -> None:
         seen.append((body, dict(message.headers), message.content_type, message.message_id, message.attempt))
 
     packed = {"content_encoding": "gzip", "content_type": "x/y", "message_id": "m", "application_headers": {"x-old": 1}}
+
     assert isinstance(dispatch(registry, loop, body=b"\x1f\x8b", **packed), Handled)
     assert seen == [([1, 2], {"x-new": 1}, "application/json", "m", 1)]
 
@@ -197,7 +210,7 @@ class Audit:
         return call_next(message)
 
 
-def test_what_is_no_middleware_is_refused() -> None:
+def test_invalid_middleware_is_refused_with_its_problem() -> None:
     def generator(message: Message, call_next: CallNext) -> Any:
         yield
 
@@ -215,11 +228,12 @@ def test_what_is_no_middleware_is_refused() -> None:
     ):
         with pytest.raises(ConfigurationError, match=f"middleware.*{problem}"):
             HandlerRegistry(middleware=[wrong])  # type: ignore[list-item]
+
     with pytest.raises(ConfigurationError, match=r"must be a list: middleware=\[...\]"):
-        HandlerRegistry(middleware=plain("0", []))  # type: ignore[arg-type]
+        HandlerRegistry(middleware=plain_layer("0", []))  # type: ignore[arg-type]
 
 
-def test_whatever_takes_a_message_and_what_comes_next_is_middleware() -> None:
+def test_any_callable_of_message_and_call_next_is_middleware() -> None:
     def any_arguments(*arguments: Any) -> Any: ...
     def options(message: Message, call_next: CallNext, log: Any = None) -> Any: ...
     def bound(log: Any, message: Message, call_next: CallNext) -> Any: ...
@@ -228,16 +242,18 @@ def test_whatever_takes_a_message_and_what_comes_next_is_middleware() -> None:
     HandlerRegistry(middleware=[Audit(), any_arguments, options, partial(bound, None), unresolvable, Audit().__call__])
 
 
-def test_a_handler_included_by_two_ways_is_there_once_unless_its_middleware_differs() -> None:
+def test_handler_included_twice_is_one_unless_middleware_differs() -> None:
     inner = HandlerRegistry()
     inner.add("#", handler(False, []), queue="q")
     left, right, both = HandlerRegistry(), HandlerRegistry(), HandlerRegistry()
     left.include(inner)
     right.include(inner)
+
     both.include(left)
     both.include(right)
     assert len(both.handlers) == 1
-    other = HandlerRegistry(middleware=[plain("0", [])])
+
+    other = HandlerRegistry(middleware=[plain_layer("0", [])])
     other.include(inner)
     with pytest.raises(DuplicateHandlerError):
         both.include(other)
@@ -247,11 +263,15 @@ def test_a_handler_included_by_two_ways_is_there_once_unless_its_middleware_diff
     "error",
     [StopIteration, StopAsyncIteration, GeneratorExit, SystemExit, KeyboardInterrupt, asyncio.CancelledError, KeyError],
 )
-@pytest.mark.parametrize("makers", [[], [plain], [later], [plain, later], [later, plain]])
+@pytest.mark.parametrize(
+    "makers", [[], [plain_layer], [async_layer], [plain_layer, async_layer], [async_layer, plain_layer]]
+)
 @pytest.mark.parametrize("handler_is_async", [False, True])
-def test_whatever_is_raised_is_an_error_of_the_message(
+def test_any_exception_is_a_handler_error_and_the_loop_lives_on(
     loop: EventLoop, error: type[BaseException], makers: list[Callable[..., Middleware]], handler_is_async: bool
 ) -> None:
+    """That includes the exceptions that would end a thread, a task or a generator."""
+
     def on_plain(body: int) -> None:
         raise error
 
@@ -260,16 +280,21 @@ def test_whatever_is_raised_is_an_error_of_the_message(
 
     registry = HandlerRegistry(middleware=[make("0", []) for make in makers])
     registry.add("#", on_async if handler_is_async else on_plain, queue="q")
+
     outcome = dispatch(registry, loop)
+
     assert isinstance(outcome, Failed)
     assert outcome.reason == "handler_error"
     assert loop.submit(asyncio.sleep(0, "alive")).result(10) == "alive"
 
 
-@pytest.mark.parametrize("makers", [[], [plain], [later], [plain, later], [later, plain]])
-def test_what_a_plain_function_returns_to_be_awaited_is_awaited_whatever_is_around_it(
+@pytest.mark.parametrize(
+    "makers", [[], [plain_layer], [async_layer], [plain_layer, async_layer], [async_layer, plain_layer]]
+)
+def test_awaitable_returned_by_plain_handler_is_awaited(
     loop: EventLoop, makers: list[Callable[..., Middleware]]
 ) -> None:
+    """Also where the middleware around the handler drops its result."""
     seen: list[str] = []
 
     class Query:
@@ -298,32 +323,40 @@ def test_what_a_plain_function_returns_to_be_awaited_is_awaited_whatever_is_arou
 
 
 @pytest.mark.parametrize("handler_is_async", [False, True])
-@pytest.mark.parametrize("makers", [[], [plain], [later]])
-def test_a_middleware_that_is_async_behind_a_plain_function_is_an_error_that_says_so(
+@pytest.mark.parametrize("makers", [[], [plain_layer], [async_layer]])
+def test_plain_middleware_that_returns_a_coroutine_is_an_error(
     loop: EventLoop, makers: list[Callable[..., Middleware]], handler_is_async: bool
 ) -> None:
+    """Its signature says plain, and nothing awaits what it returns: the error names it."""
+
     def hidden(message: Message, call_next: CallNext) -> Any:
-        return later("1", [])(message, call_next)
+        return async_layer("1", [])(message, call_next)
 
     registry = HandlerRegistry(middleware=[*(make("0", []) for make in makers), hidden])
     registry.add("#", handler(handler_is_async, []), queue="q")
+
     outcome = dispatch(registry, loop)
+
     assert isinstance(outcome, Failed)
     assert "hidden looks like a plain function" in outcome.error
 
 
 @pytest.mark.parametrize("handler_is_async", [False, True])
-@pytest.mark.parametrize("makers", [[], [plain], [later]])
-def test_an_async_middleware_that_forgets_to_await_is_an_error_that_says_so(
+@pytest.mark.parametrize("makers", [[], [plain_layer], [async_layer]])
+def test_async_middleware_that_returns_call_unawaited_is_an_error(
     loop: EventLoop, makers: list[Callable[..., Middleware]], handler_is_async: bool
 ) -> None:
+    """The error names the middleware and says what to write."""
+
     async def forgetful(message: Message, call_next: CallNext) -> Any:
         return call_next(message)
 
     seen: list[str] = []
     registry = HandlerRegistry(middleware=[forgetful, *(make("0", seen) for make in makers)])
     registry.add("#", handler(handler_is_async, seen), queue="q")
+
     outcome = dispatch(registry, loop)
+
     assert isinstance(outcome, Failed)
     assert "forgetful returns what nobody awaits: write return await call_next(message)" in outcome.error
     assert seen == []
@@ -331,16 +364,18 @@ def test_an_async_middleware_that_forgets_to_await_is_an_error_that_says_so(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python's own: it was never awaited
 @pytest.mark.parametrize("handler_is_async", [False, True])
-@pytest.mark.parametrize("inner", [[], [plain], [later]])
-@pytest.mark.parametrize("outer", [[], [plain], [later]])
+@pytest.mark.parametrize("inner", [[], [plain_layer], [async_layer]])
+@pytest.mark.parametrize("outer", [[], [plain_layer], [async_layer]])
 @pytest.mark.parametrize("keeps_it", [False, True])
-def test_what_comes_next_and_is_never_awaited_is_an_error_that_says_so(
+def test_call_next_that_is_never_awaited_is_an_error(
     loop: EventLoop,
     keeps_it: bool,
     outer: list[Callable[..., Middleware]],
     inner: list[Callable[..., Middleware]],
     handler_is_async: bool,
 ) -> None:
+    """The error names the middleware and says what to write; the handler has not run."""
+
     async def forgetful(message: Message, call_next: CallNext) -> None:
         if keeps_it:
             result = call_next(message)  # noqa: F841
@@ -352,7 +387,9 @@ def test_what_comes_next_and_is_never_awaited_is_an_error_that_says_so(
     around = [*(make("0", []) for make in outer), forgetful, *(make("2", seen) for make in inner)]
     registry = HandlerRegistry(middleware=around)
     registry.add("#", handler(handler_is_async, seen), queue="q")
+
     outcome = dispatch(registry, loop)
+
     assert isinstance(outcome, Failed)
     assert "forgetful never awaits what comes next: write return await call_next(message)" in outcome.error
     assert seen == []
@@ -385,20 +422,22 @@ async def by_another(message: Message, call_next: CallNext) -> None:
 
 
 @pytest.mark.parametrize("middleware", [shielded, in_a_task, in_time, after_a_while, by_another])
-@pytest.mark.parametrize("around", [[], [plain], [later]])
+@pytest.mark.parametrize("around", [[], [plain_layer], [async_layer]])
 @pytest.mark.parametrize("handler_is_async", [False, True])
-def test_what_comes_next_may_be_awaited_in_any_way(
+def test_call_next_may_be_awaited_in_any_way(
     loop: EventLoop, middleware: Middleware, around: list[Callable[..., Middleware]], handler_is_async: bool
 ) -> None:
     seen: list[str] = []
     layers = [*(make("0", []) for make in around), middleware, *(make("2", []) for make in around)]
     registry = HandlerRegistry(middleware=layers)
     registry.add("#", handler(handler_is_async, seen), queue="q")
+
     assert isinstance(dispatch(registry, loop), Handled)
     assert seen == [f"handler {handler_is_async}"]
 
 
-def test_what_comes_next_may_be_left_to_a_task_that_has_not_begun(loop: EventLoop) -> None:
+def test_call_next_may_be_left_to_a_task_not_yet_begun(loop: EventLoop) -> None:
+    """A call that a task holds is not lost: it runs even after its middleware has returned."""
     tasks: list[asyncio.Task[None]] = []
     seen: list[str] = []
 
@@ -412,6 +451,7 @@ def test_what_comes_next_may_be_left_to_a_task_that_has_not_begun(loop: EventLoo
 
     registry = HandlerRegistry(middleware=[leaving])
     registry.add("#", handler(True, seen), queue="q")
+
     assert isinstance(dispatch(registry, loop), Handled)
     loop.submit(asyncio.wait_for(tasks[0], 10)).result(10)
     assert seen == ["handler True"]
@@ -419,26 +459,27 @@ def test_what_comes_next_may_be_left_to_a_task_that_has_not_begun(loop: EventLoo
 
 @pytest.mark.parametrize("handler_is_async", [False, True])
 @pytest.mark.parametrize("closes", [False, True])
-def test_an_async_middleware_may_leave_out_what_comes_next(
-    loop: EventLoop, closes: bool, handler_is_async: bool
-) -> None:
+def test_async_middleware_may_skip_call_next(loop: EventLoop, closes: bool, handler_is_async: bool) -> None:
     async def skipping(message: Message, call_next: CallNext) -> None:
         if closes:
             call_next(message).close()
 
     seen: list[str] = []
-    registry = HandlerRegistry(middleware=[later("0", []), skipping, later("2", seen)])
+    registry = HandlerRegistry(middleware=[async_layer("0", []), skipping, async_layer("2", seen)])
     registry.add("#", handler(handler_is_async, seen), queue="q")
+
     assert isinstance(dispatch(registry, loop), Handled)
     assert seen == []
 
 
 @pytest.mark.parametrize("handler_is_async", [False, True])
 @pytest.mark.parametrize("is_async", [False, True])
-@pytest.mark.parametrize("inner", [[], [plain], [later]])
-def test_what_comes_next_is_not_called_twice(
+@pytest.mark.parametrize("inner", [[], [plain_layer], [async_layer]])
+def test_second_call_of_call_next_is_an_error(
     loop: EventLoop, inner: list[Callable[..., Middleware]], is_async: bool, handler_is_async: bool
 ) -> None:
+    """The handler runs once."""
+
     def twice(message: Message, call_next: CallNext) -> Any:
         call_next(message)
         return call_next(message)
@@ -451,7 +492,9 @@ def test_what_comes_next_is_not_called_twice(
     around = [twice_async if is_async else twice, *(make("1", []) for make in inner)]
     registry = HandlerRegistry(middleware=around)
     registry.add("#", handler(handler_is_async, seen), queue="q")
+
     outcome = dispatch(registry, loop)
+
     assert isinstance(outcome, Failed)
     assert "calls what comes next a second time" in outcome.error
     assert "twice" in outcome.error
@@ -459,7 +502,8 @@ def test_what_comes_next_is_not_called_twice(
 
 
 @pytest.mark.parametrize("in_time", [False, True])
-def test_a_call_that_nobody_awaits_is_refused_and_keeps_nothing_on_the_loop(loop: EventLoop, in_time: bool) -> None:
+def test_call_next_in_a_task_left_behind_runs_in_time_or_is_refused(loop: EventLoop, in_time: bool) -> None:
+    """A task of call_next that begins after its middleware has returned raises RuntimeError, and ends."""
     tasks: list[asyncio.Task[Any]] = []
     seen: list[str] = []
 
@@ -470,6 +514,7 @@ def test_a_call_that_nobody_awaits_is_refused_and_keeps_nothing_on_the_loop(loop
 
     registry = HandlerRegistry(middleware=[leaving])
     registry.add("#", handler(False, seen), queue="q")
+
     assert isinstance(dispatch(registry, loop), Handled)
 
     async def result() -> BaseException | None:

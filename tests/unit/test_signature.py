@@ -1,4 +1,4 @@
-"""Signatures: what a handler or a provider may not be, and the whole text that says so."""
+"""Signatures: what a handler or a provider may not be, and the full text of each refusal."""
 
 from __future__ import annotations
 
@@ -89,6 +89,7 @@ def test_capture_is_read_before_envelope_header_and_body() -> None:
     plan = plan_arguments(on_message, RoutingPattern("{b}.{d}"))
     headers = {"application_headers": {"x": "header"}}
     delivery = Delivery(queue="q", exchange="", routing_key="1.2", body=b"body", properties=headers)
+
     bound = plan.bind(delivery, {"b": "1", "d": "2"})
 
     assert plan.body is None
