@@ -1,4 +1,4 @@
-"""PausedQueues: what follows from a circuit, in its order, whichever thread brings it about."""
+"""PausedQueues: each change of a circuit sets permits and events in its order, from any thread."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ GOOD, BAD = Handled("f"), Failed("handler_error", "")
 
 
 class World:
-    """What paused queues act on: a gate, a scheduler, and instrumentation that hears of it."""
+    """What paused queues act on: a gate, a scheduler, and instrumentation that hears the events."""
 
     def __init__(self, failures: int = 1) -> None:
         self.permits: list[int | None] = []
         self.admitted: list[Admission] = []
         self.later: SimpleQueue[Callable[[], object]] = SimpleQueue()
-        self.told: list[Event] = []
+        self.events: list[Event] = []
         self.paused = PausedQueues(
             {"q": CircuitBreaker(failures=failures, pause=7)},
             gate=self,
             scheduler=self,
-            notifications=Notifications(StatsCounter(), self.told.append),
+            notifications=Notifications(StatsCounter(), self.events.append),
         )
 
     def permit(self, queue: str, count: int | None) -> None:
@@ -55,27 +55,33 @@ def delivered(queue: str = "q") -> Delivery:
     return Delivery(queue=queue, exchange="", routing_key="k", body=b"", properties={})
 
 
-def test_a_pause_from_its_beginning_to_its_end() -> None:
+def test_paused_queue_tries_one_message_before_it_resumes() -> None:
+    """Failures pause it; after the pause one message is tried: a failure pauses it again, a success resumes it."""
     world = World(failures=2)
+
     for outcome in (BAD, GOOD, BAD, BAD):
         world.handle(outcome)
     assert (world.permits, world.admitted) == ([0], ["none"])
-    assert world.told == [Paused(queue="q", failures=2, seconds=7)]
+    assert world.events == [Paused(queue="q", failures=2, seconds=7)]
     assert list(world.paused.reasons()) == ["q"]
+
     world.later.get_nowait()()
     assert (world.permits, world.admitted) == ([0, 1], ["none", "one"])
     assert "tried with one message" in world.paused.reasons()["q"]
+
     world.handle(BAD)
     world.later.get_nowait()()
     world.handle(GOOD)
     assert (world.permits, world.admitted[2:]) == ([0, 1, 0, 1, None], ["none", "one", "all"])
-    assert world.told[1:] == [Paused(queue="q", failures=3, seconds=7), Resumed(queue="q")]
+    assert world.events[1:] == [Paused(queue="q", failures=3, seconds=7), Resumed(queue="q")]
     assert world.paused.reasons() == {}
     assert world.later.empty()
 
 
-def test_a_handler_that_ends_as_it_is_given_up_counts_once() -> None:
+def test_handler_given_up_as_it_ends_counts_once() -> None:
+    """Of the end of a handler and its timeout, only the first counts."""
     world = World(failures=2)
+
     for first, second in ((GOOD, None), (None, BAD), (None, GOOD)):
         delivery = delivered()
         world.paused.on_handler_start(delivery)
@@ -84,17 +90,21 @@ def test_a_handler_that_ends_as_it_is_given_up_counts_once() -> None:
                 world.paused.on_overdue(delivery)
             else:
                 world.paused.on_handler_end(delivery, outcome)
-    assert world.told == [Paused(queue="q", failures=2, seconds=7)]
+
+    assert world.events == [Paused(queue="q", failures=2, seconds=7)]
 
 
-def test_a_queue_without_a_breaker_is_none_of_its_business() -> None:
+def test_queue_without_breaker_is_never_paused() -> None:
     world = World()
+
     world.handle(BAD, queue="other")
     world.paused.on_overdue(delivered("other"))
+
     assert (world.permits, world.paused.admission("other")) == ([], "all")
 
 
-def test_from_many_threads_each_change_is_followed_before_the_next_one() -> None:
+def test_changes_of_many_threads_are_followed_one_by_one() -> None:
+    """No permit of a later change is set before that of an earlier one."""
     world = World()
 
     def handle(seed: int) -> None:
@@ -111,6 +121,7 @@ def test_from_many_threads_each_change_is_followed_before_the_next_one() -> None
     threads = [threading.Thread(target=handle, args=(seed,)) for seed in range(8)]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # so that threads get between each other
+
     try:
         for thread in threads:
             thread.start()
@@ -118,6 +129,7 @@ def test_from_many_threads_each_change_is_followed_before_the_next_one() -> None
             thread.join(30)
     finally:
         sys.setswitchinterval(interval)
+
     assert len(world.permits) > 100
     follows: dict[int | None, set[int | None]] = {None: {0}, 0: {1}, 1: {0, None}}
     before: int | None = None

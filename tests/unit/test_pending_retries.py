@@ -1,4 +1,4 @@
-"""Waiting: a retry counts until it is back, or until it must be somebody else's."""
+"""PendingRetries: a retry is pending until its message is back, or until another consumer must have it."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ from taskroute.worker import pending_retries as waiting
 from taskroute.worker.pending_retries import PendingRetries
 
 
-def test_a_retry_counts_until_it_is_back() -> None:
+def test_retry_is_pending_until_its_message_is_back() -> None:
     retries = PendingRetries()
     assert not retries
+
     retries.add(("q", "1"), 1)
     retries.add(("q", "2"), 1)
     retries.discard(("q", "1"))
     assert retries
+
     retries.discard(("other", "2"))
     assert retries
+
     retries.discard(("q", "2"))
     assert not retries
 
 
-def test_one_that_does_not_come_back_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_that_does_not_come_back_is_pending_until_grace_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that another consumer took never comes back to this worker."""
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     retries = PendingRetries()
     retries.add(("q", "1"), 10)
+
     now = 100 + 10 + waiting.GRACE - 1
     assert retries
+
     now += 1
     assert not retries
