@@ -1,4 +1,4 @@
-"""The session's own promises, on the embedded broker."""
+"""Session: when it wakes, what it writes before it ends, and what it opens, on the embedded broker."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from taskroute.broker.session import Session
 from taskroute.broker.url import parse_urls
 
 
-class LeavesWorkAtTheLastMoment(Role):
-    """A role that is left work, and whose session is stopped, right after it has written what there was."""
+class GetsWorkAtStop(Role):
+    """A role that gets work, and whose session is stopped, at the end of its first flush."""
 
     session: Session
     left = 0
@@ -35,15 +35,18 @@ class LeavesWorkAtTheLastMoment(Role):
         return self.left > self.written
 
 
-def test_what_is_left_before_stop_is_written_before_the_connection_closes() -> None:
-    role = LeavesWorkAtTheLastMoment()
+def test_work_left_before_stop_is_written_before_the_close() -> None:
+    """A session that is stopped first writes what its role still has."""
+    role = GetsWorkAtStop()
     role.session = Session(parse_urls(f"memory://{uuid.uuid4().hex}"), role, name="test", heartbeat=30)
+
     role.session.start()
+
     assert role.session.join(DEADLINE)
     assert role.written == 1
 
 
-class Watching(LeavesWorkAtTheLastMoment):
+class NotesWaiting(GetsWorkAtStop):
     """A role that notes whether its session can be woken while it is asked for its deadline."""
 
     def __init__(self) -> None:
@@ -57,27 +60,34 @@ class Watching(LeavesWorkAtTheLastMoment):
         return None
 
 
-def test_what_is_left_while_a_session_asks_how_long_to_wait_wakes_it() -> None:
-    role = Watching()
+def test_session_can_be_woken_while_it_computes_its_wait() -> None:
+    """Work left while the session asks its role for a deadline must not wait for that deadline."""
+    role = NotesWaiting()
     role.session = Session(parse_urls(f"memory://{uuid.uuid4().hex}"), role, name="test", heartbeat=30)
+
     role.session.start()
     assert role.could_wake.wait(DEADLINE)
+
     role.session.stop()
     assert role.session.join(DEADLINE)
 
 
-def test_waiting_for_the_next_attempt_takes_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_session_between_connect_attempts_opens_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait must work in a process that has no descriptor left."""
+
     def none_left() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    role = LeavesWorkAtTheLastMoment()
+    role = GetsWorkAtStop()
     monkeypatch.setattr(selectors, "DefaultSelector", none_left)
+
     with socket.socket() as taken, logged("connect_failed session=test ") as failures:
-        taken.bind(("127.0.0.1", 0))  # nobody listens
+        taken.bind(("127.0.0.1", 0))  # no server listens
         urls = parse_urls(f"amqp://guest:guest@127.0.0.1:{taken.getsockname()[1]}")
         role.session = Session(urls, role, name="test", heartbeat=30)
         role.session.start()
         errors = failures.wait(2)
         role.session.stop()
         assert role.session.join(DEADLINE)
+
     assert all("ConnectionRefusedError" in error for error in errors)

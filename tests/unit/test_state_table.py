@@ -1,4 +1,4 @@
-"""StateTable, and the tables of the library, as the code and the page about the architecture have them."""
+"""StateTable, and that the page about the architecture shows the tables of the code."""
 
 from __future__ import annotations
 
@@ -36,28 +36,33 @@ def markdown(table: StateTable[Any, Any]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def test_move_that_is_not_in_the_table_raises_and_names_both() -> None:
+def test_move_missing_from_the_table_raises_with_state_and_event() -> None:
     door = StateTable("door", {("shut", "open"): "ajar"})
     assert door.after("shut", "open") == "ajar"
+
     with pytest.raises(IllegalMoveError, match="a door that is ajar cannot open"):
         door.after("ajar", "open")
 
 
-def test_table_does_not_follow_the_mapping_it_was_made_from() -> None:
+def test_table_ignores_later_changes_of_its_mapping() -> None:
     moves = {("shut", "open"): "ajar"}
     door = StateTable("door", moves)
+
     moves.clear()
+
     assert door.after("shut", "open") == "ajar"
 
 
 @tables
 def test_every_state_of_a_table_can_be_reached(start: str, table: StateTable[str, str]) -> None:
     reached, pending = {start}, [start]
+
     while pending:
         here = pending.pop()
         following = {after for (state, _), after in table.moves.items() if state == here} - reached
         reached |= following
         pending += following
+
     assert reached == {state for state, _ in table.moves} | set(table.moves.values())
 
 

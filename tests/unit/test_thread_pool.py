@@ -1,4 +1,4 @@
-"""ThreadPool: how many there are when some of them hang, and that they end."""
+"""ThreadPool: how many threads there are while some of them hang, and that they end."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Hanging:
         self.ready = WorkQueue()
         self.threads = ThreadPool(count, self.ready, self._handle, "handler")
         self.begun: SimpleQueue[str] = SimpleQueue()
-        self.in_thread: dict[str, threading.Thread] = {}
+        self.thread_of: dict[str, threading.Thread] = {}
         self._go_on: defaultdict[str, threading.Event] = defaultdict(threading.Event)
         self._deliveries: dict[str, Delivery] = {}
 
     def _handle(self, delivery: Delivery) -> None:
-        self.in_thread[delivery.routing_key] = threading.current_thread()
+        self.thread_of[delivery.routing_key] = threading.current_thread()
         self.begun.put(delivery.routing_key)
         assert self._go_on[delivery.routing_key].wait(DEADLINE)
 
@@ -56,37 +56,43 @@ class Hanging:
 
 
 @pytest.fixture
-def one() -> Iterator[Hanging]:
+def pool() -> Iterator[Hanging]:
     hanging = Hanging(1)
     hanging.threads.start()
     yield hanging
     hanging.stop()
 
 
-def test_a_thread_that_was_replaced_takes_the_place_of_one_that_could_not_be(one: Hanging) -> None:
-    one.begin("a")
-    assert one.give_up("a")
-    one.begin("b")  # in the thread that took the first one's place
-    assert one.give_up("b")  # there are twice as many as there should be: no further one
-    assert one.threads.are_all_stuck()
-    one.put("c")
-    one.end("a")
-    assert one.begun.get(timeout=DEADLINE) == "c"
-    assert not one.threads.are_all_stuck()
-    assert len(one.threads.stuck()) == 1
+def test_freed_thread_takes_the_place_of_one_without_replacement(pool: Hanging) -> None:
+    """A handler that ends after it was given up gives its thread back to the pool, where the pool lacks one."""
+    pool.begin("a")
+    assert pool.give_up("a")
+
+    pool.begin("b")  # in the thread that replaced the first
+    assert pool.give_up("b")  # there are twice as many as asked for: no further one
+    assert pool.threads.are_all_stuck()
+
+    pool.put("c")
+    pool.end("a")
+    assert pool.begun.get(timeout=DEADLINE) == "c"
+    assert not pool.threads.are_all_stuck()
+    assert len(pool.threads.stuck()) == 1
 
 
-def test_a_thread_that_has_ended_leaves_room_and_is_not_taken_for_one_that_works(one: Hanging) -> None:
-    one.begin("a")
-    assert one.give_up("a")
-    one.begin("b")
-    one.end("a")
-    one.in_thread["a"].join(DEADLINE)  # one is enough: it is not needed any more
-    assert not one.in_thread["a"].is_alive()
-    assert one.give_up("b")
-    one.begin("c")
-    assert one.give_up("c")
-    assert one.threads.are_all_stuck()
+def test_ended_thread_leaves_room_for_a_further_replacement(pool: Hanging) -> None:
+    """It counts neither against the limit of threads nor as one that still works."""
+    pool.begin("a")
+    assert pool.give_up("a")
+
+    pool.begin("b")
+    pool.end("a")
+    pool.thread_of["a"].join(DEADLINE)  # one is enough: the replaced one is not needed
+    assert not pool.thread_of["a"].is_alive()
+    assert pool.give_up("b")
+
+    pool.begin("c")
+    assert pool.give_up("c")
+    assert pool.threads.are_all_stuck()
 
 
 def test_threads_that_were_not_started_are_not_waited_for() -> None:
