@@ -1,4 +1,4 @@
-"""Specs: what they refuse and why, what the broker is told, and where a message goes."""
+"""Specs: what they refuse and why, what they send to the broker, and where a message goes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ REFUSED_QUEUES: list[tuple[dict[str, Any], list[str]]] = [
     ({"type": "stream", "retry": RetryPolicy()}, ["retry", "stream"]),
     ({"type": "stream", "dead_letter": "other"}, ["dead_letter", "stream"]),
     ({"name": "amq.mine"}, ["name", "amq.", "passive=True"]),
-    # what it would take and ignore
+    # what the broker would take and ignore
     ({"max_length": 5, "overflow": "reject-publish-dlx"}, ["overflow", "quorum", "'reject-publish'"]),
     ({"overflow": "drop-head"}, ["overflow", "max_length or max_length_bytes"]),
     ({"type": "classic", "overflow": "reject-publish"}, ["overflow", "max_length"]),
@@ -121,13 +121,14 @@ REFUSED_QUEUES: list[tuple[dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("fields", "words"), REFUSED_QUEUES)
-def test_a_queue_that_the_broker_refuses_or_misreads_is_refused_here(fields: dict[str, Any], words: list[str]) -> None:
+def test_queue_that_broker_would_refuse_or_ignore_is_refused(fields: dict[str, Any], words: list[str]) -> None:
     text = refusal(lambda: QueueSpec(**{"name": "q", **fields}))
+
     assert text.startswith("QueueSpec")
     assert [word for word in words if word not in text] == []
 
 
-def test_a_refusal_names_the_queue() -> None:
+def test_refusal_names_the_queue_and_stays_short() -> None:
     assert refusal(lambda: QueueSpec(name="jobs", max_priority=1)).startswith("QueueSpec 'jobs': max_priority: ")
     assert refusal(lambda: QueueSpec(name="jobs", nam="x")).startswith("QueueSpec 'jobs': nam: ")  # type: ignore[call-arg]
     assert len(refusal(lambda: QueueSpec(name="q" * 10_000))) < 400
@@ -157,8 +158,9 @@ ACCEPTED_QUEUES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fields", ACCEPTED_QUEUES)
-def test_these_are_queues(fields: dict[str, Any]) -> None:
+def test_valid_queue_is_accepted(fields: dict[str, Any]) -> None:
     queue = QueueSpec(**{"name": "q", **fields})
+
     assert str(queue) == queue.name
 
 
@@ -178,10 +180,11 @@ def test_these_are_queues(fields: dict[str, Any]) -> None:
         ({"durable": False, "retry": RetryPolicy(), "dead_letter": "other"}, "classic", True, "other"),
     ],
 )
-def test_what_is_left_out_follows_from_the_kind_of_queue(
+def test_queue_defaults_follow_from_its_kind(
     fields: dict[str, Any], kind: str, retries: bool, dead_letter: str | None
 ) -> None:
     queue = QueueSpec(**{"name": "q", **fields})
+
     assert queue.queue_type == kind
     assert queue.retry_policy == (RetryPolicy(delays=(1, 5, 25)) if retries else None)
     assert queue.dead_letter_queue == dead_letter
@@ -229,15 +232,18 @@ DEAD = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "q.dead"}
         ({"type": "stream", "arguments": {"x-max-age": "1h"}}, {"x-queue-type": "stream", "x-max-age": "1h"}),
     ],
 )
-def test_the_broker_is_told_every_argument_that_matters_and_no_other(
+def test_broker_gets_every_argument_that_matters_and_no_other(
     fields: dict[str, Any], arguments: dict[str, object]
 ) -> None:
     assert dict(QueueSpec(**{"name": "q", **fields}).broker_arguments) == arguments
 
 
-def test_wait_and_dead_letter_queues_of_a_quorum_queue_are_as_safe_as_it_is() -> None:
+def test_helper_queues_of_a_quorum_queue_are_as_safe_as_it_is() -> None:
+    """A message is as safe in a wait queue or a dead-letter queue as in the queue itself."""
     queue = QueueSpec(name="q", retry=RetryPolicy(delays=[25, 0.5, 25]))
+
     half, long, dead = queue.helper_queues()
+
     assert [half.name, long.name, dead.name] == ["q.retry.500", "q.retry.25000", "q.dead"]
     assert queue.wait_queue(timedelta(seconds=25)) == "q.retry.25000"
     assert dict(half.broker_arguments) == {
@@ -250,8 +256,9 @@ def test_wait_and_dead_letter_queues_of_a_quorum_queue_are_as_safe_as_it_is() ->
     assert all(helper.durable and helper.retry_policy is None for helper in (half, long, dead))
 
 
-def test_wait_and_dead_letter_queues_of_a_classic_queue_are_classic() -> None:
+def test_helper_queues_of_a_classic_queue_are_classic() -> None:
     wait, dead = QueueSpec(name="q", type="classic", retry=RetryPolicy(delays=[1])).helper_queues()
+
     assert dict(wait.broker_arguments) == {**CLASSIC, **DEAD, "x-message-ttl": 1000, "x-dead-letter-routing-key": "q"}
     assert dict(dead.broker_arguments) == CLASSIC
 
@@ -276,7 +283,7 @@ def test_helper_queues_are_declared_only_where_they_are_used(fields: dict[str, A
 
 
 @pytest.mark.parametrize("delays", [(), (0,), (-1,), (0.0001,), ("soon",), 5, None, (timedelta(0),), (1, float("inf"))])
-def test_a_policy_without_usable_delays_is_refused(delays: Any) -> None:
+def test_retry_policy_without_usable_delays_is_refused(delays: Any) -> None:
     assert refusal(lambda: RetryPolicy(delays=delays)).startswith("RetryPolicy: delays")
 
 
@@ -291,20 +298,23 @@ def test_a_policy_without_usable_delays_is_refused(delays: Any) -> None:
         ((0,), "delays.0: must be longer than 0"),
     ],
 )
-def test_a_policy_says_what_is_wrong_with_its_delays_and_no_more(delays: Any, problem: str) -> None:
+def test_retry_policy_refusal_names_only_the_wrong_delay(delays: Any, problem: str) -> None:
     assert refusal(lambda: RetryPolicy(delays=delays)) == f"RetryPolicy: {problem}"
 
 
-def test_a_policy_counts_its_attempts_and_takes_seconds_or_timedeltas() -> None:
+def test_retry_policy_takes_seconds_or_timedeltas() -> None:
+    """It counts one attempt more than it has delays."""
     policy = RetryPolicy(delays=[1, 0.25, timedelta(minutes=1)])
+
     assert policy.delays == (SECOND, timedelta(milliseconds=250), timedelta(seconds=60))
     assert policy.attempts == 4
     assert RetryPolicy().attempts == 4
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_seconds_and_timedeltas_of_whole_milliseconds_are_the_same_duration(milliseconds: int) -> None:
+def test_seconds_and_equal_timedelta_are_the_same_duration(milliseconds: int) -> None:
     exact = timedelta(milliseconds=milliseconds)
+
     assert QueueSpec(name="q", message_ttl=milliseconds / 1000).message_ttl == exact
     assert QueueSpec(name="q", message_ttl=exact).broker_arguments["x-message-ttl"] == milliseconds
 
@@ -327,8 +337,9 @@ REFUSED_EXCHANGES: list[tuple[dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("fields", "words"), REFUSED_EXCHANGES)
-def test_an_exchange_that_cannot_be_is_refused(fields: dict[str, Any], words: list[str]) -> None:
+def test_invalid_exchange_is_refused(fields: dict[str, Any], words: list[str]) -> None:
     text = refusal(lambda: ExchangeSpec(**{"name": "e", **fields}))
+
     assert text.startswith("ExchangeSpec")
     assert [word for word in words if word not in text] == []
 
@@ -344,23 +355,24 @@ def test_an_exchange_that_cannot_be_is_refused(fields: dict[str, Any], words: li
         ("amq.rabbitmq.event", "topic"),
     ],
 )
-def test_the_brokers_own_exchanges_are_passive_and_of_their_type(name: str, kind: str) -> None:
+def test_predeclared_exchange_is_passive_and_of_its_type(name: str, kind: str) -> None:
     assert ExchangeSpec(name=name).type == kind
     assert ExchangeSpec(name=name).passive
     assert ExchangeSpec(name=name, passive=False).passive
 
 
-def test_an_exchange_of_a_plugin_may_be_of_any_type() -> None:
+def test_exchange_of_a_plugin_may_be_of_any_type() -> None:
     assert ExchangeSpec(name="amq.other", type="fanout").passive
 
 
-def test_an_alternate_exchange_is_an_argument_of_the_declaration() -> None:
+def test_alternate_exchange_is_an_argument_of_the_declaration() -> None:
     assert dict(ExchangeSpec(name="e", arguments={"x": 1}).broker_arguments) == {"x": 1}
     assert dict(ExchangeSpec(name="e", alternate_exchange="other").broker_arguments) == {"alternate-exchange": "other"}
 
 
-def test_where_a_name_is_asked_for_a_spec_will_do() -> None:
+def test_spec_is_taken_in_place_of_its_name() -> None:
     other = QueueSpec(name="other")
+
     assert ExchangeSpec(name="e", alternate_exchange=TOPIC).alternate_exchange == "topic"
     assert QueueSpec(name="q", dead_letter=other).dead_letter == "other"
 
@@ -389,19 +401,21 @@ REFUSED_BINDINGS: list[tuple[ExchangeSpec, dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("exchange", "fields", "words"), REFUSED_BINDINGS)
-def test_a_binding_that_the_exchange_would_read_otherwise_is_refused(
+def test_binding_that_the_exchange_would_misread_is_refused(
     exchange: ExchangeSpec, fields: dict[str, Any], words: list[str]
 ) -> None:
     text = refusal(lambda: exchange.bind(**fields))
+
     assert [word for word in words if word not in text] == []
 
 
-def test_a_binding_made_by_hand_is_checked_by_the_topology() -> None:
+def test_binding_made_without_its_exchange_is_checked_by_topology() -> None:
     queue = QueueSpec(name="q", bindings=[BindingSpec(exchange="fanout", binding_key="a")])
+
     assert "fanout exchange ignores it" in refusal(lambda: Topology(exchanges=[FANOUT], queues=[queue]))
 
 
-def test_a_pattern_binds_with_its_binding_key_and_a_direct_key_is_taken_as_it_is() -> None:
+def test_bind_takes_binding_key_of_a_pattern_and_direct_key_as_is() -> None:
     assert TOPIC.bind(RoutingPattern("a.{x}.{y:#}")).binding_key == "a.*.#"
     assert DIRECT.bind("a.b*").binding_key == "a.b*"
     assert FANOUT.bind() == BindingSpec(exchange="fanout")
@@ -416,26 +430,30 @@ def test_a_pattern_binds_with_its_binding_key_and_a_direct_key_is_taken_as_it_is
         (HEADERS.bind(headers={"x-t": "a"}, match="any-with-x"), {"x-t": "a", "x-match": "any-with-x"}),
     ],
 )
-def test_the_broker_is_told_how_headers_have_to_match(binding: BindingSpec, arguments: dict[str, object]) -> None:
+def test_headers_binding_sends_x_match_with_its_headers(binding: BindingSpec, arguments: dict[str, object]) -> None:
     assert dict(binding.arguments) == arguments
 
 
 # --- frozen ---
 
 
-def test_nothing_of_a_spec_can_be_changed_not_even_its_tables() -> None:
+def test_spec_and_its_tables_cannot_be_changed() -> None:
     table: dict[str, Any] = {"x": 1}
     exchange = ExchangeSpec(name="e", type="headers", arguments=table)
     queue = QueueSpec(name="q", arguments=table, bindings=[exchange.bind(headers={"h": 1})])
+
     table["x"] = 2
     assert queue.arguments["x"] == exchange.arguments["x"] == 1
+
     for arguments in (queue.arguments, exchange.arguments, queue.bindings[0].headers, QueueSpec(name="p").arguments):
         with pytest.raises(TypeError):
             arguments["x"] = 3  # type: ignore[index]
+
     with pytest.raises(ValidationError):
         queue.name = "other"  # type: ignore[misc]
     with pytest.raises(ValidationError):
         Topology().queues = (queue,)  # type: ignore[misc]
+
     assert isinstance(queue.bindings, tuple)
     assert isinstance(Topology(queues=[queue], exchanges=[exchange]).queues, tuple)
 
@@ -498,8 +516,9 @@ topologies = st.builds(
 
 @settings(max_examples=60)
 @given(topologies)
-def test_a_topology_survives_json_and_python_dumps(topology: Topology) -> None:
+def test_topology_survives_json_and_python_dumps(topology: Topology) -> None:
     _ = topology.all_queues  # what was computed from it does not count
+
     for copy in (
         Topology.model_validate_json(topology.model_dump_json()),
         Topology.model_validate(topology.model_dump()),
@@ -524,21 +543,24 @@ def test_every_kind_of_spec_survives_json() -> None:
         assert hash(copy) == hash(spec)
 
 
-def test_a_wrong_field_in_json_is_refused_by_name() -> None:
+def test_wrong_field_in_json_is_refused_by_name() -> None:
     text = '{"queues": [{"name": "jobs", "max_priority": 3}]}'
+
     assert refusal(lambda: Topology.model_validate_json(text)).startswith("Topology: QueueSpec 'jobs': max_priority")
 
 
 # --- topologies ---
 
 
-def test_names_are_looked_up_by_spec_or_name_and_unknown_ones_are_named() -> None:
+def test_lookup_takes_spec_or_name_and_names_what_is_unknown() -> None:
     queue = QueueSpec(name="q")
     topology = Topology(exchanges=[TOPIC], queues=[queue])
+
     assert topology.exchange("topic") is topology.exchange(TOPIC)
     assert topology.queue("q") is topology.queue(queue)
     assert topology.queue("q.retry.1000").message_ttl == SECOND
     assert topology.queue("q.dead").retry is False
+
     with pytest.raises(UnknownQueueError, match=r"no queue 'p' \(it has 'q', 'q.dead', .*queues="):
         topology.queue("p")
     with pytest.raises(UnknownExchangeError, match=r"no exchange 'x' \(it has 'topic'\).*exchanges="):
@@ -547,10 +569,12 @@ def test_names_are_looked_up_by_spec_or_name_and_unknown_ones_are_named() -> Non
         Topology().route("a", exchange="x")
 
 
-def test_an_enumeration_of_names_stays_short() -> None:
+def test_unknown_queue_error_lists_a_bounded_number_of_names() -> None:
     topology = Topology(queues=[QueueSpec(name=f"q{number}", **PLAIN) for number in range(500)])
+
     with pytest.raises(UnknownQueueError) as caught:
         topology.queue("p")
+
     assert len(str(caught.value)) < 600
 
 
@@ -564,12 +588,13 @@ def test_an_enumeration_of_names_stays_short() -> None:
         ("queues", {"q": QueueSpec(name="q")}, "dict"),
     ],
 )
-def test_one_where_a_list_belongs_is_not_taken_apart(field: str, one: object, kind: str) -> None:
+def test_single_spec_in_place_of_a_list_is_refused(field: str, one: object, kind: str) -> None:
     text = refusal(lambda: Topology(**{field: one}))  # type: ignore[arg-type]
+
     assert text == f"Topology: {field}: write a list, {field}=[{field.removesuffix('s')}], not one {kind}"
 
 
-def test_an_iterator_of_specs_is_a_list_too() -> None:
+def test_iterator_of_specs_is_taken_as_a_list() -> None:
     assert Topology(exchanges=iter([TOPIC]), queues={QueueSpec(name="q")}).queue("q").name == "q"
 
 
@@ -584,14 +609,16 @@ def test_an_iterator_of_specs_is_a_list_too() -> None:
         (lambda: RetryPolicy(*range(3)), "RetryPolicy(delays=0, ...)"),
     ],
 )
-def test_fields_go_by_name(build: Callable[[], object], written: str) -> None:
+def test_positional_fields_are_refused_with_what_to_write(build: Callable[[], object], written: str) -> None:
     with pytest.raises(TypeError) as caught:
         build()
+
     assert str(caught.value) == f"{written.partition('(')[0]} takes its fields by name: write {written}"
 
 
-def test_a_signature_shows_nothing_by_position() -> None:
+def test_signature_of_spec_shows_keyword_fields_only() -> None:
     kinds = {parameter.kind for parameter in inspect.signature(QueueSpec).parameters.values()}
+
     assert kinds <= {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
 
 
@@ -617,39 +644,48 @@ def test_a_signature_shows_nothing_by_position() -> None:
         ("topic", [], ["exchanges"]),
     ],
 )
-def test_specs_that_do_not_fit_together_are_refused(exchanges: Any, queues: Any, words: list[str]) -> None:
+def test_specs_that_contradict_each_other_are_refused(exchanges: Any, queues: Any, words: list[str]) -> None:
     text = refusal(lambda: Topology(exchanges=exchanges, queues=queues))
+
     assert [word for word in words if word not in text] == []
 
 
-def test_a_binding_is_checked_against_the_exchange_of_the_topology() -> None:
+def test_binding_is_checked_against_the_exchange_of_its_topology() -> None:
     queue = QueueSpec(name="q", bindings=[DIRECT.bind("a.b*")])
     other = ExchangeSpec(name="direct", type="topic")
+
     assert "glued" in refusal(lambda: Topology(exchanges=[other], queues=[queue]))
 
 
-def test_a_topology_may_spell_out_a_dead_letter_queue() -> None:
+def test_topology_may_declare_a_dead_letter_queue_itself() -> None:
+    """It replaces the one that its queue would bring along."""
     dead = QueueSpec(name="q.dead", type="classic", max_length=5, **PLAIN)
+
     topology = Topology(queues=[QueueSpec(name="q"), dead])
+
     assert topology.queue("q.dead") == dead
 
 
-def test_declaring_the_same_thing_twice_is_declaring_it_once() -> None:
+def test_equal_specs_of_merged_topologies_count_once() -> None:
     queue = QueueSpec(name="q")
+
     merged = Topology(exchanges=[TOPIC], queues=[queue]) | Topology(exchanges=[TOPIC, DIRECT], queues=[queue])
+
     assert merged == Topology(exchanges=[TOPIC, DIRECT], queues=[queue])
 
 
-def test_merging_keeps_everything_and_refuses_a_conflict() -> None:
+def test_merge_keeps_everything_and_refuses_a_conflict() -> None:
     one = Topology(exchanges=[TOPIC], queues=[QueueSpec(name="q", bindings=[TOPIC.bind("a")])])
     two = Topology(exchanges=[TOPIC], queues=[QueueSpec(name="p", bindings=[TOPIC.bind("a")])])
+
     assert (one | two).route("a", exchange=TOPIC) == {"p", "q"}
     assert (one | Topology()) == one
+
     text = refusal(lambda: one | Topology(queues=[QueueSpec(name="q", type="classic")]))
     assert "queue 'q' is declared twice, and differs in bindings, type" in text
 
 
-def test_an_empty_topology_is_one() -> None:
+def test_empty_topology_is_valid_and_routes_nowhere() -> None:
     assert Topology() == Topology(exchanges=[], queues=[])
     assert Topology().route("a", exchange="") == frozenset()
 
@@ -715,28 +751,30 @@ GRAPH = Topology(
         ("nobody", "strict", {"CC": ["k"]}, {"strictly"}),
     ],
 )
-def test_a_message_reaches_these_queues(
+def test_route_finds_the_queues_that_a_message_reaches(
     key: str, exchange: str, headers: Mapping[str, object], queues: set[str]
 ) -> None:
     assert GRAPH.route(key, exchange=exchange, headers=headers) == queues
 
 
-def test_an_exchange_may_be_named_by_its_spec() -> None:
+def test_route_takes_an_exchange_by_spec_or_name() -> None:
     assert GRAPH.route("video.a", exchange=TOPIC) == GRAPH.route("video.a", exchange="topic")
 
 
-def test_nobody_can_publish_to_an_internal_exchange() -> None:
+def test_route_of_a_publish_to_internal_exchange_is_refused() -> None:
     assert "exchange 'inner' is internal" in refusal(lambda: GRAPH.route("a", exchange="inner"))
 
 
 @pytest.mark.parametrize("value", ["video.a", [1], None, 5])
-def test_a_cc_that_the_broker_refuses_is_refused(value: object) -> None:
+def test_route_refuses_a_cc_that_the_broker_refuses(value: object) -> None:
     text = refusal(lambda: GRAPH.route("a", exchange="topic", headers={"CC": value}))
+
     assert "CC is a list of routing keys" in text
 
 
-def test_one_queue_may_be_bound_with_a_bool_and_with_the_number_that_equals_it() -> None:
+def test_queue_may_be_bound_with_a_bool_and_with_its_equal_number() -> None:
     both = queue("q", HEADERS.bind(headers={"h": 1}), HEADERS.bind(headers={"h": True}))
     topology = Topology(exchanges=[HEADERS], queues=[both])
+
     assert topology.route("", exchange=HEADERS, headers={"h": 1}) == {"q"}
     assert topology.route("", exchange=HEADERS, headers={"h": True}) == {"q"}
