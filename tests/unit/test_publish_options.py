@@ -1,4 +1,4 @@
-"""What is given to publish besides the body: a mistake is told by its name, with what to write."""
+"""Options of publish: a wrong one is refused by its name, with what to write instead."""
 
 from __future__ import annotations
 
@@ -44,21 +44,22 @@ WAYS: list[Callable[..., object]] = [
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["header", "delay"])
-def test_an_option_that_there_is_not_is_told_with_those_that_there_are(publisher: Any, way: Any, name: str) -> None:
+def test_unknown_option_is_refused_with_the_known_ones(publisher: Any, way: Any, name: str) -> None:
     with pytest.raises(TypeError, match=f"^there is no option {name!r}; there are .*headers, .*exchange") as caught:
         way(publisher, **{name: 3})
+
     assert "encode_properties" not in str(caught.value)
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("timeout", ["1", 0, -1, float("nan"), float("inf")])
-def test_a_timeout_is_a_number_of_seconds_more_than_none(publisher: Any, way: Any, timeout: object) -> None:
+def test_publish_timeout_must_be_a_positive_number_of_seconds(publisher: Any, way: Any, timeout: object) -> None:
     with pytest.raises(ConfigurationError, match=rf"^timeout={timeout!r} must be a number of seconds, more than 0"):
         way(publisher, timeout=timeout)
 
 
 @pytest.mark.parametrize("timeout", ["1", -1, float("nan"), float("inf")])
-def test_so_is_that_of_a_publisher(timeout: Any) -> None:
+def test_publisher_timeout_must_be_a_positive_number_of_seconds(timeout: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"^timeout={timeout!r} must be a number of seconds, more than 0"):
         Publisher("memory://", topology, timeout=timeout)
 
@@ -80,13 +81,13 @@ def test_so_is_that_of_a_publisher(timeout: Any) -> None:
         ({"message_id": 5}, "a message_id is a str, not int"),
     ],
 )
-def test_a_value_that_cannot_be_sent_is_named(publisher: Any, options: dict[str, Any], problem: str) -> None:
+def test_option_value_that_cannot_be_sent_is_named(publisher: Any, options: dict[str, Any], problem: str) -> None:
     with pytest.raises(MessageInvalidError, match=re.escape(problem)):
         publisher.publish({}, "jobs", exchange="", **options)
 
 
 @pytest.mark.parametrize("message", [("a",), ("a", "b", "c"), {"a": 1}, {"a": 1, "b": 2}, "ab", b"ab", 5])
-def test_what_is_neither_a_pair_nor_an_event_is_not_published(publisher: Any, message: object) -> None:
+def test_publish_many_refuses_all_but_pairs_and_events(publisher: Any, message: object) -> None:
     with pytest.raises(
         ConfigurationError, match=r"publish_many takes events and tuples of two, \(body, routing key\), and not"
     ):
@@ -94,13 +95,13 @@ def test_what_is_neither_a_pair_nor_an_event_is_not_published(publisher: Any, me
 
 
 @pytest.mark.parametrize("build", [Routes, lambda *both: Worker("memory://", *both)])
-def test_topology_and_registry_that_are_swapped_are_told_apart(build: Any) -> None:
+def test_swapped_topology_and_registry_are_refused_by_name(build: Any) -> None:
     with pytest.raises(ConfigurationError, match="topology must be a Topology, and is a HandlerRegistry"):
         build(HandlerRegistry(), topology)
     with pytest.raises(ConfigurationError, match="registry must be a HandlerRegistry, and is a function"):
         build(topology, lambda: None)
 
 
-def test_a_publisher_takes_a_topology() -> None:
+def test_publisher_refuses_a_list_of_queues_as_topology() -> None:
     with pytest.raises(ConfigurationError, match="topology must be a Topology, and is a list"):
         Publisher("memory://", [jobs])  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Limits: what is said about single queues, read and refused."""
+"""Concurrency, prefetch and circuit breakers of single queues: how they are read, and what is refused."""
 
 from __future__ import annotations
 
@@ -28,43 +28,49 @@ def breakers(given: Any) -> dict[str, CircuitBreaker]:
     return read_breakers(given, consumed, topology)
 
 
-def test_a_queue_is_named_by_its_spec_or_its_name() -> None:
+def test_queue_is_named_by_its_spec_or_its_name() -> None:
     assert concurrency({video: 1, "audit": 2}) == {"video": 1, "audit": 2}
     assert prefetch({video: 7}) == {"video": 7, "audit": 32}
     assert concurrency(None) == {}
 
 
-def test_one_number_is_the_prefetch_of_every_queue() -> None:
+def test_single_prefetch_applies_to_every_queue() -> None:
     assert prefetch(5) == {"video": 5, "audit": 5}
 
 
 @pytest.mark.parametrize(
     ("threads", "limit", "expected"), [(2, None, 32), (100, None, 256), (0, None, 256), (8, 1, 16), (1, 100, 100)]
 )
-def test_left_out_it_is_sixteen_for_each_that_can_be_handled_at_once(
+def test_default_prefetch_is_sixteen_per_message_handled_at_once(
     threads: int, limit: int | None, expected: int
 ) -> None:
+    """It is 256 at most, but never less than what can be handled at once."""
     limits = {} if limit is None else {"video": limit}
+
     assert prefetch(None, threads, limits)["video"] == expected
 
 
 @given(st.integers(0, 1000), st.none() | st.integers(1, 1_000_000))
-def test_a_default_prefetch_lets_as_many_be_handled_at_once_as_may(threads: int, limit: int | None) -> None:
+def test_default_prefetch_is_never_below_the_concurrency(threads: int, limit: int | None) -> None:
     count = prefetch(None, threads, {} if limit is None else {"video": limit})["video"]
+
     assert min(limit or 1, MAX_PREFETCH) <= count <= MAX_PREFETCH
 
 
-def test_one_breaker_is_for_every_queue() -> None:
+def test_single_circuit_breaker_applies_to_every_queue() -> None:
     breaker, other = CircuitBreaker(), CircuitBreaker(failures=1)
+
     assert breakers(breaker) == {"video": breaker, "audit": breaker}
     assert breakers({video: other}) == {"video": other}
     assert breakers(None) == {}
+
     with pytest.raises(ConfigurationError, match=r"circuit_breaker=5 of queue 'video'"):
         breakers(5)
 
 
 @pytest.mark.parametrize("read", [concurrency, prefetch, breakers])
-def test_a_queue_that_the_worker_does_not_consume_is_refused_by_name(read: Any) -> None:
+def test_queue_that_the_worker_does_not_consume_is_refused(read: Any) -> None:
+    """A queue named twice is refused as well."""
     with pytest.raises(UnknownQueueError, match="vidoe"):
         read({"vidoe": 1})
     with pytest.raises(ConfigurationError, match=r"'other'; it consumes 'video', 'audit'"):
@@ -74,18 +80,18 @@ def test_a_queue_that_the_worker_does_not_consume_is_refused_by_name(read: Any) 
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "2", None])
-def test_a_number_that_is_none_is_refused(wrong: Any) -> None:
+def test_limit_that_is_not_a_positive_integer_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"concurrency=.* of queue 'video'"):
         concurrency({"video": wrong})
     with pytest.raises(ConfigurationError, match=r"prefetch=.* of queue 'video'"):
         prefetch({"video": wrong})
 
 
-def test_a_concurrency_for_no_queue_is_refused() -> None:
+def test_concurrency_without_a_queue_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"concurrency=\{queue: 2\}"):
         concurrency(2)
 
 
-def test_a_prefetch_beyond_the_protocol_is_refused() -> None:
+def test_prefetch_beyond_the_limit_of_amqp_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="65535"):
         prefetch(MAX_PREFETCH + 1)

@@ -1,4 +1,4 @@
-"""Broker URLs: what they name, what is refused, and that a password shows nowhere."""
+"""Broker URLs: what they name, what is refused, and that no text shows a password."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ from taskroute.broker.url import parse_urls
         ("amqp://u:p@[::1]:7/v", "amqp://u@[::1]:7/v"),
     ],
 )
-def test_what_a_url_names(url: str, shown: str) -> None:
+def test_url_names_scheme_user_host_port_and_virtual_host(url: str, shown: str) -> None:
     (parsed,) = parse_urls(url)
+
     assert str(parsed) == shown
     assert (parsed.tls is not None) == url.startswith("amqps")
 
 
-def test_user_password_and_vhost_are_decoded() -> None:
+def test_user_password_and_virtual_host_are_decoded() -> None:
     (parsed,) = parse_urls("amqp://u%3A:p%40ss@h/a%2Fb")
+
     assert (parsed.user, parsed.password, parsed.virtual_host) == ("u:", "p@ss", "a/b")
 
 
-def test_several_nodes_are_several_urls() -> None:
+def test_several_urls_are_several_nodes() -> None:
     assert [str(url) for url in parse_urls(["amqp://u:p@a/", "amqp://u:p@b/"])] == [
         "amqp://u@a:5672/",
         "amqp://u@b:5672/",
@@ -60,23 +62,27 @@ def test_several_nodes_are_several_urls() -> None:
         ("memory://name?a=1", "not part of the URL$"),
     ],
 )
-def test_what_cannot_be_used_is_refused_without_the_password(url: Any, problem: str) -> None:
+def test_unusable_url_is_refused_without_showing_its_password(url: Any, problem: str) -> None:
     with pytest.raises(BrokerUrlError, match=problem) as caught:
         parse_urls(url)
+
     assert "s3" not in str(caught.value)
 
 
 def test_tls_is_verified_and_only_for_amqps() -> None:
     (parsed,) = parse_urls("amqps://u:p@h/")
+
     assert parsed.tls is not None
     assert parsed.tls.check_hostname
     assert parsed.tls.verify_mode is ssl.CERT_REQUIRED
+
     with pytest.raises(BrokerUrlError, match="amqps"):
         parse_urls("amqp://u:p@h/", ssl.create_default_context())
 
 
-def test_no_repr_shows_a_password() -> None:
+def test_repr_and_text_of_url_show_no_password() -> None:
     (parsed,) = parse_urls("amqp://u:s3cret@h/")
+
     assert "s3cret" not in repr(parsed) + str(parsed)
 
 
@@ -96,9 +102,10 @@ topology = Topology(queues=[jobs])
         ({"max_body_size": -1}, "max_body_size"),
     ],
 )
-def test_a_workers_arguments_are_checked_where_they_are_given(options: dict[str, object], problem: str) -> None:
+def test_worker_refuses_invalid_arguments_in_its_constructor(options: dict[str, object], problem: str) -> None:
     registry = HandlerRegistry()
     registry.add("#", lambda body: None, queue=jobs)
+
     with pytest.raises(ConfigurationError, match=problem):
         Worker("memory://", topology, registry, **options)  # type: ignore[arg-type]
 
@@ -107,7 +114,7 @@ def test_a_workers_arguments_are_checked_where_they_are_given(options: dict[str,
     ("options", "problem"),
     [({"max_in_flight": 0}, "max_in_flight"), ({"timeout": 0}, "timeout"), ({"declare": "maybe"}, "declare")],
 )
-def test_a_publishers_arguments_are_checked_where_they_are_given(options: dict[str, object], problem: str) -> None:
+def test_publisher_refuses_invalid_arguments_in_its_constructor(options: dict[str, object], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         Publisher("memory://", topology, **options)  # type: ignore[arg-type]
 
@@ -122,34 +129,40 @@ def test_a_publishers_arguments_are_checked_where_they_are_given(options: dict[s
         ("memory://", False),
     ],
 )
-def test_what_travels_in_the_clear_is_warned_of(url: str, warned: bool) -> None:
+def test_url_without_tls_to_another_machine_has_a_warning(url: str, warned: bool) -> None:
+    """Its password would travel in the clear."""
     assert (parse_urls(url)[0].warning is not None) == warned
 
 
 @pytest.mark.parametrize("urls", [["amqp://u:s3cret@h/", "memory://name"], ["memory://a", "memory://b"]])
-def test_an_embedded_broker_is_no_node_among_others(urls: list[str]) -> None:
+def test_embedded_broker_among_several_urls_is_refused(urls: list[str]) -> None:
     with pytest.raises(
         BrokerUrlError, match="memory:// is a broker by itself: give one URL, or only amqp:// ones"
     ) as caught:
         parse_urls(urls)
+
     assert "s3" not in str(caught.value)
     assert len(parse_urls(["memory://name"])) == 1
 
 
 @pytest.mark.parametrize("password", ["c#s3", "c?s3", "b@c#s3", "b@c?s3"])
-def test_a_character_that_ends_the_password_too_early_is_to_be_encoded(password: str) -> None:
+def test_delimiter_in_password_is_refused_with_advice_to_encode_it(password: str) -> None:
+    """A raw '#' or '?' would end the password too early."""
     with pytest.raises(BrokerUrlError, match="percent-encode") as caught:
         parse_urls(f"amqp://a:{password}@localhost//")
+
     assert "s3" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["amqp://u:p@localhost:port/", "amqp://u:p@localhost:99999/", "amqp://u:p@[::1]:-1/"])
-def test_a_port_that_is_none_is_named(url: str) -> None:
+def test_port_that_is_not_a_number_up_to_65535_is_refused(url: str) -> None:
     with pytest.raises(BrokerUrlError, match="its port is no number up to 65535"):
         parse_urls(url)
 
 
-def test_what_looks_like_a_port_may_be_a_piece_of_the_password() -> None:
+def test_invalid_port_is_not_shown_as_it_may_be_a_password() -> None:
+    """After a raw '@' or '/' a piece of the password stands where the port belongs."""
     with pytest.raises(BrokerUrlError, match=r"its port .* percent-encode") as caught:
         parse_urls("amqp://u:p@s3:cret/@localhost/")
+
     assert "cret" not in str(caught.value)
