@@ -1,4 +1,4 @@
-"""A RabbitMQ of the tests' own for the whole run, and for each test a virtual host of it that nothing else uses."""
+"""A RabbitMQ node for the whole run, and for each test a virtual host that no other test uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ settings.load_profile("default")
 
 @pytest.fixture(scope="session")
 def installed() -> None:
-    """RabbitMQ is. Where it is not, the test is skipped; in CI that is a failure."""
+    """Skip the test where RabbitMQ is not installed; in CI, fail it."""
     reason = server.missing()
     if reason is not None:
         if os.environ.get("CI") == "true":
@@ -33,7 +33,7 @@ def rabbitmq(installed: None) -> Iterator[server.Node]:
 
 @pytest.fixture
 def rabbitmq_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A virtual host that nothing else uses: of the broker that the environment names, else of the tests' own."""
+    """A virtual host that nothing else uses, on the broker that the environment names or the node of the tests."""
     broker = given.broker() or request.getfixturevalue("rabbitmq")
     with broker.vhost() as url:
         yield url

@@ -44,7 +44,7 @@ FENCE = re.compile(r"^ *`{3,} *\{?\w*py.*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Block:
-    """A block of Python on a page, which begins after so many lines of it."""
+    """A block of Python on a page, and how many lines of the page are before it."""
 
     lines_before: int
     code: str
@@ -88,17 +88,20 @@ def fresh_broker() -> Iterator[None]:
     drop()
 
 
-def test_the_pages_that_teach_have_examples() -> None:
+def test_every_tutorial_and_guide_has_examples() -> None:
     tutorials_and_guides = (DOCS / "index.md").read_text().split(":caption: Explanation")[0]
     taught = set(re.findall(r"^([a-z-]+)$", tutorials_and_guides, re.MULTILINE)) - {"troubleshooting"}
+
     assert len(taught) > 10
     assert {name for name in taught if not BLOCKS[DOCS / f"{name}.md"]} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_no_block_is_overlooked(page: Path) -> None:
+def test_every_python_fence_is_a_block_that_compiles(page: Path) -> None:
+    """A block that the search for blocks misses would never run."""
     fences = FENCE.findall(page.read_text())
     assert len(fences) == len(BLOCKS[page]), f"not every one of them is run: {fences}"
+
     for block in BLOCKS[page]:
         compile(block.code, str(page), "exec", dont_inherit=True)
 
@@ -108,7 +111,7 @@ def pages_with(kind: str | None) -> list[Path]:
 
 
 @pytest.mark.parametrize("page", pages_with(None), ids=name_of)
-def test_every_block_runs(page: Path, tmp_path: Path) -> None:
+def test_every_block_runs_on_the_embedded_broker(page: Path, tmp_path: Path) -> None:
     run([block for block in BLOCKS[page] if block.kind is None], tmp_path / f"{page.stem}.py")
 
 
@@ -117,18 +120,21 @@ def test_every_block_runs_on_rabbitmq(
     page: Path, tmp_path: Path, rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AMQP_URL", rabbitmq_url)
+
     run([block for block in BLOCKS[page] if block.kind in (None, "rabbitmq")], tmp_path / f"{page.stem}.py")
 
 
 def test_every_public_name_is_in_the_reference() -> None:
     page = (DOCS / "api.md").read_text()
     documented = set(re.findall(r"^\.\. auto\w+:: taskroute\.(\w+)$", page, re.MULTILINE))
+
     assert documented >= set(taskroute.__all__) - {"__version__"}
 
 
-def test_the_tests_on_the_page_about_testing_pass(pytester: pytest.Pytester) -> None:
+def test_tests_on_the_page_about_testing_pass(pytester: pytest.Pytester) -> None:
     source = "\n".join(block[2] for block in BLOCK.finditer((DOCS / "testing.md").read_text()))
     pytester.makepyfile(source)
+
     pytester.runpytest("-W", "error").assert_outcomes(passed=source.count("\ndef test_"))
 
 
@@ -143,17 +149,18 @@ def service_of_the_tutorial(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_tests_of_the_tutorial_pass(service_of_the_tutorial: Path) -> None:
+def test_tests_of_the_tutorial_pass(service_of_the_tutorial: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q"]
+
     tests = subprocess.run(
         command, cwd=service_of_the_tutorial, capture_output=True, text=True, timeout=60, check=False
     )
+
     assert "4 passed" in tests.stdout, tests.stdout + tests.stderr
 
 
-def test_the_service_of_the_tutorial_handles_what_its_example_publishes(
-    service_of_the_tutorial: Path, rabbitmq_url: str
-) -> None:
+def test_service_of_the_tutorial_handles_its_example(service_of_the_tutorial: Path, rabbitmq_url: str) -> None:
+    """Both programs run as processes on RabbitMQ, and the service ends with 0 at SIGTERM."""
     start = partial(
         subprocess.Popen[str],
         cwd=service_of_the_tutorial,
@@ -162,6 +169,7 @@ def test_the_service_of_the_tutorial_handles_what_its_example_publishes(
         stdout=subprocess.DEVNULL,
         text=True,
     )
+
     with start([sys.executable, "-W", "error", "-m", "shop"]) as service:
         assert service.stderr is not None
         assert "consuming queue=packing prefetch=1 " in service.stderr.readline()
@@ -171,6 +179,7 @@ def test_the_service_of_the_tutorial_handles_what_its_example_publishes(
         assert any("consuming queue=packing prefetch=128" in line for line in service.stderr)  # now that one has come
         service.terminate()
         assert service.wait(60) == 0, service.stderr.read()
+
     with looking(rabbitmq_url) as peer:
         assert [peer.ready(queue) for queue in ("packing", "packing.dead")] == [0, 0]
 
@@ -182,18 +191,20 @@ def code_in(page: str) -> set[str]:
 def test_every_error_is_explained() -> None:
     errors = {name for name in taskroute.__all__ if isinstance(getattr(taskroute, name), type(Exception))}
     raised = {name for name in errors if issubclass(getattr(taskroute, name), taskroute.TaskrouteError)}
+
     assert len(raised) > 20
     assert raised - code_in("troubleshooting.md") == set()
 
 
 def test_every_event_of_the_log_is_explained() -> None:
     events = {event for path in (ROOT / "src").rglob("*.py") for event in logged_events(path)}
+
     assert events >= {"message_failed", "connect_failed", "connection_lost"}
     assert events - code_in("troubleshooting.md") == set()
 
 
 def logged_events(path: Path) -> Iterator[str]:
-    """The first words of what a module logs; of a format that begins with %s every word that may stand there."""
+    """Yield the first word of each log line; for a format that begins with %s, every word that may stand there."""
     for function in ast.walk(ast.parse(path.read_text())):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             formats = [format_of(node) for node in ast.walk(function) if is_log_call(node)]
@@ -231,4 +242,5 @@ def test_every_argument_and_its_default_are_in_the_reference(configured: type) -
     documented = re.findall(r"^\| `(\w+)` \|(?: `(.+?)`)? \|", section, re.MULTILINE)
     parameters = inspect.signature(configured).parameters.values()
     expected = [(each.name, "" if each.default is each.empty else repr(each.default)) for each in parameters]
+
     assert sorted(documented) == sorted(expected)

@@ -1,4 +1,4 @@
-"""The wheel: builds, installs into an empty environment, needs nothing but what it says, and works."""
+"""The wheel builds, installs into an empty environment, needs only what it says, and works; the sdist is complete."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
-def test_the_wheel_installs_into_an_empty_environment_and_works(tmp_path: Path) -> None:
+def test_wheel_installs_into_an_empty_environment_and_works(tmp_path: Path) -> None:
     run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path / "dist", ROOT)
     (wheel,) = (tmp_path / "dist").glob("taskroute-*.whl")
+
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         (metadata_name,) = (name for name in names if name.endswith("METADATA"))
@@ -54,20 +55,25 @@ def test_the_wheel_installs_into_an_empty_environment_and_works(tmp_path: Path) 
         "taskroute_pytest.py",
     }
     assert entry_points == "[pytest11]\ntaskroute = taskroute_pytest\n"
+
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert sorted(required) == ["amqp>=5.4.2", "kombu<6,>=5.7", "pydantic>=2"]
     assert metadata["Requires-Python"] == ">=3.11"
+
     venv.create(tmp_path / "empty", with_pip=True)
     python = tmp_path / "empty" / "bin" / "python"
     run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
     assert run(python, "-W", "error", "-c", PROGRAM).strip() == metadata["Version"]
 
 
-def test_the_sdist_has_what_its_tests_and_its_documentation_read(tmp_path: Path) -> None:
+def test_sdist_has_what_its_tests_and_documentation_read(tmp_path: Path) -> None:
+    """A packager runs the tests and builds the documentation from the sdist alone."""
     run(sys.executable, "-m", "build", "--sdist", "--outdir", tmp_path, ROOT)
     (sdist,) = tmp_path.glob("taskroute-*.tar.gz")
+
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
+
     assert names >= {
         ".ci/run",
         ".github/workflows/ci.yml",

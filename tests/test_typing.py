@@ -1,4 +1,4 @@
-"""User code under mypy and pyright, both strict: right use passes, and every wrong use is an error."""
+"""User code under mypy and pyright, both strict: correct use passes, and every wrong use is an error."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "tests" / "typing"
 
 Checker = Callable[[str, Path], Mapping[int, str]]
-"""Checks source code, with a folder to work in; the errors by line."""
+"""Checks source code, with a folder to work in, and returns the errors by line."""
 
 
 def mypy(source: str, folder: Path) -> Mapping[int, str]:
-    """As this project is checked, pydantic's plugin included."""
+    """Check it as this project is checked, pydantic's plugin included."""
     file = folder / "sample.py"
     file.write_text(source)
     config = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(folder)]
@@ -36,7 +36,7 @@ def mypy(source: str, folder: Path) -> Mapping[int, str]:
 
 
 def pyright(source: str, folder: Path) -> Mapping[int, str]:
-    """As an editor does it that knows nothing of this project."""
+    """Check it as an editor does that knows nothing of this project."""
     (folder / "sample.py").write_text(source)
     (folder / "pyrightconfig.json").write_text(json.dumps({"typeCheckingMode": "strict", "pythonVersion": "3.11"}))
     report = run_pyright("--project", str(folder))
@@ -63,27 +63,30 @@ checkers = pytest.mark.parametrize("check", [mypy, pyright], ids=lambda check: c
 
 
 @checkers
-def test_right_use_passes(check: Checker, tmp_path: Path) -> None:
+def test_correct_use_passes_the_checker(check: Checker, tmp_path: Path) -> None:
     assert check((SAMPLES / "service.py").read_text(), tmp_path) == {}
 
 
 @checkers
-def test_every_wrong_use_is_an_error(check: Checker, tmp_path: Path) -> None:
+def test_every_wrong_use_is_an_error_of_the_checker(check: Checker, tmp_path: Path) -> None:
     lines = (SAMPLES / "mistakes.py").read_text().splitlines()
     wrong = [number for number, line in enumerate(lines, 1) if "# type: ignore" in line]
     bare = "\n".join(line.partition("  # type: ignore")[0] for line in lines)
+
     assert sorted(check(bare, tmp_path)) == wrong
     assert len(wrong) >= 30
 
 
-def test_no_type_of_the_public_surface_is_left_to_be_inferred() -> None:
-    """Checkers infer differently, or not at all in what is installed."""
+def test_no_type_of_the_public_api_is_left_to_be_inferred() -> None:
+    """Checkers infer differently, or not at all in an installed package."""
     root = ast.parse(Path(taskroute.__file__).read_text())
     imports = [node for node in ast.walk(root) if isinstance(node, ast.ImportFrom) and "taskroute." in str(node.module)]
     public = tuple(f"{node.module}.{alias.name}." for node in imports for alias in node.names)
     symbols = run_pyright("--verifytypes", "taskroute", "--ignoreexternal")["typeCompleteness"]["symbols"]
+
     ours = [symbol for symbol in symbols if f"{symbol['name']}.".startswith(public)]
     assert len(ours) > 250
+
     vague = [symbol for symbol in ours if symbol["isTypeAmbiguous"] or not symbol["isTypeKnown"]]
     problems = [(symbol["name"], problem["message"]) for symbol in vague for problem in symbol["diagnostics"]]
     # "Partially unknown" is the one that names another symbol, where the cause is.
