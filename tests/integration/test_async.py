@@ -30,7 +30,8 @@ from taskroute.broker.roles.submission import Submission
 from taskroute.publisher.window import Window
 
 
-def test_async_and_plain_handlers_side_by_side(broker_url: str) -> None:
+def test_async_and_plain_handlers_share_a_queue(broker_url: str) -> None:
+    """An async handler runs on the worker's loop, a plain one on a handler thread."""
     seen: list[Any] = []
     registry = HandlerRegistry()
 
@@ -43,17 +44,19 @@ def test_async_and_plain_handlers_side_by_side(broker_url: str) -> None:
     def plain(task: Video) -> None:
         seen.append((task.id, "plain", threading.current_thread().name.rstrip("0123456789")))
 
-    with running(broker_url, topology, registry, threads=2, name="w") as (worker, out):
-        out.publish(Video(id=1), "video.upload", exchange=media)
-        out.publish(Video(id=2), "video.plain", exchange=media)
+    with running(broker_url, topology, registry, threads=2, name="w") as (worker, publisher):
+        publisher.publish(Video(id=1), "video.upload", exchange=media)
+        publisher.publish(Video(id=2), "video.plain", exchange=media)
         assert worker.wait_idle(DEADLINE)
         stats = worker.stats()
+
     assert sorted(seen) == [(1, "upload", "w-loop"), (2, "plain", "w-handler-")]
     assert sum(stats.handled.values()) == 2
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_what_waits_holds_no_thread_and_no_more_than_prefetch_run_at_once(broker_url: str, threads: int) -> None:
+def test_waiting_async_handlers_run_at_once_up_to_prefetch(broker_url: str, threads: int) -> None:
+    """Async handlers that wait hold no handler thread; only the prefetch limits how many run."""
     gate, done = Gate(), list[int]()
     registry = HandlerRegistry()
 
@@ -67,13 +70,16 @@ def test_what_waits_holds_no_thread_and_no_more_than_prefetch_run_at_once(broker
             publisher.publish(Video(id=number), "video.a", exchange=media)
         gate.wait(5)
         assert not worker.wait_idle(0.2)
-        assert gate.most <= 5 + 1  # the first one came by itself, as nothing was known of the queue then
+        assert gate.most <= 5 + 1  # the first message comes alone, before the queue has its whole prefetch
+
         InsideWorker(worker).run_on_loop(gate.open()).result(DEADLINE)
         assert worker.wait_idle(DEADLINE)
+
     assert sorted(done) == list(range(12))
 
 
-def test_an_error_is_retried_and_then_dead_lettered(broker_url: str) -> None:
+def test_async_handler_error_is_retried_then_dead_lettered(broker_url: str) -> None:
+    """An exit in a handler, and the cancellation of a task that it awaits, are errors like any other."""
     attempts: list[int] = []
     registry = HandlerRegistry()
 
@@ -82,7 +88,7 @@ def test_an_error_is_retried_and_then_dead_lettered(broker_url: str) -> None:
         attempts.append(message.attempt)
         if message.routing_key == "video.exit":
             raise SystemExit
-        if message.routing_key == "video.cancelled":  # something of the handler's own, not the handler
+        if message.routing_key == "video.cancelled":  # a task that the handler awaits, not the handler
             task = asyncio.ensure_future(asyncio.sleep(60))
             task.cancel()
             await task
@@ -93,12 +99,14 @@ def test_an_error_is_retried_and_then_dead_lettered(broker_url: str) -> None:
             publisher.publish({}, key, exchange=media)
         assert worker.wait_idle(DEADLINE)
         stats = worker.stats()
+
     assert sorted(attempts) == [1, 1, 1, 2, 2, 2]
     assert stats.retried == {"video": 3}
     assert stats.dead_lettered == {"video": 3}
 
 
-def test_a_timeout_cancels(broker_url: str) -> None:
+def test_async_handler_is_cancelled_at_its_timeout_and_retried(broker_url: str) -> None:
+    """A TimeoutError that the handler itself raises counts as handler_error."""
     cancelled: list[int] = []
     registry = HandlerRegistry()
 
@@ -118,6 +126,7 @@ def test_a_timeout_cancels(broker_url: str) -> None:
         publisher.publish({}, "video.slow", exchange=media)
         publisher.publish({}, "video.own", exchange=media)
         assert worker.wait_idle(DEADLINE)
+
         assert worker.health().ready
     assert cancelled == [1, 2]
     with looking(broker_url) as peer:
@@ -126,13 +135,13 @@ def test_a_timeout_cancels(broker_url: str) -> None:
     assert reasons == {"handler_timeout", "handler_error"}
 
 
-def test_one_that_does_not_end_when_it_is_cancelled_is_reported(taskroute_url: str) -> None:
-    open_, begun, registry = threading.Event(), threading.Event(), HandlerRegistry()
+def test_async_handler_that_blocks_its_loop_is_reported_overdue(taskroute_url: str) -> None:
+    release, begun, registry = threading.Event(), threading.Event(), HandlerRegistry()
 
     @registry.handler("#", queue=video, timeout=0.01)
     async def block(body: bytes) -> None:
         begun.set()
-        open_.wait(DEADLINE)  # the loop itself
+        release.wait(DEADLINE)  # blocks the loop
 
     with running(taskroute_url, topology, registry) as (worker, publisher):
         publisher.publish(b"", "video.a", exchange=media)
@@ -140,12 +149,13 @@ def test_one_that_does_not_end_when_it_is_cancelled_is_reported(taskroute_url: s
         until(lambda: worker.stats().overdue == {"video": 1})
         (reason,) = worker.health().reasons
         assert "video.a" in reason
-        open_.set()
+
+        release.set()
         assert worker.wait_idle(DEADLINE)
         assert worker.health().ready
 
 
-def test_stop_lets_them_finish(broker_url: str) -> None:
+def test_worker_stop_lets_running_async_handlers_finish(broker_url: str) -> None:
     gate, done, registry = Gate(), list[int](), HandlerRegistry()
 
     @registry.handler("#", queue=video)
@@ -160,37 +170,41 @@ def test_stop_lets_them_finish(broker_url: str) -> None:
             gate.wait(3)
             inside = InsideWorker(worker)
             inside.call_later(0.1, lambda: inside.run_on_loop(gate.open()))
+
         assert sorted(done) == [0, 1, 2]
         assert sum(worker.stats().handled.values()) == 3
 
 
-def test_the_deadline_of_stop_cancels_and_the_message_returns(
+def test_worker_stop_deadline_cancels_handler_and_requeues_message(
     broker_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    never, cleaned, registry = Gate(), list[int](), HandlerRegistry()
+    """An async handler that is cancelled by the end of the worker has not failed."""
+    gate, cleaned, registry = Gate(), list[int](), HandlerRegistry()
 
     @registry.handler("#", queue=video)
     async def wait(body: Video) -> None:
         try:
-            await never.stand()
+            await gate.stand()
         finally:
             cleaned.append(body.id)
 
     worker = Worker(broker_url, topology, registry, shutdown_timeout=0.2, name="w")
+
     worker.start()
     with Publisher(broker_url, topology) as publisher:
         publisher.publish(Video(id=7), "video.a", exchange=media)
-    never.wait(1)
+    gate.wait(1)
     with pytest.raises(ShutdownTimeoutError, match=r"w-loop is handling 'video.a'"):
         worker.stop()
     InsideWorker(worker).wait_loop_ended()
+
     assert cleaned == [7]
     assert "message_failed" not in caplog.text
     with looking(broker_url) as peer:
         assert peer.receive("video", 1).bodies == [b'{"id":7}']
 
 
-def test_plain_and_async_middleware_around_both_kinds_of_handler(broker_url: str) -> None:
+def test_plain_and_async_middleware_wrap_both_kinds_of_handler(broker_url: str) -> None:
     seen: list[str] = []
     registry = HandlerRegistry()
 
@@ -224,7 +238,9 @@ def test_plain_and_async_middleware_around_both_kinds_of_handler(broker_url: str
         ]
 
 
-def test_publishing_from_a_loop(broker_url: str) -> None:
+def test_publish_async_returns_a_receipt_or_raises(broker_url: str) -> None:
+    """Coroutines share a small window; an unroutable message and a closed publisher raise."""
+
     async def main(publisher: Publisher) -> list[Any]:
         with pytest.raises(UnroutableError):
             await publisher.publish_async({}, "nowhere", exchange=media)
@@ -232,16 +248,20 @@ def test_publishing_from_a_loop(broker_url: str) -> None:
         return await asyncio.gather(*jobs)
 
     publisher = Publisher(broker_url, topology, max_in_flight=4)
+
     with publisher:
         receipts = asyncio.run(main(publisher))
         assert all(isinstance(receipt, Receipt) for receipt in receipts)
     with pytest.raises(ClosedError):
         asyncio.run(main(publisher))
+
     with looking(broker_url) as peer:
         assert peer.ready("video") == 50
 
 
-def test_no_room_for_a_coroutine_is_told_in_time_and_one_that_is_cancelled_leaves_no_trace(taskroute_url: str) -> None:
+def test_publish_async_without_room_raises_at_its_timeout(taskroute_url: str) -> None:
+    """A coroutine that is cancelled while it waits for room is not published and takes no room."""
+
     async def main(publisher: Publisher) -> None:
         first = asyncio.ensure_future(publisher.publish_async({}, "video.a", exchange=media))
         await asyncio.sleep(0)
@@ -261,7 +281,9 @@ def test_no_room_for_a_coroutine_is_told_in_time_and_one_that_is_cancelled_leave
         assert publisher.wait_idle(DEADLINE)
 
 
-def test_waiting_for_room_takes_none_of_the_threads_of_a_loop_and_goes_by_turns(taskroute_url: str) -> None:
+def test_publish_async_waits_for_room_in_turn_without_a_thread(taskroute_url: str) -> None:
+    """Coroutines that wait for room use no thread of the loop's executor; cancelled ones leave the line."""
+
     async def main(publisher: Publisher) -> None:
         tasks = [
             asyncio.ensure_future(publisher.publish_async(Video(id=n), "video.a", exchange=media, timeout=DEADLINE))
@@ -272,7 +294,7 @@ def test_waiting_for_room_takes_none_of_the_threads_of_a_loop_and_goes_by_turns(
         for task in tasks[10::2]:
             task.cancel()
         await asyncio.sleep(0)
-        assert InsidePublisher(publisher).awaiting_room <= 8 + 45  # who was cancelled is not kept
+        assert InsidePublisher(publisher).awaiting_room <= 8 + 45  # cancelled coroutines are not kept
         InsidePublisher(publisher).unblock()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes[10:]] == [asyncio.CancelledError, Receipt] * 45
@@ -283,7 +305,7 @@ def test_waiting_for_room_takes_none_of_the_threads_of_a_loop_and_goes_by_turns(
         assert publisher.wait_idle(DEADLINE)
 
 
-def test_room_that_somebody_was_given_who_does_not_want_it_any_more_goes_to_the_next() -> None:
+def test_window_room_of_a_cancelled_waiter_goes_to_the_next() -> None:
     def submission() -> Submission:
         return Submission(
             exchange="", routing_key="", body=b"", properties={}, message_id="", mandatory=True, deadline=0
@@ -294,7 +316,7 @@ def test_room_that_somebody_was_given_who_does_not_want_it_any_more_goes_to_the_
         assert window.enter(first, 0)
         second, third = (asyncio.ensure_future(window.enter_async(submission(), DEADLINE)) for _ in range(2))
         await asyncio.sleep(0)
-        first.future.set_result(Receipt("", "", ""))  # the second one's turn, which it has not seen yet
+        first.future.set_result(Receipt("", "", ""))  # gives its room to the second, which has not run yet
         second.cancel()
         assert await third
         with pytest.raises(asyncio.CancelledError):

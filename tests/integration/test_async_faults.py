@@ -1,4 +1,4 @@
-"""Async handlers, and chains of plain and async code, when things go wrong: connections lost, loops blocked, stops."""
+"""Faults of async handlers and of mixed plain and async middleware: lost connections, blocked loops, stops."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from taskroute.message.delivery import Delivery
 
 
 class Count:
-    """How many are at a place, now and at most, and how many have come."""
+    """Count the handlers in its block: now, at most, and in all."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -59,13 +59,14 @@ def lose_connection(worker: Worker) -> None:
     until(lambda: worker.stats().connections > connections)
 
 
-def test_lost_connections_bring_no_more_than_prefetch_messages_into_the_process(broker_url: str) -> None:
-    count, open_, done, registry = Count(), threading.Event(), [], HandlerRegistry()
+def test_lost_connections_keep_async_handlers_within_prefetch(broker_url: str) -> None:
+    """Redelivered messages wait while handlers of a lost connection still run."""
+    count, release, done, registry = Count(), threading.Event(), [], HandlerRegistry()
 
     @registry.handler("#", queue=video)
     async def wait(body: bytes) -> None:
         with count:
-            while not open_.is_set():
+            while not release.is_set():
                 await asyncio.sleep(0.01)
             done.append(body)
 
@@ -77,13 +78,16 @@ def test_lost_connections_bring_no_more_than_prefetch_messages_into_the_process(
             lose_connection(worker)
             assert not worker.wait_idle(0.2)
         assert count.most == 4
-        open_.set()
+
+        release.set()
         assert worker.wait_idle(DEADLINE)
         assert count.most == 4
+
     assert {int(body) for body in done} == set(range(10))
 
 
-def test_a_handler_that_cancels_itself_has_failed(taskroute_url: str) -> None:
+def test_async_handler_that_cancels_itself_is_retried(taskroute_url: str) -> None:
+    """It counts as a failure, is dead-lettered at the end and gives its place back."""
     attempts: list[int] = []
     registry = HandlerRegistry()
 
@@ -98,12 +102,13 @@ def test_a_handler_that_cancels_itself_has_failed(taskroute_url: str) -> None:
     with running(taskroute_url, topology, registry, concurrency={video: 1}) as (worker, publisher):
         publisher.publish(b"", "video.a", exchange=media)
         assert worker.wait_idle(DEADLINE)
+
         assert worker.stats().dead_lettered == {"video": 1}
     assert attempts == [1, 2]
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_messages_that_were_handled_are_not_kept_until_their_timeout(taskroute_url: str, is_async: bool) -> None:
+def test_handled_messages_are_released_before_their_timeout(taskroute_url: str, is_async: bool) -> None:
     registry = HandlerRegistry()
 
     def plain(body: bytes) -> None: ...
@@ -111,24 +116,27 @@ def test_messages_that_were_handled_are_not_kept_until_their_timeout(taskroute_u
     async def later(body: bytes) -> None: ...
 
     registry.add("#", later if is_async else plain, queue=video, timeout=600)
+
     with running(taskroute_url, topology, registry, threads=2) as (worker, publisher):
         for _ in range(200):
             publisher.publish(b"", "video.a", exchange=media)
         assert worker.wait_idle(DEADLINE)
         gc.collect()
+
         kept = [each for each in gc.get_objects() if isinstance(each, Delivery)]
         assert len(kept) < 20  # the last one of each thread
         assert InsideWorker(worker).timer_count < 20
 
 
-def test_timeouts_of_any_length_are_seen_whatever_is_watched_beside_them(taskroute_url: str) -> None:
-    open_, registry = threading.Event(), HandlerRegistry()
+def test_overdue_handlers_beside_longer_timeouts_are_reported(taskroute_url: str) -> None:
+    release, registry = threading.Event(), HandlerRegistry()
     for number, timeout in enumerate([60, 0.05, 30, 0.15]):
 
         def wait(body: bytes) -> None:
-            open_.wait(DEADLINE)
+            release.wait(DEADLINE)
 
         registry.add(f"video.{number}", wait, queue=video, timeout=timeout)
+
     with running(taskroute_url, topology, registry, threads=4) as (worker, publisher):
         for number in range(4):
             publisher.publish(b"", f"video.{number}", exchange=media)
@@ -137,16 +145,17 @@ def test_timeouts_of_any_length_are_seen_whatever_is_watched_beside_them(taskrou
             "1",
             "3",
         ]
-        open_.set()
+
+        release.set()
         assert worker.wait_idle(DEADLINE)
 
 
-def test_a_message_that_waits_for_a_blocked_loop_is_reported(taskroute_url: str) -> None:
-    open_, registry = threading.Event(), HandlerRegistry()
+def test_message_that_waits_for_a_blocked_loop_is_reported_overdue(taskroute_url: str) -> None:
+    release, registry = threading.Event(), HandlerRegistry()
 
     @registry.handler("video.blocks", queue=video)
     async def block(body: bytes) -> None:
-        open_.wait(DEADLINE)
+        release.wait(DEADLINE)
 
     @registry.handler("video.waits", queue=video, timeout=0.05)
     async def wait(body: bytes) -> None: ...
@@ -157,7 +166,8 @@ def test_a_message_that_waits_for_a_blocked_loop_is_reported(taskroute_url: str)
         until(lambda: not worker.health().ready)
         (reason,) = worker.health().reasons
         assert "video.waits" in reason
-        open_.set()
+
+        release.set()
         assert worker.wait_idle(DEADLINE)
         assert worker.health().ready
 
@@ -179,14 +189,15 @@ async def later(message: Message, call_next: CallNext) -> Any:
 
 @pytest.mark.parametrize("middleware", [[plain], [later], [forgiving, later], [later, plain], [later, plain, later]])
 @pytest.mark.parametrize("handler_is_async", [False, True])
-def test_a_stop_ends_in_time_and_names_what_hangs_wherever_it_hangs(
+def test_worker_stop_with_a_hung_handler_ends_and_names_it(
     taskroute_url: str, middleware: list[Any], handler_is_async: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    begun, open_, registry = threading.Event(), threading.Event(), HandlerRegistry()
+    """The stop ends by its deadline with any mix of plain and async code, and the message returns to its queue."""
+    begun, release, registry = threading.Event(), threading.Event(), HandlerRegistry()
 
     def hang(body: bytes) -> None:
         begun.set()
-        open_.wait(DEADLINE)
+        release.wait(DEADLINE)
 
     async def hang_on_loop(body: bytes) -> None:
         begun.set()
@@ -194,30 +205,33 @@ def test_a_stop_ends_in_time_and_names_what_hangs_wherever_it_hangs(
 
     registry.add("#", hang_on_loop if handler_is_async else hang, queue=video)
     worker = Worker(taskroute_url, topology, registry, middleware=middleware, shutdown_timeout=0.2)
+
     worker.start()
     with Publisher(taskroute_url, topology) as publisher:
         publisher.publish(b"m", "video.a", exchange=media)
     assert begun.wait(DEADLINE)
     with pytest.raises(ShutdownTimeoutError, match=r"is handling 'video\.a'"):
         worker.stop()
-    open_.set()
+    release.set()
     inside = InsideWorker(worker)
     inside.wait_loop_ended()
     until(lambda: not inside.is_handling)
+
     assert "message_failed" not in caplog.text
     assert "settling_failed" not in caplog.text
     with looking(taskroute_url) as peer:
         assert peer.receive("video", 1).bodies == [b"m"]
 
 
-def test_plain_middleware_that_calls_async_code_after_the_end_of_the_worker_leaves_nothing(
+def test_middleware_that_outlives_its_worker_runs_no_async_handler(
     taskroute_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    begun, open_, registry = threading.Event(), threading.Event(), HandlerRegistry()
+    """Plain middleware that calls an async handler after the end of the worker starts no loop and logs no failure."""
+    begun, release, registry = threading.Event(), threading.Event(), HandlerRegistry()
 
     def slow(message: Message, call_next: CallNext) -> Any:
         begun.set()
-        open_.wait(DEADLINE)
+        release.wait(DEADLINE)
         return call_next(message)
 
     @registry.handler("#", queue=video)
@@ -225,14 +239,16 @@ def test_plain_middleware_that_calls_async_code_after_the_end_of_the_worker_leav
         pytest.fail("the worker has ended")
 
     worker = Worker(taskroute_url, topology, registry, middleware=[slow], shutdown_timeout=0, name="w")
+
     worker.start()
     with Publisher(taskroute_url, topology) as publisher:
         publisher.publish(b"m", "video.a", exchange=media)
     assert begun.wait(DEADLINE)
     with pytest.raises(ShutdownTimeoutError):
         worker.stop()
-    open_.set()
+    release.set()
     until(lambda: not InsideWorker(worker).is_handling)
+
     assert "w-loop" not in {thread.name for thread in threading.enumerate()}
     assert "failed" not in caplog.text
 
@@ -240,9 +256,10 @@ def test_plain_middleware_that_calls_async_code_after_the_end_of_the_worker_leav
 @pytest.mark.parametrize("threads", [0, 1])
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("wait", [Worker.stop, partial(Worker.wait_idle, timeout=DEADLINE)], ids=["stop", "wait_idle"])
-def test_a_handler_that_would_wait_for_itself_is_told_at_once(
+def test_handler_that_stops_or_awaits_its_own_worker_raises(
     taskroute_url: str, wait: Callable[[Worker], object], is_async: bool, threads: int
 ) -> None:
+    """Worker.stop and Worker.wait_idle in a handler raise ConfigurationError at once and stop nothing."""
     ended, registry, errors = threading.Event(), HandlerRegistry(), list[str]()
 
     def plain(body: bytes) -> None:
@@ -256,10 +273,15 @@ def test_a_handler_that_would_wait_for_itself_is_told_at_once(
         plain(body)
 
     registry.add("#", later if is_async else plain, queue=video)
-    with running(taskroute_url, topology, registry, threads=threads, shutdown_timeout=2 * DEADLINE) as (worker, out):
-        out.publish(b"m", "video.a", exchange=media)
+
+    with running(taskroute_url, topology, registry, threads=threads, shutdown_timeout=2 * DEADLINE) as (
+        worker,
+        publisher,
+    ):
+        publisher.publish(b"m", "video.a", exchange=media)
         assert ended.wait(DEADLINE / 2)
         assert worker.wait_idle(DEADLINE)
+
         assert worker.health().ready  # nothing has been stopped
         assert sum(worker.stats().handled.values()) == 1
     (error,) = errors
