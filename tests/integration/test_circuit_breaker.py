@@ -1,6 +1,6 @@
 """Queues whose handlers keep failing are paused and tried again, on both brokers.
 
-Most pauses here last an hour, and the test ends them: what happens meanwhile needs no luck then.
+Most pauses here last an hour, and the test ends them, so that no assertion depends on when a pause ends.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Job(BaseModel):
 
 
 class Service:
-    """What handlers call: it is down until someone sets it up."""
+    """The service that handlers call: each call fails until `is_up` is set."""
 
     def __init__(self) -> None:
         self.is_up = False
@@ -63,7 +63,7 @@ class Service:
 
 
 class Site:
-    """A worker with a breaker, what it tells, and a publisher."""
+    """A worker with a circuit breaker, its events, and a publisher."""
 
     def __init__(self, worker: Worker, publisher: Publisher, events: Events) -> None:
         self.worker, self.publisher, self.events = worker, publisher, events
@@ -108,15 +108,15 @@ def site(
 
 
 @pytest.mark.parametrize("kind", ["quorum", "classic"])
-def test_a_queue_whose_handler_keeps_failing_is_left_to_others_and_then_tried_again(
-    broker_url: str, kind: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failing_queue_is_paused_then_resumed(broker_url: str, kind: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Other workers take the messages of a paused queue, and no message is delivered twice."""
     caplog.set_level("INFO", logger="taskroute")
     queue = jobs.model_copy(update={"type": kind})
     service, elsewhere = Service(), Service()
     elsewhere.is_up = True
     healthy = HandlerRegistry()
     healthy.add("#", elsewhere, queue=queue)
+
     with site(broker_url, service, queue, backlog=20) as here:
         assert here.events.wait(Paused) == Paused(queue="jobs", failures=2, seconds=HOUR)
         here.wait_left()
@@ -133,7 +133,7 @@ def test_a_queue_whose_handler_keeps_failing_is_left_to_others_and_then_tried_ag
             elsewhere.done.wait(18 - kept)
             assert 1 <= kept <= 4
             assert len(other_worker.health().consuming) == 1
-        assert service.called.calls == [0, 1]  # nothing was handled here meanwhile
+        assert service.called.calls == [0, 1]  # no handler of the paused worker ran meanwhile
 
         service.is_up = True
         here.end_pause()
@@ -143,18 +143,20 @@ def test_a_queue_whose_handler_keeps_failing_is_left_to_others_and_then_tried_ag
         assert here.worker.wait_idle(DEADLINE)
         assert here.worker.health().ready
         assert here.worker.stats().connections == 1
+
     assert sorted(service.numbers + elsewhere.numbers) == list(range(2, 21))
-    # None has come twice: a pause costs no message one of the deliveries that its queue allows it.
+    # No message was delivered twice: a pause takes nothing of its delivery limit.
     assert not any(redelivered for _, redelivered in service.done.calls + elsewhere.done.calls)
     assert [line for line in caplog.messages if line.startswith("queue_")] == [
         f"queue_paused queue=jobs failures=2 seconds={HOUR}",
         "queue_resumed queue=jobs",
     ]
-    assert prefetches(caplog)[-1] == 4  # in full again
+    assert prefetches(caplog)[-1] == 4  # the whole prefetch again
 
 
-def test_of_each_pause_one_message_is_tried_until_one_is_handled(broker_url: str) -> None:
+def test_each_pause_ends_with_one_trial_until_a_message_is_handled(broker_url: str) -> None:
     service = Service()
+
     with site(broker_url, service, threads=3) as here:
         here.publish(*range(30))
         here.events.wait(Paused)
@@ -166,44 +168,51 @@ def test_of_each_pause_one_message_is_tried_until_one_is_handled(broker_url: str
         service.is_up = True
         here.end_pause()
         assert here.worker.wait_idle(DEADLINE)
+
         assert here.worker.stats().paused == {"jobs": 7}
     assert len(service.done.calls) == 30 - begun - 6
 
 
-def test_a_pause_ends_by_itself(broker_url: str) -> None:
+def test_paused_queue_resumes_by_itself_after_its_pause(broker_url: str) -> None:
     service = Service()
+
     with site(broker_url, service, pause=0.1) as here:
         here.publish(*range(10))
         here.events.wait(Paused, 2)
         service.is_up = True
         assert here.worker.wait_idle(DEADLINE)
         here.events.wait(Resumed)
+
         assert here.worker.health().ready
     tried = set(service.called.calls).difference(service.numbers)
     assert sorted(service.numbers) == sorted(set(range(10)).difference(tried))
 
 
-def test_other_queues_go_on(broker_url: str) -> None:
+def test_paused_queue_leaves_other_queues_consumed(broker_url: str) -> None:
     service, seen, registry = Service(), Calls(), HandlerRegistry()
     registry.add("#", service, queue=jobs)
     registry.add("#", lambda body: seen(body["number"]), queue=other)
+
     with site(broker_url, service, jobs, other, registry=registry, circuit_breaker={"jobs": CircuitBreaker()}) as here:
         here.publish(*range(20))
         here.events.wait(Paused)
         here.publish(*range(50), queue=other)
         seen.wait(50)
+
         health = here.worker.health()
         assert (health.consuming, health.paused) == (("other",), ("jobs",))
     assert len(service.called.calls) == CircuitBreaker().failures
 
 
 @pytest.mark.parametrize("kind", ["quorum", "classic"])
-def test_a_new_connection_does_not_consume_a_paused_queue_before_its_time(
+def test_new_connection_does_not_consume_a_paused_queue(
     broker_url: str, kind: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A pause outlives its connection, and afterwards the queue has its whole prefetch."""
     caplog.set_level("INFO", logger="taskroute")
     service = Service()
     queue = jobs.model_copy(update={"type": kind})
+
     with site(broker_url, service, queue, backlog=10) as here:
         for pauses in (1, 2):
             here.wait_left(pauses)
@@ -215,17 +224,19 @@ def test_a_new_connection_does_not_consume_a_paused_queue_before_its_time(
             assert here.inside.unsettled("jobs") == 0
             assert len(service.called.calls) == begun
             service.is_up = pauses == 2
-            here.end_pause()  # the first time it fails again, on the message that is delivered now
+            here.end_pause()  # the first time, the trial fails again
         here.events.wait(Resumed)
         assert here.worker.wait_idle(DEADLINE)
         assert here.worker.health().ready
+
         here.publish(10, 11, 12)
         assert here.worker.wait_idle(DEADLINE)
-        assert prefetches(caplog)[-1] == 4  # in full, as soon as a message comes that was not delivered before
+        assert prefetches(caplog)[-1] == 4  # the whole prefetch, from the first message that was not delivered before
+
     assert set(service.called.calls) == set(range(13))
 
 
-def test_a_connection_that_is_lost_on_trial_brings_another_message(broker_url: str) -> None:
+def test_trial_lost_with_its_connection_is_made_with_another_message(broker_url: str) -> None:
     service = Service()
     entered, release = threading.Event(), threading.Event()
     blocker = HandlerRegistry()
@@ -240,22 +251,25 @@ def test_a_connection_that_is_lost_on_trial_brings_another_message(broker_url: s
         here.publish(*range(6))
         here.events.wait(Paused)
         here.publish(0, queue=other)
-        assert entered.wait(DEADLINE)  # the one thread: what is let through waits
+        assert entered.wait(DEADLINE)  # it holds the one thread, so that the trial must wait
         here.end_pause()
-        here.inside.fail_on_session(ConnectionError("lost by the test"))  # and is gone with its connection
+        here.inside.fail_on_session(ConnectionError("lost by the test"))  # the trial's delivery is lost as well
         here.events.wait(Connected, session="taskroute-worker", generation=2)
         service.is_up = True
         release.set()
         here.events.wait(Resumed)
         assert here.worker.wait_idle(DEADLINE)
+
     assert set(service.numbers) >= {2, 3, 4, 5}
 
 
-def test_stopping_during_a_pause_gives_everything_back(broker_url: str) -> None:
+def test_worker_stop_during_a_pause_requeues_its_messages(broker_url: str) -> None:
     service = Service()
+
     with site(broker_url, service) as here:
         here.publish(*range(10))
         here.events.wait(Paused)
+
     with looking(broker_url) as peer:
         left = peer.receive("jobs", 8)
         assert peer.ready("jobs") == 0
@@ -263,22 +277,25 @@ def test_stopping_during_a_pause_gives_everything_back(broker_url: str) -> None:
     assert service.called.calls == [0, 1]
 
 
-def test_a_worker_is_not_idle_while_messages_wait_for_a_pause_to_end(broker_url: str) -> None:
+def test_worker_with_messages_in_a_paused_queue_is_not_idle(broker_url: str) -> None:
     service = Service()
+
     with site(broker_url, service, failures=1) as here:
         here.publish(0)
         here.wait_left()
         assert here.worker.wait_idle(DEADLINE)  # nothing is left
-        here.publish(1)  # this one is with the broker
+        here.publish(1)  # it stays with the broker
         assert not here.worker.wait_idle(0.2)
         service.is_up = True
         here.end_pause()
         assert here.worker.wait_idle(DEADLINE)
+
     assert service.numbers == [1]
 
 
 @pytest.mark.parametrize("verdict", ["reject", "unreadable"])
-def test_what_says_nothing_of_the_handler_pauses_nothing_and_ends_no_pause(broker_url: str, verdict: str) -> None:
+def test_rejected_or_unreadable_messages_leave_the_breaker_unchanged(broker_url: str, verdict: str) -> None:
+    """Neither counts as a failure of the handler, and neither ends a pause."""
     is_down, begun = threading.Event(), Calls()
 
     def handle(job: Job) -> None:
@@ -299,6 +316,7 @@ def test_what_says_nothing_of_the_handler_pauses_nothing_and_ends_no_pause(broke
             publish_bad(here)
         assert here.worker.wait_idle(DEADLINE)
         assert here.worker.health().ready
+
         is_down.set()
         here.publish(1)
         here.events.wait(Paused)
@@ -307,13 +325,14 @@ def test_what_says_nothing_of_the_handler_pauses_nothing_and_ends_no_pause(broke
             publish_bad(here)
         here.publish(2)
         here.end_pause()
-        assert here.worker.wait_idle(DEADLINE)  # they are tried one by one, until one decides
+        assert here.worker.wait_idle(DEADLINE)  # each is a trial, until message 2 is handled
         here.events.wait(Resumed)
         assert here.worker.stats().dead_lettered == {"jobs": 11}
+
     assert begun.calls[-1] == 2
 
 
-def test_asking_for_a_retry_and_running_out_of_time_are_failures(broker_url: str) -> None:
+def test_retry_verdict_and_async_timeout_count_as_failures(broker_url: str) -> None:
     async def handle(job: Job) -> None:
         if job.number == 0:
             raise Retry
@@ -322,10 +341,11 @@ def test_asking_for_a_retry_and_running_out_of_time_are_failures(broker_url: str
     with site(broker_url, handle, timeout=0.05) as here:
         here.publish(0, 1)
         here.events.wait(Paused)
-        assert here.worker.stats().dead_lettered in ({"jobs": 1}, {"jobs": 2})  # the second may be on its way
+
+        assert here.worker.stats().dead_lettered in ({"jobs": 1}, {"jobs": 2})  # the second may not be settled yet
 
 
-def test_a_handler_that_hangs_is_a_failure_when_its_time_is_over(broker_url: str) -> None:
+def test_hung_handler_counts_as_a_failure_at_its_timeout(broker_url: str) -> None:
     begun, release = Calls(), threading.Event()
 
     def hang(job: Job) -> None:
@@ -338,19 +358,21 @@ def test_a_handler_that_hangs_is_a_failure_when_its_time_is_over(broker_url: str
         assert here.events.wait(Paused).failures == 2
         here.publish(2)
         here.end_pause()
-        here.events.wait(Paused, 2)  # the one that was let through hangs as well
+        here.events.wait(Paused, 2)  # the trial hangs as well
         here.publish(3)
         here.end_pause()
         here.events.wait(Resumed)
         assert here.worker.health().paused == ()
+
         release.set()
         assert here.worker.wait_idle(DEADLINE)
         assert here.worker.stats().paused == {"jobs": 2}
+
     assert sorted(begun.calls) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_async_handlers_and_workers_without_threads(broker_url: str, threads: int) -> None:
+def test_failing_async_handlers_pause_their_queue(broker_url: str, threads: int) -> None:
     service = Service()
 
     async def handle(message: Message) -> None:
@@ -361,16 +383,18 @@ def test_async_handlers_and_workers_without_threads(broker_url: str, threads: in
         here.events.wait(Paused)
         here.inside.run_on_loop(asyncio.sleep(0)).result(DEADLINE)
         begun = len(service.called.calls)
-        assert begun <= 4 + 2  # as many as were begun when the second one failed
+        assert begun <= 4 + 2  # those that had begun when the second failed
         service.is_up = True
         here.end_pause()
         assert here.worker.wait_idle(DEADLINE)
         here.events.wait(Resumed)
+
     assert len(service.done.calls) == 20 - begun
 
 
-def test_plain_handlers_on_the_session_thread(broker_url: str) -> None:
+def test_failing_handlers_on_the_session_thread_pause_their_queue(broker_url: str) -> None:
     service = Service()
+
     with site(broker_url, service, threads=0, backlog=20) as here:
         here.events.wait(Paused)
         here.inside.run_on_session()
@@ -378,17 +402,20 @@ def test_plain_handlers_on_the_session_thread(broker_url: str) -> None:
         service.is_up = True
         here.end_pause()
         assert here.worker.wait_idle(DEADLINE)
+
     assert service.numbers == list(range(2, 20))
 
 
 # --- queues that a consumer must not leave ---
 
 
-def test_a_single_active_consumer_keeps_its_place_and_the_messages_their_order(broker_url: str) -> None:
+def test_paused_single_active_consumer_keeps_its_place_and_order(broker_url: str) -> None:
+    """A single active consumer is paused without a cancel, which would give the queue to another worker."""
     queue = jobs.model_copy(update={"single_active_consumer": True})
     service, elsewhere, standby = Service(), Service(), HandlerRegistry()
     elsewhere.is_up = True
     standby.add("#", elsewhere, queue=queue)
+
     with (
         site(broker_url, service, queue) as here,
         Worker(broker_url, Topology(queues=[queue]), standby),
@@ -402,12 +429,15 @@ def test_a_single_active_consumer_keeps_its_place_and_the_messages_their_order(b
         service.is_up = True
         here.end_pause()
         assert here.worker.wait_idle(DEADLINE)
+
     assert service.numbers == list(range(2, 20))
 
 
-def test_a_queue_that_goes_with_its_last_consumer_stays(broker_url: str) -> None:
+def test_paused_auto_delete_queue_keeps_its_messages(broker_url: str) -> None:
+    """An auto-delete queue is paused without a cancel, which would delete it."""
     queue = QueueSpec(name="jobs", auto_delete=True, retry=False)
     service = Service()
+
     with site(broker_url, service, queue) as here:
         here.publish(*range(10))
         here.events.wait(Paused)
@@ -415,6 +445,7 @@ def test_a_queue_that_goes_with_its_last_consumer_stays(broker_url: str) -> None
         service.is_up = True
         here.end_pause()
         assert here.worker.wait_idle(DEADLINE)
+
         assert here.worker.stats().connections == 1
     assert service.numbers == list(range(2, 10))
 
@@ -422,27 +453,31 @@ def test_a_queue_that_goes_with_its_last_consumer_stays(broker_url: str) -> None
 # --- what must not happen ---
 
 
-def test_a_paused_queue_is_not_taken_for_one_whose_consumer_was_forgotten(broker_url: str) -> None:
+def test_paused_queue_is_not_reported_as_a_missed_consumer(broker_url: str) -> None:
+    """An answer to a probe that is about a cancelled consumer is ignored."""
     service = Service()
+
     with site(broker_url, service) as here:
         ((queue, answer),) = here.inside.probe_unanswered()
         here.publish(*range(10))
         here.wait_left()
-        here.inside.probe()  # asks for nothing
-        here.inside.run_on_session(lambda: answer(queue, 0))  # the broker had heard of the pause when it looked
+        here.inside.probe()  # asks about no queue
+        here.inside.run_on_session(lambda: answer(queue, 0))  # an answer from after the cancel
         service.is_up = True
         here.end_pause()
         here.events.wait(Resumed)
         here.inside.run_on_session()
-        here.inside.run_on_session(lambda: answer(queue, 0))  # that was another consumer
+        here.inside.run_on_session(lambda: answer(queue, 0))  # an answer about the consumer before the pause
         assert here.worker.wait_idle(DEADLINE)
+
         assert (here.worker.stats().missed_consumers, here.worker.stats().connections) == (0, 1)
 
 
 @pytest.mark.parametrize("kind", ["quorum", "classic"])
-def test_no_more_than_prefetch_and_what_is_tried_is_here_however_often_it_is_paused(
+def test_frequent_pauses_keep_unsettled_messages_within_prefetch(
     broker_url: str, kind: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The worker has the prefetch and one message on trial at most, however often the queue is paused."""
     caplog.set_level("INFO", logger="taskroute")
     queue = jobs.model_copy(update={"type": kind})
     most, calls = [0], []
@@ -458,6 +493,7 @@ def test_no_more_than_prefetch_and_what_is_tried_is_here_however_often_it_is_pau
 
     with site(broker_url, flap, queue, threads=2, prefetch=10, failures=1, pause=0.05, backlog=60) as here:
         assert here.worker.wait_idle(DEADLINE)
+
         assert here.worker.stats().paused["jobs"] >= 15
         assert here.worker.stats().connections == 1
         assert here.inside.unsettled("jobs") == 0
@@ -467,29 +503,33 @@ def test_no_more_than_prefetch_and_what_is_tried_is_here_however_often_it_is_pau
 
 
 def prefetches(caplog: pytest.LogCaptureFixture) -> list[int]:
-    """How the queue has been consumed."""
+    """The prefetch of each time that the queue was consumed, from the log."""
     consumed = [line for line in caplog.messages if line.startswith("consuming queue=jobs")]
     return [int(line.split(" ")[2].removeprefix("prefetch=")) for line in consumed]
 
 
-def test_what_cannot_be_put_away_counts_and_holds_the_queue_when_it_is_as_much_as_prefetch(broker_url: str) -> None:
+def test_unconfirmed_republishes_count_towards_the_prefetch(broker_url: str) -> None:
+    """A paused queue takes no message on trial while as many as its prefetch wait for their republish."""
     service, queue = Service(), jobs.model_copy(update={"type": "classic"})
+
     # No heartbeat wakes the session within the test's time.
     with site(broker_url, service, queue, failures=1, prefetch=3, backlog=20, heartbeat=600) as here:
         with here.inside.holding_hand_overs():
             for pauses in (1, 2, 3):
                 here.wait_left(pauses)
                 here.end_pause()
-            # Nothing more is here, though the third pause is over.
+            # No trial has come, though the third pause is over.
             assert here.inside.unsettled("jobs") == len(service.called.wait(3)) == 3
             assert here.worker.health().consuming == ()
             service.is_up = True
         here.events.wait(Resumed)
         assert here.worker.wait_idle(DEADLINE)
+
     assert service.numbers == list(range(3, 20))
 
 
-def test_a_breaker_that_is_none_is_an_error(taskroute_url: str) -> None:
+def test_circuit_breaker_of_another_type_is_refused(taskroute_url: str) -> None:
     registry = registry_of(lambda body: None, "#", queue=jobs)
+
     with pytest.raises(ConfigurationError, match="CircuitBreaker"):
         Worker(taskroute_url, Topology(queues=[jobs]), registry, circuit_breaker=5)  # type: ignore[arg-type]
