@@ -1,4 +1,4 @@
-"""How many messages lie in queues, asked beside the consuming, on both brokers."""
+"""Worker.depths: how many messages queues have, asked while the worker consumes, on both brokers."""
 
 from __future__ import annotations
 
@@ -43,35 +43,39 @@ def rejecting() -> HandlerRegistry:
     return registry
 
 
-def test_dead_letters_are_counted_and_other_queues_when_asked_for(broker_url: str) -> None:
+def test_depths_count_dead_letters_and_any_queue_asked_for(broker_url: str) -> None:
     with running(broker_url, topology, rejecting()) as (worker, publisher):
         assert worker.depths() == {"video.dead": 0}
         for key in ("video.a", "video.b", "audit.a", "idle.a"):
             publisher.publish({}, key, exchange=media)
         assert worker.wait_idle(DEADLINE)
+
         assert worker.depths() == {"video.dead": 2}
         assert worker.depths([idle, "audit", "video.dead"]) == {"idle": 1, "audit": 0, "video.dead": 2}
         assert worker.depths([]) == {}
 
 
-def test_a_queue_that_is_not_there_is_left_out_and_the_consuming_goes_on(broker_url: str) -> None:
+def test_depths_leave_out_a_missing_queue(broker_url: str) -> None:
+    """Asking about a deleted queue does not close the worker's connection."""
     with running(broker_url, topology, rejecting()) as (worker, publisher):
         with looking(broker_url) as peer:
             peer.channel.queue_delete("idle.dead")
         assert worker.depths(["idle.dead", idle, "idle.dead", "video.dead"]) == {"idle": 0, "video.dead": 0}
+
         publisher.publish({}, "video.a", exchange=media)
         assert worker.wait_idle(DEADLINE)
         assert worker.depths() == {"video.dead": 1}
         assert worker.stats().connections == 1
 
 
-def test_a_queue_that_the_topology_does_not_have_is_refused(taskroute_url: str) -> None:
+def test_depths_of_a_queue_outside_the_topology_are_refused(taskroute_url: str) -> None:
     with Worker(taskroute_url, topology, rejecting()) as worker, pytest.raises(UnknownQueueError, match="nowhere"):
         worker.depths(["nowhere"])
 
 
-def test_a_worker_that_does_not_run_says_so(taskroute_url: str) -> None:
+def test_depths_of_a_worker_that_does_not_run_raise_closed(taskroute_url: str) -> None:
     worker = Worker(taskroute_url, topology, rejecting())
+
     with pytest.raises(ClosedError, match="not started"):
         worker.depths()
     worker.start()
@@ -80,12 +84,12 @@ def test_a_worker_that_does_not_run_says_so(taskroute_url: str) -> None:
         worker.depths()
 
 
-def test_a_broker_that_does_not_answer_is_not_waited_for_longer_than_asked() -> None:
+def test_depths_of_a_silent_broker_raise_at_their_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         worker = Worker(f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}", topology, rejecting())
         running = threading.Thread(target=worker.run)
         running.start()
-        connection, _ = silent.accept()  # the session's thread now waits for a greeting
+        connection, _ = silent.accept()  # the session now waits for the broker's greeting
         with pytest.raises(BrokerUnavailableError, match=r"not answered within 0\.01 s"):
             worker.depths(timeout=0.01)
         silent.close()  # first: the next attempt would wait for a greeting as well

@@ -1,4 +1,4 @@
-"""What a worker and a publisher tell those who listen, and the hooks around handlers and publishing."""
+"""The events that instrumentation hears from a worker and a publisher, and its hooks around both."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ topology = Topology(exchanges=[media], queues=[video, scratch])
 
 
 class Around(Instrumentation):
-    """Adds a header, and notes what it is around."""
+    """Instrumentation that adds headers and notes which handlers it wraps."""
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
@@ -66,7 +66,7 @@ class Around(Instrumentation):
         return {"x-trace": f"{exchange}/{routing_key}/{message_id}", "x-own": "not mine"}
 
 
-def test_a_messages_way_is_told(broker_url: str) -> None:
+def test_instrumentation_hears_each_step_of_a_message(broker_url: str) -> None:
     events, registry = Events(), HandlerRegistry()
 
     @registry.handler("video.{action}", queue=video)
@@ -111,18 +111,22 @@ def test_a_messages_way_is_told(broker_url: str) -> None:
     assert {event.error for event in events.of(Disconnected)} == {None}
 
 
-def test_the_fate_of_what_is_published_is_told_once(broker_url: str) -> None:
+def test_instrumentation_hears_each_publish_outcome_once(broker_url: str) -> None:
+    """A header that instrumentation adds does not replace one of the publisher's."""
     events, around = Events(), Around()
+
     with Publisher(broker_url, topology, max_body_size=10, instrumentation=[events, around]) as publisher:
         publisher.publish(b"", "video.a", exchange=media, message_id="1", headers={"x-own": "mine"})
         with pytest.raises(UnroutableError):
             publisher.publish(b"", "nowhere", exchange=media, message_id="2")
         with pytest.raises(MessageTooLargeError):
             publisher.publish(b"more than ten", "video.a", exchange=media, message_id="3")
-    told = [
+
+    heard = [
         (type(event), event.routing_key, event.message_id) for event in events.of(Published, Returned, PublishFailed)
     ]
-    assert told == [(Published, "video.a", "1"), (Returned, "nowhere", "2")]
+    assert heard == [(Published, "video.a", "1"), (Returned, "nowhere", "2")]
+
     seen: list[Any] = []
     registry = HandlerRegistry()
 
@@ -132,12 +136,14 @@ def test_the_fate_of_what_is_published_is_told_once(broker_url: str) -> None:
 
     with Worker(broker_url, topology, registry) as worker:
         assert worker.wait_idle(DEADLINE)
+
     assert seen == [{"x-trace": "media/video.a/1", "x-own": "mine"}]
 
 
-def test_what_was_never_written_has_failed(taskroute_url: str) -> None:
+def test_instrumentation_hears_unwritten_messages_as_failed(taskroute_url: str) -> None:
     events = Events()
     publisher = Publisher(taskroute_url, topology, max_in_flight=1, instrumentation=[events])
+
     publisher.start()
     InsidePublisher(publisher).block()
     publisher.submit(b"", "video.a", exchange=media, timeout=0.1)
@@ -147,6 +153,7 @@ def test_what_was_never_written_has_failed(taskroute_url: str) -> None:
     publisher.close()
     with pytest.raises(Exception, match="closed"):
         publisher.submit(b"", "video.a", exchange=media)
+
     assert sorted(event.error for event in events.of(PublishFailed)) == [
         "BrokerUnavailableError",
         "BrokerUnavailableError",
@@ -154,7 +161,7 @@ def test_what_was_never_written_has_failed(taskroute_url: str) -> None:
     ]
 
 
-def test_hooks_are_around_plain_and_async_handlers_where_they_run(broker_url: str) -> None:
+def test_handling_hook_wraps_each_handler_on_its_own_thread(broker_url: str) -> None:
     around, registry = Around(), HandlerRegistry()
 
     @registry.handler("video.plain", queue=video)
@@ -172,6 +179,7 @@ def test_hooks_are_around_plain_and_async_handlers_where_they_run(broker_url: st
         for key in ("plain", "async", "bad"):
             publisher.publish(b"x", f"video.{key}", exchange=media)
             assert worker.wait_idle(DEADLINE)
+
     assert [line for line in around.seen if not isinstance(line, type)] == [
         ("begin", "video.plain", "w-handler-0"), "plain", "end",
         ("begin", "video.async", "w-loop"), "async", "end",
@@ -179,12 +187,12 @@ def test_hooks_are_around_plain_and_async_handlers_where_they_run(broker_url: st
     ]  # fmt: skip
 
 
-def test_a_lost_connection_and_an_overdue_handler_are_told(taskroute_url: str) -> None:
-    events, registry, open_ = Events(), HandlerRegistry(), threading.Event()
+def test_instrumentation_hears_lost_connections_and_overdue_handlers(taskroute_url: str) -> None:
+    events, registry, release = Events(), HandlerRegistry(), threading.Event()
 
     @registry.handler("#", queue=video, timeout=0.05)
     def hang(body: bytes) -> None:
-        open_.wait(DEADLINE)
+        release.wait(DEADLINE)
 
     with (
         Worker(taskroute_url, topology, registry, name="w", instrumentation=[events]),
@@ -194,7 +202,8 @@ def test_a_lost_connection_and_an_overdue_handler_are_told(taskroute_url: str) -
         events.wait(Overdue)
         broker_of(taskroute_url).close_connections()
         events.wait(Connected, generation=2)
-        open_.set()
+        release.set()
+
     (lost,) = [event for event in events.of(Disconnected) if event.error is not None]
     assert lost.session == "w"
     assert "closed by the broker" in lost.error

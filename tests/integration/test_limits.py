@@ -1,4 +1,4 @@
-"""Limits of single queues: how many messages in advance, how many at once. On both brokers."""
+"""Limits of single queues, prefetch and concurrency, on both brokers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class Job(BaseModel):
     number: int
 
 
-def test_one_at_a_time_of_one_queue_while_every_other_thread_works_for_the_other(broker_url: str) -> None:
+def test_queue_at_its_concurrency_limit_leaves_other_threads_free(broker_url: str) -> None:
+    """The limited queue is handled one message at a time, in order, while other threads handle another queue."""
     registry, begun, done, go_on = HandlerRegistry(), Calls(), Calls(), threading.Semaphore(0)
 
     @registry.handler("#", queue=slow)
@@ -55,14 +56,15 @@ def test_one_at_a_time_of_one_queue_while_every_other_thread_works_for_the_other
             publisher.publish(Job(number=number), "fast.a", exchange=media)
         assert sorted(done.wait(50)) == [("fast", number) for number in range(50)]
         for count in range(1, 6):
-            assert len(begun.wait(count)) == count  # the next one only after this one has ended
+            assert len(begun.wait(count)) == count  # the next begins only after this one has ended
             go_on.release()
             done.wait(50 + count)
         assert worker.wait_idle(DEADLINE)
+
     assert begun.calls == list(range(5))  # in their order, as there is one at a time
 
 
-def test_a_handler_that_fails_makes_room_before_its_message_is_put_away(broker_url: str) -> None:
+def test_failed_handler_frees_its_place_before_the_republish(broker_url: str) -> None:
     registry, attempts = HandlerRegistry(), Calls()
 
     @registry.handler("#", queue=slow)
@@ -74,11 +76,13 @@ def test_a_handler_that_fails_makes_room_before_its_message_is_put_away(broker_u
         for number in range(3):
             publisher.publish(Job(number=number), "slow.a", exchange=media)
         assert worker.wait_idle(DEADLINE)
+
     assert sorted(attempts.calls) == [1, 1, 1, 2, 2, 2]
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_async_handlers_keep_the_limit_without_a_thread_each(broker_url: str, threads: int) -> None:
+def test_async_handlers_keep_their_concurrency_limit(broker_url: str, threads: int) -> None:
+    """The limit holds with fewer handler threads than the limit, and with none."""
     registry, gate, done = HandlerRegistry(), Gate(), list[int]()
 
     @registry.handler("#", queue=fast)
@@ -93,17 +97,23 @@ def test_async_handlers_keep_the_limit_without_a_thread_each(broker_url: str, th
         assert not worker.wait_idle(0.2)
         InsideWorker(worker).run_on_loop(gate.open()).result(DEADLINE)
         assert worker.wait_idle(DEADLINE)
+
     assert gate.most == 3
     assert sorted(done) == list(range(12))
 
 
-def test_each_queue_has_its_own_prefetch(broker_url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_prefetch_of_one_queue_leaves_the_default_to_others(broker_url: str, caplog: pytest.LogCaptureFixture) -> None:
     registry = HandlerRegistry()
     registry.add("#", lambda body: None)
     caplog.set_level(logging.INFO, logger="taskroute")
-    with running(broker_url, topology, registry, queues=[slow, fast], threads=2, prefetch={"slow": 3}) as (worker, out):
-        out.publish({}, "slow.a", exchange=media)  # from here on with all of its prefetch
+
+    with running(broker_url, topology, registry, queues=[slow, fast], threads=2, prefetch={"slow": 3}) as (
+        worker,
+        publisher,
+    ):
+        publisher.publish({}, "slow.a", exchange=media)  # consumed with its whole prefetch from here on
         assert worker.wait_idle(DEADLINE)
+
     consumed = [line.removeprefix("consuming ") for line in caplog.messages if line.startswith("consuming ")]
     assert sorted(line.rpartition(" ")[0] for line in consumed) == [
         "queue=fast prefetch=32",
@@ -112,8 +122,9 @@ def test_each_queue_has_its_own_prefetch(broker_url: str, caplog: pytest.LogCapt
     ]
 
 
-def test_a_limit_of_a_queue_that_is_not_consumed_is_an_error(taskroute_url: str) -> None:
+def test_limit_of_a_queue_that_is_not_consumed_is_refused(taskroute_url: str) -> None:
     registry = registry_of(lambda body: None, "#", queue=slow)
+
     with pytest.raises(ConfigurationError, match="concurrency: this worker does not consume queue 'fast'"):
         Worker(taskroute_url, topology, registry, concurrency={fast: 1})
     with pytest.raises(ConfigurationError, match="prefetch: this worker does not consume queue 'fast'"):

@@ -79,7 +79,7 @@ def passing(message: Message, call_next: Any) -> Any:
 
 @pytest.fixture(params=["plain", "async", "plain in async", "async in plain"])
 def registry_of(request: pytest.FixtureRequest) -> Any:
-    """Makes a registry whose handler runs where its kind has it run, with middleware of the same or the other kind."""
+    """A function that makes a registry: plain or async handler, without middleware or with the other kind of it."""
     handler_is_async = request.param.startswith("async")
     middleware = {"plain in async": [yielding], "async in plain": [passing]}.get(request.param, [])
 
@@ -98,10 +98,11 @@ def registry_of(request: pytest.FixtureRequest) -> Any:
     return make
 
 
-def test_one_trace_from_publish_through_a_retry_to_the_handler_and_on(
+def test_trace_covers_publish_retry_handler_and_onward_publish(
     broker_url: str, tracing: Tracing, registry_of: Any
 ) -> None:
     instrumentation = [tracing.instrumentation]
+
     with Publisher(broker_url, topology, instrumentation=instrumentation) as publisher:
 
         def handle(message: Message) -> None:
@@ -115,6 +116,7 @@ def test_one_trace_from_publish_through_a_retry_to_the_handler_and_on(
             with tracing.tracer.start_as_current_span("request"):
                 publisher.publish(b"", "video.upload", exchange=media, message_id="m-1")
             assert worker.wait_idle(DEADLINE)
+
     spans = tracing.spans
     assert [span.name for span in spans] == [
         "request",
@@ -145,7 +147,7 @@ def test_one_trace_from_publish_through_a_retry_to_the_handler_and_on(
     assert work_1 is not work_2
 
 
-def test_a_trace_goes_on_in_a_task_that_publishes(broker_url: str, tracing: Tracing) -> None:
+def test_trace_of_an_asyncio_task_continues_in_publish_async(broker_url: str, tracing: Tracing) -> None:
     registry = HandlerRegistry()
 
     @registry.handler("#", queue=video)
@@ -156,17 +158,19 @@ def test_a_trace_goes_on_in_a_task_that_publishes(broker_url: str, tracing: Trac
             await publisher.publish_async(b"", "video.a", exchange=media)
 
     instrumentation = [tracing.instrumentation]
+
     with (
         Worker(broker_url, topology, registry, instrumentation=instrumentation) as worker,
         Publisher(broker_url, topology, instrumentation=instrumentation) as publisher,
     ):
         asyncio.run(main(publisher))
         assert worker.wait_idle(DEADLINE)
+
     request, publish, process = tracing.spans
     assert (parent(publish), parent(process)) == (identity(request), identity(publish))
 
 
-def test_a_context_that_the_caller_gives_is_left_alone(broker_url: str, tracing: Tracing) -> None:
+def test_trace_context_in_the_callers_headers_is_kept(broker_url: str, tracing: Tracing) -> None:
     given: dict[str, object] = {}
     with tracing.tracer.start_as_current_span("created before") as created:
         propagate.inject(given)
@@ -182,14 +186,16 @@ def test_a_context_that_the_caller_gives_is_left_alone(broker_url: str, tracing:
     ):
         publisher.publish(b"", "video.a", exchange=media, headers=given)
         assert worker.wait_idle(DEADLINE)
+
     assert parent(seen[0]) == created.get_span_context().span_id
 
 
-def test_every_span_ends_whatever_becomes_of_the_message(taskroute_url: str, tracing: Tracing) -> None:
+def test_publish_span_ends_with_any_outcome_of_the_message(taskroute_url: str, tracing: Tracing) -> None:
     with Publisher(taskroute_url, topology, instrumentation=[tracing.instrumentation]) as publisher:
         with pytest.raises(UnroutableError):
             publisher.publish(b"", "nowhere", exchange=media)
         outcomes = list(publisher.publish_many([(b"", "video.a"), (b"", "nowhere")] * 50, exchange=media))
+
     assert len(outcomes) == 100
     assert len(tracing.spans) == 101
     assert open_spans(tracing.instrumentation) == 0
@@ -204,9 +210,10 @@ class Adding(Instrumentation):
 
 
 @pytest.mark.parametrize("added", [{"x-bad": object()}, {"x-large": "v" * 65_000}, {"CC": "not a list"}])
-def test_headers_that_cannot_be_added_do_not_keep_a_message_from_its_way(
+def test_unusable_instrumentation_headers_are_left_out(
     taskroute_url: str, caplog: pytest.LogCaptureFixture, added: Mapping[str, object]
 ) -> None:
+    """The message is published with its own headers, and the defect is logged once."""
     seen: list[Mapping[str, object]] = []
     registry = HandlerRegistry()
 
@@ -215,6 +222,7 @@ def test_headers_that_cannot_be_added_do_not_keep_a_message_from_its_way(
         seen.append({name: value for name, value in message.headers.items() if name != "x-delivery-count"})
 
     own = {"x-own": "v" * 1000}
+
     with (
         Worker(taskroute_url, topology, registry) as worker,
         Publisher(taskroute_url, topology, instrumentation=[Adding(added)]) as publisher,
@@ -222,11 +230,12 @@ def test_headers_that_cannot_be_added_do_not_keep_a_message_from_its_way(
         for _ in range(3):
             publisher.publish(b"", "video.a", exchange=media, headers=own)
         assert worker.wait_idle(DEADLINE)
+
     assert seen == [own] * 3
     assert len([record for record in caplog.records if "instrumentation_failed" in record.message]) == 1
 
 
-def test_the_message_is_in_the_log_of_its_handler(broker_url: str, registry_of: Any) -> None:
+def test_log_records_of_a_handler_have_its_message(broker_url: str, registry_of: Any) -> None:
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.addFilter(MessageFilter())
@@ -240,17 +249,19 @@ def test_the_message_is_in_the_log_of_its_handler(broker_url: str, registry_of: 
             raise ValueError
 
     instrumentation = [LoggingInstrumentation()]
+
     with running(broker_url, topology, registry_of(handle), instrumentation=instrumentation) as (worker, publisher):
         publisher.publish(b"", "video.upload", exchange=media, message_id="m-1")
         assert worker.wait_idle(DEADLINE)
     log.removeHandler(handler)
+
     assert written.getvalue().splitlines() == [
         "working video video.upload m-1 1",
         "working video video.upload m-1 2",
     ]
 
 
-def test_structlog_has_the_message_and_the_events(taskroute_url: str, registry_of: Any) -> None:
+def test_structlog_has_the_handlers_message_and_the_events(taskroute_url: str, registry_of: Any) -> None:
     merge = structlog.contextvars.merge_contextvars
 
     def handle(message: Message) -> None:
@@ -259,9 +270,13 @@ def test_structlog_has_the_message_and_the_events(taskroute_url: str, registry_o
     with structlog.testing.capture_logs(processors=[merge]) as entries:
         log = structlog.get_logger()
         instrumentation = [StructlogInstrumentation()]
-        with running(taskroute_url, topology, registry_of(handle), instrumentation=instrumentation) as (worker, out):
-            out.publish(b"", "video.upload", exchange=media, message_id="m-1")
+        with running(taskroute_url, topology, registry_of(handle), instrumentation=instrumentation) as (
+            worker,
+            publisher,
+        ):
+            publisher.publish(b"", "video.upload", exchange=media, message_id="m-1")
             assert worker.wait_idle(DEADLINE)
+
     (working,) = [entry for entry in entries if entry["event"] == "working"]
     assert {name: working[name] for name in ("queue", "routing_key", "message_id", "attempt")} == {
         "queue": "video",
@@ -280,20 +295,21 @@ def samples(registry: CollectorRegistry) -> Mapping[str, float]:
     }
 
 
-def test_prometheus_reads_what_became_of_the_messages(broker_url: str) -> None:
+def test_prometheus_metrics_count_each_outcome_of_a_message(broker_url: str) -> None:
     metrics, registry = CollectorRegistry(), HandlerRegistry()
     instrumentation = PrometheusInstrumentation(metrics)
-    running: list[float] = []
+    in_progress: list[float] = []
 
     @registry.handler("video.{action}", queue=video)
     def handle(message: Message, action: str) -> None:
-        running.append(samples(metrics)["taskroute_messages_in_progress video"])
+        in_progress.append(samples(metrics)["taskroute_messages_in_progress video"])
         if action == "rejected":
             raise Reject("no")
         if action == "retried" and message.attempt == 1:
             raise ValueError
 
     name = handle.__module__ + "." + handle.__qualname__
+
     with (
         Worker(broker_url, topology, registry, name="w", threads=1, instrumentation=[instrumentation]) as worker,
         Publisher(broker_url, topology, name="p", instrumentation=[instrumentation]) as publisher,
@@ -305,7 +321,8 @@ def test_prometheus_reads_what_became_of_the_messages(broker_url: str) -> None:
             publisher.publish(b"", "nowhere", exchange=media)
         assert worker.wait_idle(DEADLINE)
         found = samples(metrics)
-    assert running == [1, 1, 1, 1]
+
+    assert in_progress == [1, 1, 1, 1]
     expected = {
         "taskroute_messages_in_progress video": 0,
         "taskroute_messages_received_total video": 4,
@@ -319,7 +336,8 @@ def test_prometheus_reads_what_became_of_the_messages(broker_url: str) -> None:
         "taskroute_connected p": 1,
     }
     assert {name: found.get(name) for name in expected} == expected
-    after = samples(metrics)  # only now has the publisher's thread surely told everything
+
+    after = samples(metrics)  # the publisher is closed, so its thread has reported every outcome
     expected = {
         "taskroute_messages_published_total media": 3,
         "taskroute_messages_returned_total media": 1,
