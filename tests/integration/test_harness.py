@@ -1,4 +1,4 @@
-"""The testing kit: what a test sees of handlers, retries, dead letters and errors, with no server and no waiting."""
+"""Harness: what a test sees of handlers, retries, dead letters and errors, without a server and without waiting."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def broken(task: Video) -> None:
 
 
 class Scripted:
-    """A handler: each of its calls ends as the next word says, and all that follow like the last one."""
+    """A handler that raises the errors of its script in turn, None for none; further calls repeat the last."""
 
     def __init__(self, *script: BaseException | None) -> None:
         self.script = list(script)
@@ -76,17 +76,18 @@ class Scripted:
 # --- what handlers were called with ---
 
 
-def test_a_key_goes_to_this_handler_with_this_body() -> None:
+def test_handled_returns_the_calls_of_a_handler() -> None:
     with Harness(topology, registry_of(transcode)) as harness:
         harness.publish(Video(id=1), "video.upload", exchange=media)
         assert harness.handled(transcode) == [call(Video(id=1), action="upload")]
 
 
-def test_each_call_has_its_arguments_and_its_envelope() -> None:
+def test_call_has_its_arguments_and_its_message() -> None:
     with Harness(topology, registry_of(transcode)) as harness:
         for number, action in enumerate(("upload", "delete", "upload")):
             harness.publish({"id": number}, f"video.{action}", exchange="media", headers={"x-tenant": f"t{number}"})
         calls = harness.handled(transcode)
+
     assert [list(call.arguments.items()) for call in calls] == [
         [("task", Video(id=0)), ("action", "upload"), ("tenant", "t0")],
         [("task", Video(id=1)), ("action", "delete"), ("tenant", "t1")],
@@ -98,7 +99,7 @@ def test_each_call_has_its_arguments_and_its_envelope() -> None:
     assert repr(calls[0]) == "call(task=Video(id=0), action='upload', tenant='t0')"
 
 
-def test_a_call_is_equal_to_the_one_that_passes_the_same_arguments() -> None:
+def test_call_equals_a_mock_call_with_the_same_arguments() -> None:
     def handle(task: Video, action: str, message: Message, db: Annotated[str, Depends(lambda: "db")]) -> None: ...
 
     with Harness(topology, registry_of(handle)) as harness:
@@ -126,6 +127,7 @@ def test_a_call_is_equal_to_the_one_that_passes_the_same_arguments() -> None:
         assert made != different
         assert different != made
     assert [made] == [made]
+
     with pytest.raises(TypeError, match="unhashable"):
         hash(made)
 
@@ -138,7 +140,7 @@ ARGUMENT = st.integers(0, 2)
     named=st.dictionaries(st.sampled_from("abcd"), ARGUMENT),
     fed=st.fixed_dictionaries({"a": ARGUMENT, "b": ARGUMENT}, optional={"c": ARGUMENT}),
 )
-def test_a_call_is_equal_to_what_python_calls_alike(
+def test_call_equality_agrees_with_how_python_binds_arguments(
     passed: list[int], named: dict[str, int], fed: dict[str, int]
 ) -> None:
     def function(a: int, b: int, c: int = 1) -> tuple[int, int, int]:
@@ -146,14 +148,18 @@ def test_a_call_is_equal_to_what_python_calls_alike(
 
     (handler,) = registry_of(function, "{a}.{b}").handlers
     made = Call(arguments=fed, message=Message(body=b"", routing_key="1.1"), at=0, handler=handler)
+
     try:
         alike: object = function(*passed, **named)
     except TypeError:
         alike = "no call of this function"
+
     assert (made == call(*passed, **named)) is (function(**fed) == alike)
 
 
-def test_handlers_of_every_kind_are_told_apart() -> None:
+def test_calls_are_recorded_by_handler_of_any_kind() -> None:
+    """A function with two patterns, a fallback and a handler of every queue keep their own calls."""
+
     def stacked(task: Video) -> None: ...
 
     def rest(message: Message) -> None: ...
@@ -164,17 +170,19 @@ def test_handlers_of_every_kind_are_told_apart() -> None:
     registry.add("video.delete", stacked, queue=video)
     registry.fallback(video)(rest)
     registry.add("image.*", anywhere)
+
     with Harness(topology, registry, queues=[video, "audit"]) as harness:
         for key in ("video.upload", "video", "video.delete"):
             publish(harness, key=key)
         harness.publish(b"png", "image.upload", exchange=media)
+
         assert [call.message.routing_key for call in harness.handled(stacked)] == ["video.upload", "video.delete"]
         assert [call.message.routing_key for call in harness.handled(rest)] == ["video"]
         assert harness.handled(anywhere) == [call(b"png")]
         assert [letter.reason for letter in harness.dead_letters(audit)] == ["no_handler"] * 3
 
 
-def test_methods_and_callable_objects_are_handlers_and_keep_their_names() -> None:
+def test_methods_and_callables_are_recorded_under_their_names() -> None:
     class Service:
         def handle(self, task: Video) -> None: ...
 
@@ -185,30 +193,34 @@ def test_methods_and_callable_objects_are_handlers_and_keep_their_names() -> Non
     registry.add("video.b", service, queue=video)
     registry.add("video.c", functools.partial(service.handle), queue=video)
     names = {handler.name for handler in registry.handlers}
+
     with Harness(topology, registry) as harness:
         for word in "abc":
             publish(harness, key=f"video.{word}")
+
         assert harness.handled(service.handle) == harness.handled(service) == [call(Video(id=1))]
         assert {name for _, name in harness.worker.stats().handled} == names
 
 
-def test_the_registry_stays_as_it_is() -> None:
+def test_harness_leaves_its_registry_unchanged() -> None:
     registry = registry_of(transcode)
     before = registry.handlers
+
     with Harness(topology, registry) as harness:
         publish(harness)
+
     assert registry.handlers == before
     assert before[0].function is transcode
 
 
-def test_an_unroutable_message_is_an_error_at_once() -> None:
+def test_unroutable_message_raises_at_publish() -> None:
     with Harness(Topology(exchanges=[media], queues=[video]), registry_of(transcode)) as harness:
         with pytest.raises(UnroutableError):
             publish(harness, key="vidoe.upload")
         assert harness.handled(transcode) == []
 
 
-def test_a_function_that_is_no_handler_is_an_error_that_names_those_that_are() -> None:
+def test_function_that_is_no_handler_raises_and_names_the_handlers() -> None:
     with Harness(topology, registry_of(transcode)) as harness:
         for look in (harness.handled, harness.failed):
             with pytest.raises(ConfigurationError, match=r"broken is no handler of this .*test_harness\.transcode"):
@@ -218,11 +230,13 @@ def test_a_function_that_is_no_handler_is_an_error_that_names_those_that_are() -
 # --- errors ---
 
 
-def test_what_a_handler_raises_is_raised_where_the_test_waits() -> None:
+def test_handler_error_is_raised_where_the_test_waits() -> None:
+    """Its traceback ends in the handler and has two frames of the library."""
     with Harness(topology, registry_of(broken)) as harness:
         publish(harness)
         with pytest.raises(LookupError, match="no video 1") as raised:
             harness.drain()
+
     frames = traceback.extract_tb(raised.tb)
     assert frames[-1].name == "broken"
     library = str(Path(inspect.getfile(Harness)).parents[1])
@@ -241,10 +255,11 @@ LOOKS: dict[str, Callable[[Harness], object]] = {
 
 
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS.keys())
-def test_an_error_is_raised_once_by_whatever_waits(look: Callable[[Harness], object]) -> None:
+def test_handler_error_is_raised_once_by_any_method_that_waits(look: Callable[[Harness], object]) -> None:
     registry = registry_of(broken, "video.upload")
     registry.add("video.delete", lambda task: transcode(task, ""), queue=video)
     registry.add("video.encode.{action}", transcode, queue=video)
+
     with Harness(topology, registry) as harness:
         publish(harness)
         with pytest.raises(LookupError):
@@ -253,23 +268,26 @@ def test_an_error_is_raised_once_by_whatever_waits(look: Callable[[Harness], obj
             again(harness)
 
 
-def test_an_error_is_raised_at_the_end_at_the_latest() -> None:
+def test_handler_error_is_raised_at_exit_at_the_latest() -> None:
     with pytest.raises(LookupError), Harness(topology, registry_of(broken)) as harness:
         publish(harness)
 
 
-def test_a_test_that_fails_fails_for_its_own_reason() -> None:
+def test_error_of_the_test_itself_wins_over_a_handler_error() -> None:
     with pytest.raises(ZeroDivisionError), Harness(topology, registry_of(broken)) as harness:  # noqa: PT012
         publish(harness)
         raise ZeroDivisionError
 
 
-def test_what_attempts_repeat_is_raised_once_and_what_differs_with_it() -> None:
+def test_equal_errors_of_attempts_are_raised_once() -> None:
+    """Errors that differ are raised together, in a group."""
     same, other = LookupError("same"), TimeoutError("other")
+
     with Harness(topology, registry_of(Scripted(same, other, same))) as harness:
         publish(harness)
         with pytest.raises(ExceptionGroup, match="2 errors") as raised:
             harness.drain()
+
         assert raised.value.exceptions == (same, other)
 
 
@@ -279,22 +297,27 @@ def test_errors_of_several_messages_are_raised_together() -> None:
             publish(harness, number)
         with pytest.raises(ExceptionGroup) as raised:
             harness.drain()
+
     assert list(map(str, raised.value.exceptions)) == ["no video 1", "no video 2"]
 
 
-def test_an_exit_in_a_handler_is_an_error_like_any_other() -> None:
+def test_exit_in_a_handler_is_raised_like_any_error() -> None:
     handler = Scripted(SystemExit("over"), LookupError(), None)
+
     with Harness(topology, registry_of(handler)) as harness:
         publish(harness)
         with pytest.raises(BaseExceptionGroup) as raised:
             harness.drain()
+
         assert list(map(type, raised.value.exceptions)) == [SystemExit, LookupError]
         assert harness.handled(handler) == [call(Video(id=1))]
 
 
-def test_looking_at_what_failed_takes_its_errors_out_and_no_others() -> None:
+def test_failed_takes_out_the_errors_of_its_handler_only() -> None:
+    """Errors that `failed` has returned are not raised any more; those of other handlers are."""
     registry = registry_of(broken, "video.upload")
     registry.add("video.delete", other := Scripted(KeyError("other"), None), queue=video)
+
     with Harness(topology, registry) as harness:
         publish(harness)
         failed = harness.failed(broken)
@@ -303,6 +326,7 @@ def test_looking_at_what_failed_takes_its_errors_out_and_no_others() -> None:
         with pytest.raises(KeyError, match="other"):
             harness.failed(broken)
         harness.drain()
+
         assert [str(call.error) for call in harness.failed(other)] == ["'other'"]
     assert failed == [call(Video(id=1))] * 3
     assert [str(call.error) for call in failed] == ["no video 1"] * 3
@@ -310,23 +334,26 @@ def test_looking_at_what_failed_takes_its_errors_out_and_no_others() -> None:
     assert repr(failed[0]) == "call(task=Video(id=1)) that raised LookupError('no video 1')"
 
 
-def test_verdicts_are_not_errors() -> None:
+def test_retry_and_reject_are_not_raised_as_errors() -> None:
     handler = Scripted(Retry("later"), Reject("no use"))
+
     with Harness(topology, registry_of(handler)) as harness:
         publish(harness)
+
         assert [letter.reason for letter in harness.dead_letters(video)] == ["rejected"]
         assert [type(call.error) for call in harness.failed(handler)] == [Retry, Reject]
 
 
-def test_a_message_that_does_not_fit_is_a_dead_letter_and_no_attempt() -> None:
+def test_invalid_body_is_a_dead_letter_without_a_call() -> None:
     with Harness(topology, registry_of(transcode)) as harness:
         harness.publish({"id": "one"}, "video.upload", exchange=media)
+
         assert harness.handled(transcode) == harness.failed(transcode) == []
         (letter,) = harness.dead_letters(video)
         assert (letter.reason, letter.error) == ("invalid_body", "id: int_parsing")
 
 
-def test_a_validator_that_breaks_is_an_error() -> None:
+def test_validator_that_breaks_is_raised_as_an_error() -> None:
     class Odd:
         @classmethod
         def __get_pydantic_core_schema__(cls, *_: object) -> Any:
@@ -337,23 +364,27 @@ def test_a_validator_that_breaks_is_an_error() -> None:
     def handle(task: Odd) -> None: ...
 
     handle.__annotations__["task"] = Odd
+
     with Harness(topology, registry_of(handle)) as harness:
         publish(harness, 0)
         with pytest.raises(ZeroDivisionError):
             harness.drain()
+
         assert [dict(call.arguments) for call in harness.failed(handle)] == [{}, {}, {}]
 
 
 # --- time ---
 
 
-def test_attempts_are_made_at_their_moments_and_at_once() -> None:
+def test_retries_happen_at_their_due_times_without_waiting() -> None:
     handler = Scripted(LookupError(), Retry(delay=timedelta(hours=1)), None)
+
     with Harness(topology, registry_of(handler)) as harness:
         publish(harness)
         failed, handled = harness.failed(handler), harness.handled(handler)
         assert [call.at for call in [*failed, *handled]] == [0, 60, 3660]
         assert [call.message.attempt for call in [*failed, *handled]] == [1, 2, 3]
+
         publish(harness)
         assert harness.handled(handler)[-1].at == 3660
 
@@ -369,7 +400,9 @@ DELAYS = (60, 3600)
 
 
 @given(scripts=st.lists(st.lists(st.sampled_from(sorted(ENDS)), min_size=3, max_size=3), max_size=4))
-def test_every_message_ends_as_its_handler_says(scripts: list[list[str]]) -> None:
+def test_outcomes_and_times_agree_with_the_retry_policy(scripts: list[list[str]]) -> None:
+    """Whatever handlers raise, each message is handled or dead-lettered when the policy says."""
+
     def handle(task: Video, message: Message) -> None:
         error = ENDS[scripts[task.id][message.attempt - 1]]
         if error is not None:
@@ -387,9 +420,11 @@ def test_every_message_ends_as_its_handler_says(scripts: list[list[str]]) -> Non
             handled.append((number, attempt))
         else:
             dead.append((number, attempt, "rejected" if end == "reject" else "handler_error"))
+
     with Harness(topology, registry_of(handle)) as harness:
         for number in range(len(scripts)):
             publish(harness, number)
+
         failed = harness.failed(handle)
         assert sorted((call.arguments["task"].id, call.message.attempt) for call in harness.handled(handle)) == handled  # type: ignore[attr-defined]
         letters = harness.dead_letters(video)
@@ -398,30 +433,36 @@ def test_every_message_ends_as_its_handler_says(scripts: list[list[str]]) -> Non
         assert sorted((call.arguments["task"].id, call.at) for call in calls) == times  # type: ignore[attr-defined]
 
 
-def test_time_moves_by_hand_or_to_the_next_retry() -> None:
+def test_time_moves_by_advance_or_to_the_next_retry() -> None:
     soon = QueueSpec(name="soon", bindings=[media.bind("soon")], message_ttl=10, dead_letter="late")
     late = QueueSpec(name="late", dead_letter=False, retry=False)
     handler = Scripted(Retry(), None)
+
     with Harness(topology | Topology(exchanges=[media], queues=[soon, late]), registry_of(handler)) as harness:
         publish(harness, 1, "soon")
         harness.advance(9.5)
         assert (len(harness.messages(soon)), len(harness.messages(late))) == (1, 0)
+
         harness.advance(0.5)
         assert (len(harness.messages(soon)), len(harness.messages(late))) == (0, 1)
+
         publish(harness, 2, "soon")
         publish(harness)
         assert (len(harness.messages(soon)), len(harness.messages(late))) == (0, 2)
         assert [call.at for call in harness.handled(handler)] == [70]
 
 
-def test_time_goes_no_further_than_it_is_moved() -> None:
+def test_advance_moves_time_no_further_than_asked() -> None:
     handler = Scripted(Retry())
+
     with Harness(topology, registry_of(handler)) as harness:
         publish(harness)
         harness.advance(59)
         assert harness.worker.stats().retried == {"video": 1}
+
         harness.advance(1)
         assert harness.worker.stats().retried == {"video": 2}
+
         harness.advance(3600)
         assert harness.worker.stats().dead_lettered == {"video": 1}
 
@@ -429,11 +470,12 @@ def test_time_goes_no_further_than_it_is_moved() -> None:
 # --- queues ---
 
 
-def test_a_dead_letter_says_why_and_what() -> None:
+def test_dead_letter_has_its_reason_error_and_message() -> None:
     with Harness(topology, registry_of(broken)) as harness:
         receipt = harness.publish(Video(id=1), "video.upload", exchange=media, headers={"x-tenant": "acme"})
         harness.failed(broken)
         (letter,) = harness.dead_letters(video)
+
     assert letter.reason == "handler_error"
     assert letter.error.startswith("LookupError at test_harness.py:")
     assert (letter.attempt, letter.body, letter.message_id) == (3, b'{"id":1}', receipt.message_id)
@@ -441,38 +483,43 @@ def test_a_dead_letter_says_why_and_what() -> None:
     assert letter.headers["x-tenant"] == "acme"
 
 
-def test_a_dead_letter_of_the_broker_has_the_brokers_reason() -> None:
+def test_dead_letter_of_the_broker_has_the_brokers_reason() -> None:
     short = QueueSpec(name="short", type="classic", bindings=[media.bind("short.#")], max_length=1, message_ttl=60)
+
     with Harness(topology | Topology(exchanges=[media], queues=[short]), registry_of(transcode)) as harness:
         for number in (1, 2):
             publish(harness, number, "short.a.b")
         assert [(it.reason, it.body) for it in harness.dead_letters(short)] == [("maxlen", b'{"id":1}')]
+
         harness.advance(60)
         letters = harness.dead_letters("short")
+
     assert [(it.reason, it.body) for it in letters] == [("maxlen", b'{"id":1}'), ("expired", b'{"id":2}')]
     assert {(it.error, it.attempt, it.queue, it.exchange, it.routing_key) for it in letters} == {
         ("", 1, "short", "media", "short.a.b")
     }
 
 
-def test_a_dead_letter_queue_for_many_queues_is_told_apart() -> None:
+def test_dead_letters_of_a_shared_queue_are_listed_by_source() -> None:
     grave = QueueSpec(name="grave", retry=False, dead_letter=False)
     one = QueueSpec(name="one", bindings=[media.bind("one")], dead_letter=grave)
     two = QueueSpec(name="two", bindings=[media.bind("two")], dead_letter=grave)
     registry = HandlerRegistry()
     registry.add("#", Scripted(Reject("no")), queue=one)
     registry.add("#", Scripted(Reject("no")), queue=two)
+
     with Harness(Topology(exchanges=[media], queues=[grave, one, two]), registry) as harness:
         publish(harness, 1, "one")
         publish(harness, 2, "two")
         assert [letter.body for letter in harness.dead_letters(one)] == [b'{"id":1}']
         assert [letter.body for letter in harness.dead_letters("two")] == [b'{"id":2}']
         assert len(harness.messages(grave)) == 2
+
         with pytest.raises(TopologyError, match=r"'grave' keeps no dead letters.*messages\(\)"):
             harness.dead_letters(grave)
 
 
-def test_what_nobody_consumes_can_be_looked_at() -> None:
+def test_messages_of_an_unconsumed_queue_can_be_inspected() -> None:
     with Harness(topology, registry_of(transcode)) as harness:
         for number in (1, 2):
             harness.publish(Video(id=number), "image.x", exchange=media, headers={"n": number}, priority=number)
@@ -481,25 +528,30 @@ def test_what_nobody_consumes_can_be_looked_at() -> None:
             (b'{"id":2}', "image.x", {"n": 2}, 2),
         ]
         assert len(harness.messages(audit)) == 2  # they are still there
+
         for look in (harness.messages, harness.dead_letters):
             with pytest.raises(UnknownQueueError):
                 look("nowhere")
 
 
-def test_what_others_own_is_there_as_its_specs_say() -> None:
+def test_passive_queues_and_exchanges_are_made_by_the_harness() -> None:
+    """A harness makes what another service owns, with its bindings, as the specs describe it."""
     events = ExchangeSpec(name="events", passive=True)
     predeclared = ExchangeSpec(name="amq.topic")
     theirs = QueueSpec(name="theirs", bindings=[events.bind("#"), predeclared.bind("x")], passive=True)
     others = Topology(exchanges=[events, predeclared], queues=[theirs])
+
     with Harness(others, registry_of(transcode, queue=theirs)) as harness:
         harness.publish(Video(id=1), "video.upload", exchange=events)
         assert harness.handled(transcode) == [call(Video(id=1), "upload")]
+
         harness.publish(Video(id=2), "x", exchange="amq.topic")
         assert [letter.reason for letter in harness.dead_letters(theirs)] == ["no_handler"]
 
 
-def test_an_exclusive_queue_is_the_workers() -> None:
+def test_exclusive_queue_is_consumed_by_the_worker() -> None:
     own = QueueSpec(name="own", bindings=[media.bind("#")], exclusive=True, durable=False)
+
     with Harness(Topology(exchanges=[media], queues=[own]), registry_of(transcode, queue=own)) as harness:
         publish(harness)
         assert harness.handled(transcode) == [call(Video(id=1), "upload")]
@@ -517,24 +569,27 @@ def forward(task: Video, publisher: Annotated[Publisher, Depends(the_publisher)]
         publisher.submit(Video(id=task.id - 1), "video.forward", exchange=media)
 
 
-def test_what_handlers_submit_is_waited_for() -> None:
+def test_messages_submitted_by_handlers_are_waited_for() -> None:
     with Harness(topology, registry_of(forward), overrides={the_publisher: lambda: harness.publisher}) as harness:
         publish(harness, 20)
+
         assert harness.handled(forward) == [call(Video(id=number)) for number in range(20, -1, -1)]
         assert len(harness.messages(audit)) == 21
 
 
-def test_whoever_connects_to_the_url_is_on_the_same_broker() -> None:
+def test_publisher_on_the_harness_url_reaches_its_broker() -> None:
     with Harness(topology, registry_of(transcode)) as harness:
         with Publisher(harness.url, topology) as publisher:
             publisher.publish(Video(id=1), "video.upload", exchange=media)
         assert harness.handled(transcode) == [call(Video(id=1), "upload")]
 
 
-def test_harnesses_share_nothing() -> None:
+def test_harnesses_share_no_broker() -> None:
     registry = registry_of(transcode)
+
     with Harness(topology, registry) as one, Harness(topology, registry) as two:
         publish(one)
+
         assert (len(one.handled(transcode)), len(two.handled(transcode))) == (1, 0)
         assert one.url != two.url
 
@@ -548,19 +603,20 @@ async def encode(task: Video, action: str) -> None:
         raise LookupError(f"no video {task.id}")
 
 
-def test_async_handlers_are_recorded_like_others() -> None:
+def test_async_handlers_are_recorded_like_plain_ones() -> None:
     with Harness(topology, registry_of(encode)) as harness:
         publish(harness, 1)
         publish(harness, -1)
         with pytest.raises(LookupError, match="no video -1") as raised:
             harness.drain()
+
         assert traceback.extract_tb(raised.tb)[-1].name == "encode"
         assert harness.handled(encode) == [call(Video(id=1), "upload")]
         assert harness.failed(encode) == [call(Video(id=-1), "upload")] * 3
         assert harness.worker.health().ready
 
 
-def test_a_plain_function_that_gives_a_coroutine_is_recorded_when_that_has_run() -> None:
+def test_coroutine_of_a_plain_function_is_recorded_after_it_has_run() -> None:
     def decorated(task: Video) -> Any:
         return encode(task, "")
 
@@ -569,11 +625,12 @@ def test_a_plain_function_that_gives_a_coroutine_is_recorded_when_that_has_run()
         publish(harness, -1)
         with pytest.raises(LookupError):
             harness.drain()
+
         assert harness.handled(decorated) == [call(Video(id=1))]
         assert len(harness.failed(decorated)) == 3
 
 
-def test_an_async_handler_that_is_cancelled_at_its_timeout_is_an_error() -> None:
+def test_async_handler_cancelled_at_its_timeout_is_an_error() -> None:
     async def endless(task: Video) -> None:
         await asyncio.Event().wait()
 
@@ -581,10 +638,11 @@ def test_an_async_handler_that_is_cancelled_at_its_timeout_is_an_error() -> None
         publish(harness)
         with pytest.raises(HandlerTimeoutError):
             harness.drain()
+
         assert [letter.reason for letter in harness.dead_letters(video)] == ["handler_timeout"]
 
 
-def test_middleware_is_around_handlers_as_in_a_worker() -> None:
+def test_middleware_wraps_handlers_as_in_a_worker() -> None:
     seen: list[str] = []
 
     def mark(name: str) -> Callable[[Message, Any], Any]:
@@ -607,7 +665,7 @@ def test_middleware_is_around_handlers_as_in_a_worker() -> None:
         assert seen == ["async" if around is mark_async else "outer", "middle", "inner"]
 
 
-def test_an_error_of_a_middleware_is_an_error_of_the_handler() -> None:
+def test_middleware_error_is_an_error_of_the_handler() -> None:
     def refuse(message: Message, call_next: Any) -> Any:
         raise PermissionError
 
@@ -615,11 +673,12 @@ def test_an_error_of_a_middleware_is_an_error_of_the_handler() -> None:
         publish(harness)
         with pytest.raises(PermissionError):
             harness.drain()
+
         assert harness.handled(transcode) == []
         assert [dict(call.arguments) for call in harness.failed(transcode)] == [{}, {}, {}]
 
 
-def test_an_error_that_a_middleware_keeps_to_itself_is_none() -> None:
+def test_error_suppressed_by_middleware_is_not_raised() -> None:
     def forgive(message: Message, call_next: Any) -> Any:
         try:
             return call_next(message)
@@ -629,6 +688,7 @@ def test_an_error_that_a_middleware_keeps_to_itself_is_none() -> None:
     with Harness(topology, registry_of(broken), middleware=[forgive]) as harness:
         publish(harness)
         harness.drain()
+
         assert harness.failed(broken) == harness.handled(broken) == harness.dead_letters(video) == []
 
 
@@ -649,7 +709,7 @@ def store(task: Video, session: Annotated[str, Depends(session)], database: Anno
         raise LookupError
 
 
-def test_providers_can_be_replaced() -> None:
+def test_providers_can_be_overridden() -> None:
     closed = []
 
     def fake(message: Message) -> Iterator[str]:
@@ -658,22 +718,25 @@ def test_providers_can_be_replaced() -> None:
 
     with Harness(topology, registry_of(store), overrides={settings: lambda: "nowhere", session: fake}) as harness:
         publish(harness)
+
         assert harness.handled(store) == [call(Video(id=1), session="fake video", database="a database at nowhere")]
         assert len(closed) == 1
+
     with pytest.raises(AssertionError, match="overridden"), Harness(topology, registry_of(store)) as harness:
         publish(harness)
 
 
-def test_a_provider_that_nobody_asks_for_cannot_be_replaced() -> None:
+def test_override_of_an_unused_provider_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"no handler asks for .*the_publisher; .*\.database, .*\.session"):
         Harness(topology, registry_of(store), overrides={the_publisher: settings})
 
 
-def test_an_event_needs_no_key() -> None:
+def test_event_is_published_without_a_routing_key() -> None:
     theirs = ExchangeSpec(name="theirs", passive=True)
     uploaded = EventSpec(pattern="video.{action}", exchange=theirs, body=Video)
     queue = QueueSpec(name="queue", bindings=[uploaded.bind()])
     registry = registry_of(transcode, uploaded, queue=queue)
+
     with Harness(Topology(exchanges=[theirs], queues=[queue], events=[uploaded]), registry) as harness:
         harness.publish(uploaded(Video(id=1), action="upload"), headers={"x-tenant": "acme"})
         assert harness.handled(transcode) == [call(Video(id=1), "upload", "acme")]
@@ -682,25 +745,28 @@ def test_an_event_needs_no_key() -> None:
 # --- how it runs ---
 
 
-def test_who_listens_hears_worker_and_publisher() -> None:
+def test_instrumentation_hears_worker_and_publisher() -> None:
     events = Events()
+
     with Harness(topology, registry_of(transcode), instrumentation=[events]) as harness:
         publish(harness)
         harness.drain()
+
     assert {Published, Received, Handled} <= set(map(type, events.told.calls))
 
 
-def test_other_options_are_the_workers() -> None:
+def test_other_options_are_passed_to_the_worker() -> None:
     with Harness(topology, registry_of(transcode), threads=0, max_body_size=10) as harness:
         publish(harness, 1)
         publish(harness, 12345)
+
         assert harness.handled(transcode) == [call(Video(id=1), "upload")]
         assert [letter.reason for letter in harness.dead_letters(video)] == ["too_large"]
     with pytest.raises(TypeError, match="treads"):
         Harness(topology, registry_of(transcode), treads=1)
 
 
-def test_several_threads_run_handlers_at_once() -> None:
+def test_handlers_on_several_threads_run_at_once() -> None:
     together = threading.Barrier(3)
 
     def meet(task: Video) -> None:
@@ -712,39 +778,41 @@ def test_several_threads_run_handlers_at_once() -> None:
         assert [call.arguments["task"] for call in harness.handled(meet)] == [Video(id=number) for number in range(3)]
 
 
-def test_a_handler_that_does_not_end_is_named() -> None:
-    over = threading.Event()
+def test_drain_timeout_names_the_handler_that_still_runs() -> None:
+    release = threading.Event()
 
     def hang(task: Video) -> None:
-        assert over.wait(DEADLINE)
+        assert release.wait(DEADLINE)
         if task.id == 2:
             raise LookupError
 
-    running = r"hang handles 'video.upload' of queue 'video', attempt 1; queue 'video' has .* 1 not settled"
+    expected = r"hang handles 'video.upload' of queue 'video', attempt 1; queue 'video' has .* 1 not settled"
+
     with pytest.raises(LookupError), Harness(topology, registry_of(hang)) as harness:  # noqa: PT012
         publish(harness, 1)
-        with pytest.raises(TimeoutError, match=running):
+        with pytest.raises(TimeoutError, match=expected):
             harness.drain(0.01)
-        over.set()
+        release.set()
         harness.drain()
-        publish(harness, 2)  # told at the end, as it has not given up any more
+        publish(harness, 2)  # raised at exit, which waits again since the last drain succeeded
 
 
-def test_a_test_that_has_given_up_does_not_wait_again() -> None:
-    over = threading.Event()
+def test_harness_whose_drain_timed_out_does_not_wait_at_exit() -> None:
+    release = threading.Event()
 
     def hang(task: Video) -> None:
-        over.wait(DEADLINE)
+        release.wait(DEADLINE)
 
     with Harness(topology, registry_of(hang), timeout=0.01, shutdown_timeout=0.01) as harness:
         publish(harness)
         with pytest.raises(TimeoutError):
             harness.drain()
-    assert not over.is_set()
-    over.set()
+
+    assert not release.is_set()
+    release.set()
 
 
-def test_a_retry_that_time_did_not_suffice_for_is_named() -> None:
+def test_drain_timeout_names_a_wait_queue_with_messages() -> None:
     with Harness(topology, registry_of(Scripted(Retry(), None))) as harness:
         publish(harness)
         harness.advance(0)
@@ -752,8 +820,9 @@ def test_a_retry_that_time_did_not_suffice_for_is_named() -> None:
             harness.drain(timeout=0)
 
 
-def test_a_queue_that_its_circuit_breaker_pauses_is_named() -> None:
+def test_drain_timeout_names_a_paused_queue() -> None:
     events, breaker = Events(), CircuitBreaker(failures=1, pause=3600)
+
     with Harness(topology, registry_of(broken), circuit_breaker=breaker, instrumentation=[events]) as harness:
         publish(harness, 1)
         publish(harness, 2)
@@ -765,13 +834,15 @@ def test_a_queue_that_its_circuit_breaker_pauses_is_named() -> None:
 # --- nothing to consume ---
 
 
-def test_a_service_that_only_publishes_has_no_registry() -> None:
+def test_harness_without_a_registry_keeps_published_messages() -> None:
+    """A service that only publishes has no worker: messages stay in their queues."""
     with Harness(topology) as harness:
         assert harness.messages(video) == []
         publish(harness, key="video.upload")
         harness.publish(Video(id=2), "image.upload", exchange=media)
         assert [message.routing_key for message in harness.messages(video)] == ["video.upload"]
         assert [message.routing_key for message in harness.messages(audit)] == ["video.upload", "image.upload"]
+
         harness.advance(seconds=1)
         with pytest.raises(UnroutableError):
             harness.publish(Video(id=1), "nobody", exchange="")
@@ -781,15 +852,16 @@ def test_a_service_that_only_publishes_has_no_registry() -> None:
             harness.handled(transcode)
 
 
-def test_what_a_worker_is_told_needs_a_registry() -> None:
+def test_worker_options_without_a_registry_are_refused() -> None:
     with pytest.raises(TopologyError, match="queue 'video' has no handler"):
         Harness(topology, queues=[video])
     with pytest.raises(TypeError, match="treads"):
         Harness(topology, treads=1)
 
 
-def test_a_harness_is_used_inside_of_its_with_statement() -> None:
+def test_harness_outside_its_with_statement_is_refused() -> None:
     harness = Harness(topology, registry_of(broken))
+
     with pytest.raises(ClosedError, match="with Harness"):
         publish(harness)
     with harness:

@@ -38,7 +38,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-def test_the_fixture_makes_harnesses(run: Run) -> None:
+def test_harness_fixture_makes_any_number_of_harnesses(run: Run) -> None:
     result = run(
         """
 def test_it(taskroute_harness):
@@ -49,10 +49,12 @@ def test_it(taskroute_harness):
     assert [letter.reason for letter in two.dead_letters(jobs)] == ["too_large"]
 """
     )
+
     result.assert_outcomes(passed=1)
 
 
-def test_an_error_that_nobody_looked_at_is_the_tests(run: Run) -> None:
+def test_handler_error_fails_the_test_or_its_teardown(run: Run) -> None:
+    """An error that the test has not asked for is raised at teardown; the report shows no code of the library."""
     result = run(
         """
 def test_silent(taskroute_harness):
@@ -70,13 +72,14 @@ def test_failed(taskroute_harness):
     harness.handled(handle)
 """
     )
+
     result.assert_outcomes(passed=2, errors=1, failed=1)
     for title in ("ERROR at teardown of test_silent", "_ test_failed _"):
         result.stdout.fnmatch_lines([f"*{title}*", '*raise LookupError("a bad job")', "E*a bad job"])
     result.stdout.no_re_match_line(r".*(harness|recorder|dispatch|arguments)\.py:\d")  # the user's code and no other
 
 
-def test_every_harness_is_closed_and_looked_at(run: Run) -> None:
+def test_harness_fixture_closes_every_harness_at_teardown(run: Run) -> None:
     result = run(
         """
 import threading
@@ -94,10 +97,11 @@ def test_after():
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("taskroute")] == []
 """
     )
+
     result.assert_outcomes(passed=2, errors=1)
 
 
-def test_each_test_has_a_broker_of_its_own(run: Run) -> None:
+def test_url_fixture_gives_each_test_its_own_broker(run: Run) -> None:
     result = run(
         """
 seen = []
@@ -118,10 +122,11 @@ def test_after():
     assert transport.broker(first.removeprefix("memory://")).peek("jobs") == ()
 """
     )
+
     result.assert_outcomes(passed=3)
 
 
-def test_who_does_not_use_it_does_not_import_it(pytester: pytest.Pytester) -> None:
+def test_unused_plugin_does_not_import_the_library(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import sys
 
