@@ -44,7 +44,7 @@ class Event(BaseModel):
     at: datetime
 
 
-def test_a_receipt_names_what_was_confirmed_and_the_message_is_there(broker_url: str) -> None:
+def test_published_message_has_a_receipt_and_its_properties(broker_url: str) -> None:
     with Publisher(broker_url, topology) as publisher:
         receipt = publisher.publish(
             Event(name="ü", at=datetime(2024, 1, 2, tzinfo=UTC)),
@@ -59,6 +59,7 @@ def test_a_receipt_names_what_was_confirmed_and_the_message_is_there(broker_url:
             priority=3,
             persistent=True,
         )
+
     assert receipt == Receipt("media", "in.a", "m")
     with looking(broker_url) as peer:
         (message,) = peer.receive("inbox", 1)
@@ -76,7 +77,7 @@ def test_a_receipt_names_what_was_confirmed_and_the_message_is_there(broker_url:
     }
 
 
-def test_an_unroutable_message_raises_unless_it_is_not_mandatory(broker_url: str) -> None:
+def test_unroutable_message_raises_only_if_mandatory(broker_url: str) -> None:
     with Publisher(broker_url, topology) as publisher:
         with pytest.raises(UnroutableError, match=r"nobody\.home"):
             publisher.publish({}, "nobody.home", exchange=media)
@@ -84,28 +85,31 @@ def test_an_unroutable_message_raises_unless_it_is_not_mandatory(broker_url: str
         publisher.publish({}, "in.a", exchange=media)
 
 
-def test_a_message_that_a_full_queue_rejects_raises(broker_url: str) -> None:
+def test_message_rejected_by_a_full_queue_raises(broker_url: str) -> None:
     with Publisher(broker_url, topology) as publisher:
         with pytest.raises(PublishRejectedError, match="full"):
             publisher.publish({}, "full", exchange=media)
         publisher.publish({}, "in.a", exchange=media)
 
 
-def test_every_message_of_many_gets_its_own_outcome_in_order(broker_url: str) -> None:
+def test_publish_many_gives_each_message_its_outcome_in_order(broker_url: str) -> None:
     keys = ["in.a", "nowhere", "full", "in.b"] * 100
+
     with Publisher(broker_url, topology) as publisher:
         outcomes = list(publisher.publish_many([({"n": n}, key) for n, key in enumerate(keys)], exchange=media))
+
     expected = {"in.a": Receipt, "in.b": Receipt, "nowhere": UnroutableError, "full": PublishRejectedError}
     assert [type(outcome) for outcome in outcomes] == [expected[key] for key in keys]
     with looking(broker_url) as peer:
         assert len(peer.receive("inbox", 200)) == 200
 
 
-def test_many_threads_share_one_publisher(broker_url: str) -> None:
+def test_publisher_shared_by_threads_confirms_every_message(broker_url: str) -> None:
     with Publisher(broker_url, topology, max_in_flight=10) as publisher, ThreadPoolExecutor(8) as pool:
         receipts = list(
             pool.map(lambda n: publisher.publish({"n": n}, "in.a", exchange=media, message_id=str(n)), range(400))
         )
+
     assert [receipt.message_id for receipt in receipts] == [str(n) for n in range(400)]
     with looking(broker_url) as peer:
         found = {message.properties["message_id"] for message in peer.receive("inbox", 400)}
@@ -118,27 +122,33 @@ def test_messages_with_the_same_id_keep_their_own_outcomes(broker_url: str) -> N
             publisher.submit({}, key, exchange=media, message_id="same") for key in ("nowhere", "in.a", "nowhere") * 20
         ]
         outcomes = [type(future.exception(DEADLINE)) for future in futures]
+
     assert outcomes == [UnroutableError, type(None), UnroutableError] * 20
 
 
-def test_one_that_is_not_mandatory_does_not_hide_the_return_of_one_alike(broker_url: str) -> None:
+def test_non_mandatory_duplicate_does_not_hide_a_return(broker_url: str) -> None:
+    """The return of a mandatory message is not taken for one of an equal message that is not mandatory."""
     with Publisher(broker_url, topology) as publisher:
         futures = [
             publisher.submit({}, "nowhere", exchange=media, message_id="same", mandatory=mandatory)
             for mandatory in (False, True) * 20
         ]
         outcomes = [type(future.exception(DEADLINE)) for future in futures]
+
     assert outcomes == [type(None), UnroutableError] * 20
 
 
-def test_many_go_on_past_one_that_is_never_written(taskroute_url: str) -> None:
+def test_publish_many_goes_on_after_messages_it_cannot_write(taskroute_url: str) -> None:
     bodies: list[object] = [b"", b"x" * 101, object(), b""]
+
     with Publisher(taskroute_url, topology, max_body_size=100) as publisher:
         outcomes = list(publisher.publish_many(((body, "in.a") for body in bodies), exchange=media))
+
     assert [type(outcome) for outcome in outcomes] == [Receipt, MessageTooLargeError, MessageInvalidError, Receipt]
 
 
-def test_what_cannot_be_sent_is_refused_before_it_is_sent(taskroute_url: str) -> None:
+def test_unsendable_message_is_refused_before_it_is_sent(taskroute_url: str) -> None:
+    """The publisher goes on with its connection afterwards."""
     with Publisher(taskroute_url, topology) as publisher:
         with pytest.raises(UnknownExchangeError, match="elsewhere"):
             publisher.publish({}, "in.a", exchange="elsewhere")
@@ -153,41 +163,51 @@ def test_what_cannot_be_sent_is_refused_before_it_is_sent(taskroute_url: str) ->
         publisher.publish({}, "in.a", exchange=media)
 
 
-def test_closing_confirms_what_was_submitted(broker_url: str) -> None:
+def test_publisher_close_waits_for_confirms_of_submitted_messages(broker_url: str) -> None:
     publisher = Publisher(broker_url, topology)
+
     publisher.start()
     futures = [publisher.submit({}, "in.a", exchange=media) for _ in range(500)]
     publisher.close()
+
     assert all(isinstance(future.result(0), Receipt) for future in futures)
     with pytest.raises(ClosedError):
         publisher.publish({}, "in.a", exchange=media)
 
 
-def test_a_broker_that_is_not_there_is_an_error_by_the_deadline() -> None:
+def test_publish_without_a_broker_raises_by_its_timeout() -> None:
+    """The error names the broker's address and never its password."""
     publisher = Publisher("amqp://guest:s3cret@127.0.0.1:1/", topology, timeout=0.5)
+
     with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1") as caught:
         publisher.publish({}, "in.a", exchange=media)
     future = publisher.submit({}, "in.a", exchange=media)
     assert isinstance(future.exception(DEADLINE), BrokerUnavailableError)
+
     publisher.close()
+
     assert isinstance(caught.value, PublishError)
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_broker_that_has_something_else_is_told_at_once_and_by_name(broker_url: str) -> None:
+def test_topology_mismatch_raises_at_once_and_names_the_queue(broker_url: str) -> None:
+    """Every way to publish raises it, long before the timeout, even after the session has ended."""
     with Publisher(broker_url, Topology(queues=[QueueSpec(name="other", type="classic")])):
         pass
     publisher = Publisher(broker_url, Topology(queues=[QueueSpec(name="other")]), timeout=100 * DEADLINE)
+
     for _ in range(2):  # as the session ends, and when it has ended
         future = publisher.submit({}, "other", exchange="")
         assert isinstance(future.exception(DEADLINE), TopologyMismatchError)
     InsidePublisher(publisher).wait_ended()
+
     errors: list[Exception] = []
     for _ in range(2):
         with pytest.raises(TopologyMismatchError, match="'other'") as caught:
             publisher.publish({}, "other", exchange="")
         errors.append(caught.value)
-    assert errors[0] is not errors[1]  # the frames of everyone who raised it would gather in one
+    assert errors[0] is not errors[1]  # one error would gather the frames of every raise
+
     with pytest.raises(TopologyMismatchError):
         list(publisher.publish_many([({}, "other")], exchange=""))
     with pytest.raises(TopologyMismatchError):
@@ -198,36 +218,42 @@ def test_a_broker_that_has_something_else_is_told_at_once_and_by_name(broker_url
         publisher.publish({}, "other", exchange="")
 
 
-def test_a_start_that_fails_says_why_though_messages_were_submitted() -> None:
+def test_failed_start_with_submitted_messages_raises_its_cause() -> None:
     publisher = Publisher("amqp://guest:guest@127.0.0.1:1/", topology, timeout=100 * DEADLINE)
     future = publisher.submit({}, "in.a", exchange=media)
+
     with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1"):
         publisher.start(0)
+
     assert isinstance(future.exception(0), BrokerUnavailableError)
 
 
 @pytest.fixture
 def silent_url() -> Iterator[str]:
-    """Of a broker that takes connections and never says a word: who connects waits for ten seconds."""
+    """URL of a broker that accepts connections and never answers: connecting takes ten seconds."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield f"amqp://guest:guest@127.0.0.1:{listener.getsockname()[1]}/"
 
 
-def test_what_was_never_written_is_told_as_such_while_the_session_connects(silent_url: str) -> None:
+def test_unwritten_message_raises_broker_unavailable(silent_url: str) -> None:
+    """While the session connects, no message is reported as unconfirmed: none was written."""
     publisher = Publisher(silent_url, topology, timeout=0.1)
+
     with pytest.raises(BrokerUnavailableError):
         publisher.publish({}, "in.a", exchange=media)
     with pytest.raises(BrokerUnavailableError):
         asyncio.run(publisher.publish_async({}, "in.a", exchange=media))
     outcomes = list(publisher.publish_many([({}, "in.a")] * 3, exchange=media))
+
     assert [type(outcome) for outcome in outcomes] == [BrokerUnavailableError] * 3
     assert InsidePublisher(publisher).session.last_error is None  # it is still connecting for the first time
-    publisher.close(0)  # nothing is left whose outcome nobody knows
+    publisher.close(0)  # no message is left without an outcome
 
 
-def test_submitting_from_a_callback_waits_for_no_room(taskroute_url: str) -> None:
+def test_submit_in_a_callback_does_not_wait_for_room(taskroute_url: str) -> None:
+    """A callback runs on the thread that makes room, which would wait for itself."""
     futures: list[Future[Receipt]] = []
 
     def submit_again(_: Future[Receipt]) -> None:
@@ -235,16 +261,17 @@ def test_submitting_from_a_callback_waits_for_no_room(taskroute_url: str) -> Non
 
     with Publisher(taskroute_url, topology, max_in_flight=4, timeout=2 * DEADLINE) as publisher:
         held = threading.Event()
-        # So that all four are there before the first confirm.
+        # Hold the session, so that all four are submitted before the first confirm.
         InsidePublisher(publisher).post(lambda: held.wait(DEADLINE))
         for _ in range(4):
             publisher.submit({}, "in.a", exchange=media).add_done_callback(submit_again)
         held.set()
         assert publisher.wait_idle(DEADLINE)
+
     assert [type(future.result(0)) for future in futures] == [Receipt] * 4
 
 
-def test_submitting_from_a_callback_waits_for_no_room_before_there_was_a_connection() -> None:
+def test_submit_in_a_callback_before_connecting_does_not_wait() -> None:
     held, submitted = threading.Event(), threading.Event()
     publisher = Publisher("amqp://guest:guest@127.0.0.1:1/", topology, max_in_flight=4, timeout=2 * DEADLINE)
 
@@ -252,7 +279,7 @@ def test_submitting_from_a_callback_waits_for_no_room_before_there_was_a_connect
         publisher.submit({}, "in.a", exchange=media)
         submitted.set()
 
-    # So that all four are there before the first is given up.
+    # Hold the session, so that all four are submitted before the first times out.
     InsidePublisher(publisher).post(lambda: held.wait(DEADLINE))
     futures = [publisher.submit({}, "in.a", exchange=media, timeout=timeout) for timeout in (0.01, 300, 300, 300)]
     futures[0].add_done_callback(submit_again)
@@ -262,11 +289,13 @@ def test_submitting_from_a_callback_waits_for_no_room_before_there_was_a_connect
         publisher.close(0)
 
 
-def test_one_can_wait_until_every_message_has_its_outcome(taskroute_url: str) -> None:
+def test_wait_idle_waits_for_the_outcome_of_every_message(taskroute_url: str) -> None:
     with Publisher(taskroute_url, topology) as publisher:
         futures = [publisher.submit({}, "in.a", exchange=media) for _ in range(100)]
         assert publisher.wait_idle(DEADLINE)
+
         assert all(isinstance(future.result(0), Receipt) for future in futures)
+
     nowhere = Publisher("amqp://guest:guest@127.0.0.1:1/", topology, timeout=10 * DEADLINE)
     nowhere.submit({}, "in.a", exchange=media)
     assert not nowhere.wait_idle(0)
@@ -275,7 +304,7 @@ def test_one_can_wait_until_every_message_has_its_outcome(taskroute_url: str) ->
     assert nowhere.wait_idle(0)
 
 
-def test_one_can_wait_for_ever(taskroute_url: str) -> None:
+def test_wait_idle_and_close_take_an_infinite_timeout(taskroute_url: str) -> None:
     with Publisher(taskroute_url, topology) as publisher:
         inside = InsidePublisher(publisher)
         inside.block()
@@ -283,12 +312,14 @@ def test_one_can_wait_for_ever(taskroute_url: str) -> None:
         inside.call_later(0.1, inside.unblock)
         assert publisher.wait_idle(math.inf)
         assert isinstance(future.result(0), Receipt)
+
         publisher.close(math.inf)
         inside.wait_ended()
 
 
-def test_it_is_safe_to_submit_from_many_threads_while_closing(taskroute_url: str) -> None:
+def test_submit_from_many_threads_during_close_loses_no_outcome(taskroute_url: str) -> None:
     publisher = Publisher(taskroute_url, topology)
+
     publisher.start()
     started = threading.Barrier(5)
     outcomes: list[object] = []
@@ -308,5 +339,6 @@ def test_it_is_safe_to_submit_from_many_threads_while_closing(taskroute_url: str
     publisher.close()
     for thread in threads:
         thread.join(DEADLINE)
+
     assert len(outcomes) == 800
     assert {type(outcome) for outcome in outcomes} <= {type(None), ClosedError, BrokerUnavailableError}
