@@ -1,4 +1,4 @@
-"""Failed messages on their way to another queue: what comes in between is survived, or told."""
+"""Faults of the session that republishes failed messages are survived, or reported by the worker."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def publish(url: str) -> None:
         publisher.publish({}, "work", exchange="")
 
 
-def test_they_begin_when_there_are_descriptors_again(taskroute_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_republish_without_a_file_descriptor_begins_later(taskroute_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A republish session that finds no free file descriptor is made once there is one."""
     seen, none_left = Calls(), threading.Event()
 
     class Wakeup(wakeup.Wakeup):
@@ -59,13 +60,15 @@ def test_they_begin_when_there_are_descriptors_again(taskroute_url: str, monkeyp
         publish(taskroute_url)
         seen.wait(2)
         assert worker.wait_idle(DEADLINE)
+
     assert none_left.is_set()
     assert seen.calls == [1, 2]
 
 
-def test_a_defect_in_their_first_connection_is_shown_and_survived(
+def test_republish_session_logs_a_failed_connect_and_tries_again(
     taskroute_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """An error that no connect is expected to raise costs one attempt, not the session's thread."""
     seen, connect, failed = Calls(), connection.connect, threading.Event()
 
     def connect_later(*arguments: Any, name: str, **options: Any) -> Any:
@@ -79,17 +82,21 @@ def test_a_defect_in_their_first_connection_is_shown_and_survived(
         publish(taskroute_url)
         seen.wait(2)
         assert worker.wait_idle(DEADLINE)
+
     assert failed.is_set()
     assert "connect_failed session=taskroute-worker-hand-over error=MemoryError" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore:Exception in thread taskroute-worker")  # it is what this test is about
-def test_when_their_thread_ends_run_raises_and_health_says_so(taskroute_url: str) -> None:
+def test_worker_whose_republish_thread_ends_is_not_live(taskroute_url: str) -> None:
+    """Worker.run raises as well, since failed messages would never leave the worker."""
     seen = Calls()
     worker = failing_once(taskroute_url, seen)
     ended = in_thread(worker.run)
+
     publish(taskroute_url)
     seen.wait(2)
     InsideWorker(worker).fail_hand_overs(SystemExit())
+
     assert isinstance(ended.exception(DEADLINE), BrokerUnavailableError)
     assert not worker.health().live

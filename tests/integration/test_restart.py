@@ -24,9 +24,10 @@ def own_node(installed: None) -> Iterator[server.Node]:
         yield node
 
 
-def test_a_worker_and_a_publisher_survive_a_kill_of_the_broker(own_node: server.Node) -> None:
+def test_worker_and_publisher_survive_a_kill_of_the_broker(own_node: server.Node) -> None:
     seen = Calls()
     registry = registry_of(lambda body: seen(body["n"]), "#", queue=work)
+
     with (
         Worker(own_node.url(), topology, registry, threads=2, heartbeat=5) as worker,
         Publisher(own_node.url(), topology, timeout=120) as publisher,
@@ -41,11 +42,12 @@ def test_a_worker_and_a_publisher_survive_a_kill_of_the_broker(own_node: server.
             future.result(120)
         seen.wait(100)
         assert worker.wait_idle(60)
+
         assert worker.health().ready
     assert set(seen.calls) == set(range(100))  # perhaps more than once, never less
 
 
-def test_connections_that_an_operator_closes_come_back(rabbitmq: server.Node) -> None:
+def test_connections_closed_by_an_operator_come_back(rabbitmq: server.Node) -> None:
     with rabbitmq.vhost() as url:
         seen = Calls()
         registry = registry_of(lambda body: seen(body["n"]), "#", queue=work)
@@ -57,4 +59,5 @@ def test_connections_that_an_operator_closes_come_back(rabbitmq: server.Node) ->
                 publisher.publish({"n": n}, "a", exchange=jobs)
             seen.wait(20)
             assert worker.wait_idle(DEADLINE)
+
     assert set(seen.calls) == set(range(20))
