@@ -59,13 +59,16 @@ def run(*arguments: str, timeout: float = PROCESS_DEADLINE) -> str:
     return done.stdout
 
 
-def test_the_contract_runs_as_printed() -> None:
+def test_contract_example_runs_as_printed() -> None:
     out = run("-c", CONTRACT + "print(sorted(worker.stats().handled.items()))")
+
     assert out == "[(('audit_queue', '__main__.log'), 1), (('video_queue', '__main__.transcode'), 1)]\n"
 
 
-def test_the_media_pipeline_adds_up(broker_url: str) -> None:
+def test_media_pipeline_example_adds_up(broker_url: str) -> None:
+    """Its counts agree with each other, and it names the messages that it dead-lettered."""
     out = run(str(EXAMPLES / "media_pipeline.py"), "--url", broker_url)
+
     assert "queue 'video_queue'\n    handled by __main__.transcode" in out
     assert "published and confirmed: 200 messages with 5 routing keys" in out
     assert len(re.findall(r"sum of \d+ routed +agrees", out)) == 2
@@ -73,7 +76,7 @@ def test_the_media_pipeline_adds_up(broker_url: str) -> None:
     assert "32 with key 'video.upload': invalid_body (file: missing)" in out
 
 
-def test_broker_watch_prints_what_happens_in_the_broker(rabbitmq: server.Node) -> None:
+def test_broker_watch_example_prints_a_created_queue(rabbitmq: server.Node) -> None:
     watching = subprocess.Popen(
         [sys.executable, str(EXAMPLES / "broker_watch.py"), "--url", rabbitmq.url(), "--timeout", "30"],
         stdout=subprocess.PIPE,
@@ -103,11 +106,13 @@ def test_broker_watch_prints_what_happens_in_the_broker(rabbitmq: server.Node) -
         reader.join(PROCESS_DEADLINE)
         watching.wait(PROCESS_DEADLINE)
         watching.stdout.close()
+
     assert any(re.match(r"queue +created +seen", line) for line in lines), lines
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_drains_a_running_worker(number: signal.Signals, broker_url: str) -> None:
+def test_signal_drains_a_running_worker(number: signal.Signals, broker_url: str) -> None:
+    """The handler that runs finishes, Worker.run returns, and the process exits with 0."""
     program = f"""
 import threading
 from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, Worker
@@ -133,15 +138,16 @@ print("stopped", dict(worker.stats().handled), flush=True)
     assert process.stdout is not None
     assert process.stdin is not None
     assert process.stdout.readline() == "begun\n"
+
     process.send_signal(number)
     rest, _ = process.communicate("go on\n", timeout=PROCESS_DEADLINE)
+
     assert rest == "finished\nstopped {('jobs', '__main__.handle'): 1}\n"
     assert process.returncode == 0
 
 
-def test_the_service_runs_without_the_right_to_configure_answers_probes_and_ends_by_a_signal(
-    rabbitmq: server.Node,
-) -> None:
+def test_service_example_answers_probes_and_ends_by_a_signal(rabbitmq: server.Node) -> None:
+    """Its broker user may not declare anything: the service verifies the topology of another one."""
     with rabbitmq.vhost_name() as vhost:
         rabbitmq.ctl("add_user", f"shop-{vhost}", "secret")
         rabbitmq.ctl("set_permissions", "--vhost", vhost, f"shop-{vhost}", "^$", r"^(shop|amq\.default)$", "^orders$")
@@ -166,7 +172,7 @@ def test_the_service_runs_without_the_right_to_configure_answers_probes_and_ends
                 assert service.stderr is not None
                 wait_for("consuming queue=orders", service.stderr)
                 publisher.publish({"goods": "tea"}, "order.7.paid", exchange=shop)
-                publisher.publish("no order", "order.8.paid", exchange=shop)  # has to be written to orders.dead
+                publisher.publish("no order", "order.8.paid", exchange=shop)  # must be dead-lettered to orders.dead
                 wait_for("order 7: pack tea", service.stderr)
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=PROCESS_DEADLINE) as answer:
                     assert json.load(answer)["ready"] is True
@@ -177,11 +183,12 @@ def test_the_service_runs_without_the_right_to_configure_answers_probes_and_ends
             finally:
                 service.terminate()
                 _, rest = service.communicate(timeout=PROCESS_DEADLINE)
+
         assert service.returncode == 0, rest
 
 
 def wait_for(text: str, stream: IO[str]) -> None:
-    """Read lines until one has a text in it."""
+    """Read lines until one contains a text."""
     lines: list[str] = []
     for line in stream:
         lines.append(line)

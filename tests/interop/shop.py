@@ -1,4 +1,4 @@
-"""The shop that every service of these tests belongs to, whatever it is written with."""
+"""The shop: the topology, the bodies and the clients that the tests of every other library share."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ orders = QueueSpec(name="orders", bindings=[shop.bind("order.#")], retry=RetryPo
 topology = Topology(exchanges=[shop], queues=[orders])
 
 
-def registry_telling(seen: Calls) -> HandlerRegistry:
-    """A registry whose handler takes all that a handler can take."""
+def registry_recording(seen: Calls) -> HandlerRegistry:
+    """A registry whose handler records its body, capture, header and message."""
     registry = HandlerRegistry()
 
     @registry.handler("order.{action}", queue=orders)

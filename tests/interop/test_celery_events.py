@@ -1,4 +1,4 @@
-"""celery's event stream: what its workers tell about themselves and their tasks, consumed by a registry of patterns."""
+"""celery's event stream: the events of its workers and their tasks, consumed by a registry of patterns."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ topology = Topology(exchanges=[celeryev], queues=[events])
 
 
 class Event(BaseModel):
-    """What every event has. Its type decides which other fields there are."""
+    """The fields of every event. Its type decides which others it has."""
 
     type: str
     hostname: str
@@ -52,7 +52,7 @@ class TaskEvent(Event):
 
 
 class Monitor:
-    """What was heard: routing key and event. Told by handler threads, read by the test's."""
+    """Keeps each event with its routing key. Handler threads add to it, the test's thread reads it."""
 
     def __init__(self) -> None:
         self._heard = Calls()
@@ -70,7 +70,7 @@ class Monitor:
         return found(self._heard.wait_until(lambda heard: found(heard).keys() >= set(types)))
 
 
-def registry_telling(monitor: Monitor) -> HandlerRegistry:
+def registry_recording(monitor: Monitor) -> HandlerRegistry:
     registry = HandlerRegistry()
 
     @registry.handler("worker.{state}", queue=events)
@@ -107,7 +107,7 @@ def celery_worker(url: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextmanager
 def celery_client(url: str) -> Iterator[Callable[..., str]]:
-    """A process that sends tasks and events about it; gives a function that sends one and returns its id."""
+    """A celery client that sends tasks, and an event for each; gives a function that sends one and returns its id."""
     with kombu.Connection(url) as connection, Celery("client", broker=url, set_as_current=False) as app:
         app.conf.task_send_sent_event = True
         yield lambda name, *arguments: app.send_task(name, arguments, connection=connection).id
@@ -118,16 +118,17 @@ def declare_as_celery(url: str) -> None:
         get_exchange(connection)(connection.default_channel).declare()
 
 
-def test_every_event_has_a_handler() -> None:
-    assert Routes(topology, registry_telling(Monitor())).check() == ()
+def test_every_bound_event_has_a_handler() -> None:
+    assert Routes(topology, registry_recording(Monitor())).check() == ()
 
 
 @pytest.mark.parametrize("has_loop", [True, False], ids=["in batches", "one by one"])
-def test_a_registry_of_patterns_follows_a_celery_worker_and_its_tasks(has_loop: bool, rabbitmq_url: str) -> None:
-    """A worker with an event loop, which is the usual one, sends what happens to tasks as lists with key task.multi."""
+def test_registry_follows_a_celery_worker_and_its_tasks(has_loop: bool, rabbitmq_url: str) -> None:
+    """A celery worker with an event loop, the default, sends its task events as lists with the key task.multi."""
     declare_as_celery(rabbitmq_url)
     monitor = Monitor()
-    with Worker(rabbitmq_url, topology, registry_telling(monitor)) as worker, celery_client(rabbitmq_url) as send:
+
+    with Worker(rabbitmq_url, topology, registry_recording(monitor)) as worker, celery_client(rabbitmq_url) as send:
         with celery_worker(rabbitmq_url, *[] if has_loop else ["--no-loop"]) as process:
             monitor.wait_for("worker-online")
             succeeded, failed = send("shop.add", 2, 3), send("shop.fail")
@@ -137,25 +138,27 @@ def test_a_registry_of_patterns_follows_a_celery_worker_and_its_tasks(has_loop: 
             process.terminate()
             monitor.wait_for("worker-offline")
         assert worker.wait_idle(DEADLINE)
+
         assert worker.stats().dropped == {}
-    told_by_the_worker = {"task-received", "task-started", "task-succeeded", "task-failed"}
+    from_the_worker = {"task-received", "task-started", "task-succeeded", "task-failed"}
     assert keys == {"task-sent": "task.sent"} | {
-        kind: "task.multi" if has_loop else kind.replace("-", ".") for kind in told_by_the_worker
+        kind: "task.multi" if has_loop else kind.replace("-", ".") for kind in from_the_worker
     }
 
 
 @pytest.mark.parametrize("first", ["celery", "here"])
-def test_the_exchange_may_be_declared_on_both_sides(first: str, rabbitmq_url: str) -> None:
-    """Left passive, it has to be there before; declared as it is by default, it is what celery declares."""
+def test_event_exchange_may_be_declared_on_both_sides(first: str, rabbitmq_url: str) -> None:
+    """A default ExchangeSpec declares the exchange as celery does, so either side may start first."""
     own = ExchangeSpec(name="celeryev")
     queue = QueueSpec(name="events", exclusive=True, bindings=[own.bind("task.*"), own.bind("worker.*")])
-    over = Topology(exchanges=[own], queues=[queue])
+    own_topology = Topology(exchanges=[own], queues=[queue])
+
     if first == "celery":
         declare_as_celery(rabbitmq_url)
-    with Worker(rabbitmq_url, over, registry_telling(Monitor())):
+    with Worker(rabbitmq_url, own_topology, registry_recording(Monitor())):
         declare_as_celery(rabbitmq_url)
 
 
-def test_an_exchange_that_celery_has_not_declared_yet_is_named(rabbitmq_url: str) -> None:
+def test_event_exchange_that_celery_has_not_declared_is_named(rabbitmq_url: str) -> None:
     with pytest.raises(TopologyMismatchError, match="celeryev"):
-        Worker(rabbitmq_url, topology, registry_telling(Monitor())).start()
+        Worker(rabbitmq_url, topology, registry_recording(Monitor())).start()

@@ -29,7 +29,7 @@ def serving(app: FastAPI) -> Iterator[httpx.Client]:
     """Serve an application on a free port, in a thread; gives a client of it."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        listening.listen()  # whoever connects before it has started, waits
+        listening.listen()  # a client that connects before the server has started waits
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
@@ -45,8 +45,8 @@ def serving(app: FastAPI) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def another_service(url: str) -> Iterator[Calls]:
-    """One that wants to know what has been shipped."""
+def mail_service(url: str) -> Iterator[Calls]:
+    """Run another service, which consumes the event `shipped`; give the calls of its handler."""
     mail = QueueSpec(name="mail", bindings=[example.shipped])
     seen, registry = Calls(), HandlerRegistry()
 
@@ -58,23 +58,25 @@ def another_service(url: str) -> Iterator[Calls]:
         yield seen
 
 
-def unchanged(thing: object) -> Callable[[], object]:
+def providing(thing: object) -> Callable[[], object]:
     return lambda: thing
 
 
-def test_an_order_is_published_handled_and_told_to_others(broker_url: str) -> None:
-    with another_service(broker_url) as seen, serving(example.make_app(broker_url)) as client:
+def test_order_is_handled_and_its_event_reaches_another_service(broker_url: str) -> None:
+    with mail_service(broker_url) as seen, serving(example.make_app(broker_url)) as client:
         placed = client.post("/orders", json=LAMPS)
         assert placed.status_code == 202
         number = placed.json()["number"]
         assert seen.wait() == [(number, example.Order(item="lamp", count=2))]
+
         assert client.get(f"/orders/{number}").json() == {"number": number, "state": "shipped"}
         assert client.get("/orders/none").status_code == 404
         assert client.post("/orders", json={"item": "lamp", "count": 0}).status_code == 422
 
 
-def test_health_tells_a_probe_what_the_worker_does(broker_url: str) -> None:
+def test_health_endpoint_has_the_health_of_the_worker(broker_url: str) -> None:
     app = example.make_app(broker_url)
+
     with serving(app) as client:
         healthy = client.get("/health")
         assert healthy.status_code == 200
@@ -88,37 +90,43 @@ def test_health_tells_a_probe_what_the_worker_does(broker_url: str) -> None:
             "stuck": [],
             "last_activity": None,
         }
+
         idle = Worker(broker_url, example.topology, example.handlers(Publisher(broker_url, example.topology), {}))
-        app.dependency_overrides[example.current_worker] = unchanged(idle)
+        app.dependency_overrides[example.current_worker] = providing(idle)
         unhealthy = client.get("/health")
+
     assert unhealthy.status_code == 503
     assert unhealthy.json()["reasons"] == ["not started"]
 
 
-def test_a_broker_that_is_away_is_told_to_the_client(taskroute_url: str) -> None:
+def test_order_without_a_broker_is_answered_with_503(taskroute_url: str) -> None:
     app = example.make_app(taskroute_url)
     nowhere = Publisher("amqp://guest:guest@127.0.0.1:1/", example.topology, timeout=0.1)
+
     with closing(nowhere), serving(app) as client:
-        app.dependency_overrides[example.current_publisher] = unchanged(nowhere)
+        app.dependency_overrides[example.current_publisher] = providing(nowhere)
         answer = client.post("/orders", json=LAMPS)
+
     assert answer.status_code == 503
     assert answer.json() == {"detail": "the broker is away, try again"}
 
 
-def test_the_program_serves_until_a_signal_comes_and_then_shuts_down() -> None:
+def test_program_serves_until_a_signal_shuts_it_down() -> None:
     process = subprocess.Popen(
         [sys.executable, "-W", "error", str(Path(example.__file__)), "--port", "0"], stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
-    said = ""
+    output = ""
+
     try:
         with process.stderr as lines:
             for line in lines:
-                said += line
+                output += line
                 if found := re.search(r"running on (http://\S+)", line):
                     assert httpx.get(f"{found[1]}/health", timeout=DEADLINE, trust_env=False).json()["ready"] is True
                     process.send_signal(signal.SIGTERM)
     finally:
         process.kill()
         process.wait(DEADLINE)
-    assert "Application shutdown complete" in said, said
+
+    assert "Application shutdown complete" in output, output

@@ -1,4 +1,4 @@
-"""FastStream: what it publishes is handled here, and what is published here it handles."""
+"""Messages between FastStream and taskroute, both ways, and queues that either side declares."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from faststream.rabbit import ExchangeType, RabbitBroker, RabbitExchange, RabbitMessage, RabbitQueue
-from tests.interop.shop import Order, orders, registry_telling, shop, taken_by_pika, topology
+from tests.interop.shop import Order, orders, registry_recording, shop, taken_by_pika, topology
 from tests.kit.calls import Calls
 from tests.kit.running import registry_of
 from tests.kit.waiting import DEADLINE
@@ -27,9 +27,10 @@ def publish(url: str, body: object, **options: Any) -> None:
     asyncio.run(publish())
 
 
-def test_its_message_is_handled_with_typed_body_captures_headers_and_envelope(rabbitmq_url: str) -> None:
+def test_faststream_message_is_handled_with_all_its_properties(rabbitmq_url: str) -> None:
     seen, moment = Calls(), datetime(2024, 2, 29, 12, 30, 15, tzinfo=UTC)
-    with Worker(rabbitmq_url, topology, registry_telling(seen)):
+
+    with Worker(rabbitmq_url, topology, registry_recording(seen)):
         publish(
             rabbitmq_url,
             Order(id=7, customer="Jürgen"),
@@ -42,6 +43,7 @@ def test_its_message_is_handled_with_typed_body_captures_headers_and_envelope(ra
             priority=3,
         )
         ((order, action, tenant, message),) = seen.wait()
+
     assert (order, action, tenant) == (Order(id=7, customer="Jürgen"), "paid", "acme")
     assert message == Message(
         body=message.body,
@@ -59,11 +61,13 @@ def test_its_message_is_handled_with_typed_body_captures_headers_and_envelope(ra
     )
 
 
-def test_what_it_sets_when_told_nothing(rabbitmq_url: str) -> None:
+def test_faststream_message_without_options_is_handled(rabbitmq_url: str) -> None:
     seen, before = Calls(), datetime.now(UTC).replace(microsecond=0)
-    with Worker(rabbitmq_url, topology, registry_telling(seen)):
+
+    with Worker(rabbitmq_url, topology, registry_recording(seen)):
         publish(rabbitmq_url, Order(id=7, customer="x"))
         ((order, _, tenant, message),) = seen.wait()
+
     assert (order, tenant) == (Order(id=7, customer="x"), "none")
     assert message.content_type == "application/json"
     assert message.message_id
@@ -71,7 +75,7 @@ def test_what_it_sets_when_told_nothing(rabbitmq_url: str) -> None:
     assert before <= message.timestamp <= datetime.now(UTC)
 
 
-def test_its_message_is_retried_and_dead_lettered_with_its_body_byte_for_byte(rabbitmq_url: str) -> None:
+def test_faststream_message_is_retried_then_dead_lettered_unchanged(rabbitmq_url: str) -> None:
     seen, registry = Calls(), HandlerRegistry()
 
     @registry.handler("order.{action}", queue=orders)
@@ -83,6 +87,7 @@ def test_its_message_is_retried_and_dead_lettered_with_its_body_byte_for_byte(ra
         publish(rabbitmq_url, Order(id=7, customer="Jürgen"), headers={"x-tenant": "acme"}, correlation_id="c-1")
         first, second = seen.wait(2)
         properties, body = taken_by_pika(rabbitmq_url, "orders.dead")
+
     assert (first.attempt, second.attempt) == (1, 2)
     assert first.body == second.body == body
     assert Order.model_validate_json(body) == Order(id=7, customer="Jürgen")
@@ -93,8 +98,8 @@ def test_its_message_is_retried_and_dead_lettered_with_its_body_byte_for_byte(ra
     assert properties.headers["x-taskroute-attempt"] == 2
 
 
-def test_what_is_published_here_its_subscriber_gets_as_its_own(rabbitmq_url: str) -> None:
-    """It consumes a queue that is declared here: `declare=False`."""
+def test_published_message_is_read_by_a_faststream_subscriber(rabbitmq_url: str) -> None:
+    """The subscriber consumes a queue of this topology: `declare=False`."""
 
     async def consume() -> tuple[Order, RabbitMessage]:
         broker = RabbitBroker(rabbitmq_url, logger=None)
@@ -117,14 +122,15 @@ def test_what_is_published_here_its_subscriber_gets_as_its_own(rabbitmq_url: str
 
     with Publisher(rabbitmq_url, topology) as publisher:
         order, message = asyncio.run(consume())
+
     assert order == Order(id=7, customer="Jürgen")
     assert message.headers == {"x-tenant": "acme"}
     assert message.message_id == "m-1"
     assert message.content_type == "application/json"
 
 
-def test_a_queue_and_an_exchange_that_it_declared_can_be_declared_here_as_well(rabbitmq_url: str) -> None:
-    """A plain durable queue of it is `type="classic"` here; both services may start first."""
+def test_queue_declared_by_faststream_can_be_declared_again(rabbitmq_url: str) -> None:
+    """FastStream's plain durable queue is `type="classic"` here; either service may start first."""
     queue = QueueSpec(name="plain", type="classic", bindings=[shop.bind("order.*")])
     seen = Calls()
     registry = registry_of(lambda order, action: seen((order, action)), "order.{action}", queue=queue)
@@ -141,10 +147,10 @@ def test_a_queue_and_an_exchange_that_it_declared_can_be_declared_here_as_well(r
         assert seen.wait() == [({"id": 7}, "paid")]
 
 
-def test_a_queue_that_it_owns_is_consumed_without_being_declared(rabbitmq_url: str) -> None:
-    """Retries and dead letters need queues of their own; they are declared here."""
+def test_queue_owned_by_faststream_is_consumed_as_passive(rabbitmq_url: str) -> None:
+    """The worker declares the dead-letter queue of a passive queue, and not the queue."""
     owned = QueueSpec(name="owned", passive=True, retry=False)
-    over = Topology(exchanges=[ExchangeSpec(name="shop", passive=True)], queues=[owned])
+    passive_topology = Topology(exchanges=[ExchangeSpec(name="shop", passive=True)], queues=[owned])
     seen, registry = Calls(), HandlerRegistry()
 
     @registry.handler("order.{action}", queue=owned)
@@ -158,9 +164,10 @@ def test_a_queue_that_it_owns_is_consumed_without_being_declared(rabbitmq_url: s
             await theirs.bind(bound_to, "order.*")
 
     asyncio.run(declare())
-    with Worker(rabbitmq_url, over, registry):
+    with Worker(rabbitmq_url, passive_topology, registry):
         publish(rabbitmq_url, Order(id=7, customer="x"))
         publish(rabbitmq_url, {"id": "none"})
         assert seen.wait() == [(Order(id=7, customer="x"), "paid")]
         properties, _ = taken_by_pika(rabbitmq_url, "owned.dead")
+
     assert properties.headers["x-taskroute-reason"] == "invalid_body"

@@ -1,4 +1,4 @@
-"""kombu, as services used it before: a ConsumerMixin reads what is published here, its producers are understood."""
+"""Messages between taskroute and services on plain kombu: to a ConsumerMixin, and from a Producer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import kombu
 import pytest
 from kombu.mixins import ConsumerMixin
-from tests.interop.shop import Order, orders, registry_telling, shop, taken_by_pika, topology
+from tests.interop.shop import Order, orders, registry_recording, shop, taken_by_pika, topology
 from tests.kit.calls import Calls
 from tests.kit.waiting import DEADLINE
 
@@ -25,7 +25,7 @@ class OldService(ConsumerMixin):
         self.should_stop = False
 
     def get_consumers(self, consumer: Any, channel: Any) -> Sequence[kombu.Consumer]:
-        queue = kombu.Queue("orders", no_declare=True)  # it is declared here, quorum and all
+        queue = kombu.Queue("orders", no_declare=True)  # this topology declares it, as a quorum queue
         return [consumer([queue], callbacks=[self.on_message], accept=["json"])]
 
     def on_message(self, body: Any, message: kombu.Message) -> None:
@@ -33,8 +33,9 @@ class OldService(ConsumerMixin):
         self._seen((body, message))
 
 
-def test_what_is_published_here_a_consumer_mixin_gets_decoded(rabbitmq_url: str) -> None:
+def test_published_message_is_decoded_by_a_kombu_consumer_mixin(rabbitmq_url: str) -> None:
     seen = Calls()
+
     with kombu.Connection(rabbitmq_url) as connection, Publisher(rabbitmq_url, topology) as publisher:
         publisher.publish(
             Order(id=7, customer="Jürgen"),
@@ -52,6 +53,7 @@ def test_what_is_published_here_a_consumer_mixin_gets_decoded(rabbitmq_url: str)
         finally:
             service.should_stop = True
             thread.join(DEADLINE)
+
     assert body == {"id": 7, "customer": "Jürgen"}
     assert message.headers == {"x-tenant": "acme"}
     assert message.content_type == "application/json"
@@ -59,9 +61,10 @@ def test_what_is_published_here_a_consumer_mixin_gets_decoded(rabbitmq_url: str)
     assert message.delivery_info["routing_key"] == "order.paid"
 
 
-def test_what_its_producer_publishes_is_handled(rabbitmq_url: str) -> None:
+def test_message_of_a_kombu_producer_is_handled(rabbitmq_url: str) -> None:
     seen = Calls()
-    with Worker(rabbitmq_url, topology, registry_telling(seen)), kombu.Connection(rabbitmq_url) as connection:
+
+    with Worker(rabbitmq_url, topology, registry_recording(seen)), kombu.Connection(rabbitmq_url) as connection:
         connection.Producer().publish(
             {"id": 7, "customer": "Jürgen"},
             exchange="shop",
@@ -70,6 +73,7 @@ def test_what_its_producer_publishes_is_handled(rabbitmq_url: str) -> None:
             correlation_id="c-1",
         )
         ((order, action, tenant, message),) = seen.wait()
+
     assert (order, action, tenant) == (Order(id=7, customer="Jürgen"), "paid", "acme")
     assert (message.message_id, message.correlation_id, message.content_type) == (None, "c-1", "application/json")
 
@@ -81,7 +85,9 @@ def test_what_its_producer_publishes_is_handled(rabbitmq_url: str) -> None:
         ({"compression": "zlib"}, "compression: 'application/x-gzip'"),
     ],
 )
-def test_what_is_not_plain_json_is_dead_lettered_unread(options: dict[str, str], error: str, rabbitmq_url: str) -> None:
+def test_pickled_or_compressed_kombu_message_is_dead_lettered_unread(
+    options: dict[str, str], error: str, rabbitmq_url: str
+) -> None:
     registry = HandlerRegistry()
 
     @registry.handler("order.{action}", queue=orders)
@@ -91,5 +97,6 @@ def test_what_is_not_plain_json_is_dead_lettered_unread(options: dict[str, str],
     with Worker(rabbitmq_url, topology, registry), kombu.Connection(rabbitmq_url) as connection:
         connection.Producer().publish({"id": 7, "customer": "x"}, exchange="shop", routing_key="order.paid", **options)
         properties, _ = taken_by_pika(rabbitmq_url, "orders.dead")
+
     assert properties.headers["x-taskroute-reason"] == "unsupported_content"
     assert properties.headers["x-taskroute-error"] == error

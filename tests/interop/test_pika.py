@@ -1,4 +1,4 @@
-"""pika: what it publishes is handled here, and what is published here it reads."""
+"""Messages between pika and taskroute, both ways, and a queue that both sides declare."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pika
 import pytest
-from tests.interop.shop import Order, orders, pika_channel, registry_telling, shop, taken_by_pika, topology
+from tests.interop.shop import Order, orders, pika_channel, registry_recording, shop, taken_by_pika, topology
 from tests.kit.calls import Calls
 from tests.kit.running import registry_of
 from tests.kit.waiting import DEADLINE
@@ -18,7 +18,7 @@ from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, Topology, 
 MOMENT = datetime(2024, 2, 29, 12, 30, 15, tzinfo=UTC)
 
 
-def test_a_message_with_every_property_is_handled(rabbitmq_url: str) -> None:
+def test_pika_message_with_every_property_is_handled(rabbitmq_url: str) -> None:
     seen = Calls()
     body = json.dumps({"id": 7, "customer": "Jürgen"}).encode()
     headers = {"x-tenant": "acme", "n": -5, "yes": True, "none": None, "raw": b"\xff", "at": MOMENT, "in": {"a": [1]}}
@@ -35,9 +35,11 @@ def test_a_message_with_every_property_is_handled(rabbitmq_url: str) -> None:
         timestamp=int(MOMENT.timestamp()),
         app_id="legacy",
     )
-    with Worker(rabbitmq_url, topology, registry_telling(seen)), pika_channel(rabbitmq_url) as channel:
+
+    with Worker(rabbitmq_url, topology, registry_recording(seen)), pika_channel(rabbitmq_url) as channel:
         channel.basic_publish("shop", "order.paid", body, properties, mandatory=True)
         ((order, action, tenant, message),) = seen.wait()
+
     assert (order, action, tenant) == (Order(id=7, customer="Jürgen"), "paid", "acme")
     # AMQP's timestamps have no time zone: in a header they are UTC and do not say so.
     assert dict(message.headers) == {**headers, "at": MOMENT.replace(tzinfo=None)}
@@ -57,11 +59,13 @@ def test_a_message_with_every_property_is_handled(rabbitmq_url: str) -> None:
     )
 
 
-def test_a_message_with_no_properties_is_handled_as_json(rabbitmq_url: str) -> None:
+def test_pika_message_without_properties_is_handled_as_json(rabbitmq_url: str) -> None:
     seen = Calls()
-    with Worker(rabbitmq_url, topology, registry_telling(seen)), pika_channel(rabbitmq_url) as channel:
+
+    with Worker(rabbitmq_url, topology, registry_recording(seen)), pika_channel(rabbitmq_url) as channel:
         channel.basic_publish("shop", "order.paid", b'{"id": 7, "customer": "x"}', mandatory=True)
         ((order, action, tenant, message),) = seen.wait()
+
     assert (order, action, tenant) == (Order(id=7, customer="x"), "paid", "none")
     assert (message.message_id, message.content_type, message.timestamp) == (None, None, None)
     assert dict(message.headers) == {}
@@ -74,9 +78,7 @@ def test_a_message_with_no_properties_is_handled_as_json(rabbitmq_url: str) -> N
         (b' {"id" : 7, "customer": "J\\u00FCrgen"}\n', "handler_error"),
     ],
 )
-def test_a_dead_letter_has_the_body_byte_for_byte_and_the_properties(
-    body: bytes, reason: str, rabbitmq_url: str
-) -> None:
+def test_pika_message_is_dead_lettered_with_body_and_properties(body: bytes, reason: str, rabbitmq_url: str) -> None:
     registry = HandlerRegistry()
 
     @registry.handler("order.{action}", queue=orders)
@@ -86,9 +88,11 @@ def test_a_dead_letter_has_the_body_byte_for_byte_and_the_properties(
     properties = pika.BasicProperties(
         content_type="application/json", headers={"x-tenant": "acme"}, correlation_id="c-1", app_id="legacy"
     )
+
     with Worker(rabbitmq_url, topology, registry), pika_channel(rabbitmq_url) as channel:
         channel.basic_publish("shop", "order.paid", body, properties, mandatory=True)
         dead, dead_body = taken_by_pika(rabbitmq_url, "orders.dead")
+
     assert dead_body == body
     assert (dead.content_type, dead.correlation_id, dead.app_id) == ("application/json", "c-1", "legacy")
     expected: dict[str, Any] = {
@@ -102,7 +106,7 @@ def test_a_dead_letter_has_the_body_byte_for_byte_and_the_properties(
     assert {name: dead.headers[name] for name in expected} == expected
 
 
-def test_what_is_published_here_pika_reads(rabbitmq_url: str) -> None:
+def test_published_message_is_read_by_pika_with_its_properties(rabbitmq_url: str) -> None:
     with Publisher(rabbitmq_url, topology) as publisher:
         receipt = publisher.publish(
             Order(id=7, customer="Jürgen"),
@@ -116,6 +120,7 @@ def test_what_is_published_here_pika_reads(rabbitmq_url: str) -> None:
             timeout=DEADLINE,
         )
         properties, body = taken_by_pika(rabbitmq_url, "orders")
+
     assert json.loads(body) == {"id": 7, "customer": "Jürgen"}
     assert vars(properties) == vars(
         pika.BasicProperties(
@@ -131,10 +136,11 @@ def test_what_is_published_here_pika_reads(rabbitmq_url: str) -> None:
     )
 
 
-def test_a_plain_durable_queue_that_it_declared_can_be_declared_here_as_well(rabbitmq_url: str) -> None:
+def test_queue_declared_by_pika_can_be_declared_again(rabbitmq_url: str) -> None:
     plain = QueueSpec(name="plain", type="classic", bindings=[shop.bind("order.*")])
     seen = Calls()
     registry = registry_of(lambda order, action: seen((order, action)), "order.{action}", queue=plain)
+
     with pika_channel(rabbitmq_url) as channel:
         channel.queue_declare("plain", durable=True)
         with Worker(rabbitmq_url, Topology(exchanges=[shop], queues=[plain]), registry):
