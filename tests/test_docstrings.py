@@ -10,14 +10,17 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 import taskroute
 from taskroute import ExchangeSpec, HandlerRegistry, QueueSpec, Topology, Worker, instrumentation
+from taskroute.instrumentation.prometheus import PrometheusInstrumentation
 from taskroute.testing import Harness
 
 SOURCE = Path(taskroute.__file__).parent
@@ -70,6 +73,8 @@ def test_example_in_a_docstring_runs_and_prints_what_it_says(module: str, text: 
         names["harness"] = harness
     if re.search(r">>>.*\bworker[.)]", text) and "Worker(" not in text:
         names["worker"] = stack.enter_context(Worker(namespace["url"], topology, namespace["registry"]))
+    # In a registry of its own: the default one is the process's, and takes each metric once.
+    names["PrometheusInstrumentation"] = partial(PrometheusInstrumentation, CollectorRegistry())
     test = doctest.DocTestParser().get_doctest(inspect.cleandoc(text), names, module, None, 0)
     failures: list[str] = []
     doctest.DocTestRunner(optionflags=OPTIONS).run(test, out=failures.append)
