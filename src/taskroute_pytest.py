@@ -1,7 +1,6 @@
 """The pytest plugin: fixtures for tests of handlers.
 
-It stands beside the package, and not in it: pytest imports its plugins at every start, and whoever imports something of
-`taskroute` imports all of it. So nothing of it is imported before a test asks for a fixture.
+pytest imports its plugins at every start, so this one imports nothing of `taskroute` before a test asks for a fixture.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def taskroute_harness() -> Iterator[Callable[..., Harness]]:
-    """Make harnesses, entered, with the arguments of `taskroute.testing.Harness`.
+    """Return a function that makes and enters a `taskroute.testing.Harness`, with the same arguments.
 
-    They are closed after the test, which then has an error if a handler raised something that the test never looked at.
+    They are closed after the test. It fails then if a handler raised an error that the test never looked at.
     """
     from taskroute.testing import Harness
 
@@ -36,7 +35,7 @@ def taskroute_harness() -> Iterator[Callable[..., Harness]]:
 
 @pytest.fixture
 def taskroute_url() -> Iterator[str]:
-    """URL of an embedded broker that is the test's own, for a `Worker` and a `Publisher`. It is gone after the test."""
+    """Return the URL of an embedded broker for a `Worker` and a `Publisher`. The broker ends with the test."""
     from taskroute.broker.embedded import transport
 
     name = f"test-{uuid.uuid4().hex}"

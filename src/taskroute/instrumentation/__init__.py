@@ -1,8 +1,7 @@
-"""Instrumentation: listen to workers and publishers.
+"""Instrumentation: events of workers and publishers, and hooks around handlers and publishing.
 
-Give objects of subclasses of `Instrumentation` to ``Worker(..., instrumentation=[...])`` and
-``Publisher(..., instrumentation=[...])``. Ready-made ones are in modules of their own, each with what it needs in an
-extra of the same name.
+Pass objects of subclasses of `Instrumentation` to ``Worker(..., instrumentation=[...])`` and
+``Publisher(..., instrumentation=[...])``. The ready-made ones are modules here; each needs the extra of its name.
 """
 
 from taskroute.instrumentation.events import (

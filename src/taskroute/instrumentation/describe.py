@@ -1,4 +1,4 @@
-"""An event or a message as names and values for a log: what others wrote cannot forge a line."""
+"""Names and values of events and messages for a log, safe from text of senders that would forge a line. Pure."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 _DIGITS: Final = 6
 
 Text = Callable[[str], str]
-"""Makes text of others safe: `quoted` in lines of text, `printable` where a renderer tells values apart."""
+"""Makes the text of a sender safe: `quoted` in lines of text, `printable` where the renderer delimits values."""
 
 
 def name_of(event: Event) -> str:
-    """``DeadLettered`` -> ``dead_lettered``."""
+    """Return the name of an event: ``DeadLettered`` -> ``dead_lettered``."""
     return _CAPITAL.sub("_", type(event).__name__).lower()
 
 
 def fields_of(event: Event, text: Text) -> dict[str, object]:
-    """The fields of an event by name."""
+    """Return the fields of an event by name."""
     return {field.name: _safe(getattr(event, field.name), text) for field in fields(event)}
 
 
 def context_of(message: Message, text: Text) -> dict[str, object]:
-    """What tells a message apart from others."""
+    """Return the fields that identify a message."""
     return {
         "queue": text(message.queue),
         "routing_key": text(message.routing_key),

@@ -1,7 +1,7 @@
-"""Events: what instrumentation hears of a worker or publisher. Frozen, and never a body, a header or a password.
+"""Events of workers and publishers. Frozen; no field is a body, a header or a password.
 
-All durations are in seconds. `exchange` and `routing_key` are those that a message was published with, on every
-attempt; others wrote them, so quote them where a line can be forged, and make no label of a metric of them.
+All durations are in seconds. On every attempt, `exchange` and `routing_key` are those that a message was published
+with. Those of a delivery are text of its sender: quote them in lines of text, and make no label of a metric of them.
 """
 
 # No `from __future__ import annotations`: type hints of what is public must resolve from its package, too.
@@ -14,7 +14,7 @@ from taskroute.message.outcome import Reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfDelivery:
-    """What the events of one delivery to a worker share. `attempt` counts from 1."""
+    """Fields of each event of a delivery. `attempt` counts from 1."""
 
     queue: str
     exchange: str
@@ -26,7 +26,7 @@ class OfDelivery:
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received(OfDelivery):
-    """The broker has delivered it. On the consuming session's thread."""
+    """The broker delivered a message. On the consuming session's thread."""
 
     redelivered: bool
 
@@ -34,7 +34,7 @@ class Received(OfDelivery):
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handled(OfDelivery):
-    """Its handler returned. On the handler's thread, or the event loop's.
+    """A handler returned. On the handler's thread, or the event loop's.
 
     `seconds`: from the choice of the handler until it returned; validation, middleware and dependencies included.
     """
@@ -45,10 +45,10 @@ class Handled(OfDelivery):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfFailure(OfDelivery):
-    """What the events of a failed delivery share.
+    """Fields of each event of a failed delivery.
 
-    `handler` is None when none was chosen. `error` names types and fields, never values. `seconds` as in `Handled`,
-    until it failed: republishing it does not count.
+    `handler` is None when no handler was chosen. `error` names types and fields, never values. `seconds` is as in
+    `Handled`, until the failure; republishing does not count.
     """
 
     handler: str | None
@@ -60,7 +60,7 @@ class OfFailure(OfDelivery):
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retried(OfFailure):
-    """It is in a wait queue and comes again after `delay`, confirmed. On the republishing session's thread."""
+    """A wait queue confirmed a message, which comes again after `delay`. On the republishing session's thread."""
 
     delay: float
 
@@ -68,7 +68,7 @@ class Retried(OfFailure):
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLettered(OfFailure):
-    """It is in the dead-letter queue `to`, confirmed. On the republishing session's thread."""
+    """The dead-letter queue `to` confirmed the message. On the republishing session's thread."""
 
     to: str
 
@@ -76,13 +76,13 @@ class DeadLettered(OfFailure):
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped(OfFailure):
-    """It failed, and its queue keeps no failures: it is gone. On the handler's thread, or the event loop's."""
+    """A message failed and is lost, as its queue keeps no failures. On the thread of the handler or event loop."""
 
 
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overdue(OfDelivery):
-    """Its handler has run for longer than its `timeout`, and still does. On the consuming session's thread."""
+    """A handler still runs after its `timeout`. On the consuming session's thread."""
 
     handler: str
     timeout: float
@@ -90,10 +90,10 @@ class Overdue(OfDelivery):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfPublishing:
-    """What the events of a published message share.
+    """Fields of each event of a published message.
 
-    `seconds`: from the call until the outcome. Each message that was handed to `publish`, `submit` or `publish_many`
-    and for which `Instrumentation.publishing` was called ends in exactly one of them.
+    `seconds`: from the call until the outcome. Each message for which `Instrumentation.publishing` was called ends in
+    exactly one of these events.
     """
 
     exchange: str
@@ -105,22 +105,22 @@ class OfPublishing:
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published(OfPublishing):
-    """It was routed and confirmed. On the publishing session's thread."""
+    """The broker routed and confirmed a message. On the publishing session's thread."""
 
 
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Returned(OfPublishing):
-    """No queue takes it (`UnroutableError`). On the publishing session's thread."""
+    """No queue takes a message (`UnroutableError`). On the publishing session's thread."""
 
 
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishFailed(OfPublishing):
-    """It was not, or may not have been, accepted for another reason.
+    """A message was not, or may not have been, accepted for another reason.
 
-    `error` is the name of the error's class. On the publishing session's thread, or on the caller's when the message
-    was never handed to it.
+    `error` is the name of the error's class. On the publishing session's thread, or on the caller's when the
+    message never reached that session.
     """
 
     error: str
@@ -129,7 +129,7 @@ class PublishFailed(OfPublishing):
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connected:
-    """A session has connected and is set up; `generation` above 1: again. On the session's thread."""
+    """A session connected and is set up; with a `generation` above 1, again. On the session's thread."""
 
     session: str
     generation: int
@@ -138,7 +138,7 @@ class Connected:
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disconnected:
-    """A session has lost its connection, `error` says to what; None: it closed it. On the session's thread."""
+    """A session lost its connection to `error`, or closed it (None). On the session's thread."""
 
     session: str
     error: str | None
@@ -147,7 +147,7 @@ class Disconnected:
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
-    """A queue is left alone for `seconds`, after so many `failures` in a row. On the thread that saw the last one."""
+    """A circuit breaker pauses a queue for `seconds`, after `failures` in a row. On the thread of the last one."""
 
     queue: str
     failures: int
@@ -157,7 +157,7 @@ class Paused:
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """A queue that was paused is consumed again. On the thread of the handler that has succeeded."""
+    """A paused queue is consumed again. On the thread of the handler that succeeded."""
 
     queue: str
 

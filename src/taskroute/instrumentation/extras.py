@@ -1,4 +1,4 @@
-"""Extras: what to install where a library of an instrumentation is missing."""
+"""Extras: an error that says what to install where a library is missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def extra(name: str) -> Iterator[None]:
-    """Around the imports of what only an extra installs: an error names it.
+    """Enter around the imports of an extra, so that an error names the extra.
 
     Raises:
         ModuleNotFoundError: one of them is not installed.
@@ -20,6 +20,6 @@ def extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        # By itself it would come from a file named as the library is, and look as if that one were in the way.
+        # Without this, the error seems to come from a file that shadows the library, as both have the same name.
         text = f"taskroute.instrumentation.{name} needs {error.name}: pip install 'taskroute[{name}]'"
         raise ModuleNotFoundError(text, name=error.name) from error

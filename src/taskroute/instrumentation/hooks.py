@@ -1,4 +1,7 @@
-"""Instrumentation: the hooks that a subclass overrides. Listeners: several instrumentations as one."""
+"""Instrumentation: the hooks that a subclass overrides. Listeners: several instrumentations as one.
+
+The hooks of `Listeners` raise nothing, and any thread may call them.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,15 @@ from taskroute.message.message import Message
 log = logging.getLogger("taskroute.instrumentation")
 
 _OF_A_HOOK: Final = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
-"""What is a hook's own affair on the threads of a worker, where an exit would end the thread and nothing else."""
+"""Errors of a hook that stop here. On the threads of a worker an exit would end one thread, and not the process."""
 
 
 @exported_by("taskroute.instrumentation")
 class Instrumentation:
-    """Base of what listens to a worker or publisher. Override what you need; what you leave out costs nothing.
+    """Base class of instrumentations. Override the hooks that you need; a hook that is not overridden costs nothing.
 
-    One object may serve several workers and publishers, and is then called from the threads of all of them. What it
-    raises is logged once for each kind of error, and harms no message.
+    One object may serve several workers and publishers, and is then called from the threads of all of them. Errors that
+    it raises are logged, each class once, and harm no message.
 
     Example:
         >>> from taskroute.instrumentation import Event, Handled, Instrumentation
@@ -36,26 +39,26 @@ class Instrumentation:
     """
 
     def on_event(self, event: Event) -> None:
-        """Something has happened. Each event says on which thread it comes.
+        """Take an event. The class of each event says on which thread.
 
-        Must not block: some come on the thread that reads from the broker, and nothing is read meanwhile.
+        Must not block: some threads read from the broker, and read nothing meanwhile.
         """
 
     def handling(self, message: Message, handler: str) -> AbstractContextManager[object] | None:
-        """Return what to enter around one run of a handler, or None.
+        """Return a context manager to enter around one run of a handler, or None.
 
         It is entered and left in the thread, or the asyncio task, that runs the handler, with validation, middleware
-        and dependencies inside. The handler's exception passes through it, and cannot be kept by it.
+        and dependencies inside. It sees the handler's exception, and cannot suppress it.
 
         Args:
             message: as it was delivered.
-            handler: its name, as in `Handled.handler`.
+            handler: the name of the handler, as in `Handled.handler`.
         """
 
     def publishing(self, exchange: str, routing_key: str, message_id: str) -> Mapping[str, object] | None:
-        """Return headers to add to a message, or None. The caller's own win over them.
+        """Return headers to add to a message, or None. Headers of the caller take precedence.
 
-        On the thread that publishes. A `Published`, `Returned` or `PublishFailed` follows, exactly one.
+        Called on the thread that publishes. Exactly one `Published`, `Returned` or `PublishFailed` follows.
         """
 
 
@@ -64,7 +67,7 @@ Publishing = Callable[[str, str, str], Mapping[str, object]]
 
 
 class Listeners:
-    """Several instrumentations as one. A hook that none of them overrides is None: test that, and pay nothing.
+    """Several instrumentations as one. A hook that none of them overrides is None, so that it costs one test.
 
     Any thread may call the hooks. They raise nothing.
 
@@ -88,19 +91,19 @@ class Listeners:
         self._handling = [each.handling for each in given if _overrides(each, "handling")]
         self._publishing = [each.publishing for each in given if _overrides(each, "publishing")]
         self._reported: set[tuple[str, type[BaseException]]] = set()
-        self.on_event: Callable[[Event], None] | None = self._tell if self._listening else None
+        self.on_event: Callable[[Event], None] | None = self._emit if self._listening else None
         self.handling: Handling | None = self._around if self._handling else None
         self.publishing: Publishing | None = self._headers if self._publishing else None
 
     def report(self, hook: Callable[..., object], error: BaseException) -> None:
-        """Log what a hook has raised, once for each kind of error."""
+        """Log an error that a hook raised, once for each class of error."""
         name = getattr(hook, "__qualname__", type(hook).__qualname__)
         kind = (name, type(error))
         if kind not in self._reported:
             self._reported.add(kind)
             log.error("instrumentation_failed hook=%s; not logged again", name, exc_info=error)
 
-    def _tell(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
         for hook in self._listening:
             try:
                 hook(event)
@@ -115,13 +118,13 @@ class Listeners:
         for hook in self._publishing:
             try:
                 headers.update(hook(exchange, routing_key, message_id) or ())
-            except Exception as error:  # noqa: BLE001 - as above, but on the caller's thread, whose exits are the caller's
+            except Exception as error:  # noqa: BLE001 - as above, but exits on the thread of a caller are the caller's
                 self.report(hook, error)
         return headers
 
 
 class _Around:
-    """What every instrumentation enters around one run of a handler. Left in reverse, whatever one of them raises."""
+    """The context managers of all instrumentations around one run of a handler. All are left, in reverse order."""
 
     __slots__ = ("_entered", "_handler", "_hooks", "_listeners", "_message")
 

@@ -1,6 +1,6 @@
-"""Logging: the message that a handler works on in every line of its log, and a line for each event.
+"""Logging: one line for each event, and the message that a handler works on in each line of its log.
 
-Needs nothing but the standard library. For structlog there is `taskroute.instrumentation.structlog`.
+Needs only the standard library. For structlog, see `taskroute.instrumentation.structlog`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from taskroute.quoting import quoted
 
 _OUTSIDE: Final = dict.fromkeys(("queue", "routing_key", "message_id", "attempt"), "-")
 
-# What the library itself has said at a level of its own, in loggers beside this one.
-_SAID: Final = (
+# Events for which the library logs a line of its own.
+_LOGGED: Final = (
     events.Retried,
     events.DeadLettered,
     events.Dropped,
@@ -36,13 +36,13 @@ _current: ContextVar[Message | None] = ContextVar("taskroute_message", default=N
 
 
 class LoggingInstrumentation(Instrumentation):
-    """Logs each event on one line, and knows for `MessageFilter` which message a handler works on.
+    """Logs each event on one line, and tells `MessageFilter` which message a handler works on.
 
     Args:
-        logger: to which the events go; left out, ``taskroute.instrumentation.logging``.
-        levels: of kinds of events, where they should differ: ``{Handled: logging.DEBUG}``. Left out, `Handled` is
-            INFO, `Returned` and `PublishFailed` are WARNING, and everything else is DEBUG: what the library says by
-            itself (``message_failed``, ``connection_lost``, ...) is not said twice.
+        logger: of the events; left out, ``taskroute.instrumentation.logging``.
+        levels: by class of event, to override: ``{Handled: logging.DEBUG}``. Left out, `Handled` is INFO, `Returned`
+            and `PublishFailed` are WARNING, and the others are DEBUG, because the library logs lines of its own for
+            them (``message_failed``, ``connection_lost``, ...).
 
     Example:
         >>> handler = logging.StreamHandler()
@@ -53,10 +53,10 @@ class LoggingInstrumentation(Instrumentation):
 
     def __init__(self, logger: logging.Logger | None = None, levels: Levels | None = None) -> None:
         self._logger = logging.getLogger("taskroute.instrumentation.logging") if logger is None else logger
-        self._levels = {**LEVELS, **dict.fromkeys(_SAID, logging.DEBUG), **(levels or {})}
+        self._levels = {**LEVELS, **dict.fromkeys(_LOGGED, logging.DEBUG), **(levels or {})}
 
     def on_event(self, event: Event) -> None:
-        """Log it."""
+        """Log the event."""
         level = self._levels[type(event)]
         if self._logger.isEnabledFor(level):
             described = " ".join(f"{name}={value}" for name, value in fields_of(event, quoted).items())
@@ -64,7 +64,7 @@ class LoggingInstrumentation(Instrumentation):
 
     @contextmanager
     def handling(self, message: Message, handler: str) -> Iterator[None]:  # noqa: ARG002 - the message says enough
-        """Have `MessageFilter` know the message."""
+        """Let `MessageFilter` know the message."""
         token = _current.set(message)
         try:
             yield
@@ -73,15 +73,15 @@ class LoggingInstrumentation(Instrumentation):
 
 
 class MessageFilter(logging.Filter):
-    """Gives every record `queue`, `routing_key`, `message_id` and `attempt` of the message that is being handled.
+    """Adds `queue`, `routing_key`, `message_id` and `attempt` of the message that is being handled to each record.
 
-    Add it to a handler of `logging`, not to a logger, whose filters do not see the records of the loggers below it.
-    Where no message is handled they are ``-``; a record that has one of them already keeps it. It lets every record
-    pass. Text of others is quoted where it could forge a line.
+    Add it to a handler of `logging`, not to a logger: the filters of a logger do not see the records of its children.
+    Where no message is being handled the values are ``-``. A value that a record already has stays. Every record
+    passes. Text of senders is quoted where it could forge a line.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add what is known."""
+        """Add the fields of the message, and return True."""
         message = _current.get()
         known = _OUTSIDE if message is None else context_of(message, quoted)
         for name, value in known.items():

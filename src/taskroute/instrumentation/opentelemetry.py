@@ -1,7 +1,7 @@
-"""OpenTelemetry: traces and metrics by its conventions for messaging and RabbitMQ. Extra ``opentelemetry``.
+"""OpenTelemetry: traces and metrics by its semantic conventions for messaging and RabbitMQ. Extra ``opentelemetry``.
 
-Those conventions are in development; these are of version 1.44, with the names that a queue, an exchange and a handler
-have here where a name of few values is wanted (span names, metrics).
+The conventions are those of version 1.44, which are in development. Where they ask for a name of low cardinality (span
+names, metrics), it is the name of a queue, an exchange or a handler.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class OpenTelemetryInstrumentation(Instrumentation):
     """Spans from `publish` to the handler in one trace, and the metrics of the conventions.
 
     The context of a trace travels in the headers of a message, written and read by the global propagator (W3C's
-    ``traceparent`` unless configured otherwise); a retry keeps them. The producer's span, ``publish EXCHANGE``, lasts
-    until the confirm. The consumer's, ``process QUEUE``, is its child, links to it, and is the current span while the
-    handler runs. A failure shows the class of its error, not its text, which tends to quote the message.
+    ``traceparent`` unless configured otherwise). Retries keep the headers. The producer's span, ``publish EXCHANGE``,
+    lasts until the confirm. The consumer's, ``process QUEUE``, is its child, links to it, and is the current span while
+    the handler runs. A failure has the class of its error, but not its text, which often quotes the message.
 
-    Spans end on the threads that read from the broker: use a processor that exports in the background, as
-    ``BatchSpanProcessor`` does.
+    Spans end on threads that read from the broker: use a processor that exports in the background, such as
+    ``BatchSpanProcessor``.
 
     Args:
         tracer_provider: left out, the global one.
@@ -100,7 +100,7 @@ class OpenTelemetryInstrumentation(Instrumentation):
         self._publishing = _Open()
 
     def publishing(self, exchange: str, routing_key: str, message_id: str) -> Mapping[str, object]:
-        """Start the producer's span, and return the headers by which others continue its trace."""
+        """Start the producer's span, and return the headers that carry its context."""
         span = self._tracer.start_span(
             f"publish {_template(exchange)}",
             kind=SpanKind.PRODUCER,
@@ -116,7 +116,7 @@ class OpenTelemetryInstrumentation(Instrumentation):
 
     @contextmanager
     def handling(self, message: Message, handler: str) -> Iterator[None]:
-        """Have the consumer's span be the current one."""
+        """Make the consumer's span the current one."""
         of_metrics = _processing(message.queue) | {"taskroute.handler": handler}
         parent = propagate.extract(message.headers, getter=_HEADERS)
         creation = trace.get_current_span(parent).get_span_context()
@@ -132,7 +132,7 @@ class OpenTelemetryInstrumentation(Instrumentation):
         began = time.perf_counter()
         try:
             yield
-        except BaseException as error:  # whatever ends the handler
+        except BaseException as error:  # exits and cancellation too
             of_metrics["error.type"] = _fail(span, _class_of(error))
             raise
         finally:
@@ -141,7 +141,7 @@ class OpenTelemetryInstrumentation(Instrumentation):
             span.end()
 
     def on_event(self, event: Event) -> None:
-        """End the producer's span, and count."""
+        """End the producer's span, and count the event."""
         match event:
             case Published():
                 self._end(event, None)
@@ -168,7 +168,7 @@ class OpenTelemetryInstrumentation(Instrumentation):
 
 
 class _Open:
-    """The spans of messages on their way. Two messages may be alike in everything that an event says. Any thread."""
+    """Spans of messages that have no outcome yet. Two messages may have the same key. Any thread may call it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -179,7 +179,7 @@ class _Open:
             self._spans.setdefault(message, deque()).append(span)
 
     def take(self, message: tuple[str, str, str]) -> Span:
-        """The oldest one of these; one that records nothing, if it was not sampled."""
+        """Remove and return the oldest span of a message; a span that records nothing if it was not sampled."""
         with self._lock:
             spans = self._spans.get(message)
             if not spans:
@@ -191,7 +191,7 @@ class _Open:
 
 
 class _Headers(Getter[Mapping[str, object]]):
-    """Reads the headers of a message, in which a sender may have put anything."""
+    """Reads the headers of a message, whose values may have any type."""
 
     def get(self, carrier: Mapping[str, object], key: str) -> list[str] | None:
         value = carrier.get(key)

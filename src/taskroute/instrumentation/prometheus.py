@@ -1,6 +1,6 @@
 """Prometheus: counters, histograms and gauges of workers and publishers. Extra ``prometheus``.
 
-No label is a routing key or an id: what others write cannot make new time series.
+No label is a routing key or an id, so that senders cannot create time series.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ with extra("prometheus"):
 log = logging.getLogger("taskroute.instrumentation")
 
 DEFAULT_EXCHANGE: Final = "amq.default"
-"""The label of the default exchange, whose name is empty: an empty label counts as none."""
+"""The label of the default exchange. Its name is empty, and Prometheus takes an empty label for none."""
 
 
 class PrometheusInstrumentation(Instrumentation):
-    """Counts what happens, and measures how long it takes. One object for all workers and publishers of a process.
+    """Counters, gauges and durations of workers and publishers. One object serves all of a process.
 
     Args:
-        registry: that is scraped; left out, the default one of ``prometheus_client``.
+        registry: of the metrics; left out, the default registry of ``prometheus_client``.
         buckets: upper bounds, in seconds, of the histogram of handling times; left out, 5 ms to 10 s.
 
     Raises:
-        ValueError: the registry has these metrics already.
+        ValueError: the registry already has these metrics.
 
     Example:
         >>> instrumentation = PrometheusInstrumentation()
@@ -51,7 +51,7 @@ class PrometheusInstrumentation(Instrumentation):
             return Counter(f"taskroute_{name}", documentation, labels, registry=registry)
 
         def gauge(name: str, documentation: str, label: str) -> Gauge:
-            # Of several processes that are scraped as one: the sum over those that live.
+            # In multiprocess mode, the sum over the living processes.
             return Gauge(f"taskroute_{name}", documentation, [label], registry=registry, multiprocess_mode="livesum")
 
         self._received = counter("messages_received", "Messages delivered to this worker.", "queue")
@@ -107,11 +107,11 @@ class PrometheusInstrumentation(Instrumentation):
         }
 
     def on_event(self, event: Event) -> None:
-        """Count it."""
+        """Count the event."""
         self._counting[type(event)](event)
 
     def handling(self, message: Message, handler: str) -> AbstractContextManager[object]:  # noqa: ARG002
-        """Have the message counted while its handler works on it."""
+        """Count the message as in progress while its handler runs."""
         return self._in_progress.labels(message.queue).track_inprogress()
 
     def _count_received(self, event: events.Received) -> None:
@@ -141,20 +141,20 @@ class PrometheusInstrumentation(Instrumentation):
 
 
 class Depths(Protocol):
-    """What is asked for depths: a `Worker`."""
+    """The part of a `Worker` that `DeadLetterCollector` needs."""
 
     def depths(self, *, timeout: float) -> Mapping[str, int]:
         """Return how many messages are ready in each dead-letter queue."""
 
 
 class DeadLetterCollector(Collector):
-    """``taskroute_dead_letter_queue_messages``: what lies in dead-letter queues, asked of the broker at each scrape.
+    """``taskroute_dead_letter_queue_messages``: the depth of dead-letter queues, asked of the broker at each scrape.
 
-    While a worker is not connected there is no sample of its queues, rather than one that may be wrong.
+    A worker that is not connected has no samples, as they might be wrong.
 
     Args:
-        *workers: that are asked, each about the dead-letter queues of the queues that it consumes.
-        timeout: seconds that a scrape waits for the answer to one worker at most.
+        *workers: whose dead-letter queues are counted, those of the queues that they consume.
+        timeout: seconds that a scrape waits for each worker at most.
 
     Example:
         >>> import prometheus_client
@@ -166,11 +166,11 @@ class DeadLetterCollector(Collector):
         self._timeout = timeout
 
     def describe(self) -> Iterator[Metric]:
-        """The metric without a sample: nothing is asked when the collector is registered."""
+        """Return the metric without a sample, so that registering the collector asks the broker nothing."""
         yield self._metric({})
 
     def collect(self) -> Iterator[Metric]:
-        """Ask the workers. On the thread that scrapes."""
+        """Ask the workers, on the thread that scrapes."""
         depths: dict[str, int] = {}
         for worker in self._workers:
             try:

@@ -1,4 +1,4 @@
-"""structlog: the message that a handler works on as context, and an entry for each event. Extra ``structlog``."""
+"""structlog: one entry for each event, and the message that a handler works on as context. Extra ``structlog``."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ with extra("structlog"):
 class StructlogInstrumentation(Instrumentation):
     """Binds `queue`, `routing_key`, `message_id` and `attempt` while a handler runs, and logs each event.
 
-    The processor ``structlog.contextvars.merge_contextvars``, which is among structlog's defaults, puts what is bound
-    into every entry. Text of others is quoted where it could end a line.
+    The processor ``structlog.contextvars.merge_contextvars``, one of the defaults, adds the bound values to each entry.
+    Text of senders is quoted where it could end a line.
 
     Args:
-        logger: to which the events go; left out, ``structlog.get_logger("taskroute")``.
-        levels: of kinds of events, where they should differ: ``{Handled: logging.DEBUG}``. Left out, what is lost or
-            dead-lettered is ERROR, other failures are WARNING, and a connection that was closed as asked is DEBUG.
+        logger: of the events; left out, ``structlog.get_logger("taskroute")``.
+        levels: by class of event, to override: ``{Handled: logging.DEBUG}``. Left out, `Dropped` and `DeadLettered`
+            are ERROR, other failures are WARNING, and a connection that was closed on purpose is DEBUG.
 
     Example:
         >>> worker = Worker(url, topology, registry, instrumentation=[StructlogInstrumentation()])
@@ -40,11 +40,11 @@ class StructlogInstrumentation(Instrumentation):
         self._closed = self._methods[Disconnected] if Disconnected in chosen else "debug"
 
     def on_event(self, event: Event) -> None:
-        """Log it."""
+        """Log the event."""
         closed = isinstance(event, Disconnected) and event.error is None
         method = self._closed if closed else self._methods[type(event)]
         getattr(self._logger, method)(name_of(event), **fields_of(event, printable))
 
     def handling(self, message: Message, handler: str) -> AbstractContextManager[object]:  # noqa: ARG002
-        """Bind what tells the message apart."""
+        """Bind the fields that identify the message."""
         return bound_contextvars(**context_of(message, printable))

@@ -1,4 +1,4 @@
-"""Testing: run handlers in a test as a worker runs them, with no server and no waiting.
+"""Testing: run handlers in a test as a worker runs them, without a server and without waiting.
 
 The names here are public, like those of `taskroute`.
 """

@@ -1,4 +1,4 @@
-"""Call: one attempt at handling a message, as a test compares it."""
+"""Call: one attempt to handle a message, which a test compares with the call that it expects."""
 
 # No `from __future__ import annotations`: type hints of what is public must resolve from its package, too.
 
@@ -15,10 +15,10 @@ from taskroute.message.message import Message
 @exported_by("taskroute.testing")
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Call:
-    """One attempt: what a handler was called with, and what it raised.
+    """One attempt to handle a message: the arguments of the handler, and the error that it raised.
 
-    Equal to the ``unittest.mock.call(...)`` that passes the same arguments, by position or by name. What `call` does
-    not mention and is a `Message` or made by a provider is not compared.
+    Equal to the ``unittest.mock.call(...)`` that passes the same arguments, by position or by name. Arguments that are
+    a `Message` or come from a provider are compared only if the expected call has them.
 
     Example:
         >>> from unittest.mock import call
@@ -26,11 +26,11 @@ class Call:
     """
 
     arguments: Mapping[str, object]
-    """By the name of the parameter; empty for an error from outside of the function, of a middleware or provider."""
+    """By the name of the parameter; empty if a middleware or provider raised the error."""
     message: Message
-    """The envelope, with the routing key, headers and attempt."""
+    """The message, with its routing key, headers and attempt."""
     at: float
-    """When it began, in seconds since the harness was entered, on the harness's clock."""
+    """When the attempt began, in seconds of the harness's clock since it was entered."""
     error: BaseException | None = None
     handler: Handler = field(repr=False)
 
@@ -48,16 +48,16 @@ class Call:
         return all(
             expected.arguments[name] == self.arguments.get(name, parameter.default)
             if name in expected.arguments
-            else self._need_not_be_named(name)
+            else self._may_be_left_out(name)
             for name, parameter in signature.parameters.items()
         )
 
-    __hash__ = None  # type: ignore[assignment] # what it is equal to has no hash that could be the same
+    __hash__ = None  # type: ignore[assignment] # `unittest.mock.call` has no hash that could be equal
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
         return f"call({arguments})" + (f" that raised {self.error!r}" if self.error is not None else "")
 
-    def _need_not_be_named(self, parameter: str) -> bool:
+    def _may_be_left_out(self, parameter: str) -> bool:
         made = dict(self.handler.plan.needs)
         return parameter in made or isinstance(self.arguments.get(parameter), Message)

@@ -1,4 +1,4 @@
-"""DeadLetter: a message in a dead-letter queue, with why it is there."""
+"""DeadLetter: a message in a dead-letter queue, with the reason. Pure."""
 
 # No `from __future__ import annotations`: type hints of what is public must resolve from its package, too.
 
@@ -16,10 +16,10 @@ from taskroute.message import headers as names
 class DeadLetter:
     """A message that failed for good.
 
-    `reason` is the worker's (``handler_error``, ``invalid_body``, ...), or the broker's where the broker itself gave
-    the message up (``expired``, ``maxlen``, ``delivery_limit``). `error` says more: types, fields and places, never a
-    value. `attempt` is the last one, counted from 1. `queue`, `exchange` and `routing_key` are those that it had
-    before it died.
+    `reason` is the worker's (``handler_error``, ``invalid_body``, ...), or the broker's if the broker dead-lettered the
+    message (``expired``, ``maxlen``, ``delivery_limit``). `error` adds types, fields and places, never a value.
+    `attempt` is the last one, counted from 1. `queue`, `exchange` and `routing_key` are those before it was
+    dead-lettered.
     """
 
     reason: str
@@ -34,7 +34,7 @@ class DeadLetter:
 
     @classmethod
     def of(cls, stored: StoredMessage) -> Self:
-        """Read what the worker, or else the broker, wrote into its headers."""
+        """Return the dead letter of a stored message, from the headers of the worker, or else of the broker."""
         headers = stored.headers
         told = headers if names.REASON in headers else _told_by_broker(headers)
         message_id = stored.properties.get("message_id")

@@ -1,4 +1,7 @@
-"""Harness: the real worker and publisher on an embedded broker of their own, whose time is moved by hand."""
+"""Harness: a real worker and publisher on an embedded broker of their own, with a clock that is moved by hand.
+
+The test's thread makes every call.
+"""
 
 from __future__ import annotations
 
@@ -34,35 +37,34 @@ from taskroute.worker.worker import Worker
 
 DEFAULT_TIMEOUT: Final = 10.0
 SHUTDOWN_TIMEOUT: Final = 1.0
-"""Seconds for handlers that still run when a test is over, which has failed then."""
+"""Seconds for handlers that still run when the test ends; a test that needs them has failed."""
 
 _NO_OVERRIDES: Final[Mapping[Provider, Provider]] = {}
 
 
 @exported_by("taskroute.testing")
 class Harness:
-    """Runs a topology and a registry for one test: a worker, a publisher, and a broker that is theirs alone.
+    """Runs a topology and a registry for one test: a worker, a publisher, and an embedded broker of their own.
 
-    Enter it with ``with``. What handlers raise is raised in the test, with its traceback, by whatever waits:
-    `drain`, `advance`, `handled`, `failed` (which takes its handler's errors out), `dead_letters`, `messages` and the
-    end of ``with``. Each error is raised once, what the attempts of one message repeat is one, several are an
-    `ExceptionGroup`. `Reject` and `Retry` are verdicts, not errors.
+    Enter it with ``with``. An error of a handler is raised in the test, with its traceback, by the methods that wait:
+    `drain`, `advance`, `handled`, `failed` (except errors of that handler), `dead_letters`, `messages` and the end of
+    ``with``. Each error is raised once. An error that later attempts of a message repeat counts once. Several errors
+    are an `ExceptionGroup`. `Reject` and `Retry` are verdicts, not errors.
 
-    The broker's time stands still, and is moved on by whatever waits: every attempt of a message is made at once.
+    The broker's clock stands still, and the methods that wait advance it, so that retries do not take real time.
 
-    The test's thread makes every call; handlers run in the worker's threads, or on its event loop, as they always do.
+    The test's thread makes every call; handlers run in the worker's threads, or on its event loop, as in production.
 
     Args:
-        topology: declared as it is; exchanges and queues that are `passive` are made by their specs, as their owner
-            would have.
-        registry: as it is now; left out, nothing is consumed, for a service that only publishes.
+        topology: declared as it is, and `passive` exchanges and queues as well, as their owner would declare them.
+        registry: copied; left out, nothing is consumed, for a service that only publishes.
         queues: to consume; left out, those that a handler or fallback names.
-        threads: for plain handlers. One, so that they run in the order of the messages.
+        threads: for plain handlers; one keeps the order of the messages.
         middleware: as for `Worker`.
-        instrumentation: what hears of the events of worker and publisher.
-        overrides: providers of `Depends(...)` in place of others: ``{open_session: FakeSession}``.
-        timeout: seconds, of real time, that anything waits at most.
-        **options: other arguments of `Worker`.
+        instrumentation: as for `Worker`, of the publisher as well.
+        overrides: providers of `Depends(...)` to replace: ``{open_session: FakeSession}``.
+        timeout: seconds of real time that a method waits at most.
+        **options: further arguments of `Worker`.
 
     Raises:
         DefinitionError: as `Worker`; `overrides` names a provider that no handler asks for.
@@ -87,7 +89,7 @@ class Harness:
         timeout: float = DEFAULT_TIMEOUT,
         **options: Any,
     ) -> None:
-        consumes = registry is not None or queues is not None or bool(options)  # if in vain, the worker says why
+        consumes = registry is not None or queues is not None or bool(options)
         registry = registry or HandlerRegistry()
         check_overrides(registry.handlers, overrides)
         self._topology = _owned(topology)
@@ -129,13 +131,13 @@ class Harness:
                 self.drain()
         finally:
             self._resources = None
-            knows_why = error is not None or self._has_given_up  # better than a handler that still runs tells
-            with suppress(ShutdownTimeoutError) if knows_why else nullcontext():
+            has_failed = error is not None or self._has_given_up  # which says more than a handler that still runs
+            with suppress(ShutdownTimeoutError) if has_failed else nullcontext():
                 resources.close()
 
     @property
     def url(self) -> str:
-        """The broker's URL, for what connects by itself."""
+        """The URL of the broker, for code that connects by itself."""
         return f"memory://{self._name}"
 
     @property
@@ -168,23 +170,23 @@ class Harness:
     def drain(self, timeout: float | None = None) -> None:
         """Wait until nothing is ready, in flight or waiting for a retry in the queues of the worker.
 
-        Moves the clock on to each retry in turn.
+        Advances the clock to each retry in turn.
 
         Args:
             timeout: seconds of real time; left out, the harness's.
 
         Raises:
-            TimeoutError: says what is not done; a queue that is paused by its circuit breaker, too.
-            BaseException: what handlers raised and nobody has looked at.
+            TimeoutError: names what is not done, and queues that a circuit breaker pauses.
+            BaseException: an error of a handler that the test has not looked at.
         """
         __tracebackhide__ = True
         self._settle(timeout)
         self._raise_errors()
 
     def advance(self, seconds: float) -> None:
-        """Let time pass for the broker, as if it were `seconds` later: messages expire, retries come.
+        """Advance the broker's clock by `seconds`: messages expire, retries come.
 
-        Waits until the worker has nothing to do before each moment at which something happens, and at the end.
+        Waits until the worker has nothing to do before each of these moments, and at the end.
 
         Raises:
             TimeoutError, BaseException: as `drain`.
@@ -213,9 +215,8 @@ class Harness:
     def failed(self, handler: Callable[..., object]) -> list[Call]:
         """Drain, and return the attempts of a handler that raised, each with its `error`.
 
-        Their errors count as seen then, and are not raised later; those of other handlers are. The errors
-        are also those of its middleware and providers. A message that does not fit the handler is no attempt: see
-        `dead_letters`.
+        Errors of its middleware and providers count as its own. They are not raised later, as the test has looked at
+        them; those of other handlers are. A message that does not fit the handler is no attempt: see `dead_letters`.
 
         Raises:
             ConfigurationError: the registry has no such handler.
@@ -239,13 +240,13 @@ class Harness:
         __tracebackhide__ = True
         spec = self._topology.queue(queue)
         if spec.dead_letter_queue is None:
-            raise TopologyError(f"queue {spec.name!r} keeps no dead letters; what is in it, messages() tells")
+            raise TopologyError(f"queue {spec.name!r} keeps no dead letters; messages() returns what is in it")
         self.drain()
         letters = map(DeadLetter.of, self._broker.peek(spec.dead_letter_queue))
         return [letter for letter in letters if letter.queue == spec.name]
 
     def messages(self, queue: QueueSpec | str) -> list[Message]:
-        """Drain, and return the messages that are ready in a queue, one that the worker does not consume.
+        """Drain, and return the messages that are ready in a queue that the worker does not consume.
 
         Raises:
             UnknownQueueError: the topology has no such queue.
@@ -271,16 +272,16 @@ class Harness:
         self._work_off(deadline)
         while any(depth.ready for depth in self._broker.depths(self._waiting).values()):
             due = self._clock.next_call()
-            if due is None or time.monotonic() >= deadline:  # what waits cannot go where it should
+            if due is None or time.monotonic() >= deadline:  # a wait queue cannot deliver what it keeps
                 raise self._overdue()
             self._clock.advance_to(due)
             self._work_off(deadline)
 
     def _work_off(self, deadline: float) -> None:
-        """Wait until the worker has nothing to do, and whatever handlers have published is in its queues."""
+        """Wait until the worker has nothing to do, and the messages that handlers published are in their queues."""
         self._opened()
         changes = None
-        while changes != self._recorder.changes:  # a handler that ran meanwhile may have published something
+        while changes != self._recorder.changes:  # a handler that ran meanwhile may have published
             changes = self._recorder.changes
             if not self._publisher.wait_idle(deadline - time.monotonic()):
                 raise self._overdue()
@@ -310,7 +311,7 @@ class Harness:
 
 
 def _owned(topology: Topology) -> Topology:
-    """The exchanges and queues with those of others as its own: nobody else is there to declare them."""
+    """Return the topology with nothing passive, because no other service is there to declare it."""
     return Topology(
         exchanges=[
             exchange.model_copy(update={"passive": exchange.name.startswith("amq.")}) for exchange in topology.exchanges

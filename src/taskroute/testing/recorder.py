@@ -1,4 +1,7 @@
-"""Recorder: notes what handlers were called with and what they raised, around the handlers of a registry."""
+"""Recorder: records the arguments and errors of handlers, by wrapping the handlers of a registry.
+
+Handlers' threads and the event loop write, the test's thread reads.
+"""
 
 from __future__ import annotations
 
@@ -28,16 +31,16 @@ from taskroute.testing.calls import Call
 _LIBRARY: Final = str(Path(__file__).parents[1])
 
 _MESSAGE: Final = "the message"
-"""The envelope on its way to a recorded function: no parameter has such a name."""
+"""The key of the message among the arguments of a recorded function: no parameter can have this name."""
 
 
 class Recorder:
-    """Records the calls of handlers made by `recorded`, and the errors of those not yet looked at.
+    """Records the calls of the handlers that `recorded` returns, and the errors that the test has not looked at.
 
     Handlers' threads and the event loop write, the test's thread reads.
 
     Args:
-        now: the clock, in seconds.
+        now: returns the time of the clock, in seconds.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -53,19 +56,19 @@ class Recorder:
 
     @property
     def changes(self) -> int:
-        """How often handling has begun and ended so far."""
+        """How often handling has begun or ended so far."""
         with self._lock:
             return self._changes
 
     @property
     def running(self) -> list[str]:
-        """What is being handled now, for people."""
+        """A sentence for each message that is being handled."""
         with self._lock:
             running = list(self._running.values())
         return [f"{handler.name} handles {_describe(message)}" for handler, message in running]
 
     def recorded(self, handler: Handler, overrides: Mapping[Provider, Provider]) -> Handler:
-        """Return a handler like `handler` that is recorded, with other providers in place of its own."""
+        """Return a copy of a handler whose calls are recorded, with some of its providers replaced."""
         plan = handler.plan
         if overrides and plan.dependencies:
             plan = plan_arguments(handler.function, handler.pattern, overrides)
@@ -83,24 +86,24 @@ class Recorder:
         return [call for call in calls if call.error is None and call.handler.function == function]
 
     def failed(self, function: Callable[..., object]) -> list[Call]:
-        """Return the failed attempts of a function, in the order in which they ended. They have been looked at then."""
+        """Return the failed attempts of a function, in the order in which they ended. Their errors are seen then."""
         with self._lock:
             self._unseen = [unseen for unseen in self._unseen if unseen[0].handler.function != function]
             return [call for call in self._failed if call.handler.function == function]
 
     def unseen_errors(self) -> list[BaseException]:
-        """Return the errors that nobody has looked at; they have been looked at then.
+        """Return the errors that the test has not looked at. They are seen then.
 
-        What happens again at later attempts of a message is told once.
+        An error that later attempts of a message repeat is returned once.
         """
         with self._lock:
             unseen, self._unseen = self._unseen, []
-        return [_told(call, error) for call, error in unseen if not self._repeats(call.message, error)]
+        return [_annotated(call, error) for call, error in unseen if not self._repeats(call.message, error)]
 
     def _repeats(self, message: Message, error: BaseException) -> bool:
-        """Whether an earlier attempt at the same message failed alike."""
-        alike = (message.queue, message.message_id, describe_error(error))
-        return self._first_attempts.setdefault(alike, message.attempt) < message.attempt
+        """Return whether an earlier attempt at the message failed with the same error."""
+        key = (message.queue, message.message_id, describe_error(error))
+        return self._first_attempts.setdefault(key, message.attempt) < message.attempt
 
     # On a handler's thread or the event loop's:
 
@@ -116,7 +119,7 @@ class Recorder:
         return _named_like(function, record_async if handler.is_async else record)
 
     def _outermost(self, handler: Handler) -> Layer:
-        """A middleware around all others."""
+        """Return a middleware that is entered before all others."""
 
         def watch(message: Message, call_next: CallNext) -> Any:
             return _within(self._watching(handler, message), lambda: call_next(message))
@@ -160,14 +163,14 @@ class Recorder:
 
     def _note(self, failed: Call, error: BaseException) -> None:
         if isinstance(error, InvalidArgumentError):
-            return  # the handler was not called: the message does not fit it
+            return  # the message does not fit the handler, which was not called
         with self._lock:
             for call in reversed(self._calls.values()):
                 if call.error is error and call.message.message_id == failed.message.message_id:
                     failed = call
                     break
             self._failed.append(failed)
-            if not isinstance(error, Reject | Retry):  # which are verdicts
+            if not isinstance(error, Reject | Retry):  # verdicts, not errors
                 self._unseen.append((failed, error))
 
 
@@ -181,7 +184,7 @@ def check_overrides(handlers: Iterable[Handler], overrides: Mapping[Provider, Pr
 
 
 def _within(context: AbstractContextManager[object], run: Callable[[], Any]) -> Any:
-    """Run something in a context, which is left when the coroutine that may come of it has run as well."""
+    """Call `run` in a context. If it returns a coroutine, the context is left when that has run."""
     with ExitStack() as stack:
         stack.enter_context(context)
         result = run()
@@ -201,14 +204,14 @@ def _named_like(function: Callable[..., object], wrapper: Callable[..., Any]) ->
     return wrapper
 
 
-def _told(failed: Call, error: BaseException) -> BaseException:
-    """The error as it is raised in the test."""
+def _annotated(failed: Call, error: BaseException) -> BaseException:
+    """Return the error for the test, with a note and the traceback of the user's code."""
     error.add_note(f"raised while {failed.handler.name} had {_describe(failed.message)}")
     return error.with_traceback(_from_users_code(error.__traceback__))
 
 
 def _from_users_code(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback without what called the user's code: all that comes first and is of this library."""
+    """Return the traceback without its first frames, which are of this library."""
     users = trace
     while users is not None and users.tb_frame.f_code.co_filename.startswith(_LIBRARY):
         users = users.tb_next
