@@ -1,4 +1,4 @@
-"""Both brokers in turn, by the same calls."""
+"""A client of each broker in turn: the embedded one and RabbitMQ."""
 
 from __future__ import annotations
 
