@@ -14,21 +14,25 @@ FAILED = amqp.exceptions.PreconditionFailed
 REFUSED = amqp.exceptions.AccessRefused
 
 
-def test_passive_declares_ask_for_existence_only(peer: Peer) -> None:
+def test_a_passive_declare_checks_existence_alone(peer: Peer) -> None:
+    """A missing queue or exchange is refused; one that differs from the declaration is not."""
     with pytest.raises(NOT_FOUND, match="nothing"):
         peer.queue("nothing", passive=True)
     with pytest.raises(NOT_FOUND, match="nothing"):
         peer.exchange("nothing", passive=True)
+
     peer.queue("q", x_max_length=5)
     peer.exchange("e", "fanout")
     peer.queue("q", passive=True, durable=False, x_message_ttl=1)
     peer.exchange("e", "topic", passive=True)
 
 
-def test_declaring_again_is_fine_when_it_is_the_same(peer: Peer) -> None:
+def test_an_equal_declaration_is_accepted_again(peer: Peer) -> None:
+    """A queue without a type is equal to a classic one."""
     for _ in range(2):
         peer.queue("q", x_max_length=5, x_queue_type="classic")
         peer.exchange("e", "fanout", arguments={"alternate-exchange": "other"})
+
     peer.queue("plain")
     peer.queue("plain", x_queue_type="classic")
 
@@ -46,8 +50,11 @@ def test_declaring_again_is_fine_when_it_is_the_same(peer: Peer) -> None:
         ("x-max-priority", {"x_max_priority": 5}),
     ],
 )
-def test_a_queue_that_differs_is_refused_by_the_field(peer: Peer, field: str, change: dict[str, Any]) -> None:
+def test_a_different_queue_declaration_is_refused_naming_the_field(
+    peer: Peer, field: str, change: dict[str, Any]
+) -> None:
     peer.queue("q", x_max_length=5)
+
     with pytest.raises(FAILED, match=f"inequivalent arg '{field}'"):
         peer.queue("q", **{"x_max_length": 5} | change)
 
@@ -62,8 +69,11 @@ def test_a_queue_that_differs_is_refused_by_the_field(peer: Peer, field: str, ch
         ("alternate-exchange", {"arguments": {"alternate-exchange": "x"}}),
     ],
 )
-def test_an_exchange_that_differs_is_refused_by_the_field(peer: Peer, field: str, change: dict[str, Any]) -> None:
+def test_a_different_exchange_declaration_is_refused_naming_the_field(
+    peer: Peer, field: str, change: dict[str, Any]
+) -> None:
     peer.exchange("e", "topic")
+
     with pytest.raises(FAILED, match=f"inequivalent arg '{field}'"):
         peer.exchange("e", **{"kind": "topic"} | change)
 
@@ -87,7 +97,7 @@ def test_an_exchange_that_differs_is_refused_by_the_field(peer: Peer, field: str
     ],
     ids=str,
 )
-def test_arguments_that_make_no_sense_are_refused(peer: Peer, options: dict[str, Any]) -> None:
+def test_an_invalid_queue_argument_is_refused(peer: Peer, options: dict[str, Any]) -> None:
     with pytest.raises(FAILED):
         peer.queue("q", **options)
 
@@ -95,25 +105,27 @@ def test_arguments_that_make_no_sense_are_refused(peer: Peer, options: dict[str,
 def test_a_refusal_leaves_the_connection_usable(peer: Peer) -> None:
     with pytest.raises(FAILED):
         peer.queue("q", x_message_ttl=-1)
+
     peer.queue("q")
     assert peer.ready("q") == 0
 
 
-def test_an_exchange_type_that_nobody_knows_is_refused(peer: Peer) -> None:
+def test_an_unknown_exchange_type_is_refused(peer: Peer) -> None:
     with pytest.raises(amqp.exceptions.AMQPError, match="magic"):
         peer.exchange("e", "magic")
 
 
 @pytest.mark.parametrize("name", ["amq.mine", "amq.topic.mine"])
-def test_the_brokers_names_are_reserved(peer: Peer, name: str) -> None:
+def test_a_name_that_begins_with_amq_is_refused(peer: Peer, name: str) -> None:
     with pytest.raises(REFUSED, match="amq"):
         peer.exchange(name)
     with pytest.raises(REFUSED, match="amq"):
         peer.queue(name)
 
 
-def test_the_default_exchange_is_left_alone(peer: Peer) -> None:
+def test_the_default_exchange_refuses_declare_bind_and_delete(peer: Peer) -> None:
     peer.queue("q")
+
     with pytest.raises(REFUSED):
         peer.exchange("", "direct")
     with pytest.raises(REFUSED):
@@ -122,9 +134,10 @@ def test_the_default_exchange_is_left_alone(peer: Peer) -> None:
         peer.channel.exchange_delete("")
 
 
-def test_binding_needs_both_ends(peer: Peer) -> None:
+def test_a_binding_with_a_missing_end_is_refused(peer: Peer) -> None:
     peer.queue("q")
     peer.exchange("e")
+
     with pytest.raises(NOT_FOUND, match="nothing"):
         peer.bind("q", "nothing", "key")
     with pytest.raises(NOT_FOUND, match="nothing"):
@@ -133,40 +146,46 @@ def test_binding_needs_both_ends(peer: Peer) -> None:
         peer.channel.exchange_bind("nothing", "e", "key")
 
 
-def test_consuming_needs_the_queue(peer: Peer) -> None:
+def test_consuming_from_a_missing_queue_is_refused(peer: Peer) -> None:
     with pytest.raises(NOT_FOUND, match="nothing"):
         peer.consume("nothing")
     with pytest.raises(NOT_FOUND, match="nothing"):
         peer.channel.basic_get("nothing")
 
 
-def test_deleting_what_is_not_there_is_no_error(peer: Peer) -> None:
+def test_deleting_a_missing_queue_or_exchange_is_no_error(peer: Peer) -> None:
     assert peer.channel.queue_delete("nothing") == 0
     peer.channel.exchange_delete("nothing")
 
 
-def test_deleting_can_be_conditional(peer: Peer) -> None:
+def test_a_conditional_delete_is_refused_until_its_condition_holds(peer: Peer) -> None:
     peer.queue("q")
     peer.exchange("e")
     peer.bind("q", "e", "#")
     peer.publish(b"x", "q")
+
     with pytest.raises(FAILED, match="not empty"):
         peer.channel.queue_delete("q", if_empty=True)
+
     peer.channel.confirm_select()
     with pytest.raises(FAILED, match="in use"):
         peer.channel.exchange_delete("e", if_unused=True)
+
     peer.consume("q")
     with pytest.raises(FAILED, match="in use"):
         peer.channel.queue_delete("q", if_unused=True)
+
     assert peer.channel.queue_delete("q") == 1
     peer.channel.exchange_delete("e", if_unused=True)
     with pytest.raises(NOT_FOUND):
         peer.exchange("e", passive=True)
 
 
-def test_an_exclusive_queue_is_one_connections_own(peer: Peer) -> None:
+def test_an_exclusive_queue_is_locked_to_its_connection(peer: Peer) -> None:
+    """Another connection may publish to it, and do nothing else."""
     peer.queue("own", exclusive=True)
     other = peer.another()
+
     for attempt in (
         lambda: other.queue("own", passive=True),
         lambda: other.queue("own", exclusive=True),
@@ -175,49 +194,59 @@ def test_an_exclusive_queue_is_one_connections_own(peer: Peer) -> None:
     ):
         with pytest.raises(LOCKED):
             attempt()
+
     other = peer.another()
     assert other.publish(b"anybody may send", "own") == "ack"
     assert peer.get_all("own").bodies == [b"anybody may send"]
 
 
-def test_an_exclusive_queue_goes_with_its_connection(peer: Peer) -> None:
+def test_an_exclusive_queue_is_deleted_with_its_connection(peer: Peer) -> None:
     other = peer.another()
     other.queue("own", exclusive=True)
+
     other.connection.close()
+
     with pytest.raises(NOT_FOUND):
         peer.queue("own", passive=True)
 
 
-def test_an_auto_delete_queue_goes_with_its_last_consumer(peer: Peer) -> None:
+def test_an_auto_delete_queue_is_deleted_with_its_last_consumer(peer: Peer) -> None:
     peer.queue("q", auto_delete=True)
     for tag in ("one", "two"):
         peer.consume("q", consumer_tag=tag)
+
     peer.channel.basic_cancel("one")
     peer.queue("q", passive=True)
+
     peer.channel.basic_cancel("two")
     with pytest.raises(NOT_FOUND):
         peer.queue("q", passive=True)
 
 
-def test_an_auto_delete_exchange_goes_with_its_last_binding(peer: Peer) -> None:
+def test_an_auto_delete_exchange_is_deleted_with_its_last_binding(peer: Peer) -> None:
     peer.exchange("e", auto_delete=True)
     peer.queue("q")
     peer.bind("q", "e", "a")
     peer.bind("q", "e", "b")
+
     peer.channel.queue_unbind("q", "e", "a", arguments={})
     peer.exchange("e", passive=True)
+
     peer.channel.queue_delete("q")
     with pytest.raises(NOT_FOUND):
         peer.exchange("e", passive=True)
 
 
-def test_the_broker_can_name_a_queue(peer: Peer) -> None:
+def test_a_queue_declared_without_a_name_is_named_by_the_broker(peer: Peer) -> None:
+    """The empty name then stands for the queue declared last on the channel."""
     names = {peer.channel.queue_declare("", exclusive=True, durable=False, auto_delete=False).queue for _ in range(2)}
     assert len(names) == 2
     assert all(name.startswith("amq.gen") for name in names)
+
     last = peer.channel.queue_declare("", exclusive=True, durable=False, auto_delete=False).queue
     peer.exchange("e", "fanout")
     peer.bind("", "e")  # the queue that was declared last on this channel
+
     peer.publish(b"x", "", "e")
     assert peer.get_all(last).bodies == [b"x"]
 
@@ -225,13 +254,15 @@ def test_the_broker_can_name_a_queue(peer: Peer) -> None:
 def test_a_declare_counts_messages_and_consumers(peer: Peer) -> None:
     peer.queue("q")
     peer.publish(b"x", "q")
+
     answer = peer.channel.queue_declare("q", passive=True)
     assert (answer.queue, answer.message_count, answer.consumer_count) == ("q", 1, 0)
+
     peer.consume("q")
     assert peer.channel.queue_declare("q", passive=True).consumer_count == 1
 
 
-def test_a_global_prefetch_is_not_for_quorum_queues_before_version_4_3(peer: Peer) -> None:
+def test_a_global_prefetch_is_refused_on_quorum_queues_before_4_3(peer: Peer) -> None:
     peer.queue("q", x_queue_type="quorum")
 
     def consume() -> None:
@@ -248,5 +279,6 @@ def test_a_global_prefetch_is_not_for_quorum_queues_before_version_4_3(peer: Pee
 def test_a_consumer_tag_is_used_once(peer: Peer) -> None:
     peer.queue("q")
     peer.consume("q", consumer_tag="mine")
+
     with pytest.raises(amqp.exceptions.NotAllowed, match="mine"):
         peer.consume("q", consumer_tag="mine")
