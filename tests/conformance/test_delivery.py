@@ -1,4 +1,4 @@
-"""How queues deal messages to consumers, and what acknowledging, rejecting and closing do."""
+"""How queues deliver messages to consumers, and what acknowledging, rejecting and closing do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def filled(peer: Peer, count: int, **options: Any) -> str:
     return queue
 
 
-def test_properties_body_and_delivery_info_arrive_as_they_were_sent(peer: Peer) -> None:
+def test_properties_body_and_delivery_info_arrive_as_sent(peer: Peer) -> None:
     properties = {
         "content_type": "application/json",
         "content_encoding": "utf-7",
@@ -44,8 +44,10 @@ def test_properties_body_and_delivery_info_arrive_as_they_were_sent(peer: Peer) 
     peer.exchange("top")
     peer.queue("q")
     peer.bind("q", "top", "a.#")
+
     peer.publish(b"+AGE-\x00\xff", "a.b", "top", **properties)
     (message,) = peer.get_all("q")
+
     assert message.properties == properties
     assert bytes(message.body) == b"+AGE-\x00\xff"
     info = message.delivery_info
@@ -57,37 +59,42 @@ def test_copies_in_two_queues_share_nothing(peer: Peer) -> None:
     for queue in ("one", "two"):
         peer.queue(queue)
         peer.bind(queue, "fan")
+
     headers = {"list": [1]}
     peer.publish(b"x", "", "fan", application_headers=headers)
     headers["list"].append(2)
+
     first = peer.get_all("one")
     first.headers["list"].append(3)
     assert peer.get_all("two").headers == {"list": [1]}
 
 
-def test_empty_headers_belong_to_one_message(peer: Peer) -> None:
+def test_empty_headers_are_not_shared_between_messages(peer: Peer) -> None:
     for queue in ("one", "two"):
         peer.publish(b"x", peer.queue(queue), application_headers={})
+
     (first,), (second,) = peer.get_all("one"), peer.get_all("two")
     first.properties["application_headers"]["h"] = 1
     assert second.properties["application_headers"] == {}
 
 
 @QUEUE_TYPES
-def test_prefetch_limits_what_is_unacknowledged_per_consumer(peer: Peer, kind: str) -> None:
+def test_prefetch_limits_unacknowledged_messages_per_consumer(peer: Peer, kind: str) -> None:
     filled(peer, 7, x_queue_type=kind)
+
     first = peer.consume("q", prefetch=2)
     peer.until(lambda: len(first) == 2)
     second = peer.consume("q", prefetch=3)
     peer.until(lambda: len(second) == 3)
     assert peer.ready("q") == 2
+
     peer.channel.basic_ack(first[0].delivery_tag)
     peer.until(lambda: len(first) == 3)
     assert peer.ready("q") == 1
     assert sorted(first.bodies + second.bodies) == [b"1", b"2", b"3", b"4", b"5", b"6"]
 
 
-def test_without_acknowledgement_prefetch_does_not_count(peer: Peer) -> None:
+def test_prefetch_does_not_limit_a_consumer_without_acknowledgements(peer: Peer) -> None:
     filled(peer, 5)
     inbox = peer.consume("q", prefetch=1, no_ack=True)
     peer.until(lambda: len(inbox) == 5)
@@ -96,50 +103,61 @@ def test_without_acknowledgement_prefetch_does_not_count(peer: Peer) -> None:
 def test_consumers_take_turns(peer: Peer) -> None:
     queue = peer.queue("q")
     inboxes = [peer.consume(queue) for _ in range(3)]
+
     for number in range(9):
         peer.publish(str(number).encode(), queue)
     peer.until(lambda: sum(map(len, inboxes)) == 9)
+
     assert [len(inbox) for inbox in inboxes] == [3, 3, 3]
 
 
-def test_a_consumer_that_is_full_is_passed_over(peer: Peer) -> None:
+def test_a_consumer_at_its_prefetch_is_passed_over(peer: Peer) -> None:
     queue = peer.queue("q")
     inboxes = [peer.consume(queue, prefetch=prefetch) for prefetch in (0, 1, 0)]
+
     for number in range(8):
         peer.publish(str(number).encode(), queue)
     peer.until(lambda: sum(map(len, inboxes)) == 8)
+
     assert [inbox.bodies for inbox in inboxes] == [[b"0", b"3", b"5", b"7"], [b"1"], [b"2", b"4", b"6"]]
 
 
-def test_acknowledging_many_takes_the_prefix(peer: Peer) -> None:
+def test_a_multiple_ack_covers_every_earlier_delivery_tag(peer: Peer) -> None:
     filled(peer, 4)
     inbox = peer.consume("q")
     peer.until(lambda: len(inbox) == 4)
+
     peer.channel.basic_ack(inbox[2].delivery_tag, multiple=True)
     peer.channel.close()
+
     again = peer.another().get_all("q")
     assert again.bodies == [b"4"]
     assert again[0].delivery_info["redelivered"] is True
 
 
-def test_acknowledging_tag_zero_takes_all(peer: Peer) -> None:
+def test_a_multiple_ack_of_tag_zero_covers_every_delivery(peer: Peer) -> None:
     filled(peer, 3)
     inbox = peer.consume("q")
     peer.until(lambda: len(inbox) == 3)
+
     peer.channel.basic_ack(0, multiple=True)
     peer.channel.close()
+
     assert peer.another().get_all("q").bodies == []
 
 
 @pytest.mark.parametrize("multiple", [False, True])
 @pytest.mark.parametrize("again", [False, True])
 def test_an_unknown_delivery_tag_closes_the_channel(peer: Peer, again: bool, multiple: bool) -> None:
+    """A tag that was acknowledged before is unknown, too."""
     filled(peer, 1)
     inbox = peer.consume("q")
     peer.until(lambda: len(inbox) == 1)
+
     if again:
         peer.channel.basic_ack(inbox[0].delivery_tag)
     peer.channel.basic_ack(inbox[0].delivery_tag if again else 99, multiple=multiple)
+
     with pytest.raises(amqp.exceptions.PreconditionFailed, match="unknown delivery tag"):
         peer.until(lambda: False)
     assert peer.another().get_all("q").bodies == ([] if again else [b"1"])
@@ -150,131 +168,156 @@ def test_a_requeued_message_comes_back_first_marked_as_redelivered(peer: Peer, o
     filled(peer, 3, **options)
     inbox = peer.consume("q", prefetch=1)
     peer.until(lambda: len(inbox) == 1)
+
     peer.channel.basic_reject(inbox[0].delivery_tag, requeue=True)
     peer.until(lambda: len(inbox) == 2)
+
     assert inbox.bodies == [b"1", b"1"]
     assert [message.delivery_info["redelivered"] for message in inbox] == [False, True]
 
 
-def test_without_a_delivery_limit_a_quorum_queue_requeues_behind_the_others(peer: Peer) -> None:
-    """RabbitMQ 3; version 4 has a limit by default."""
+def test_a_quorum_queue_without_a_delivery_limit_requeues_at_its_end(peer: Peer) -> None:
+    """RabbitMQ 3 does so; version 4 has a limit by default."""
     if peer.version >= (4, 0):
         return
+
     filled(peer, 3, x_queue_type="quorum")
     inbox = peer.consume("q", prefetch=1)
     peer.until(lambda: len(inbox) == 1)
+
     peer.channel.basic_reject(inbox[0].delivery_tag, requeue=True)
     peer.until(lambda: len(inbox) == 2)
+
     assert inbox.bodies == [b"1", b"2"]
 
 
-def test_requeued_messages_go_back_to_their_places(peer: Peer) -> None:
+def test_requeued_messages_keep_their_positions(peer: Peer) -> None:
     filled(peer, 6)
     inbox = peer.consume("q", prefetch=4)
     peer.until(lambda: len(inbox) == 4)
     tag = inbox[0].delivery_info["consumer_tag"]
     peer.channel.basic_cancel(tag)
+
     for at in (2, 0, 3):  # in any order
         peer.channel.basic_reject(inbox[at].delivery_tag, requeue=True)
     peer.settle()
+
     assert peer.another().get_all("q").bodies == [b"1", b"3", b"4", b"5", b"6"]
 
 
-def test_a_requeued_message_goes_back_to_the_one_queue_it_was_taken_from(peer: Peer) -> None:
+def test_a_requeued_message_returns_to_its_own_queue_alone(peer: Peer) -> None:
     peer.exchange("fan", "fanout")
     for queue in ("one", "two"):
         peer.queue(queue)
         peer.bind(queue, "fan")
     peer.publish(b"x", "", "fan")
+
     message = peer.channel.basic_get("one")
     peer.channel.basic_reject(message.delivery_tag, requeue=True)
     peer.settle()
+
     assert (peer.ready("one"), peer.ready("two")) == (1, 1)
 
 
-def test_recovering_puts_back_what_is_unsettled(peer: Peer) -> None:
+def test_basic_recover_requeues_unacknowledged_messages(peer: Peer) -> None:
     filled(peer, 2)
     inbox = peer.consume("q")
     peer.until(lambda: len(inbox) == 2)
+
     peer.channel.basic_recover(requeue=True)
     peer.until(lambda: len(inbox) == 4)
+
     assert inbox.bodies == [b"1", b"2", b"1", b"2"]
 
 
 @QUEUE_TYPES
-def test_closing_a_connection_puts_back_what_it_had(peer: Peer, kind: str) -> None:
+def test_a_closed_connection_requeues_its_unacknowledged_messages(peer: Peer, kind: str) -> None:
     filled(peer, 3, x_queue_type=kind)
     other = peer.another()
     inbox = other.consume("q")
     other.until(lambda: len(inbox) == 3)
     other.channel.basic_ack(inbox[1].delivery_tag)
     other.settle()
+
     other.connection.close()
+
     again = peer.receive("q", 2)
     assert again.bodies == [b"1", b"3"]
     assert all(message.delivery_info["redelivered"] for message in again)
 
 
-def test_a_cancelled_consumer_gets_nothing_more_and_can_still_settle(peer: Peer) -> None:
+def test_a_cancelled_consumer_gets_no_message_and_can_still_ack(peer: Peer) -> None:
     filled(peer, 3)
     inbox = peer.consume("q", prefetch=1)
     peer.until(lambda: len(inbox) == 1)
+
     peer.channel.basic_cancel(inbox[0].delivery_info["consumer_tag"])
     peer.channel.basic_ack(inbox[0].delivery_tag)
     peer.settle()
+
     assert (peer.ready("q"), inbox.bodies) == (2, [b"1"])
 
 
-def test_getting_says_what_is_left(peer: Peer) -> None:
+def test_basic_get_counts_the_messages_left(peer: Peer) -> None:
     filled(peer, 2)
+
     message = peer.channel.basic_get("q", no_ack=True)
     assert message.delivery_info["message_count"] == 1
     peer.channel.basic_get("q", no_ack=True)
     assert peer.channel.basic_get("q", no_ack=True) is None
 
 
-def test_deleting_a_queue_ends_its_consumers(peer: Peer) -> None:
+def test_a_deleted_queue_cancels_its_consumers(peer: Peer) -> None:
     peer.queue("q")
     ended: list[str] = []
     peer.consume("q", consumer_tag="mine", on_cancel=ended.append)
+
     other = peer.another()
     other.channel.queue_delete("q")
     peer.until(lambda: ended == ["mine"])
 
 
-def test_a_consumer_that_does_not_say_what_then_gets_an_error(peer: Peer) -> None:
+def test_a_consumer_without_on_cancel_raises_when_it_is_cancelled(peer: Peer) -> None:
     peer.queue("q")
     peer.consume("q", consumer_tag="mine")
+
     peer.another().channel.queue_delete("q")
     with pytest.raises(amqp.exceptions.ConsumerCancelled):
         peer.until(lambda: False)
 
 
-def test_a_single_active_consumer_gets_everything_until_it_goes(peer: Peer) -> None:
+def test_a_single_active_consumer_gets_all_until_it_is_cancelled(peer: Peer) -> None:
     peer.queue("q", x_single_active_consumer=True)
     first, second = peer.consume("q", consumer_tag="first", prefetch=5), peer.consume("q")
+
     for number in range(4):
         peer.publish(str(number).encode(), "q")
     peer.until(lambda: len(first) == 4)
+
     peer.channel.basic_cancel("first")
     peer.publish(b"4", "q")
     peer.until(lambda: len(second) == 1)
+
     assert (len(first), second.bodies) == (4, [b"4"])
 
 
-def test_an_exclusive_consumer_is_alone(peer: Peer) -> None:
+def test_an_exclusive_consumer_refuses_a_second_consumer(peer: Peer) -> None:
     peer.queue("q")
     peer.consume("q", exclusive=True)
+
     other = peer.another()
     with pytest.raises(amqp.exceptions.AccessRefused):
         other.consume("q")
 
 
-def test_higher_priorities_come_first(peer: Peer) -> None:
+def test_messages_of_higher_priority_come_first(peer: Peer) -> None:
+    """A message without a priority counts as 0, and one above the maximum as the maximum."""
     peer.queue("q", x_max_priority=5)
+
     for number, priority in enumerate((0, 3, 9, 5, 3)):
         peer.publish(str(number).encode(), "q", priority=priority)
     peer.publish(b"5", "q")
+
     assert peer.get_all("q").bodies == [b"2", b"3", b"1", b"4", b"0", b"5"]
 
 
@@ -283,40 +326,45 @@ def test_higher_priorities_come_first(peer: Peer) -> None:
 
 def test_a_return_comes_before_its_confirm(peer: Peer) -> None:
     peer.exchange("top")
+
     peer.submit(b"x", "key", "top", mandatory=True)
     peer.flush()
+
     assert peer.log == ["return 312 top key x", "ack"]
 
 
-def test_an_unroutable_message_that_is_not_mandatory_is_confirmed_and_dropped(peer: Peer) -> None:
+def test_an_unroutable_message_without_mandatory_is_acked_and_dropped(peer: Peer) -> None:
     peer.exchange("top")
     assert peer.publish(b"x", "key", "top") == "ack"
     assert peer.log == ["ack"]
 
 
-def test_publishing_to_an_exchange_that_is_not_there_closes_the_channel(peer: Peer) -> None:
+def test_a_message_to_a_missing_exchange_closes_the_channel(peer: Peer) -> None:
     peer.submit(b"x", "key", "nowhere")
     with pytest.raises(amqp.exceptions.NotFound, match="nowhere"):
         peer.until(lambda: False)
 
 
-def test_nobody_publishes_to_an_internal_exchange(peer: Peer) -> None:
+def test_a_message_to_an_internal_exchange_closes_the_channel(peer: Peer) -> None:
     peer.exchange("inner", internal=True)
+
     peer.submit(b"x", "key", "inner")
     with pytest.raises(amqp.exceptions.AccessRefused, match="inner"):
         peer.until(lambda: False)
 
 
-def test_another_users_id_closes_the_channel(peer: Peer) -> None:
+def test_the_user_id_of_another_user_closes_the_channel(peer: Peer) -> None:
     peer.queue("q")
+
     peer.submit(b"x", "q", user_id="somebody")
     with pytest.raises(amqp.exceptions.PreconditionFailed, match="user_id"):
         peer.until(lambda: False)
 
 
 @pytest.mark.parametrize("expiration", ["soon", "-1", "1.5"])
-def test_an_expiration_that_is_no_number_closes_the_channel(peer: Peer, expiration: str) -> None:
+def test_an_invalid_expiration_closes_the_channel(peer: Peer, expiration: str) -> None:
     peer.queue("q")
+
     peer.submit(b"x", "q", expiration=expiration)
     with pytest.raises(amqp.exceptions.PreconditionFailed, match="expiration"):
         peer.until(lambda: False)
