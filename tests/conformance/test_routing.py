@@ -59,13 +59,15 @@ def distinct(chance: random.Random, alphabet: tuple[str, ...], longest: int, cou
     return list(found)
 
 
-def test_topic_routing_on_fifty_thousand_random_pairs(peer: Peer) -> None:
+def test_topic_routing_agrees_with_a_naive_matcher_on_50000_pairs(peer: Peer) -> None:
+    """The broker and the table of bindings both reach the queues that word-by-word matching reaches."""
     chance = random.Random(20)
     most = 2 if peer.version >= (4, 3) else 5  # RabbitMQ 4.3.5 takes no binding key with more `#`
     some = distinct(chance, ("a", "b", "", "*", "#", "#", "a*", "#b"), 5, 250)
     binding_keys = [key for key in some if words_of(key).count("#") <= most][:200]
     routing_keys = distinct(chance, ("a", "b", "", "z", "*", "#", "a*"), 6, 260)
     assert len(binding_keys) * len(routing_keys) >= 50_000
+
     peer.exchange("topics")
     table = binding_table("topic")
     queues = {f"q{number}": key for number, key in enumerate(binding_keys)}
@@ -73,7 +75,9 @@ def test_topic_routing_on_fifty_thousand_random_pairs(peer: Peer) -> None:
         peer.queue(queue)
         peer.bind(queue, "topics", key)
         table.add(Destination("queue", queue), key, {})
+
     arrived = route_all(peer, queues, [("topics", key, {}) for key in routing_keys])
+
     for key, reached in zip(routing_keys, arrived, strict=True):
         naive = {queue for queue, binding_key in queues.items() if accepts(words_of(binding_key), words_of(key))}
         assert reached == naive, key
@@ -143,7 +147,7 @@ def random_message(chance: random.Random, exchange: str) -> tuple[str, str, dict
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_random_topologies_route_as_the_pure_function_says(peer: Peer, seed: int) -> None:
+def test_brokers_route_random_topologies_as_topology_route_does(peer: Peer, seed: int) -> None:
     chance = random.Random(seed)
     reached = 0
     for number in range(4):
@@ -204,31 +208,36 @@ HEADER_RULES: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
 ]
 
 
-def test_headers_exchanges_match_by_the_table(peer: Peer) -> None:
+def test_headers_exchanges_match_by_the_table_of_rules(peer: Peer) -> None:
     for number, (arguments, _, _) in enumerate(HEADER_RULES):
         peer.exchange(f"h{number}", "headers")
         peer.queue(f"q{number}")
         peer.channel.queue_bind(f"q{number}", f"h{number}", "ignored", arguments=arguments)
+
     messages = [(f"h{number}", "key", headers) for number, (_, headers, _) in enumerate(HEADER_RULES)]
     arrived = route_all(peer, [f"q{number}" for number in range(len(HEADER_RULES))], messages)
+
     for (arguments, headers, matches), queues in zip(HEADER_RULES, arrived, strict=True):
         assert bool(queues) is matches, (arguments, headers)
 
 
-def test_whole_numbers_and_floats_are_equal_in_headers_before_version_4(peer: Peer) -> None:
+def test_header_integers_equal_floats_before_version_4(peer: Peer) -> None:
     if peer.version >= (4, 0):
         expected: list[set[str]] = [set()]
     else:
         expected = [{"q"}]  # RabbitMQ 3 and the embedded broker
+
     peer.exchange("h", "headers")
     peer.queue("q")
     peer.channel.queue_bind("q", "h", "", arguments={"n": 1})
+
     assert route_all(peer, ["q"], [("h", "", {"n": 1.0})]) == expected
 
 
-def test_an_unknown_match_is_refused(peer: Peer) -> None:
+def test_an_unknown_x_match_is_refused(peer: Peer) -> None:
     peer.exchange("h", "headers")
     peer.queue("q")
+
     with pytest.raises(amqp.exceptions.PreconditionFailed):
         peer.channel.queue_bind("q", "h", "", arguments={"x-match": "some"})
 
@@ -241,11 +250,13 @@ def test_a_direct_exchange_takes_wildcards_literally(peer: Peer) -> None:
     for queue, key in (("q1", "a.*"), ("q2", "#"), ("q3", "a.b")):
         peer.queue(queue)
         peer.bind(queue, "d", key)
+
     arrived = route_all(peer, ["q1", "q2", "q3"], [("d", "a.b", {}), ("d", "a.*", {}), ("d", "#", {}), ("d", "", {})])
+
     assert arrived == [{"q3"}, {"q1"}, {"q2"}, set()]
 
 
-def test_a_message_arrives_once_however_many_ways_lead_there(peer: Peer) -> None:
+def test_a_message_routed_by_several_bindings_arrives_once(peer: Peer) -> None:
     peer.exchange("top")
     peer.exchange("fan", "fanout")
     peer.channel.exchange_bind("fan", "top", "#")
@@ -253,21 +264,25 @@ def test_a_message_arrives_once_however_many_ways_lead_there(peer: Peer) -> None
     for key in ("a", "*", "#"):
         peer.bind("q", "top", key)
     peer.bind("q", "fan")
+
     peer.publish(b"once", "a", "top")
+
     assert peer.get_all("q").bodies == [b"once"]
 
 
-def test_exchanges_bound_in_a_circle_end(peer: Peer) -> None:
+def test_routing_through_a_cycle_of_exchanges_ends(peer: Peer) -> None:
     for name in ("one", "two", "three"):
         peer.exchange(name)
     for destination, source in (("two", "one"), ("three", "two"), ("one", "three")):
         peer.channel.exchange_bind(destination, source, "#")
     peer.queue("q")
     peer.bind("q", "three", "a.#")
+
     assert route_all(peer, ["q"], [("one", "a.b", {}), ("one", "b", {})]) == [{"q"}, set()]
 
 
-def test_an_alternate_exchange_takes_only_what_nothing_else_does(peer: Peer) -> None:
+def test_an_alternate_exchange_takes_unrouted_messages_alone(peer: Peer) -> None:
+    """A message that is routed to an exchange without bindings counts as routed."""
     peer.exchange("rest", "fanout")
     peer.exchange("main", arguments={"alternate-exchange": "rest"})
     peer.exchange("bound")  # a destination that leads nowhere is a destination
@@ -276,18 +291,22 @@ def test_an_alternate_exchange_takes_only_what_nothing_else_does(peer: Peer) -> 
         peer.queue(queue)
     peer.bind("q", "main", "a.#")
     peer.bind("other", "rest")
+
     arrived = route_all(peer, ["q", "other"], [("main", "a", {}), ("main", "b", {}), ("main", "c", {})])
+
     assert arrived == [{"q"}, set(), {"other"}]
 
 
-def test_an_alternate_exchange_that_is_not_there_is_passed_over(peer: Peer) -> None:
+def test_a_message_to_a_missing_alternate_exchange_is_returned(peer: Peer) -> None:
     peer.exchange("main", arguments={"alternate-exchange": "nobody"})
+
     peer.submit(b"lost", "a", "main", mandatory=True)
     peer.flush()
+
     assert peer.log == ["return 312 main a lost", "ack"]
 
 
-def test_the_default_exchange_leads_to_the_queue_of_that_name(peer: Peer) -> None:
+def test_the_default_exchange_routes_to_the_queue_named_by_the_key(peer: Peer) -> None:
     peer.queue("a.b")
     assert route_all(peer, ["a.b"], [("", "a.b", {}), ("", "a.*", {}), ("", "#", {})]) == [{"a.b"}, set(), set()]
 
@@ -302,15 +321,18 @@ def test_the_default_exchange_leads_to_the_queue_of_that_name(peer: Peer) -> Non
         ("amq.match", "headers"),
     ],
 )
-def test_the_predeclared_exchanges_are_there(peer: Peer, name: str, kind: str) -> None:
+def test_a_predeclared_exchange_exists_and_routes(peer: Peer, name: str, kind: str) -> None:
     peer.exchange(name, kind, passive=True)
     peer.queue("q")
     peer.bind("q", name, "key")
+
     peer.publish(b"here", "key", name)
+
     assert peer.get_all("q").bodies == [b"here"]
 
 
-def test_what_is_unbound_gets_nothing_more(peer: Peer) -> None:
+def test_an_unbound_queue_or_exchange_gets_no_more_messages(peer: Peer) -> None:
+    """A binding that is left still brings messages to the queue."""
     peer.exchange("top")
     peer.exchange("next")
     peer.queue("q")
@@ -319,11 +341,14 @@ def test_what_is_unbound_gets_nothing_more(peer: Peer) -> None:
     peer.bind("q", "top", "#")
     peer.channel.exchange_bind("next", "top", "#")
     peer.bind("far", "next", "#")
+
     peer.publish(b"1", "b", "top")
+
     peer.channel.queue_unbind("q", "top", "#", arguments={})
     peer.channel.exchange_unbind("next", "top", "#", arguments={})
     peer.publish(b"2", "b", "top")
     peer.publish(b"3", "a", "top")
+
     assert peer.get_all("q").bodies == [b"1", b"3"]
     assert peer.get_all("far").bodies == [b"1"]
 
@@ -333,22 +358,27 @@ def test_a_binding_is_removed_only_with_its_own_arguments(peer: Peer) -> None:
     peer.queue("q")
     for value in (1, True, "1"):
         peer.channel.queue_bind("q", "h", "", arguments={"v": value})
+
     peer.channel.queue_unbind("q", "h", "", arguments={"v": 1})
+
     arrived = route_all(peer, ["q"], [("h", "", {"v": 1}), ("h", "", {"v": True}), ("h", "", {"v": "1"})])
     assert arrived == [set(), {"q"}, {"q"}]
 
 
-def test_a_deleted_queue_or_exchange_takes_its_bindings_along(peer: Peer) -> None:
+def test_a_deleted_queue_or_exchange_loses_its_bindings(peer: Peer) -> None:
+    """A queue or exchange declared again under the same name begins without bindings."""
     peer.exchange("top")
     peer.exchange("next", "fanout")
     peer.channel.exchange_bind("next", "top", "#")
     peer.queue("q")
     peer.bind("q", "top", "#")
+
     peer.channel.queue_delete("q")
     peer.channel.exchange_delete("next")
     peer.queue("q")
     peer.exchange("next", "fanout")
     peer.bind("q", "next")
+
     peer.publish(b"nobody", "a", "top")
     assert peer.get_all("q").bodies == []
 
@@ -356,13 +386,15 @@ def test_a_deleted_queue_or_exchange_takes_its_bindings_along(peer: Peer) -> Non
 # --- CC, BCC and forged headers ---
 
 
-def test_cc_and_bcc_are_routing_keys_and_only_cc_is_seen(peer: Peer) -> None:
+def test_cc_and_bcc_are_routing_keys_and_only_cc_is_delivered(peer: Peer) -> None:
     peer.exchange("top")
     for queue, key in (("user", "user.#"), ("admin", "admin.#"), ("hidden", "hidden")):
         peer.queue(queue)
         peer.bind(queue, "top", key)
+
     headers = {"CC": ["admin.y"], "BCC": ["hidden", "nobody"], "own": 1}
     peer.publish(b"x", "user.x", "top", application_headers=headers)
+
     for queue in ("user", "admin", "hidden"):
         inbox = peer.get_all(queue)
         assert inbox.bodies == [b"x"]
@@ -370,16 +402,18 @@ def test_cc_and_bcc_are_routing_keys_and_only_cc_is_seen(peer: Peer) -> None:
         assert inbox[0].delivery_info["routing_key"] == "user.x"
 
 
-def test_cc_works_on_the_default_exchange(peer: Peer) -> None:
+def test_the_default_exchange_follows_cc(peer: Peer) -> None:
     peer.queue("one")
     peer.queue("two")
+
     peer.publish(b"x", "one", application_headers={"CC": ["two"]})
     assert peer.get_all("one").bodies == peer.get_all("two").bodies == [b"x"]
 
 
 @pytest.mark.parametrize("header", ["CC", "BCC"])
-def test_a_cc_that_is_no_list_closes_the_channel(peer: Peer, header: str) -> None:
+def test_a_cc_or_bcc_other_than_a_list_closes_the_channel(peer: Peer, header: str) -> None:
     peer.queue("one")
+
     peer.submit(b"x", "one", application_headers={header: "one"})
     with pytest.raises(amqp.exceptions.PreconditionFailed):
         peer.until(lambda: False)
@@ -388,12 +422,13 @@ def test_a_cc_that_is_no_list_closes_the_channel(peer: Peer, header: str) -> Non
 def test_a_forged_x_death_arrives_untouched(peer: Peer) -> None:
     forged = [{"queue": "elsewhere", "reason": "rejected", "count": 99}]
     peer.queue("q")
+
     peer.publish(b"x", "q", application_headers={"x-death": forged})
     assert peer.get_all("q").headers == {"x-death": forged}
 
 
-def test_all_three_ways_agree_on_every_pair_of_a_small_world(peer: Peer) -> None:
-    """The topology that users write, the table that brokers use and the broker itself."""
+def test_brokers_and_topology_route_every_small_pair_alike(peer: Peer) -> None:
+    """Every key of three words at most arrives where the topology says, for nine patterns with wildcards."""
     media = ExchangeSpec(name="media")
     keys = [".".join(words) for length in range(4) for words in itertools.product(("a", "b"), repeat=length)]
     patterns = ["#", "*", "a.#", "#.b", "a.*", "*.*", "a.b", "#.a.#", "*.#"]
@@ -403,5 +438,6 @@ def test_all_three_ways_agree_on_every_pair_of_a_small_world(peer: Peer) -> None
     ]
     topology = Topology(exchanges=[media], queues=queues)
     Declaration(topology, "create").on(peer.new_channel())
+
     arrived = route_all(peer, [queue.name for queue in queues], [("media", key, {}) for key in keys])
     assert arrived == [topology.route(key, exchange=media) for key in keys]
