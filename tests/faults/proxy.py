@@ -84,7 +84,7 @@ class Proxy:
         self._run(self._reset())
 
     def stall(self, *directions: Direction) -> None:
-        """Pass nothing on any more, in both directions unless one is given. Nobody is told."""
+        """Pass nothing on any more, in both directions unless one is given; neither side is notified."""
         self._run(self._set(directions or BOTH, passing=False))
 
     def resume(self, *directions: Direction) -> None:

@@ -1,4 +1,4 @@
-"""A virtual host on a broker that faults may be done to, and the ways to it."""
+"""A virtual host on a broker that tests may break, and the URLs that lead to it."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ class Site:
 
     @property
     def url(self) -> str:
-        """With every right."""
+        """Return the URL of a user with every right."""
         return self.node.url(self.name, user=f"app:{SECRET}")
 
     @property
     def limited_url(self) -> str:
-        """With the right to write and read, and not to configure."""
+        """Return the URL of a user who may write and read, and not configure."""
         return self.node.url(self.name, user=f"limited:{SECRET}")
 
     @property
     def read_only_url(self) -> str:
-        """With the right to read alone."""
+        """Return the URL of a user who may only read."""
         return self.node.url(self.name, user=f"reader:{SECRET}")
 
     def proxy(self) -> Proxy:
-        """A proxy to the broker."""
+        """Start a proxy to the broker; it ends with the test."""
         proxy = Proxy(self.node.port)
         self.proxies.append(proxy)
         return proxy
 
     def url_by(self, proxy: Proxy) -> str:
-        """Through a proxy."""
+        """Return the URL that leads through a proxy."""
         return self.node.url(self.name, user=f"app:{SECRET}", port=proxy.port)
 
     @property
     def deserted_url(self) -> str:
-        """Of a port where nobody listens."""
+        """Return the URL of a port where nothing listens."""
         proxy = Proxy(self.node.port)
         proxy.close()
         return self.url_by(proxy)
@@ -58,11 +58,11 @@ class Site:
         return self.node.ctl(arguments[0], "-p", self.name, *arguments[1:])
 
     def table(self, *arguments: str) -> list[list[str]]:
-        """What a `list_...` command prints, as rows of words."""
+        """Return the output of a `list_...` command as rows of words."""
         return [line.split("\t") for line in self.ctl(*arguments, "--no-table-headers").splitlines()]
 
     def depths(self, *queues: str) -> list[int]:
-        """How many messages are ready in queues, asked of the queues: what `list_queues` says may be 5 s old."""
+        """Return how many messages are ready, asked of the queues: the answer of `list_queues` may be 5 s old."""
         with closing(pika.BlockingConnection(pika.URLParameters(self.url))) as connection:
             channel = connection.channel()
             return [channel.queue_declare(queue, passive=True).method.message_count for queue in queues]
@@ -75,5 +75,5 @@ class Site:
         )
 
     def queue_pid(self, queue: str) -> str:
-        """Erlang for a queue of this virtual host, bound to Q."""
+        """Return the Erlang that binds Q to a queue of this virtual host."""
         return f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{self.name}">>, queue, <<"{queue}">>))'

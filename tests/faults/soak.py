@@ -33,7 +33,7 @@ QUIET = threading.Event()  # never set: to wait a time that is part of the plan
 
 
 class Process:
-    """A worker or publisher, restarted when told to."""
+    """A worker or publisher in a process of its own, which is killed, stopped and started again."""
 
     def __init__(self, role: str, url: str, folder: Path, number: int = 0) -> None:
         self._command = [sys.executable, "-m", "tests.faults.service", role, "--url", url, "--ledger", str(folder)]
@@ -112,7 +112,7 @@ class Scene:
         deadline = time.monotonic() + DRAIN_DEADLINE
         while any(self._depths()[queue] for queue in ("work", "work.retry.300")):
             if time.monotonic() > deadline:
-                break  # what is left is found in the queues
+                break  # messages left are found in the queues
         self.exit_codes += [worker.stop() for worker in self.workers]
 
     def close(self) -> None:

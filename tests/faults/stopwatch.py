@@ -1,4 +1,4 @@
-"""How long what was awaited has taken: for people to read, and no test depends on it."""
+"""How long awaited events take: a report for people, on which no test depends."""
 
 from __future__ import annotations
 
