@@ -1,4 +1,4 @@
-"""A RabbitMQ that faults may be done to, virtual hosts with users of few rights, and a report of what was measured."""
+"""A RabbitMQ that tests may kill and starve, virtual hosts with users of few rights, and a report of measurements."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import trustme
 from tests.faults.site import SECRET, Site
 from tests.faults.stopwatch import Stopwatch
+from tests.kit import calls
 from tests.kit import rabbitmq as server
-from tests.kit.calls import Calls, logged
 
 _MEASURED = pytest.StashKey[list[str]]()
 _TLS = pytest.StashKey[tuple[trustme.CA, int]]()
@@ -53,22 +53,22 @@ def tls(site: Site, request: pytest.FixtureRequest) -> tuple[trustme.CA, int]:
 
 
 @pytest.fixture(autouse=True)
-def no_secret_is_told(
+def password_stays_hidden(
     request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[None]:
-    """Whatever a test does, the password is in no log line, printed text or traceback, DEBUG included."""
+    """After every test, check that the password is in no log line, DEBUG included, and no printed text or traceback."""
     caplog.set_level(logging.DEBUG)
     yield
     out, err = capfd.readouterr()
-    told = "\n".join((*(caplog.handler.format(record) for record in caplog.records), out, err))
-    assert SECRET not in told
+    shown = "\n".join((*(caplog.handler.format(record) for record in caplog.records), out, err))
+    assert SECRET not in shown
 
 
 @pytest.fixture
-def told() -> Iterator[Callable[[str], Calls]]:
-    """Give it a text; it keeps the log lines that contain it."""
+def logged() -> Iterator[Callable[[str], calls.Calls]]:
+    """Return a function that, given a text, keeps the log lines which contain it until the test ends."""
     with ExitStack() as kept:
-        yield lambda text: kept.enter_context(logged(text))
+        yield lambda text: kept.enter_context(calls.logged(text))
 
 
 @pytest.fixture

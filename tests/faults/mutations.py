@@ -1,4 +1,4 @@
-"""Mutations: the library is broken on purpose, one way at a time, and the smallest scenario has to turn red.
+"""Mutations: the library is broken on purpose, one way at a time, and its smallest scenario must turn red.
 
     python -m tests.faults.mutations [NAME ...]
 
@@ -23,7 +23,7 @@ OPTIONS = ("-q", "--show-capture=no", "--tb=line", "--timeout=60", "-p", "no:cac
 
 
 class Mutation(NamedTuple):
-    """What is changed where, and the test that has to fail."""
+    """What is changed where, and the test that must fail."""
 
     name: str
     file: str
@@ -39,118 +39,118 @@ MUTATIONS = (
         "        self.work.put(deliveries)\n",
         "        for delivery in deliveries:\n            self.consumer.settle(delivery)\n"
         "        self.work.put(deliveries)\n",
-        "test_crash_points.py::test_a_worker_that_dies_at[handler_done]",
+        "test_crash_points.py::test_worker_killed_at_a_crash_point_loses_no_message[handler_done]",
     ),
     Mutation(
         "take a written message for a confirmed one",
         "broker/roles/confirms.py",
         "        except MessageInvalidError as error:\n",
         "            submission.future.set_result(Receipt('', '', ''))\n        except MessageInvalidError as error:\n",
-        "test_publisher.py::test_row_17_a_full_queue_rejects_and_the_connection_stays",
+        "test_publisher.py::test_full_queue_rejects_the_message_and_the_connection_stays",
     ),
     Mutation(
         "go on with a channel after a confirm timeout, taking any confirm for the next message's",
         "broker/roles/in_flight.py",
         "        tags = [delivery_tag]\n",
         "        tags = [next((tag for tag, one in self._by_tag.items() if not one.is_resolved), delivery_tag)]\n",
-        "test_publisher.py::test_row_15_a_late_confirm_confirms_its_own_message_only",
+        "test_publisher.py::test_late_confirm_confirms_its_own_message_alone",
     ),
     Mutation(
         "acknowledge before what was republished is confirmed",
         "worker/republish.py",
         "        self._confirms.submit(submission)\n",
         "        self._confirms.submit(submission)\n        sink.on_republished(failure)\n",
-        "test_retries.py::test_row_40_a_message_that_cannot_be_put_away_returns_to_its_queue_at_the_end",
+        "test_retries.py::test_message_never_dead_lettered_returns_to_its_queue_at_stop",
     ),
     Mutation(
         "send a stale acknowledgement on the new channel",
         "broker/roles/consumer.py",
         "            if consuming is None or delivery.generation != consuming.generation:\n",
         "            if consuming is None:\n",
-        "test_channel.py::test_row_10_a_handler_that_finishes_after_a_reconnect_acknowledges_nothing",
+        "test_channel.py::test_handler_finishing_after_a_reconnect_acknowledges_nothing",
     ),
     Mutation(
         "do not consume again after a reconnect",
         "broker/roles/consumer.py",
         "        if not self._is_cancelled:\n            for queue in queues:\n",
         "        if generation == 1:\n            for queue in queues:\n",
-        "test_connection.py::test_row_06_connections_are_reset",
+        "test_connection.py::test_reset_connections_lose_no_confirmed_message",
     ),
     Mutation(
         "no heartbeats",
         "broker/connection.py",
         "        heartbeat=heartbeat,\n        connect_timeout",
         "        heartbeat=0,\n        connect_timeout",
-        "test_connection.py::test_row_07_the_network_falls_silent",
+        "test_connection.py::test_silent_network_is_noticed_within_two_heartbeats",
     ),
     Mutation(
         "unlimited prefetch",
         "broker/roles/consumer.py",
         "basic_qos(0, prefetch, False)",
         "basic_qos(0, 0, False)",
-        "test_overload.py::test_row_31_a_backlog_of_a_hundred_thousand_and_slow_handlers",
+        "test_overload.py::test_backlog_of_100000_puts_at_most_prefetch_in_the_process",
     ),
     Mutation(
         "acknowledge what cannot be decoded",
         "handling/dispatch.py",
         "        return Failed(error.reason, error.error, handler=handler.name)\n",
         "        return handler.handled\n",
-        "test_messages.py::test_row_33_bodies_that_are_no_job_are_dead_letters_at_the_first_attempt",
+        "test_messages.py::test_invalid_body_is_dead_lettered_at_the_first_attempt",
     ),
     Mutation(
         "raise in the signal handler",
         "worker/signals.py",
         "            self.set()\n",
         "            raise KeyboardInterrupt\n",
-        "test_shutdown.py::test_row_27_a_signal_ends_a_busy_worker_when_it_has_finished",
+        "test_shutdown.py::test_signal_ends_a_busy_worker_after_its_handler",
     ),
     Mutation(
         "wait for signals where they may not interrupt",
         "worker/signals.py",
         "signal.set_wakeup_fd(self._wakeup.writer_fileno(), warn_on_full_buffer=False)",
         "-1",
-        "test_shutdown.py::test_row_27_a_signal_that_does_not_interrupt_the_main_thread_ends_it_all_the_same",
+        "test_shutdown.py::test_signal_taken_by_another_thread_ends_the_worker",
     ),
     Mutation(
         "publish without mandatory",
         "broker/roles/confirms.py",
         "mandatory=submission.mandatory,\n",
         "mandatory=False,\n",
-        "test_publisher.py::test_row_16_what_no_queue_takes_is_unroutable[rabbitmq]",
+        "test_publisher.py::test_unroutable_message_raises_with_exchange_key_and_id[rabbitmq]",
     ),
     Mutation(
         "full prefetch straight after a start",
         "broker/roles/consumed_queue.py",
         '"all_one_by_one" if admission == "all" and is_careful',
         '"all_one_by_one" if False',
-        "test_handlers.py::test_row_24_a_message_that_kills_its_process_ends_as_a_dead_letter_and_its_neighbours_do_not[kill]",
+        "test_handlers.py::test_message_that_kills_its_process_is_dead_lettered_alone[kill]",
     ),
     Mutation(
         "do not look for a consumer that the broker has forgotten",
         "broker/roles/consumer.py",
         "            if not count and queue.tag == tag:\n",
         "            if False:\n",
-        "test_connection.py::test_row_09_a_consumer_that_the_broker_has_forgotten_is_missed",
+        "test_connection.py::test_consumer_forgotten_by_the_broker_is_counted_and_restarted",
     ),
     Mutation(
         "send everything again at once after the broker closed the channel",
         "broker/roles/confirms.py",
         '        if getattr(error, "code", None) in REFUSALS and',
         "        if False and",
-        "test_publisher.py::test_a_message_that_the_broker_closes_the_channel_over_takes_no_other_along",
+        "test_publisher.py::test_refused_message_that_closes_the_channel_fails_alone",
     ),
     Mutation(
         "wait for the rest of a frame",
         "broker/frames.py",
         "            return False\n        self._keep(chunk)\n        return len(chunk) == _READ_SIZE\n",
         "            return self._at < len(self._ahead)\n        self._keep(chunk)\n        return True\n",
-        "test_connection.py::test_row_08_a_frame_that_stalls_half_way_does_not_hold_the_thread",
+        "test_connection.py::test_frame_stalled_half_way_does_not_hold_the_sessions_thread",
     ),
 )
 
 
 def survives(mutation: Mutation) -> str | None:
-    """Why the mutant is not caught, None if it is."""
+    """Return why the mutant is not caught, None if it is."""
     with tempfile.TemporaryDirectory(prefix="taskroute-mutant-") as folder:
         package = Path(folder) / "taskroute"
         shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__"))

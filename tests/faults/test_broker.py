@@ -1,4 +1,4 @@
-"""The broker dies, stops, freezes, is not there, and throws everybody out."""
+"""The broker dies, stops, freezes, is absent, and closes every connection."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ from taskroute.broker.roles.role import Role
 from taskroute.broker.url import parse_urls
 
 
-def test_row_01_the_broker_is_killed_under_load_and_restarted(site: Site, stopwatch: Stopwatch) -> None:
+@pytest.mark.row(1)
+def test_broker_killed_under_load_loses_no_confirmed_message(site: Site, stopwatch: Stopwatch) -> None:
+    """A broker that is killed and restarted under load loses no confirmed message, and handling goes on by itself."""
     traffic = Traffic()
+
     with traffic.running(site.url) as worker:
         with traffic.publishing(site.url):
             assert traffic.done(50)(DEADLINE)
@@ -33,13 +36,17 @@ def test_row_01_the_broker_is_killed_under_load_and_restarted(site: Site, stopwa
             assert traffic.next_done(50)(DEADLINE)
         assert traffic.all_done(DEADLINE)
         assert worker.stats().connections >= 2
+
     verdict = traffic.verdict(max_duplicates=PREFETCH + WINDOW, min_confirmed=100)
     stopwatch.note(str(verdict))
     assert verdict.problems == ()
 
 
-def test_row_02_the_broker_stops_its_application_and_starts_it(site: Site, stopwatch: Stopwatch) -> None:
+@pytest.mark.row(2)
+def test_broker_application_restart_loses_no_confirmed_message(site: Site, stopwatch: Stopwatch) -> None:
+    """A broker whose application is stopped and started loses no confirmed message; its queue is consumed again."""
     traffic = Traffic()
+
     with traffic.running(site.url) as worker:
         with traffic.publishing(site.url):
             assert traffic.done(50)(DEADLINE)
@@ -49,15 +56,21 @@ def test_row_02_the_broker_stops_its_application_and_starts_it(site: Site, stopw
         assert traffic.all_done(DEADLINE)
         assert worker.health().ready
         assert site.table("list_consumers", "queue_name") == [["work"]]
+
     assert traffic.verdict(max_duplicates=PREFETCH + WINDOW, min_confirmed=50).problems == ()
 
 
-def test_row_03_the_broker_freezes(site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]) -> None:
+@pytest.mark.row(3)
+def test_frozen_broker_is_noticed_and_loses_no_confirmed_message(
+    site: Site, stopwatch: Stopwatch, logged: Callable[[str], Calls]
+) -> None:
+    """`publish` raises at its deadline, and the worker notices within two heartbeats and 2 s."""
     traffic, heartbeat = Traffic(), 5
+
     with traffic.running(site.url, heartbeat=heartbeat) as worker:
         with traffic.publishing(site.url, heartbeat=heartbeat) as publisher:
             assert traffic.done(20)(DEADLINE)
-            lost = told("connection_lost session=taskroute-worker ")
+            lost = logged("connection_lost session=taskroute-worker ")
             with site.node.paused():
                 with stopwatch.timed(2, "publish with a timeout of 2 s raises"), pytest.raises(PublishTimeoutError):
                     publisher.publish(b"{}", "a", exchange=jobs, timeout=2)
@@ -65,25 +78,30 @@ def test_row_03_the_broker_freezes(site: Site, stopwatch: Stopwatch, told: Calla
             stopwatch.within(15, traffic.next_done(), "first message after it goes on")
         assert traffic.all_done(DEADLINE)
         assert worker.stats().connections >= 2
+
     assert traffic.verdict(max_duplicates=PREFETCH + WINDOW, min_confirmed=20).problems == ()
 
 
-def test_row_03_a_broker_that_sends_heartbeats_and_no_answer(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
+@pytest.mark.row(3)
+def test_unanswered_declaration_is_given_up_and_tried_again(
+    site: Site, stopwatch: Stopwatch, logged: Callable[[str], Calls]
 ) -> None:
+    """A broker that sends heartbeats, and no answer to a declaration, does not hold a worker for ever."""
     queue = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")], retry=False, dead_letter=False)
-    traffic, failed = Traffic(queue=queue), told("connect_failed session=taskroute-worker ")
+    traffic, failed = Traffic(queue=queue), logged("connect_failed session=taskroute-worker ")
     with Publisher(site.url, traffic.topology) as publisher:
         traffic.publish(publisher)
     worker = traffic.worker(site.url, heartbeat=1)
     runner = threading.Thread(target=worker.run)
     site.node.eval(f"{site.queue_pid('work')}, sys:suspend(amqqueue:get_pid(Q)).")
+
     try:
         runner.start()
-        # The broker itself ends a connection on which it hears nothing, and while we wait for an answer it does.
+        # The broker ends a connection on which it hears nothing, as from a worker that waits for an answer.
         stopwatch.within(10, failed.happened(), "a declaration that is not answered is given up")
     finally:
         site.node.eval(f"{site.queue_pid('work')}, sys:resume(amqqueue:get_pid(Q)).")
+
     try:
         assert traffic.all_done(DEADLINE)
     finally:
@@ -101,12 +119,15 @@ class _Clock:
         return self.now
 
 
-def test_row_04_the_broker_is_absent_for_ten_minutes(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
+@pytest.mark.row(4)
+def test_session_without_a_broker_logs_each_attempt_for_ten_minutes(
+    site: Site, stopwatch: Stopwatch, logged: Callable[[str], Calls]
 ) -> None:
-    clock, failed = _Clock(), told("connect_failed session=absent ")
+    """Each attempt is one log line, pauses stay short, and the error names node, attempts and time, and no password."""
+    clock, failed = _Clock(), logged("connect_failed session=absent ")
     session = sessions.Session(parse_urls(site.deserted_url), Role(), name="absent", heartbeat=5, monotonic=clock)
     session.start()
+
     attempts = 0
     try:
         while clock.now < 600:
@@ -118,6 +139,7 @@ def test_row_04_the_broker_is_absent_for_ten_minutes(
     finally:
         session.stop()
         assert session.join(DEADLINE)
+
     assert attempts >= 600 / 30
     assert len(failed.calls) - attempts <= 1  # one line for each attempt
     assert isinstance(error, BrokerUnavailableError)
@@ -125,21 +147,27 @@ def test_row_04_the_broker_is_absent_for_ten_minutes(
     stopwatch.note(f"{attempts} attempts in ten minutes; {error}")
 
 
-def test_row_04_start_gives_up_in_time_when_there_is_no_broker(site: Site, stopwatch: Stopwatch) -> None:
+@pytest.mark.row(4)
+def test_start_and_publish_without_a_broker_raise_at_their_deadline(site: Site, stopwatch: Stopwatch) -> None:
     url, traffic = site.deserted_url, Traffic()
+
     with stopwatch.timed(1, "start(timeout=1) raises"), pytest.raises(BrokerUnavailableError, match="attempts in"):
         traffic.worker(url).start(timeout=1)
+
     publisher = Publisher(url, topology)
     with pytest.raises(BrokerUnavailableError, match="attempts in"):
         publisher.publish(b"{}", "a", exchange=jobs, timeout=1)
     publisher.close()
 
 
-def test_row_05_two_hundred_times_every_connection_is_closed(
+@pytest.mark.row(5)
+def test_two_hundred_closed_connections_leak_nothing(
     site: Site, stopwatch: Stopwatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Closing every connection 200 times leaks no memory, descriptor or thread, and dead-letters nothing."""
     caplog.set_level(logging.CRITICAL)  # the records that pytest keeps would be taken for a leak
     process, traffic = psutil.Process(os.getpid()), Traffic()
+
     with traffic.running(site.url) as worker:
         with traffic.publishing(site.url, pause=0.05):
             assert traffic.done(20)(DEADLINE)
@@ -152,9 +180,10 @@ def test_row_05_two_hundred_times_every_connection_is_closed(
             gc.collect()
             after = process.memory_info().rss, process.num_fds(), process.num_threads()
         assert traffic.all_done(DEADLINE)
-        assert worker.wait_idle(DEADLINE)  # what was sent twice may still be in its queue
+        assert worker.wait_idle(DEADLINE)  # a duplicate may still be in the queue
         cuts = worker.stats().connections - 1
         dead = worker.stats().dead_lettered
+
     stopwatch.note(f"{cuts} reconnects, memory {(after[0] - before[0]) / 1e6:+.2f} MB (promise: 5 MB)")
     assert cuts >= 200
     assert after[0] - before[0] <= 5_000_000
@@ -165,7 +194,7 @@ def test_row_05_two_hundred_times_every_connection_is_closed(
 
 
 def _close_connections(site: Site, times: int) -> None:
-    """As an operator does, each time as soon as the publisher is back and the worker consumes."""
+    """Close every connection as an operator does, each time when publisher and worker are back."""
     site.node.eval(
         f'Consumers = fun() -> length(rabbit_amqqueue:consumers_all(<<"{site.name}">>)) end, '
         "Connections = fun() -> length(rabbit_networking:connections()) end, "

@@ -1,4 +1,4 @@
-"""Deliveries and their settlements: stale, doubled, too late, for a queue that is gone, from many threads."""
+"""Settlements of deliveries: stale, repeated, too late, of a deleted queue, from many threads."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from taskroute.broker.frames import PlainTransport
 from taskroute.broker.roles.consumer import Consumer
 
 
-def test_row_10_a_handler_that_finishes_after_a_reconnect_acknowledges_nothing(
-    site: Site, told: Callable[[str], Calls]
-) -> None:
+@pytest.mark.row(10)
+def test_handler_finishing_after_a_reconnect_acknowledges_nothing(site: Site, logged: Callable[[str], Calls]) -> None:
+    """The acknowledgement of a delivery of the old connection is dropped, never sent for another message's tag."""
     proxy, go_on, calls = site.proxy(), threading.Event(), []
 
     def handle(number: str) -> None:
@@ -33,10 +33,11 @@ def test_row_10_a_handler_that_finishes_after_a_reconnect_acknowledges_nothing(
 
     traffic, stale, lost = (
         Traffic(handle),
-        told("stale_ack queue=work message_id='1'"),
-        told("delivery_lost queue=work"),
+        logged("stale_ack queue=work message_id='1'"),
+        logged("delivery_lost queue=work"),
     )
-    consuming = told("consuming queue=work")
+    consuming = logged("consuming queue=work")
+
     with traffic.running(site.url_by(proxy)) as worker, Publisher(site.url, traffic.topology) as publisher:
         traffic.publish(publisher, 3)
         assert traffic.done(2)(DEADLINE)
@@ -50,12 +51,14 @@ def test_row_10_a_handler_that_finishes_after_a_reconnect_acknowledges_nothing(
         assert traffic.all_done(DEADLINE)
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().connections == 2  # no 406 since
+
     assert "elapsed=" in lost.calls[0]
     assert "message_id='1'" in lost.calls[0]
     assert traffic.verdict(max_duplicates=3, min_confirmed=23).problems == ()
 
 
-def test_row_11_a_settlement_that_comes_twice_is_sent_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.row(11)
+def test_repeated_settlement_is_sent_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     settle, traffic = Consumer.settle, Traffic()
 
     def twice(consumer: Consumer, delivery: Any) -> None:
@@ -63,22 +66,26 @@ def test_row_11_a_settlement_that_comes_twice_is_sent_once(site: Site, monkeypat
         settle(consumer, delivery)
 
     monkeypatch.setattr(Consumer, "settle", twice)
+
     with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
         for _ in range(20):
             traffic.publish(publisher, 10)
         assert traffic.all_done(DEADLINE)
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().connections == 1
+
     assert traffic.verdict(max_duplicates=0, min_confirmed=200).problems == ()
 
 
-def test_row_11_after_a_406_the_worker_is_back_at_once(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
-) -> None:
-    traffic, lost = Traffic(), told("PRECONDITION_FAILED - unknown delivery tag")
+@pytest.mark.row(11)
+def test_worker_handles_again_after_a_406(site: Site, stopwatch: Stopwatch, logged: Callable[[str], Calls]) -> None:
+    """A worker whose connection the broker has ended with 406 connects again and handles the next message."""
+    traffic, lost = Traffic(), logged("PRECONDITION_FAILED - unknown delivery tag")
+
     with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
         traffic.publish(publisher, 5)
         assert traffic.all_done(DEADLINE)
+
         InsideWorker(worker).acknowledge(9999)
         lost.wait()
         traffic.publish(publisher, 5)
@@ -86,9 +93,11 @@ def test_row_11_after_a_406_the_worker_is_back_at_once(
         assert worker.stats().connections == 2
 
 
-def test_row_12_the_broker_takes_back_what_is_not_acknowledged_in_time(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
+@pytest.mark.row(12)
+def test_delivery_past_the_consumer_timeout_is_logged_and_redelivered(
+    site: Site, stopwatch: Stopwatch, logged: Callable[[str], Calls]
 ) -> None:
+    """A delivery that the broker takes back is logged with queue, message id and elapsed time, and comes again."""
     go_on, calls = threading.Event(), []
 
     def handle(number: str) -> None:
@@ -96,8 +105,9 @@ def test_row_12_the_broker_takes_back_what_is_not_acknowledged_in_time(
         if len(calls) == 1:
             assert go_on.wait(DEADLINE)
 
-    traffic, lost = Traffic(handle), told("delivery_lost queue=work key='a' message_id='1' elapsed=")
-    stale = told("stale_ack queue=work")
+    traffic, lost = Traffic(handle), logged("delivery_lost queue=work key='a' message_id='1' elapsed=")
+    stale = logged("stale_ack queue=work")
+
     _set_consumer_timeout(site, 1500, tick=500)
     try:
         with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
@@ -109,6 +119,7 @@ def test_row_12_the_broker_takes_back_what_is_not_acknowledged_in_time(
             assert worker.wait_idle(DEADLINE)
     finally:
         _set_consumer_timeout(site, 1_800_000, tick=60_000)
+
     assert traffic.verdict(max_duplicates=1, min_confirmed=1).problems == ()
 
 
@@ -117,35 +128,44 @@ def _set_consumer_timeout(site: Site, milliseconds: int, *, tick: int) -> None:
     site.node.eval(", ".join(f"application:set_env(rabbit, {name}, {value})" for name, value in names.items()) + ".")
 
 
-def test_row_12_a_handler_timeout_beyond_the_brokers_is_warned_of(
-    taskroute_url: str, told: Callable[[str], Calls]
+@pytest.mark.row(12)
+def test_handler_timeout_beyond_the_consumer_timeout_is_warned_of(
+    taskroute_url: str, logged: Callable[[str], Calls]
 ) -> None:
-    registry, warned = registry_of(lambda body: None, "#", queue=work, timeout=1800), told("handler_timeout_long")
+    registry, warned = registry_of(lambda body: None, "#", queue=work, timeout=1800), logged("handler_timeout_long")
+
     with Worker(taskroute_url, Traffic().topology, registry):
         assert len(warned.calls) == 1
 
 
-def test_row_13_a_queue_that_is_deleted_is_declared_and_consumed_again(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
+@pytest.mark.row(13)
+def test_deleted_queue_is_declared_and_consumed_again(
+    site: Site, stopwatch: Stopwatch, logged: Callable[[str], Calls]
 ) -> None:
-    traffic, consuming = Traffic(), told("consuming queue=work")
+    traffic, consuming = Traffic(), logged("consuming queue=work")
+
     with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
         traffic.publish(publisher, 5)
         assert traffic.all_done(DEADLINE)
+
         before = len(consuming.calls)
         site.ctl("delete_queue", "work")
         with stopwatch.timed(5, "a deleted queue takes messages again"):
             consuming.wait(before + 1)
             traffic.publish(publisher)
         stopwatch.within(5, traffic.done(6), "and delivers them")
+
         assert worker.health().ready
 
 
-def test_row_13_with_declare_verify_a_deleted_queue_is_told(site: Site, told: Callable[[str], Calls]) -> None:
+@pytest.mark.row(13)
+def test_deleted_queue_makes_a_worker_with_declare_verify_unready(site: Site, logged: Callable[[str], Calls]) -> None:
+    """A worker that may not declare says in `health()` which queue is missing."""
     traffic, failed = (
         Traffic(),
-        told("connect_failed session=taskroute-worker error=TopologyMismatchError(\"queue 'work'"),
+        logged("connect_failed session=taskroute-worker error=TopologyMismatchError(\"queue 'work'"),
     )
+
     with Publisher(site.url, traffic.topology), traffic.running(site.limited_url, declare="verify") as worker:
         site.ctl("delete_queue", "work")
         failed.wait()
@@ -154,13 +174,11 @@ def test_row_13_with_declare_verify_a_deleted_queue_is_told(site: Site, told: Ca
         assert "queue 'work'" in health.reasons[0]
 
 
-def test_row_14_sixteen_threads_and_a_hundred_thousand_acknowledgements(
-    site: Site, stopwatch: Stopwatch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("WARNING")
+def users_of_connections(monkeypatch: pytest.MonkeyPatch) -> dict[int, set[str]]:
+    """Note for each connection made from now on which threads read and write it."""
     users: defaultdict[int, set[str]] = defaultdict(set)
 
-    class Guarded(PlainTransport):
+    class Watched(PlainTransport):
         def read_frame(self) -> Any:
             users[id(self)].add(threading.current_thread().name)
             return super().read_frame()
@@ -169,7 +187,17 @@ def test_row_14_sixteen_threads_and_a_hundred_thousand_acknowledgements(
             users[id(self)].add(threading.current_thread().name)
             super().write(data)
 
-    monkeypatch.setattr("taskroute.broker.connection.PlainTransport", Guarded)
+    monkeypatch.setattr("taskroute.broker.connection.PlainTransport", Watched)
+    return users
+
+
+@pytest.mark.row(14)
+def test_sixteen_handler_threads_leave_each_connection_to_one_thread(
+    site: Site, stopwatch: Stopwatch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """100,000 messages are handled once and acknowledged, and one thread alone reads and writes each connection."""
+    caplog.set_level("WARNING")
+    users = users_of_connections(monkeypatch)
     count = 100_000
     queue = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")])
     topology, registry = Topology(exchanges=[jobs], queues=[queue]), HandlerRegistry()
@@ -194,11 +222,14 @@ def test_row_14_sixteen_threads_and_a_hundred_thousand_acknowledgements(
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().connections == 1
         assert sum(worker.stats().handled.values()) == count
+
     assert len(users) == 2  # connections
     assert all(len(threads) == 1 for threads in users.values()), users
 
 
-def test_one_unfinished_delivery_holds_back_no_other(site: Site) -> None:
+@pytest.mark.row(14)
+def test_unfinished_delivery_holds_back_no_other_acknowledgement(site: Site) -> None:
+    """Later deliveries are acknowledged while an earlier one is still being handled."""
     other = QueueSpec(name="other", bindings=[jobs.bind("other")])
     topology, registry = Topology(exchanges=[jobs], queues=[work, other]), HandlerRegistry()
     go_on, seen = threading.Event(), Calls()
@@ -215,9 +246,10 @@ def test_one_unfinished_delivery_holds_back_no_other(site: Site) -> None:
 
     with running(site.url, topology, registry, threads=2, prefetch=5) as (worker, publisher):
         publisher.publish(b"slow", "a", exchange=jobs)
-        for number in range(30):  # six times the prefetch: they come only if the broker was told of the others
+        for number in range(30):  # six times the prefetch: they come only if the others were acknowledged
             publisher.publish(b"%d" % number, "other" if number % 2 else "a", exchange=jobs)
         seen.wait(30 + 15)
         go_on.set()
         assert worker.wait_idle(DEADLINE)
+
     assert b"slow" not in seen.calls[:45]

@@ -1,4 +1,4 @@
-"""The network resets, falls silent, trickles and cuts; and a broker that has forgotten a consumer."""
+"""A network that resets, falls silent, trickles and cuts, and a broker that forgets a consumer."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ from taskroute.broker.connection import connect
 from taskroute.broker.url import parse_urls
 
 
-def test_row_06_connections_are_reset(site: Site, stopwatch: Stopwatch) -> None:
+@pytest.mark.row(6)
+def test_reset_connections_lose_no_confirmed_message(site: Site, stopwatch: Stopwatch) -> None:
+    """Handling goes on after each reset, and no confirmed message is lost."""
     proxy, traffic = site.proxy(), Traffic()
     url = site.url_by(proxy)
+
     with traffic.running(url) as worker:
         with traffic.publishing(url):
             for _ in range(3):
@@ -33,13 +36,16 @@ def test_row_06_connections_are_reset(site: Site, stopwatch: Stopwatch) -> None:
                 stopwatch.within(5, traffic.next_done(), "first message after a reset")
         assert traffic.all_done(DEADLINE)
         assert worker.stats().connections >= 4
+
     assert traffic.verdict(max_duplicates=3 * (PREFETCH + WINDOW), min_confirmed=60).problems == ()
 
 
-def test_row_06_an_operator_closes_the_connections(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
+@pytest.mark.row(6)
+def test_connections_closed_by_an_operator_lose_no_confirmed_message(
+    site: Site, stopwatch: Stopwatch, logged: Callable[[str], Calls]
 ) -> None:
-    traffic, lost = Traffic(), told("connection_lost session=taskroute-worker ")
+    traffic, lost = Traffic(), logged("connection_lost session=taskroute-worker ")
+
     with traffic.running(site.url) as worker:
         with traffic.publishing(site.url):
             assert traffic.done(20)(DEADLINE)
@@ -48,13 +54,19 @@ def test_row_06_an_operator_closes_the_connections(
             stopwatch.within(5, traffic.next_done(), "first message after close_all_connections")
         assert traffic.all_done(DEADLINE)
         assert worker.stats().connections >= 2
+
     assert traffic.verdict(max_duplicates=PREFETCH + WINDOW, min_confirmed=20).problems == ()
 
 
-def test_row_07_the_network_falls_silent(site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]) -> None:
+@pytest.mark.row(7)
+def test_silent_network_is_noticed_within_two_heartbeats(
+    site: Site, stopwatch: Stopwatch, logged: Callable[[str], Calls]
+) -> None:
+    """Worker and publisher notice silence within two heartbeats and 2 s; no confirmed message is lost."""
     proxy, traffic, heartbeat = site.proxy(), Traffic(), 5
-    lost = told("connection_lost session=taskroute-")
+    lost = logged("connection_lost session=taskroute-")
     url = site.url_by(proxy)
+
     with traffic.running(url, heartbeat=heartbeat) as worker:
         with traffic.publishing(url, heartbeat=heartbeat):
             assert traffic.done(20)(DEADLINE)
@@ -64,18 +76,22 @@ def test_row_07_the_network_falls_silent(site: Site, stopwatch: Stopwatch, told:
             stopwatch.within(15, traffic.next_done(), "first message after it")
         assert traffic.all_done(DEADLINE)
         assert worker.stats().connections >= 2
+
     assert traffic.verdict(max_duplicates=PREFETCH + WINDOW, min_confirmed=20).problems == ()
 
 
+@pytest.mark.row(7)
 @pytest.mark.parametrize("heartbeat", [0, 0.5, True, None, 100_000])
-def test_row_07_there_is_no_connection_without_heartbeats(heartbeat: object) -> None:
+def test_invalid_heartbeat_is_refused(heartbeat: object) -> None:
+    """No setting makes a connection without heartbeats."""
     with pytest.raises(ConfigurationError, match="heartbeat="):
         Publisher("memory://", Topology(), heartbeat=heartbeat)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="heartbeat="):
         Traffic().worker("memory://", heartbeat=heartbeat)
 
 
-def test_row_07_a_broker_without_heartbeats_gets_ours(site: Site) -> None:
+@pytest.mark.row(7)
+def test_broker_without_heartbeats_gets_those_of_the_client(site: Site) -> None:
     site.node.eval("application:set_env(rabbit, heartbeat, 0).")
     try:
         connection = connect(parse_urls(site.url)[0], name="beats", heartbeat=7)
@@ -87,9 +103,11 @@ def test_row_07_a_broker_without_heartbeats_gets_ours(site: Site) -> None:
         site.node.eval("application:set_env(rabbit, heartbeat, 60).")
 
 
-def test_row_08_cut_at_every_byte_from_the_first_to_a_delivery(
+@pytest.mark.row(8)
+def test_connection_cut_at_every_byte_delivers_no_partial_body(
     site: Site, stopwatch: Stopwatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A connection cut after 1, 2, 3, ... bytes, up to a whole delivery, neither hangs nor hands out a partial body."""
     monkeypatch.setattr(sessions, "FIRST_DELAY", 0.0)
     monkeypatch.setattr(sessions, "LONGEST_DELAY", 0.0)
     queue = QueueSpec(name="work", type="classic", retry=False, dead_letter=False)
@@ -115,13 +133,16 @@ def test_row_08_cut_at_every_byte_from_the_first_to_a_delivery(
             assert worker.wait_idle(DEADLINE)
         finally:
             worker.stop()
+
     cuts = next(counts)
     assert cuts > 500  # start, tune, open, channel and delivery take more
     assert set(bodies) == {body}
     stopwatch.note(f"{cuts} cuts, {len(bodies)} deliveries complete enough to be handled")
 
 
-def test_row_08_bytes_that_trickle_are_no_silence(site: Site, stopwatch: Stopwatch) -> None:
+@pytest.mark.row(8)
+def test_trickling_frame_is_not_taken_for_silence(site: Site, stopwatch: Stopwatch) -> None:
+    """A frame that trickles in for longer than two heartbeats does not end the connection."""
     queue, proxy, heartbeat = QueueSpec(name="work"), site.proxy(), 1
     topology, registry = Topology(queues=[queue]), HandlerRegistry()
     got: list[bytes] = []
@@ -141,16 +162,20 @@ def test_row_08_bytes_that_trickle_are_no_silence(site: Site, stopwatch: Stopwat
         proxy.trickle(None)
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().connections == 1
+
     assert got == [body]
 
 
-def test_row_08_a_frame_that_stalls_half_way_does_not_hold_the_thread(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
+@pytest.mark.row(8)
+def test_frame_stalled_half_way_does_not_hold_the_sessions_thread(
+    site: Site, stopwatch: Stopwatch, logged: Callable[[str], Calls]
 ) -> None:
+    """Half a frame followed by silence is noticed within two heartbeats and 2 s, and its message comes again."""
     queue, proxy, heartbeat = QueueSpec(name="work"), site.proxy(), 1
     topology, handled = Topology(queues=[queue]), threading.Event()
     registry = registry_of(lambda body: handled.set(), "#", queue=queue)
-    lost = told("connection_lost session=taskroute-worker ")
+    lost = logged("connection_lost session=taskroute-worker ")
+
     with Worker(site.url_by(proxy), topology, registry, heartbeat=heartbeat):
         proxy.trickle(2048)
         with Publisher(site.url, topology) as publisher:
@@ -164,23 +189,29 @@ def test_row_08_a_frame_that_stalls_half_way_does_not_hold_the_thread(
         assert handled.wait(DEADLINE)
 
 
-def test_row_09_a_consumer_that_the_broker_has_forgotten_is_missed(site: Site, stopwatch: Stopwatch) -> None:
+@pytest.mark.row(9)
+def test_consumer_forgotten_by_the_broker_is_counted_and_restarted(site: Site, stopwatch: Stopwatch) -> None:
+    """A consumer that the broker forgets without a word is found, counted in `missed_consumers`, and started again."""
     queue = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")])
     traffic = Traffic(queue=queue)
+
     with traffic.running(site.url, heartbeat=1) as worker, Publisher(site.url, traffic.topology) as publisher:
         traffic.publish(publisher, 5)
         assert traffic.all_done(DEADLINE)
         assert worker.stats().missed_consumers == 0
+
         InsideWorker(worker).cancel_unnoticed("work")
         assert site.table("list_consumers", "queue_name") == []
         traffic.publish(publisher, 5)
         stopwatch.within(1 + 5, traffic.next_done(5), "consuming again after a silent loss (H = 1 s)")
+
         assert worker.stats().missed_consumers == 1
         assert worker.stats().connections == 2
         assert worker.health().ready
 
 
-def test_an_unknown_vhost_or_a_wrong_password_is_told_without_the_password(site: Site) -> None:
+def test_refused_login_raises_without_the_password(site: Site) -> None:
+    """Neither an unknown virtual host nor a wrong password puts the password into an error."""
     for url in (site.node.url("nowhere", user=f"app:{SECRET}"), site.node.url(site.name, user=f"app:{SECRET}x")):
         worker = Traffic().worker(url)
         with pytest.raises(Exception, match="no connection to") as caught:

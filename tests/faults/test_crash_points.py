@@ -1,4 +1,4 @@
-"""A worker and a publisher are killed at every named point; the ledger says whether anything is lost."""
+"""Workers and publishers killed at every crash point; the ledger says whether a message is lost."""
 
 from __future__ import annotations
 
@@ -24,11 +24,17 @@ def run(target: Callable[..., object], site: Site, *arguments: Any, **options: A
     return exitcode
 
 
+@pytest.mark.row(39)
 @pytest.mark.parametrize("point", [point for point in POINTS if point != "publish_sent"])
-def test_a_worker_that_dies_at(point: str, site: Site, tmp_path: Path, stopwatch: Stopwatch) -> None:
+def test_worker_killed_at_a_crash_point_loses_no_message(
+    point: str, site: Site, tmp_path: Path, stopwatch: Stopwatch
+) -> None:
+    """A worker killed at any crash point loses no message and repeats at most `prefetch` of them."""
     assert run(service.run_publisher, site, tmp_path, count=COUNT) == 0
+
     assert run(service.run_worker, site, tmp_path, crash=point, nth=2) == -signal.SIGKILL
     assert run(service.run_worker, site, tmp_path, until_idle=True) == 0
+
     verdict = service.verdict(
         site.url, tmp_path, max_duplicates=service.PREFETCH, min_confirmed=COUNT, max_done_and_dead=0
     )
@@ -40,29 +46,38 @@ def test_a_worker_that_dies_at(point: str, site: Site, tmp_path: Path, stopwatch
     assert verdict.left == 0
 
 
-def test_a_worker_that_dies_before_its_acknowledgement_handles_again(site: Site, tmp_path: Path) -> None:
+def test_worker_killed_before_its_acknowledgement_handles_again(site: Site, tmp_path: Path) -> None:
     assert run(service.run_publisher, site, tmp_path, count=COUNT) == 0
+
     assert run(service.run_worker, site, tmp_path, crash="before_ack") == -signal.SIGKILL
     assert run(service.run_worker, site, tmp_path, until_idle=True) == 0
+
     assert service.verdict(site.url, tmp_path, max_duplicates=service.PREFETCH, min_confirmed=COUNT).duplicates >= 1
 
 
+@pytest.mark.row(39)
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_publisher_that_dies_after_it_has_written(nth: int, site: Site, tmp_path: Path, stopwatch: Stopwatch) -> None:
+def test_publisher_killed_after_a_write_loses_no_confirmed_message(
+    nth: int, site: Site, tmp_path: Path, stopwatch: Stopwatch
+) -> None:
     code = run(service.run_publisher, site, tmp_path, count=COUNT, crash="publish_sent", nth=nth)
     assert code == -signal.SIGKILL
+
     assert run(service.run_worker, site, tmp_path, until_idle=True) == 0
+
     verdict = service.verdict(site.url, tmp_path, max_duplicates=0, min_confirmed=0)
     stopwatch.note(str(verdict))
     assert verdict.problems == ()
 
 
-def test_row_39_a_crash_between_a_retry_and_its_acknowledgement_repeats_and_loses_nothing(
-    site: Site, tmp_path: Path
-) -> None:
+@pytest.mark.row(39)
+def test_worker_killed_between_retry_and_acknowledgement_loses_nothing(site: Site, tmp_path: Path) -> None:
+    """A worker killed after a retry is confirmed and before its acknowledgement makes a duplicate, never a loss."""
     publish = partial(run, service.run_publisher, site, tmp_path, count=COUNT)
     assert publish() == 0
+
     for _ in range(3):
         assert run(service.run_worker, site, tmp_path, crash="retry_confirmed") == -signal.SIGKILL
     assert run(service.run_worker, site, tmp_path, until_idle=True) == 0
+
     assert service.verdict(site.url, tmp_path, max_duplicates=3 * service.PREFETCH, min_confirmed=COUNT).problems == ()

@@ -1,4 +1,4 @@
-"""Handlers that raise, exit, hang, run out of memory and take their process along."""
+"""Handlers that raise, exit, hang, run out of memory and kill their process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def publish_all(url: str, count: int = COUNT) -> None:
             publisher.submit(ledger.body_of(str(number)), "a", exchange=jobs)
 
 
-def test_row_22_a_handler_that_always_fails_is_tried_as_often_as_the_policy_says(site: Site) -> None:
+@pytest.mark.row(22)
+def test_failing_message_is_dead_lettered_after_its_last_attempt(site: Site) -> None:
+    """A handler that always fails is tried as often as the retry policy says, and no more."""
     attempts: Counter[bytes] = Counter()
     registry, lock = HandlerRegistry(), threading.Lock()
 
@@ -47,58 +49,94 @@ def test_row_22_a_handler_that_always_fails_is_tried_as_often_as_the_policy_says
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().dead_lettered == {"work": COUNT}
         assert worker.stats().retried == {"work": 2 * COUNT}
+
     assert set(attempts.values()) == {3}
     assert sorted(ledger.drain(site.url, ["work.dead"])) == sorted(attempts)
     assert ledger.drain(site.url, ["work"]) == []
 
 
-def test_row_23_a_handler_that_hangs_is_told_counted_and_replaced(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
+class Hanging:
+    """A handler that hangs until `go_on` is set, and one for every other key that returns at once."""
+
+    def __init__(self) -> None:
+        self.registry, self.go_on, self.seen = HandlerRegistry(), threading.Event(), Calls()
+        self.registry.add("hang", self.hang, queue=work, timeout=0.2)
+        self.registry.add("#", self.handle, queue=work)
+
+    def hang(self, body: bytes) -> None:
+        assert self.go_on.wait(DEADLINE)
+        self.seen(b"hung")
+
+    def handle(self, body: bytes) -> None:
+        self.seen(body)
+
+    def handled(self, *, hung: int, others: int) -> dict[tuple[str, str], int]:
+        """Return `stats().handled` of a worker that has handled so many messages."""
+        counts = {self.hang: hung, self.handle: others}
+        return {("work", f"{each.__module__}.{each.__qualname__}"): count for each, count in counts.items()}
+
+
+def handler_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if "-handler-" in thread.name]
+
+
+@pytest.mark.row(23)
+def test_hung_handlers_are_logged_counted_and_replaced(
+    site: Site, stopwatch: Stopwatch, logged: Callable[[str], Calls]
 ) -> None:
-    registry, go_on, seen = HandlerRegistry(), threading.Event(), Calls()
-    overdue = told("handler_overdue queue=work")
+    """Other threads take the place of those that hang, and end when those go on; heartbeats are sent meanwhile."""
+    hanging, overdue = Hanging(), logged("handler_overdue queue=work")
 
-    @registry.handler("hang", queue=work, timeout=0.2)
-    def hang(body: bytes) -> None:
-        assert go_on.wait(DEADLINE)
-        seen(b"hung")
-
-    @registry.handler("#", queue=work)
-    def handle(body: bytes) -> None:
-        seen(body)
-
-    with running(site.url, topology, registry, threads=2, prefetch=16, heartbeat=1) as (worker, publisher):
+    with running(site.url, topology, hanging.registry, threads=2, prefetch=16, heartbeat=1) as (worker, publisher):
         for _ in range(2):  # as many as there are threads
             publisher.publish(b"{}", "hang", exchange=jobs)
-        stopwatch.within(1, overdue.happened(2), "two hung handlers are told")
+        stopwatch.within(1, overdue.happened(2), "two hung handlers are logged")
         for number in range(20):
             publisher.publish(b"%d" % number, "a", exchange=jobs)
-        seen.wait(20)
+        hanging.seen.wait(20)
+
         assert worker.stats().overdue == {"work": 2}
         assert not worker.health().ready
         assert "longer than its timeout" in worker.health().reasons[0]
-        for _ in range(2):  # two more: the cap is reached, and no thread is left for anything else
-            publisher.publish(b"{}", "hang", exchange=jobs)
-        overdue.wait(4)
-        assert len([thread for thread in threading.enumerate() if "-handler-" in thread.name]) == 4
-        publisher.publish(b"late", "a", exchange=jobs)
-        assert b"late" not in seen.calls
         assert worker.stats().connections == 1  # heartbeats went on
-        go_on.set()
+
+        hanging.go_on.set()
         assert worker.wait_idle(DEADLINE)
-        assert b"late" in seen.calls
-        assert worker.stats().handled == {("work", worker_name(hang)): 4, ("work", worker_name(handle)): 21}
+        assert worker.stats().handled == hanging.handled(hung=2, others=20)
         assert worker.health().ready
-        alive = [thread for thread in threading.enumerate() if "-handler-" in thread.name]
-        assert len(alive) == 2  # those that were replaced have ended
+        assert len(handler_threads()) == 2  # those that were replaced have ended
+
     assert ledger.drain(site.url, ["work", "work.dead"]) == []
 
 
-def worker_name(function: Callable[..., object]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
+@pytest.mark.row(23)
+def test_hung_handlers_are_replaced_by_at_most_as_many_threads(site: Site, logged: Callable[[str], Calls]) -> None:
+    """When as many replacements as `threads` hang too, the next message waits until a handler goes on."""
+    hanging, overdue = Hanging(), logged("handler_overdue queue=work")
+
+    with running(site.url, topology, hanging.registry, threads=2, prefetch=16, heartbeat=1) as (worker, publisher):
+        for _ in range(4):  # twice as many as there are threads
+            publisher.publish(b"{}", "hang", exchange=jobs)
+        overdue.wait(4)
+        publisher.publish(b"late", "a", exchange=jobs)
+
+        assert len(handler_threads()) == 4
+        assert b"late" not in hanging.seen.calls
+        assert worker.stats().connections == 1  # heartbeats went on
+
+        hanging.go_on.set()
+        assert worker.wait_idle(DEADLINE)
+        assert b"late" in hanging.seen.calls
+        assert worker.stats().handled == hanging.handled(hung=4, others=1)
+        assert worker.health().ready
+        assert len(handler_threads()) == 2  # those that were replaced have ended
+
+    assert ledger.drain(site.url, ["work", "work.dead"]) == []
 
 
-def test_row_23_what_hangs_is_not_acknowledged(site: Site) -> None:
+@pytest.mark.row(23)
+def test_message_of_a_hung_handler_is_not_acknowledged(site: Site) -> None:
+    """`stop` names the hung handler, and its message is back in the queue."""
     registry, begun, go_on = HandlerRegistry(), threading.Event(), threading.Event()
 
     @registry.handler("#", queue=work, timeout=0.1)
@@ -110,14 +148,16 @@ def test_row_23_what_hangs_is_not_acknowledged(site: Site) -> None:
     worker = Worker(site.url, topology, registry, threads=1, shutdown_timeout=0.5)
     worker.start()
     assert begun.wait(DEADLINE)
+
     with pytest.raises(Exception, match="is handling 'a' of queue 'work'"):
         worker.stop()
     assert ledger.drain(site.url, ["work"]) == [ledger.body_of("0")]
+
     go_on.set()
 
 
 def kill_on(url: str, folder: Path, how: str) -> None:
-    """A worker in a process of its own whose handler takes the process along when it sees message 7."""
+    """Run a worker in a process of its own, whose handler kills the process when it sees message 7."""
     book, registry = ledger.Ledger(folder), HandlerRegistry()
 
     @registry.handler("#", queue=work)
@@ -130,11 +170,14 @@ def kill_on(url: str, folder: Path, how: str) -> None:
         assert worker.wait_idle(DEADLINE)
 
 
+@pytest.mark.row(24)
 @pytest.mark.parametrize("how", ["exit", "kill"])
-def test_row_24_a_message_that_kills_its_process_ends_as_a_dead_letter_and_its_neighbours_do_not(
+def test_message_that_kills_its_process_is_dead_lettered_alone(
     how: str, site: Site, tmp_path: Path, stopwatch: Stopwatch
 ) -> None:
+    """A quorum queue dead-letters the message at its delivery limit; the messages beside it are handled."""
     publish_all(site.url)
+
     deaths = 0
     while True:
         exitcode = processes.run(kill_on, site.url, tmp_path, how)
@@ -144,6 +187,7 @@ def test_row_24_a_message_that_kills_its_process_ends_as_a_dead_letter_and_its_n
         deaths += 1
         assert deaths <= 10
         site.wait_unconsumed()
+
     dead = ledger.drain(site.url, ["work.dead"])
     done = ledger.read(tmp_path).of("done")
     stopwatch.note(f"{deaths} processes died (delivery limit 3), dead letters: {len(dead)}, others done: {len(done)}")
@@ -151,43 +195,50 @@ def test_row_24_a_message_that_kills_its_process_ends_as_a_dead_letter_and_its_n
     assert set(done) == {str(number) for number in range(COUNT)} - {"7"}
 
 
-def test_row_24_connection_cuts_alone_dead_letter_nothing(site: Site) -> None:
+@pytest.mark.row(24)
+def test_connection_cuts_alone_dead_letter_nothing(site: Site) -> None:
+    """Cutting the connection more often than the delivery limit dead-letters no message."""
     traffic, proxy = Traffic(queue=work), site.proxy()
     cuts = 12  # four times the delivery limit
+
     with traffic.running(site.url_by(proxy)) as worker, traffic.publishing(site.url, pause=0.002):
         for _ in range(cuts):
             assert traffic.next_done(30)(DEADLINE)
             proxy.reset()
         assert traffic.next_done(30)(DEADLINE)
         assert worker.stats().connections >= cuts
+
     with traffic.running(site.url) as worker:
         assert traffic.all_done(DEADLINE)
         assert worker.wait_idle(DEADLINE)
+
     assert ledger.drain(site.url, ["work.dead"]) == []
 
 
+@pytest.mark.row(25)
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, BaseException])
-def test_row_25_an_exit_in_a_handler_is_a_failure_and_ends_no_thread(error: type[BaseException], site: Site) -> None:
+def test_exit_raised_by_a_handler_is_a_failure_and_ends_no_thread(error: type[BaseException], site: Site) -> None:
     registry = HandlerRegistry()
     queue = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")], retry=False)
-    over = Topology(exchanges=[jobs], queues=[queue])
+    own_topology = Topology(exchanges=[jobs], queues=[queue])
 
     @registry.handler("#", queue=queue)
     def leave(body: bytes) -> None:
         raise error
 
-    with running(site.url, over, registry, threads=4) as (worker, publisher):
+    with running(site.url, own_topology, registry, threads=4) as (worker, publisher):
         before = {thread.ident for thread in threading.enumerate() if "-handler-" in thread.name}
         list(publisher.publish_many([(b"{}", "a")] * 250, exchange=jobs))
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().dead_lettered == {"work": 250}
         after = {thread.ident for thread in threading.enumerate() if "-handler-" in thread.name}
+
     assert before == after
     assert len(before) == 4
 
 
 def allocate(url: str) -> None:
-    """A worker in a process of its own that may not have the memory its handler asks for."""
+    """Run a worker in a process of its own, which may not have the memory that its handler asks for."""
     registry = HandlerRegistry()
 
     @registry.handler("#", queue=work, retry=False)
@@ -202,22 +253,27 @@ def allocate(url: str) -> None:
         assert worker.health().ready
 
 
-def test_row_26_a_memory_error_is_a_failure_like_any_other(site: Site) -> None:
+@pytest.mark.row(26)
+def test_memory_error_in_a_handler_is_a_failure(site: Site) -> None:
+    """A handler that runs out of memory fails like any other; the messages beside it are handled."""
     publish_all(site.url)
     assert processes.run(allocate, site.url) == 0
     assert ledger.drain(site.url, ["work.dead"]) == [ledger.body_of("7")]
 
 
-def test_what_a_classic_queue_cannot_promise(site: Site, tmp_path: Path) -> None:
-    """It counts no deliveries, so that a message that kills its process comes again and again."""
+@pytest.mark.row(24)
+def test_poison_message_on_a_classic_queue_is_never_dead_lettered(site: Site, tmp_path: Path) -> None:
+    """A classic queue counts no deliveries: a message that kills its process comes again for ever."""
     exchange = ExchangeSpec(name="jobs")
     classic = QueueSpec(name="classic", type="classic", bindings=[exchange.bind("#")])
-    over = Topology(exchanges=[exchange], queues=[classic])
-    with Publisher(site.url, over) as publisher:
+    own_topology = Topology(exchanges=[exchange], queues=[classic])
+    with Publisher(site.url, own_topology) as publisher:
         publisher.publish(b'"poison"', "a", exchange=exchange)
+
     for _ in range(5):
-        assert processes.run(die_on_any, site.url, over.model_dump_json()) == 3
+        assert processes.run(die_on_any, site.url, own_topology.model_dump_json()) == 3
         site.wait_unconsumed()
+
     assert ledger.drain(site.url, ["classic.dead"]) == []
     assert ledger.drain(site.url, ["classic"]) == [b'"poison"']
 

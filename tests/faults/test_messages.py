@@ -1,4 +1,4 @@
-"""Messages that are wrong: too large, unreadable, packed, forged. Each is put away at once and good traffic goes on."""
+"""Messages that are too large, unreadable, compressed or forged: dead-lettered at once, and good traffic goes on."""
 
 from __future__ import annotations
 
@@ -93,7 +93,9 @@ BAD_BODIES: dict[str, bytes] = {
 }
 
 
-def test_row_33_bodies_that_are_no_job_are_dead_letters_at_the_first_attempt(site: Site) -> None:
+@pytest.mark.row(33)
+def test_invalid_body_is_dead_lettered_at_the_first_attempt(site: Site) -> None:
+    """The handler does not see it, and the next valid message is handled on the same connection."""
     with Bench(site) as bench:
         for number, (name, body) in enumerate(BAD_BODIES.items()):
             bench.send(body)
@@ -106,13 +108,15 @@ def test_row_33_bodies_that_are_no_job_are_dead_letters_at_the_first_attempt(sit
         assert sorted(bench.seen.calls) == list(range(len(BAD_BODIES)))
 
 
-def test_row_33_nan_within_a_text_is_no_nan(site: Site) -> None:
+@pytest.mark.row(33)
+def test_nan_inside_a_json_string_is_handled(site: Site) -> None:
     with Bench(site) as bench:
         bench.send(b'{"id": 77, "data": "NaN and Infinity"}')
         bench.seen.wait_for(77)
 
 
-def test_row_33_any_bytes_at_all(site: Site) -> None:
+@pytest.mark.row(33)
+def test_random_bytes_are_dead_lettered_as_sent(site: Site) -> None:
     with Bench(site) as bench:
 
         @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -125,22 +129,60 @@ def test_row_33_any_bytes_at_all(site: Site) -> None:
         bench.still_works(1)
 
 
-def test_row_34_packed_and_foreign_bodies_are_neither_unpacked_nor_believed(
-    site: Site, tmp_path: Path, stopwatch: Stopwatch
-) -> None:
+def assert_dead_lettered_as_sent(bench: Bench, body: bytes, properties: dict[str, Any]) -> None:
+    bench.send(body, **properties)
+    dead = bench.dead()
+    assert bytes(dead.body) == body
+    assert dead.properties["application_headers"]["x-taskroute-reason"] in ("unsupported_content", "invalid_body")
+    for name in ("content_type", "content_encoding"):
+        assert dead.properties.get(name) == properties.get(name)
+
+
+@pytest.mark.row(34)
+def test_pickled_body_is_dead_lettered_and_not_unpickled(site: Site, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
 
     class Payload:
         def __reduce__(self) -> Any:
             return os.mkdir, (str(canary),)
 
+    declared: list[dict[str, Any]] = [{"content_type": "application/x-python-serialize"}, {}]
+
+    with Bench(site) as bench:
+        for number, properties in enumerate(declared):
+            assert_dead_lettered_as_sent(bench, pickle.dumps(Payload()), properties)
+            bench.still_works(number)
+
+    assert not canary.exists()
+
+
+@pytest.mark.row(34)
+def test_compressed_body_is_dead_lettered_and_not_inflated(site: Site, stopwatch: Stopwatch) -> None:
+    """A body that inflates to far more than the limit costs no memory, whatever its headers say."""
     bomb = zlib.compress(b"[" + b" " * 80_000_000 + b"]", 9)
     assert len(bomb) < 100_000
     cases: list[tuple[bytes, dict[str, Any]]] = [
-        (pickle.dumps(Payload()), {"content_type": "application/x-python-serialize"}),
-        (pickle.dumps(Payload()), {}),
         (bomb, {"content_type": "application/json", "application_headers": {"compression": "application/x-gzip"}}),
         (bz2.compress(b"x" * 50_000_000), {"content_type": "application/data", "content_encoding": "bz2"}),
+    ]
+    process = psutil.Process()
+
+    with Bench(site) as bench:
+        bench.still_works(0)
+        before = process.memory_info().rss
+        for number, (body, properties) in enumerate(cases, 1):
+            assert_dead_lettered_as_sent(bench, body, properties)
+            bench.still_works(number)
+        grown = process.memory_info().rss - before
+
+    stopwatch.note(f"memory {grown / 1e6:+.1f} MB (promise: 10 MB)")
+    assert grown <= 10_000_000
+
+
+@pytest.mark.row(34)
+def test_body_declared_as_foreign_content_is_dead_lettered_as_sent(site: Site) -> None:
+    """Encodings, types and codecs other than UTF-8 JSON are not followed, even where the body is valid JSON."""
+    cases: list[tuple[bytes, dict[str, Any]]] = [
         (b'{"id": 1}', {"content_encoding": "gzip"}),
         (b'{"id": +AGE-}', {"content_encoding": "utf-7"}),
         (b"\xff\xfe{\x00}\x00", {"content_encoding": "utf-16"}),
@@ -148,54 +190,47 @@ def test_row_34_packed_and_foreign_bodies_are_neither_unpacked_nor_believed(
         (b'{"__type__": "x"}', {"content_type": "text/plain"}),
         (b"not base 64!", {"application_headers": {"body_encoding": "base64"}}),
     ]
-    process = psutil.Process()
+
     with Bench(site) as bench:
-        bench.still_works(0)
-        before = process.memory_info().rss
-        for number, (body, properties) in enumerate(cases, 1):
-            bench.send(body, **properties)
-            dead = bench.dead()
-            assert bytes(dead.body) == body
-            assert dead.properties["application_headers"]["x-taskroute-reason"] in (
-                "unsupported_content",
-                "invalid_body",
-            )
-            for name in ("content_type", "content_encoding"):
-                assert dead.properties.get(name) == properties.get(name)
+        for number, (body, properties) in enumerate(cases):
+            assert_dead_lettered_as_sent(bench, body, properties)
             bench.still_works(number)
-        grown = process.memory_info().rss - before
-    stopwatch.note(f"memory {grown / 1e6:+.1f} MB (promise: 10 MB)")
-    assert grown <= 10_000_000
-    assert not canary.exists()
 
 
-def test_row_34_a_type_tag_stays_a_dict(site: Site) -> None:
+@pytest.mark.row(34)
+def test_type_tag_in_a_body_stays_a_dict(site: Site) -> None:
     with Bench(site) as bench:
         bench.send(b'{"id": 5, "data": {"__type__": "datetime", "__value__": "2020-01-01"}}')
         bench.seen.wait_for(5)
 
 
-def test_row_35_a_key_without_a_handler(site: Site) -> None:
+@pytest.mark.row(35)
+def test_message_without_a_handler_is_dead_lettered(site: Site) -> None:
     registry = registry_of(lambda body: None, "known.#", queue=work)
+
     with running(site.url, topology, registry) as (worker, publisher):
         publisher.publish({"id": 1}, "unknown", exchange=jobs)
         assert worker.wait_idle(DEADLINE)
         with looking(site.url) as peer:
             dead = peer.receive("work.dead", 1)[0]
+
     assert dead.properties["application_headers"]["x-taskroute-reason"] == "no_handler"
     assert dead.properties["application_headers"]["x-taskroute-attempt"] == 1
 
 
-def test_a_body_over_the_limit_and_one_at_it(site: Site) -> None:
-    at = b'{"id": 1, "data": "' + b"x" * (100_000 - 21) + b'"}'
-    assert len(at) == 100_000
+@pytest.mark.row(20)
+def test_body_over_the_limit_is_dead_lettered_and_one_at_it_handled(site: Site) -> None:
+    largest = b'{"id": 1, "data": "' + b"x" * (100_000 - 21) + b'"}'
+    assert len(largest) == 100_000
+
     with Bench(site) as bench:
-        bench.send(at)
+        bench.send(largest)
         bench.seen.wait_for(1)
-        bench.send(at + b" ")
+
+        bench.send(largest + b" ")
         dead = bench.dead()
         assert dead.properties["application_headers"]["x-taskroute-reason"] == "too_large"
-        assert bytes(dead.body) == at + b" "
+        assert bytes(dead.body) == largest + b" "
         bench.still_works(2)
 
 
@@ -241,24 +276,33 @@ class RawMessage(amqp.Message):  # type: ignore[misc]
         return bytes(self.raw)
 
 
+@pytest.mark.row(41)
 @pytest.mark.parametrize("name", BAD_HEADERS)
-def test_headers_that_cannot_be_read_are_put_away_and_not_met_again(name: str, site: Site) -> None:
+def test_unreadable_headers_are_dead_lettered_once(name: str, site: Site) -> None:
+    """The dead letter keeps the body and names the routing key, and the connection goes on."""
     with Bench(site) as bench:
         message = RawMessage(b'{"id": 1}')
         message.raw = BAD_HEADERS[name]
         bench.peer.write(message, "a", "jobs")
         dead = bench.dead()
+
         headers = dead.properties["application_headers"]
         assert bytes(dead.body) == b'{"id": 1}'
         assert headers["x-taskroute-reason"] == REASONS.get(name, "invalid_header")
         assert headers["x-taskroute-routing-key"] == "a"
+
         bench.peer.flush()
         bench.still_works(2)
         assert bench.seen.calls == [2]
 
 
+@pytest.mark.row(50)
 @pytest.mark.parametrize("key", [b"caf\xe9", b"\xff\xfe.a", b"a\x00b", b"a\nb\x1b[31m"])
-def test_routing_keys_that_are_no_text(key: bytes, site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_binary_routing_key_is_dead_lettered_and_forges_no_log_line(
+    key: bytes, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A routing key that is not UTF-8, or has control characters, is escaped wherever it is logged."""
+
     class Key(str):
         """Encodes itself as the bytes that it was made of."""
 
@@ -270,18 +314,22 @@ def test_routing_keys_that_are_no_text(key: bytes, site: Site, caplog: pytest.Lo
     with Bench(site) as bench:
         bench.peer.write(amqp.Message(b"no job"), Key("x"), "jobs")
         dead = bench.dead()
+
         headers = dead.properties["application_headers"]
         assert bytes(dead.body) == b"no job"
         is_text = b"\xe9" not in key and b"\xff" not in key
         assert headers["x-taskroute-reason"] == ("invalid_body" if is_text else "invalid_key")
         bench.peer.flush()
         bench.still_works(2)
+
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("taskroute")]
     assert any("message_failed" in line for line in lines)
     assert not any(character in line for line in lines for character in "\n\r\x00\x1b")
 
 
-def test_row_41_forged_headers_are_not_believed(site: Site) -> None:
+@pytest.mark.row(41)
+def test_forged_headers_change_neither_attempt_nor_routing_key(site: Site) -> None:
+    """Headers of retries count only on a message straight to the queue, as a wait queue sends it, and are clamped."""
     seen, registry = Calls(), HandlerRegistry()
 
     @registry.handler("#", queue=work)
@@ -297,7 +345,8 @@ def test_row_41_forged_headers_are_not_believed(site: Site) -> None:
         "x-death": [{"queue": "work.retry.50", "reason": "expired", "count": 7, "exchange": ""}],
         "x-delivery-count": 99,
     }
-    ours = {**forged, "x-taskroute-queue": "work"}
+    forged_for_work = {**forged, "x-taskroute-queue": "work"}
+
     with running(site.url, topology, registry) as (worker, publisher):
         publisher.publish({"id": 1}, "a", exchange=jobs, headers=forged)
         seen.wait(2)
@@ -305,11 +354,12 @@ def test_row_41_forged_headers_are_not_believed(site: Site) -> None:
         with looking(site.url) as peer:
             headers = peer.receive("work.dead", 1)[0].properties["application_headers"]
             # Straight to the queue through the default exchange is where the headers do count: they are clamped.
-            publisher.publish({"id": 2}, "work", exchange="", headers={**ours, "x-taskroute-attempt": 2**62})
+            publisher.publish({"id": 2}, "work", exchange="", headers={**forged_for_work, "x-taskroute-attempt": 2**62})
             peer.receive("work.dead", 1)
-            publisher.publish({"id": 3}, "work", exchange="", headers={**ours, "x-taskroute-attempt": -5})
+            publisher.publish({"id": 3}, "work", exchange="", headers={**forged_for_work, "x-taskroute-attempt": -5})
             seen.wait(5)
             peer.receive("work.dead", 1)
+
     assert seen.calls[:2] == [(1, "a", "jobs"), (2, "a", "jobs")]
     assert seen.calls[2][0] == 1_000_000
     assert [call[0] for call in seen.calls[3:]] == [1, 2]
@@ -318,28 +368,34 @@ def test_row_41_forged_headers_are_not_believed(site: Site) -> None:
     assert "x-death" not in headers
 
 
-def test_a_good_message_is_handled_while_bad_ones_pour_in(site: Site) -> None:
+@pytest.mark.row(33)
+def test_valid_messages_are_handled_while_invalid_ones_pour_in(site: Site) -> None:
     with Bench(site, prefetch=8) as bench:
-        pouring = threading.Thread(target=bench_send, args=(site, 300))
+        pouring = threading.Thread(target=publish_invalid_bodies, args=(site, 300))
         pouring.start()
+
         for number in range(50):
             bench.send(json.dumps({"id": number}).encode())
+
         pouring.join()
         bench.seen.wait(50)
         assert bench.worker.wait_idle(DEADLINE)
         assert bench.worker.stats().dead_lettered == {"work": 300}
+
     assert sorted(bench.seen.calls) == list(range(50))
 
 
-def bench_send(site: Site, count: int) -> None:
+def publish_invalid_bodies(site: Site, count: int) -> None:
     with Publisher(site.url, topology) as publisher:
         bodies = list(BAD_BODIES.values())
         for outcome in publisher.publish_many(((bodies[n % len(bodies)], "a") for n in range(count)), exchange=jobs):
             assert not isinstance(outcome, Exception)
 
 
-def test_dead_letters_keep_their_body_and_properties(site: Site) -> None:
+@pytest.mark.row(34)
+def test_dead_letter_keeps_its_body_and_properties(site: Site) -> None:
     body = bytes(range(256)) * 4
+
     with Bench(site) as bench:
         bench.send(
             body,
@@ -353,6 +409,7 @@ def test_dead_letters_keep_their_body_and_properties(site: Site) -> None:
             application_headers={"x-tenant": "acme", "n": 7, "deep": {"list": [1, "two", None, True]}},
         )
         dead = bench.dead()
+
     properties = dead.properties
     assert bytes(dead.body) == body
     assert {name: properties[name] for name in ("message_id", "correlation_id", "reply_to", "type", "timestamp")} == {
@@ -362,6 +419,7 @@ def test_dead_letters_keep_their_body_and_properties(site: Site) -> None:
         "type": "t",
         "timestamp": 1_700_000_000,
     }
+
     headers = properties["application_headers"]
     assert headers["x-tenant"] == "acme"
     assert headers["deep"] == {"list": [1, "two", None, True]}

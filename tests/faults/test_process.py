@@ -1,4 +1,4 @@
-"""Forks, and a session's thread that fails."""
+"""Forks, a session's thread that fails, and a signal without a broker."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from tests.kit.waiting import DEADLINE, in_thread
 from taskroute import BrokerUnavailableError, ClosedError, Publisher
 
 
-def test_row_48_a_fork_is_told_to_make_its_own_and_leaves_the_parent_alone(site: Site) -> None:
+@pytest.mark.row(48)
+def test_forked_child_gets_closed_error_and_parent_is_unharmed(site: Site) -> None:
+    """The parent's worker and publisher raise `ClosedError` in the child, which makes a publisher of its own."""
     traffic = Traffic()
+
     with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
         traffic.publish(publisher, 20)
         reader, writer = os.pipe()
@@ -47,41 +50,53 @@ def test_row_48_a_fork_is_told_to_make_its_own_and_leaves_the_parent_alone(site:
             finally:
                 os.write(writer, repr(answers).encode())
                 os._exit(0)
+
         os.close(writer)
         assert os.waitpid(child, 0)[1] == 0
         with os.fdopen(reader) as pipe:
             assert pipe.read() == repr([True] * 5)
+
         traffic.publish(publisher, 20)
         assert traffic.done(41)(DEADLINE)
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().connections == 1
         assert InsidePublisher(publisher).generation == 1
+
     verdict = traffic.verdict(max_duplicates=0, min_confirmed=40)
     assert verdict.problems == ("UNEXPECTED 1: child",)  # by the child's own publisher, and handled by the parent
 
 
-def test_row_49_a_defect_in_the_sessions_thread_is_shown_and_survived(site: Site, told: Callable[[str], Calls]) -> None:
-    traffic, lost = Traffic(), told("connection_lost session=taskroute-worker error=KeyError(")
+@pytest.mark.row(49)
+def test_defect_in_the_sessions_thread_is_logged_and_survived(site: Site, logged: Callable[[str], Calls]) -> None:
+    """The connection is made anew, and the next message is handled."""
+    traffic, lost = Traffic(), logged("connection_lost session=taskroute-worker error=KeyError(")
+
     with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
         InsideWorker(worker).fail_on_session(KeyError("defect"))
         lost.wait()
+
         traffic.publish(publisher, 5)
         assert traffic.all_done(DEADLINE)
         assert worker.stats().connections == 2
 
 
+@pytest.mark.row(49)
 @pytest.mark.filterwarnings("ignore:Exception in thread taskroute-worker")  # it is what this test is about
-def test_row_49_when_the_sessions_thread_ends_run_raises_and_health_says_so(site: Site, stopwatch: Stopwatch) -> None:
+def test_worker_whose_session_ends_raises_and_is_not_live(site: Site, stopwatch: Stopwatch) -> None:
+    """`run` raises and `health()` is not live when the thread that owns the connection ends."""
     worker = Traffic().worker(site.url)
     inside, ended = InsideWorker(worker), in_thread(worker.run)
     inside.session.wait_open(DEADLINE)
+
     inside.fail_on_session(SystemExit())
+
     stopwatch.within(1, lambda timeout: ended.exception(timeout) is not None, "run() has raised")
     assert isinstance(ended.exception(), BrokerUnavailableError)
     assert not worker.health().live
 
 
-def test_row_49_a_process_whose_session_ends_exits_with_an_error(site: Site, stopwatch: Stopwatch) -> None:
+@pytest.mark.row(49)
+def test_process_whose_session_ends_exits_with_an_error(site: Site, stopwatch: Stopwatch) -> None:
     program = f"""
 import threading
 from tests.faults.traffic import Traffic
@@ -94,7 +109,9 @@ def watch():
 threading.Thread(target=watch, daemon=True).start()
 worker.run()
 """
+
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+
     try:
         assert process.wait(DEADLINE) == 1
         assert process.stderr is not None
@@ -104,14 +121,17 @@ worker.run()
         process.communicate()
 
 
-def test_row_27_a_signal_ends_a_worker_whose_broker_is_away(site: Site, stopwatch: Stopwatch) -> None:
+@pytest.mark.row(27)
+def test_signal_ends_a_worker_without_a_broker(site: Site, stopwatch: Stopwatch) -> None:
     program = f"""
 import logging, threading
 from tests.faults.traffic import Traffic
 logging.basicConfig(level="WARNING")
 Traffic().worker({site.deserted_url!r}).run()
 """
+
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+
     try:
         assert process.stderr is not None
         assert "connect_failed" in process.stderr.readline()

@@ -1,4 +1,4 @@
-"""What a publisher says is true: confirmed, refused, unroutable, never written, or unknown."""
+"""A publisher reports what became of a message: confirmed, rejected, unroutable, never written, or unknown."""
 
 from __future__ import annotations
 
@@ -38,81 +38,104 @@ plain = QueueSpec(name="plain", type="classic", bindings=[jobs.bind("#")], retry
 to_plain = Topology(exchanges=[jobs], queues=[plain])
 
 
-def test_row_15_a_late_confirm_confirms_its_own_message_only(site: Site, stopwatch: Stopwatch) -> None:
+@pytest.mark.row(15)
+def test_late_confirm_confirms_its_own_message_alone(site: Site, stopwatch: Stopwatch) -> None:
+    """A confirm that comes after its `publish` has timed out confirms none of the messages submitted since."""
     proxy = site.proxy()
+
     with Publisher(site.url_by(proxy), to_plain, heartbeat=30) as publisher:
         publisher.publish(b"0", "a", exchange=jobs)
         with proxy.stalled("to_client"):
             with stopwatch.timed(1, "publish raises"), pytest.raises(PublishTimeoutError, match="may have it"):
                 publisher.publish(b"1", "a", exchange=jobs, message_id="one", timeout=1)
+
             proxy.stall()  # what comes next does not even reach the broker
             second = publisher.submit(b"2", "a", exchange=jobs, timeout=DEADLINE)
             unroutable = publisher.submit(b"3", "b", exchange="", timeout=DEADLINE)
             passed = proxy.passed("to_client")
+
             proxy.resume("to_client")  # the late confirm of the first arrives, and nothing else can
             assert proxy.wait_passed(passed + 1, DEADLINE)
             for _ in range(2):  # between one call on the session's thread and the next it has read what there is
                 InsidePublisher(publisher).run_on_session()
             assert not second.done()
+
             proxy.resume()
             second.result(DEADLINE)
             assert isinstance(unroutable.exception(DEADLINE), UnroutableError)
         publisher.publish(b"1", "a", exchange=jobs, message_id="one")  # once more, under the same id
+
     assert sorted(ledger.drain(site.url, ["plain"])) == [b"0", b"1", b"1", b"2"]
 
 
-def test_row_15_a_return_and_a_late_confirm_of_another(site: Site) -> None:
+@pytest.mark.row(15)
+def test_return_and_confirm_each_settle_their_own_message(site: Site) -> None:
+    """Of 300 messages in flight those that no queue takes are unroutable, and the others are confirmed."""
     with Publisher(site.url, to_plain) as publisher:
         futures = [
             publisher.submit(b"%d" % number, "a" if number % 3 else "nowhere", exchange=jobs if number % 3 else "")
             for number in range(300)
         ]
         outcomes = [future.exception(DEADLINE) for future in futures]
+
     for number, outcome in enumerate(outcomes):
         assert (outcome is None) == bool(number % 3), number
     assert sorted(map(int, ledger.drain(site.url, ["plain"]))) == [number for number in range(300) if number % 3]
 
 
-def test_what_was_given_up_while_the_broker_did_not_answer_a_connect_is_never_written(site: Site) -> None:
+def test_message_given_up_while_connecting_is_never_written(site: Site) -> None:
     proxy = site.proxy()
     proxy.stall()
     publisher = Publisher(site.url_by(proxy), to_plain)
+
     with pytest.raises(BrokerUnavailableError):
         publisher.publish(b"given up", "a", exchange=jobs, timeout=0.1)
+
     proxy.resume()
     publisher.publish(b"written", "a", exchange=jobs)
     publisher.close()
+
     assert ledger.drain(site.url, ["plain"]) == [b"written"]
 
 
+@pytest.mark.row(16)
 @pytest.mark.parametrize("transport", ["memory", "rabbitmq"])
-def test_row_16_what_no_queue_takes_is_unroutable(transport: str, request: pytest.FixtureRequest, site: Site) -> None:
+def test_unroutable_message_raises_with_exchange_key_and_id(
+    transport: str, request: pytest.FixtureRequest, site: Site
+) -> None:
     url = site.url if transport == "rabbitmq" else request.getfixturevalue("taskroute_url")
+
     with Publisher(url, topology) as publisher:
         publisher.publish(b"{}", "a", exchange=jobs, message_id="routed")
         unbound = Topology(exchanges=[jobs, other := ExchangeSpec(name="other")])
         with Publisher(url, unbound) as to_other, pytest.raises(UnroutableError) as caught:
             to_other.publish(b"{}", "video.upload", exchange=other, message_id="lonely")
+
     for part in ("'lonely'", "'other'", "'video.upload'"):
         assert part in str(caught.value)
 
 
-def test_row_17_a_full_queue_rejects_and_the_connection_stays(site: Site) -> None:
+@pytest.mark.row(17)
+def test_full_queue_rejects_the_message_and_the_connection_stays(site: Site) -> None:
     full = plain.model_copy(update={"max_length": 1, "overflow": "reject-publish"})
+
     with Publisher(site.url, Topology(exchanges=[jobs], queues=[full])) as publisher:
         publisher.publish(b"1", "a", exchange=jobs)
         for _ in range(20):
             with pytest.raises(PublishRejectedError):
                 publisher.publish(b"2", "a", exchange=jobs)
         assert InsidePublisher(publisher).generation == 1
+
     assert ledger.drain(site.url, ["plain"]) == [b"1"]
 
 
-def test_row_18_a_memory_alarm_stops_publishing_and_nothing_else(site: Site, stopwatch: Stopwatch) -> None:
+@pytest.mark.row(18)
+def test_memory_alarm_stops_publishing_and_nothing_else(site: Site, stopwatch: Stopwatch) -> None:
+    """`publish` raises at its deadline, handling goes on while failed messages wait, and publishing resumes."""
     failed = Calls()
 
     def handle(number: str) -> None:
-        if int(number) % 40 == 0 and number not in failed.calls:  # some are handed over while the alarm is on
+        if int(number) % 40 == 0 and number not in failed.calls:  # some are to be republished while the alarm is on
             failed(number)
             raise RuntimeError("as planned")
 
@@ -120,33 +143,40 @@ def test_row_18_a_memory_alarm_stops_publishing_and_nothing_else(site: Site, sto
     with Publisher(site.url, traffic.topology) as publisher:
         traffic.publish(publisher, 40)
         with traffic.running(site.url, prefetch=32) as worker:
-            assert traffic.all_done(DEADLINE)  # number 40 has opened the hand-over connection, which has published
+            assert traffic.all_done(DEADLINE)  # number 40 was republished, so that the connection for it is open
             worker.stop()
         traffic.publish(publisher, 400)
+
         with site.node.memory_alarm():
             blocked = stopwatch.timed(1, "publish raises while the alarm is on")
             with blocked, pytest.raises((PublishTimeoutError, BrokerUnavailableError)):
                 publisher.publish(b"{}", "a", exchange=jobs, timeout=1, message_id="blocked")
             with pytest.raises(BrokerUnavailableError, match="blocked"):  # known by now, so that nothing is written
                 publisher.publish(b"{}", "a", exchange=jobs, timeout=1)
+
             waiting = publisher.submit(b'{"id": 0}', "a", exchange="", timeout=DEADLINE)
             with traffic.running(site.url, prefetch=32) as worker:
-                # 400 messages, of which 10 fail once: all the others come, with hand-overs waiting.
+                # 400 messages, of which 10 fail once: all the others come, while those wait to be republished.
                 stopwatch.within(20, traffic.done(40 + 390), "390 of 400 messages handled during the alarm")
                 failed.wait(11)
                 assert not waiting.done()
+
                 site.node.ctl("set_vm_memory_high_watermark", "0.4")
                 stopwatch.within(2, lambda timeout: waiting.exception(timeout) or True, "publishing goes on after it")
-                assert isinstance(waiting.exception(), UnroutableError)  # an answer of the broker's
+                assert isinstance(waiting.exception(), UnroutableError)  # answered by the broker
                 assert traffic.all_done(DEADLINE)
                 assert worker.stats().connections == 1
+
     assert traffic.verdict(max_duplicates=0, min_confirmed=440).problems == ()
 
 
-def test_row_19_a_broker_that_stops_reading_in_the_middle_of_a_body(
-    site: Site, stopwatch: Stopwatch, told: Callable[[str], Calls]
+@pytest.mark.row(19)
+def test_broker_that_stops_reading_half_a_body_makes_publish_raise(
+    site: Site, stopwatch: Stopwatch, logged: Callable[[str], Calls]
 ) -> None:
-    proxy, lost = site.proxy(), told("connection_lost session=taskroute-publisher ")
+    """The connection with half a message on it is discarded, and the next message goes out on a new one."""
+    proxy, lost = site.proxy(), logged("connection_lost session=taskroute-publisher ")
+
     with Publisher(site.url_by(proxy), to_plain, heartbeat=1) as publisher:
         body = b"x" * 16_000_000  # more than the buffers on the way take
         with proxy.stalled("to_broker"):
@@ -154,80 +184,97 @@ def test_row_19_a_broker_that_stops_reading_in_the_middle_of_a_body(
                 publisher.publish(body, "a", exchange=jobs, timeout=2)
             stopwatch.within(10 + 2, lost.happened(), "the connection with half a message is given up")
             proxy.reset()
+
         publisher.publish(b"after", "a", exchange=jobs)
         assert InsidePublisher(publisher).generation == 2
+
     assert ledger.drain(site.url, ["plain"])[-1] == b"after"
 
 
-def test_row_20_what_is_too_large_is_never_written(site: Site) -> None:
+@pytest.mark.row(20)
+def test_message_over_a_limit_is_never_written(site: Site) -> None:
+    """A body or headers over the limit raise before anything is written; those just within it are published."""
     with Publisher(site.url, to_plain, max_body_size=1000) as publisher:
         with pytest.raises(MessageTooLargeError, match="1001 bytes, the limit is 1000"):
             publisher.publish(b"x" * 1001, "a", exchange=jobs)
         publisher.publish(b"x" * 1000, "a", exchange=jobs)
+
         with pytest.raises(MessageTooLargeError, match=r"headers take .* the limit is 65536"):
             publisher.publish(b"", "a", exchange=jobs, headers={"x-large": "x" * 65536})
         publisher.publish(b"", "a", exchange=jobs, headers={"x-large": "x" * 65000})
+
         assert InsidePublisher(publisher).generation == 1
     assert [len(body) for body in ledger.drain(site.url, ["plain"])] == [1000, 0]
 
 
-def test_row_21_close_waits_for_what_was_submitted(site: Site) -> None:
+@pytest.mark.row(21)
+def test_close_waits_for_submitted_messages(site: Site) -> None:
     publisher = Publisher(site.url, to_plain)
     futures = [publisher.submit(b"%d" % number, "a", exchange=jobs) for number in range(500)]
+
     publisher.close()
+
     assert all(future.done() and future.exception() is None for future in futures)
     assert len(ledger.drain(site.url, ["plain"])) == 500
 
 
-def test_row_21_a_process_that_exits_straight_after_submitting_has_published(site: Site) -> None:
+@pytest.mark.row(21)
+def test_process_that_exits_after_submit_has_published_everything(site: Site) -> None:
     program = f"""
 from taskroute import Publisher, Topology
 publisher = Publisher({site.url!r}, Topology.model_validate_json({to_plain.model_dump_json()!r}))
 for number in range(500):
     publisher.submit(b"x", "a", exchange="jobs")
 """
+
     subprocess.run([sys.executable, "-c", program], check=True, timeout=DEADLINE)
     assert len(ledger.drain(site.url, ["plain"])) == 500
 
 
+@pytest.mark.row(21)
 @pytest.mark.parametrize("stage", ["connected", "connecting"])
-def test_row_21_close_names_what_is_unconfirmed_and_resolves_every_future(
-    stage: str, site: Site, stopwatch: Stopwatch
-) -> None:
+def test_close_at_its_deadline_names_unconfirmed_messages(stage: str, site: Site, stopwatch: Stopwatch) -> None:
+    """The futures of these messages are resolved with an error."""
     proxy = site.proxy()
     publisher = Publisher(site.url_by(proxy), to_plain)
     if stage == "connected":
         publisher.start()
     proxy.stall()
     futures = [publisher.submit(b"x", "a", exchange=jobs, message_id=f"id-{number}") for number in range(15)]
+
     timed = stopwatch.timed(1 + 2, "close(timeout=1) with a silent broker")
     with timed, pytest.raises(PublishTimeoutError, match=r"15 messages unconfirmed.*'id-0', 'id-1'.*\.\.\.$"):
         publisher.close(timeout=1)
+
     assert all(isinstance(future.exception(0), PublishError) for future in futures)
     proxy.resume()
 
 
-def test_a_message_that_the_broker_closes_the_channel_over_takes_no_other_along(site: Site) -> None:
-    # The user may write to `plain` and not to `secret`: the broker closes the channel over a message to `secret`.
+@pytest.mark.row(15)
+def test_refused_message_that_closes_the_channel_fails_alone(site: Site) -> None:
+    """The broker closes the channel over a message to `secret`, where the user may not write; the others arrive."""
     secret = ExchangeSpec(name="secret")
     both = Topology(exchanges=[jobs, secret], queues=[plain])
     with Publisher(site.url, both):
         pass
     site.ctl("set_permissions", "limited", "", "jobs|amq.default", ".*")
+
     with Publisher(site.limited_url, both, declare="verify", timeout=DEADLINE) as publisher:
         futures = [
             publisher.submit(b"%d" % number, "a", exchange=secret if number in (7, 31) else jobs)
             for number in range(60)
         ]
         outcomes = [future.exception(DEADLINE) for future in futures]
+
     assert [number for number, outcome in enumerate(outcomes) if outcome is not None] == [7, 31]
     assert all(isinstance(outcomes[number], PublishRejectedError) for number in (7, 31))
     assert "secret" in str(outcomes[7])
     assert {int(body) for body in ledger.drain(site.url, ["plain"])} == set(range(60)) - {7, 31}
 
 
+@pytest.mark.row(20)
 @pytest.mark.parametrize("headers", [{"CC": "a.b"}, {"BCC": [1]}, {"x": object()}, {"x": [[2**70]]}])
-def test_headers_that_would_close_the_channel_are_refused(site: Site, headers: dict[str, Any]) -> None:
+def test_header_that_would_close_the_channel_is_refused(site: Site, headers: dict[str, Any]) -> None:
     with Publisher(site.url, to_plain) as publisher:
         with pytest.raises(MessageInvalidError, match="header"):
             publisher.publish(b"", "a", exchange=jobs, headers=headers)
@@ -235,23 +282,28 @@ def test_headers_that_would_close_the_channel_are_refused(site: Site, headers: d
         assert InsidePublisher(publisher).generation == 1
 
 
-def test_no_room_is_told_in_time(site: Site, stopwatch: Stopwatch) -> None:
+@pytest.mark.row(32)
+def test_submit_without_room_raises_at_its_deadline(site: Site, stopwatch: Stopwatch) -> None:
     proxy = site.proxy()
     publisher = Publisher(site.url_by(proxy), to_plain, max_in_flight=5)
     publisher.start()
     proxy.stall()
     for _ in range(5):
         publisher.submit(b"x", "a", exchange=jobs)
+
     began = time.monotonic()
     with stopwatch.timed(1, "submit without room"), pytest.raises(BrokerUnavailableError, match="no room"):
         publisher.submit(b"x", "a", exchange=jobs, timeout=1)
     assert time.monotonic() - began >= 1
+
     proxy.resume()
     publisher.close()
 
 
-def test_a_worker_goes_on_when_its_hand_overs_are_forbidden(site: Site, told: Callable[[str], Calls]) -> None:
-    registry, refused, seen = HandlerRegistry(), told("hand_over_failed queue=work"), []
+@pytest.mark.row(40)
+def test_worker_that_may_not_republish_keeps_handling(site: Site, logged: Callable[[str], Calls]) -> None:
+    """A failed message that may not be republished stays unacknowledged, and holds no other back."""
+    registry, refused, seen = HandlerRegistry(), logged("hand_over_failed queue=work"), []
     done = threading.Event()
 
     @registry.handler("#", queue=work)
@@ -272,4 +324,5 @@ def test_a_worker_goes_on_when_its_hand_overs_are_forbidden(site: Site, told: Ca
             assert worker.stats().connections == 1
             with pytest.raises(Exception, match="on their way to another queue"):
                 worker.stop()
+
     assert ledger.drain(site.url, ["work"]) == [b"bad"]

@@ -1,4 +1,4 @@
-"""Row 50: nobody is let in, and nothing is told. What concerns messages themselves is in test_messages."""
+"""Row 50, security: TLS, passwords, rights and logs. Hostile messages are in test_messages."""
 
 from __future__ import annotations
 
@@ -59,63 +59,79 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-def test_tls_with_a_context_of_the_users_own(site: Site, tls: Tls) -> None:
+@pytest.mark.row(50)
+def test_tls_context_of_the_user_connects_worker_and_publisher(site: Site, tls: Tls) -> None:
     authority, port = tls
     traffic = Traffic()
     url, context = tls_url(site, port), trusting(authority)
+
     with traffic.running(url, tls=context) as worker, Publisher(url, traffic.topology, tls=context) as publisher:
         traffic.publish(publisher, 300)  # many in a TLS record, so that some are read ahead of the socket
         assert traffic.all_done(DEADLINE)
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().connections == 1
+
     assert traffic.verdict(max_duplicates=0, min_confirmed=300).problems == ()
 
 
-def test_tls_refuses_an_authority_it_does_not_know(site: Site, tls: Tls) -> None:
+@pytest.mark.row(50)
+def test_tls_refuses_an_unknown_authority(site: Site, tls: Tls) -> None:
     for context in (None, trusting(trustme.CA())):
         with pytest.raises(BrokerUnavailableError, match="certificate verify failed"):
             Publisher(tls_url(site, tls[1]), topology, tls=context).start(timeout=2)
 
 
+@pytest.mark.row(50)
 def test_tls_refuses_another_host_name(site: Site, tls: Tls) -> None:
     authority, port = tls
     with pytest.raises(BrokerUnavailableError, match=r"not valid for '127\.0\.0\.1'"):
         Publisher(tls_url(site, port, "127.0.0.1"), topology, tls=trusting(authority)).start(timeout=2)
 
 
+@pytest.mark.row(50)
 def test_tls_refuses_an_expired_certificate(site: Site) -> None:
     authority = trustme.CA()
     expired = authority.issue_cert("localhost", not_after=datetime.now(UTC) - timedelta(days=1))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     expired.configure_cert(context)
+
     listener = listening(lambda sock: _handshake(context, sock))
     with listener as (port, _), pytest.raises(BrokerUnavailableError, match="certificate has expired"):
         Publisher(tls_url(site, port), topology, tls=trusting(authority)).start(timeout=2)
 
 
-def test_a_listener_without_tls_receives_no_password(site: Site) -> None:
+@pytest.mark.row(50)
+def test_listener_without_tls_receives_no_password(site: Site) -> None:
     with listening(lambda sock: sock.recv(4096)) as (port, received), pytest.raises(BrokerUnavailableError):
         Publisher(tls_url(site, port), topology).start(timeout=1)
+
     assert received
     assert not any(SECRET.encode() in data for data in received)
 
 
-def test_a_context_that_verifies_nothing_is_warned_of(site: Site, tls: Tls, told: Callable[[str], Calls]) -> None:
+@pytest.mark.row(50)
+def test_tls_context_that_verifies_nothing_is_warned_of(site: Site, tls: Tls, logged: Callable[[str], Calls]) -> None:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    warned = told("does not verify the broker's certificate")
+
+    warned = logged("does not verify the broker's certificate")
+
     with Publisher(tls_url(site, tls[1]), topology, tls=context):
         assert len(warned.calls) == 1
 
 
-def test_a_password_in_the_clear_to_another_machine_is_warned_of(told: Callable[[str], Calls]) -> None:
-    warned = told("travel in the clear; use amqps://")
+@pytest.mark.row(50)
+def test_password_in_the_clear_to_another_machine_is_warned_of(logged: Callable[[str], Calls]) -> None:
+    warned = logged("travel in the clear; use amqps://")
+
     with pytest.raises(BrokerUnavailableError):
         Publisher(f"amqp://app:{SECRET}@192.0.2.1/", topology).start(timeout=0.05)
+
     assert len(warned.calls) == 1
 
 
+@pytest.mark.row(50)
 @pytest.mark.parametrize(
     "url",
     [
@@ -131,27 +147,34 @@ def test_a_password_in_the_clear_to_another_machine_is_warned_of(told: Callable[
         f"amqp://app:{SECRET}@localhost/?ssl=1",
     ],
 )
-def test_a_bad_url_is_refused_without_its_password_and_imports_nothing(url: str) -> None:
+def test_invalid_url_is_refused_without_its_password(url: str) -> None:
+    """The scheme of a URL imports no module."""
     before = set(sys.modules)
+
     with pytest.raises(BrokerUrlError) as caught:
         Publisher(url, topology)
+
     text = "".join(traceback.format_exception(caught.value))
     assert SECRET not in text
     assert not {name for name in set(sys.modules) - before if "evil" in name or "redis" in name}
 
 
+@pytest.mark.row(50)
 @pytest.mark.parametrize("url", ["amqp://localhost/", "amqp://app@localhost/", "amqps://:x@localhost/"])
-def test_there_is_no_user_by_default(url: str) -> None:
+def test_url_without_user_and_password_is_refused(url: str) -> None:
     with pytest.raises(BrokerUrlError, match="names no user and password"):
         Publisher(url, topology)
 
 
-def test_the_password_is_in_no_repr_and_in_no_traceback_with_locals(site: Site) -> None:
+@pytest.mark.row(50)
+def test_password_is_in_no_repr_and_no_traceback(site: Site) -> None:
     (url,) = parse_urls(site.url)
     worker, publisher = Traffic().worker(site.url), Publisher(site.url, topology)
     sessions = InsideWorker(worker).session, InsidePublisher(publisher).session
+
     shown = " ".join(map(repr, (url, worker, publisher, *sessions)))
     assert SECRET not in shown + str(url)
+
     refused = site.node.url("nowhere", user=f"app:{SECRET}")
     with pytest.raises((amqp.AMQPError, OSError)) as caught:
         connect(parse_urls(refused)[0], name="refused", heartbeat=5)
@@ -163,9 +186,9 @@ class Login(BaseModel):
     pin: int
 
 
-def test_what_a_message_says_is_in_no_log_line_and_no_dead_letter_header(
-    site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.row(50)
+def test_message_body_is_in_no_log_line_and_no_dead_letter_header(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """The content is hidden when the body is invalid, and when an exception quotes it."""
     registry = HandlerRegistry()
 
     @registry.handler("login", queue=work)
@@ -181,6 +204,7 @@ def test_what_a_message_says_is_in_no_log_line_and_no_dead_letter_header(
         with looking(site.url) as peer:
             dead = peer.receive("work.dead", 2)
         assert worker.wait_idle(DEADLINE)
+
     for message in dead:
         headers = message.properties["application_headers"]
         assert "confidential-value" not in repr(headers)
@@ -188,9 +212,12 @@ def test_what_a_message_says_is_in_no_log_line_and_no_dead_letter_header(
     assert "confidential-value" not in caplog.text
 
 
-def test_log_lines_cannot_be_forged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.row(50)
+def test_message_properties_cannot_forge_log_lines(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Control characters in properties are escaped, and long ones cut."""
     registry = registry_of(lambda body: None, "none", queue=work)
     forged = "id\nERROR forged \x1b[31m\x00"
+
     with Worker(site.url, topology, registry) as worker:
         with looking(site.url) as peer:
             peer.publish(b"{}", "k" * 255, "jobs", message_id=forged, type=forged, content_type=forged, reply_to=forged)
@@ -198,15 +225,18 @@ def test_log_lines_cannot_be_forged(site: Site, caplog: pytest.LogCaptureFixture
             peer.publish(b"{}", "none", "jobs", content_encoding=forged, application_headers={"compression": forged})
             peer.receive("work.dead", 3)
         assert worker.wait_idle(DEADLINE)
+
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("taskroute")]
     assert sum("message_failed" in line for line in lines) == 3
     assert not any(character in line for line in lines for character in "\n\r\x00\x1b")
     assert max(map(len, lines)) < 1000
 
 
-def test_a_reply_address_is_never_followed(site: Site) -> None:
+@pytest.mark.row(50)
+def test_reply_to_is_never_followed(site: Site) -> None:
     traffic = Traffic()
     victim = QueueSpec(name="victim", retry=False, dead_letter=False)
+
     with (
         Publisher(site.url, Topology(queues=[victim])),
         traffic.running(site.url) as worker,
@@ -218,9 +248,11 @@ def test_a_reply_address_is_never_followed(site: Site) -> None:
             assert peer.ready("victim") == 0
 
 
-def test_everything_works_without_the_right_to_configure(site: Site) -> None:
+@pytest.mark.row(50)
+def test_worker_and_publisher_work_without_the_right_to_configure(site: Site) -> None:
+    """Retries, dead letters and the search for lost consumers need the rights to read and write alone."""
     once = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.1,)))
-    over = Topology(exchanges=[jobs], queues=[once])
+    own_topology = Topology(exchanges=[jobs], queues=[once])
     registry, attempts = HandlerRegistry(), []
 
     @registry.handler("#", queue=once)
@@ -228,11 +260,12 @@ def test_everything_works_without_the_right_to_configure(site: Site) -> None:
         attempts.append(message.attempt)
         raise RuntimeError("as planned")
 
-    with Publisher(site.url, over):
+    with Publisher(site.url, own_topology):
         pass
+
     with (
-        Worker(site.limited_url, over, registry, declare="verify", heartbeat=1) as worker,
-        Publisher(site.limited_url, over, declare="verify") as publisher,
+        Worker(site.limited_url, own_topology, registry, declare="verify", heartbeat=1) as worker,
+        Publisher(site.limited_url, own_topology, declare="verify") as publisher,
     ):
         publisher.publish(b"{}", "a", exchange=jobs)
         assert worker.wait_idle(DEADLINE)
@@ -241,24 +274,28 @@ def test_everything_works_without_the_right_to_configure(site: Site) -> None:
             peer.pass_time(2500)  # two probes for lost consumers
         assert worker.stats().connections == 1
         assert worker.health().ready
+
     assert attempts == [1, 2]
 
 
+@pytest.mark.row(50)
 def test_nothing_is_written_to_disk(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     proxy, traffic = site.proxy(), Traffic()
     url = site.url_by(proxy)
+
     with traffic.running(url), Publisher(url, traffic.topology) as publisher:
         traffic.publish(publisher, 20)
         proxy.reset()
         traffic.publish(publisher, 20)
         assert traffic.all_done(DEADLINE)
+
     assert list(tmp_path.iterdir()) == []
 
 
 @contextmanager
 def listening(serve: Callable[[socket.socket], T]) -> Iterator[tuple[int, list[T]]]:
-    """Something else than a broker; its port, and what `serve` returned for each connection."""
+    """Listen without being a broker; yield the port, and what `serve` returns for each connection."""
     received: list[T] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 

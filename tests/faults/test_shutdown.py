@@ -54,7 +54,7 @@ worker.run()
 
 @contextmanager
 def program(url: str, *, shutdown_timeout: float = 20, before: str = "") -> Iterator[subprocess.Popen[str]]:
-    """A worker in a process of its own, consuming."""
+    """Run a worker in a process of its own."""
     process = subprocess.Popen(
         [sys.executable, "-c", before + PROGRAM.format(url=url, timeout=shutdown_timeout)],
         stdin=subprocess.PIPE,
@@ -89,31 +89,35 @@ def publish(url: str, count: int) -> None:
             publisher.publish(ledger.body_of(str(number)), "a", exchange=service.jobs)
 
 
+@pytest.mark.row(27)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_row_27_a_signal_ends_an_idle_worker(number: signal.Signals, site: Site, stopwatch: Stopwatch) -> None:
+def test_signal_ends_an_idle_worker(number: signal.Signals, site: Site, stopwatch: Stopwatch) -> None:
     with program(site.url) as process:
         await_line(process, "ready")
         process.send_signal(number)
         stopwatch.within(1, lambda timeout: process.wait(timeout) == 0, "an idle worker ends")
 
 
-def test_row_27_a_signal_that_does_not_interrupt_the_main_thread_ends_it_all_the_same(
-    site: Site, stopwatch: Stopwatch
-) -> None:
-    # One that comes just before the main thread begins to wait is like this one, which another thread takes.
+@pytest.mark.row(27)
+def test_signal_taken_by_another_thread_ends_the_worker(site: Site, stopwatch: Stopwatch) -> None:
+    """A signal that does not interrupt the main thread, as when it comes just before the wait, is not missed."""
     elsewhere = """
 import signal, threading
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 """
+
     with program(site.url, before=elsewhere) as process:
         await_line(process, "ready")
         process.send_signal(signal.SIGTERM)
         stopwatch.within(1, lambda timeout: process.wait(timeout) == 0, "a worker not interrupted ends")
 
 
-def test_row_27_a_signal_ends_a_busy_worker_when_it_has_finished(site: Site, stopwatch: Stopwatch) -> None:
+@pytest.mark.row(27)
+def test_signal_ends_a_busy_worker_after_its_handler(site: Site, stopwatch: Stopwatch) -> None:
+    """The message being handled is finished and acknowledged, and those prefetched are requeued."""
     publish(site.url, 5)
+
     with program(site.url) as process:
         await_line(process, "begun")
         process.send_signal(signal.SIGTERM)
@@ -122,11 +126,15 @@ def test_row_27_a_signal_ends_a_busy_worker_when_it_has_finished(site: Site, sto
         stopwatch.within(2, lambda timeout: process.wait(timeout) == 0, "a busy worker ends")
         assert process.stdout is not None
         assert process.stdout.read().count("finished") == 1
-    assert len(ledger.drain(site.url, ["work"])) == 4  # what was prefetched and not begun went back
+
+    assert len(ledger.drain(site.url, ["work"])) == 4  # the messages prefetched and not begun were requeued
 
 
-def test_row_28_a_hung_handler_and_a_frozen_broker_at_the_deadline(site: Site, stopwatch: Stopwatch) -> None:
+@pytest.mark.row(28)
+def test_hung_handler_and_frozen_broker_end_in_exit_1_at_the_deadline(site: Site, stopwatch: Stopwatch) -> None:
+    """The error names the hung handler, and its message is delivered again."""
     publish(site.url, 1)
+
     with program(site.url, shutdown_timeout=2) as process:
         await_line(process, "begun")
         with site.node.paused():
@@ -134,14 +142,18 @@ def test_row_28_a_hung_handler_and_a_frozen_broker_at_the_deadline(site: Site, s
             stopwatch.within(2 + 2, lambda timeout: process.wait(timeout) == 1, "the process ends")
             assert process.stderr is not None
             text = process.stderr.read()
+
     assert "ShutdownTimeoutError" in text
     assert "is handling 'a' of queue 'work'" in text
     site.wait_unconsumed()
     assert ledger.drain(site.url, ["work"]) == [ledger.body_of("0")]
 
 
-def test_row_29_a_second_signal_ends_at_once(site: Site, stopwatch: Stopwatch) -> None:
+@pytest.mark.row(29)
+def test_second_signal_ends_the_process_at_once(site: Site, stopwatch: Stopwatch) -> None:
+    """The message being handled and those prefetched are requeued."""
     publish(site.url, 3)
+
     with program(site.url) as process:
         await_line(process, "begun")
         process.send_signal(signal.SIGINT)
@@ -149,15 +161,17 @@ def test_row_29_a_second_signal_ends_at_once(site: Site, stopwatch: Stopwatch) -
         process.send_signal(signal.SIGINT)
         stopwatch.within(1, lambda timeout: process.wait(timeout) is not None, "the process ends")
         assert process.returncode == -signal.SIGINT
+
     site.wait_unconsumed()
     assert len(ledger.drain(site.url, ["work"])) == 3
 
 
-def test_row_30_a_hundred_kills_and_terminations_at_random_moments(
-    site: Site, tmp_path: Path, stopwatch: Stopwatch
-) -> None:
+@pytest.mark.row(30)
+def test_hundred_random_kills_and_terminations_lose_nothing(site: Site, tmp_path: Path, stopwatch: Stopwatch) -> None:
+    """Workers killed or terminated at random moments lose no message and repeat at most `prefetch` for each kill."""
     dice, pause = random.Random(30), threading.Event()
     kills = 0
+
     with processes.running(service.run_publisher, site.url, tmp_path, rate=100) as publisher:
         for _ in range(100):
             with processes.running(service.run_worker, site.url, tmp_path) as worker:
@@ -172,6 +186,7 @@ def test_row_30_a_hundred_kills_and_terminations_at_random_moments(
         publisher.terminate()
         publisher.join(PROCESS_DEADLINE)
         assert publisher.exitcode == 0
+
     site.wait_unconsumed()
     assert processes.run(service.run_worker, site.url, tmp_path, until_idle=True) == 0
     verdict = service.verdict(
@@ -184,7 +199,7 @@ def test_row_30_a_hundred_kills_and_terminations_at_random_moments(
 
 @pytest.fixture
 def hesitant(site: Site) -> Iterator[Site]:
-    """A broker that gives a quorum queue one acknowledgement at a time, as it does with more when it is busy."""
+    """A broker that passes a quorum queue one acknowledgement at a time, as it does from 32 on by default."""
     setting = "application:set_env(rabbit, quorum_commands_soft_limit, {})."
     site.node.eval(setting.format(1))
     try:
@@ -193,8 +208,9 @@ def hesitant(site: Site) -> Iterator[Site]:
         site.node.eval(setting.format(32))
 
 
+@pytest.mark.row(27)
 @pytest.mark.parametrize("time", range(3))
-def test_what_is_acknowledged_last_is_settled_before_the_worker_leaves(time: int, hesitant: Site) -> None:
+def test_last_acknowledgements_are_settled_before_the_worker_stops(time: int, hesitant: Site) -> None:
     """RabbitMQ forgets, closing a channel, acknowledgements that a quorum queue has not taken yet (its issue 10327)."""
     count = 50
     registry, begun, go_on, finished = (
@@ -220,4 +236,5 @@ def test_what_is_acknowledged_last_is_settled_before_the_worker_leaves(time: int
         for _ in range(count):
             begun.acquire()
         go_on.set()
+
     assert hesitant.depths("work") == [0]

@@ -1,4 +1,4 @@
-"""A broker that has something else than what is declared, or that does not let us."""
+"""A broker whose queues and exchanges differ from the topology, or that refuses to declare them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.kit.waiting import DEADLINE
 from taskroute import Publisher, QueueSpec, Topology, TopologyError, TopologyMismatchError, Worker
 
 
+@pytest.mark.row(36)
 @pytest.mark.parametrize(
     ("field", "other"),
     [
@@ -21,14 +22,14 @@ from taskroute import Publisher, QueueSpec, Topology, TopologyError, TopologyMis
         ("x-delivery-limit", work.model_copy(update={"delivery_limit": 7})),
     ],
 )
-def test_row_36_a_queue_with_other_arguments_is_refused_by_name_and_left_alone(
-    field: str, other: QueueSpec, site: Site
-) -> None:
+def test_queue_with_other_arguments_is_refused_and_left_alone(field: str, other: QueueSpec, site: Site) -> None:
+    """The error names queue and field; nothing is deleted, and nothing consumed."""
     with looking(site.url) as peer:
         peer.channel.queue_declare(
             "work", durable=other.durable, auto_delete=False, arguments=dict(other.broker_arguments)
         )
         peer.publish(b"keep", "work")
+
         worker = Traffic().worker(site.url)
         with pytest.raises(TopologyMismatchError, match=f"queue 'work'.*{field}"):
             worker.start()
@@ -37,41 +38,52 @@ def test_row_36_a_queue_with_other_arguments_is_refused_by_name_and_left_alone(
             Publisher(site.url, Traffic().topology),
         ):
             pass
+
         assert peer.ready("work") == 1
         assert site.table("list_consumers", "queue_name") == []
 
 
-def test_row_36_an_exchange_of_another_type(site: Site) -> None:
+@pytest.mark.row(36)
+def test_exchange_of_another_type_is_refused(site: Site) -> None:
     with looking(site.url) as peer:
         peer.exchange("jobs", "direct")
+
     with pytest.raises(TopologyMismatchError, match=r"exchange 'jobs'.*type"):
         Traffic().worker(site.url).start()
 
 
-def test_row_37_a_dead_letter_queue_that_is_missing_or_forbidden_is_told_at_the_start(site: Site) -> None:
+@pytest.mark.row(37)
+def test_missing_or_forbidden_dead_letter_queue_fails_the_start(site: Site) -> None:
+    """The error says what to create, which right to grant or what the topology lacks."""
     with Publisher(site.url, Traffic().topology):
         pass
+
     site.ctl("delete_queue", "work.dead")
     with pytest.raises(TopologyMismatchError, match=r"queue 'work\.dead'.*create it first"):
         Traffic().worker(site.limited_url, declare="verify").start()
     with pytest.raises(TopologyMismatchError, match="grant the right"):
         Traffic().worker(site.limited_url).start()
+
     lonely = QueueSpec(name="work", bindings=[jobs.bind("#")], dead_letter="elsewhere")
     registry = registry_of(lambda body: None, "#", queue=lonely)
     with pytest.raises(TopologyError, match="the topology has no queue 'elsewhere'"):
         Worker(site.url, Topology(exchanges=[jobs], queues=[lonely]), registry)
 
 
-def test_row_37_wait_and_dead_letter_queues_come_with_their_queue(site: Site) -> None:
+@pytest.mark.row(37)
+def test_wait_and_dead_letter_queues_are_declared_with_their_queue(site: Site) -> None:
     with Publisher(site.url, Traffic().topology):
         names = {name for (name,) in site.table("list_queues", "name")}
+
     assert names == {"work", "work.retry.200", "work.dead"}
 
 
-def test_row_38_topology_and_broker_route_alike(site: Site) -> None:
-    """The pairs by the thousand are in the conformance suite; here, that what is routed is also handled."""
+@pytest.mark.row(38)
+def test_odd_routing_key_that_the_topology_routes_is_handled(site: Site) -> None:
+    """The pairs by the thousand are in the conformance suite; here the message is also handled."""
     traffic = Traffic()
     keys = ["a", "a.b", "", ".", "a..b", "#", "*", "x" * 255]
+
     with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
         for key in keys:
             assert traffic.topology.route(key, exchange=jobs)
