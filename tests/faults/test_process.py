@@ -20,6 +20,23 @@ from tests.kit.waiting import DEADLINE, in_thread
 from taskroute import BrokerUnavailableError, ClosedError, Publisher
 
 
+def run_in_fork(function: Callable[[], object]) -> str:
+    """Run a function in a forked child, which ends with it; return its result as text."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:  # nothing else of the test may run here
+        result: object = None
+        try:
+            result = function()
+        finally:
+            os.write(writer, repr(result).encode())
+            os._exit(0)
+    os.close(writer)
+    assert os.waitpid(child, 0)[1] == 0
+    with os.fdopen(reader) as pipe:
+        return pipe.read()
+
+
 @pytest.mark.row(48)
 def test_forked_child_gets_closed_error_and_parent_is_unharmed(site: Site) -> None:
     """The parent's worker and publisher raise `ClosedError` in the child, which makes a publisher of its own."""
@@ -27,34 +44,26 @@ def test_forked_child_gets_closed_error_and_parent_is_unharmed(site: Site) -> No
 
     with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
         traffic.publish(publisher, 20)
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:  # nothing of the test's own may run here
-            answers = []
-            try:
-                for call in (
-                    lambda: publisher.publish(b"{}", "a", exchange=jobs),
-                    lambda: publisher.submit(b"{}", "a", exchange=jobs),
-                    publisher.start,
-                    worker.start,
-                ):
-                    try:
-                        call()
-                    except ClosedError as error:
-                        answers.append("forked" in str(error))
-                publisher.close()
-                worker.stop()
-                with Publisher(site.url, topology) as own:
-                    own.publish(ledger.body_of("child"), "a", exchange=jobs)
-                    answers.append(True)
-            finally:
-                os.write(writer, repr(answers).encode())
-                os._exit(0)
 
-        os.close(writer)
-        assert os.waitpid(child, 0)[1] == 0
-        with os.fdopen(reader) as pipe:
-            assert pipe.read() == repr([True] * 5)
+        def use_in_child() -> list[bool]:
+            answers = []
+            for call in (
+                lambda: publisher.publish(b"{}", "a", exchange=jobs),
+                lambda: publisher.submit(b"{}", "a", exchange=jobs),
+                publisher.start,
+                worker.start,
+            ):
+                try:
+                    call()
+                except ClosedError as error:
+                    answers.append("forked" in str(error))
+            publisher.close()
+            worker.stop()
+            with Publisher(site.url, topology) as own:
+                own.publish(ledger.body_of("child"), "a", exchange=jobs)
+                return [*answers, True]
+
+        assert run_in_fork(use_in_child) == repr([True] * 5)
 
         traffic.publish(publisher, 20)
         assert traffic.done(41)(DEADLINE)
