@@ -200,7 +200,7 @@ def test_user_id_of_another_user_does_not_fail_a_republish(site: Site) -> None:
             peer.publish(b"{}", "a", "jobs", user_id="app")  # which is not the worker's
             seen.wait(2)
             dead = peer.receive("work.dead", 1)[0].properties
-        assert InsideWorker(worker).hand_over_generation == 1
+        assert InsideWorker(worker).republish_generation == 1
 
     assert "user_id" not in dead
     assert dead["application_headers"]["x-taskroute-original-user-id"] == "app"
@@ -328,7 +328,7 @@ def test_message_with_headers_too_large_for_a_frame_is_dead_lettered(site: Site)
             peer.write(message, "a", "jobs")
             dead = peer.receive("work.dead", 1)[0].properties["application_headers"]
         assert worker.stats().connections == 1
-        assert InsideWorker(worker).hand_over_generation == 1
+        assert InsideWorker(worker).republish_generation == 1
 
     assert dead["x-taskroute-reason"] == "too_large"
     assert dead["x-taskroute-headers-dropped"] >= 1

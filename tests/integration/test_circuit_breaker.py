@@ -514,7 +514,7 @@ def test_unconfirmed_republishes_count_towards_the_prefetch(broker_url: str) -> 
 
     # No heartbeat wakes the session within the test's time.
     with site(broker_url, service, queue, failures=1, prefetch=3, backlog=20, heartbeat=600) as here:
-        with here.inside.holding_hand_overs():
+        with here.inside.republishing_held():
             for pauses in (1, 2, 3):
                 here.wait_left(pauses)
                 here.end_pause()

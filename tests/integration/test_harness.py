@@ -752,7 +752,7 @@ def test_instrumentation_hears_worker_and_publisher() -> None:
         publish(harness)
         harness.drain()
 
-    assert {Published, Received, Handled} <= set(map(type, events.told.calls))
+    assert {Published, Received, Handled} <= set(map(type, events.emitted.calls))
 
 
 def test_other_options_are_passed_to_the_worker() -> None:

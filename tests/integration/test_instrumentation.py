@@ -149,7 +149,7 @@ def test_instrumentation_hears_unwritten_messages_as_failed(taskroute_url: str) 
     publisher.submit(b"", "video.a", exchange=media, timeout=0.1)
     with pytest.raises(Exception, match="no room"):
         publisher.submit(b"", "video.a", exchange=media, timeout=0.01)
-    events.told.wait(1 + 2)
+    events.emitted.wait(1 + 2)
     publisher.close()
     with pytest.raises(Exception, match="closed"):
         publisher.submit(b"", "video.a", exchange=media)

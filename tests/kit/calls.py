@@ -58,30 +58,30 @@ class Calls:
 
 
 class Events(Instrumentation):
-    """Keeps the events that a worker or a publisher tells of."""
+    """Keeps the events that workers and publishers emit."""
 
     def __init__(self) -> None:
-        self.told = Calls()
+        self.emitted = Calls()
 
     def on_event(self, event: Event) -> None:
-        self.told(event)
+        self.emitted(event)
 
     def of(self, *kinds: type, **fields: Any) -> list[Any]:
         """The events of some kinds so far that have these fields."""
-        return _select(self.told.calls, kinds, fields)
+        return _select(self.emitted.calls, kinds, fields)
 
     def wait(self, kind: type[E], count: int = 1, **fields: Any) -> E:
         """Wait for so many events of a kind that have these fields, and return the last of them."""
-        told = self.told.wait_until(lambda told: len(_select(told, (kind,), fields)) >= count)
-        event: E = _select(told, (kind,), fields)[count - 1]
+        emitted = self.emitted.wait_until(lambda events: len(_select(events, (kind,), fields)) >= count)
+        event: E = _select(emitted, (kind,), fields)[count - 1]
         return event
 
 
-def _select(told: Sequence[Any], kinds: tuple[type, ...], fields: dict[str, Any]) -> list[Any]:
+def _select(events: Sequence[Any], kinds: tuple[type, ...], fields: dict[str, Any]) -> list[Any]:
     def has_fields(event: Any) -> bool:
         return all(getattr(event, name) == value for name, value in fields.items())
 
-    return [event for event in told if isinstance(event, kinds) and has_fields(event)]
+    return [event for event in events if isinstance(event, kinds) and has_fields(event)]
 
 
 @contextmanager

@@ -98,8 +98,8 @@ class InsideWorker(_Inside):
         return len(self.session._mailbox._timers)
 
     @property
-    def hand_over_generation(self) -> int:
-        """How many connections its hand-overs have had."""
+    def republish_generation(self) -> int:
+        """How many connections the republishing session has had."""
         return self._worker._republisher.session.generation
 
     def unsettled(self, queue: str) -> int:
@@ -162,13 +162,13 @@ class InsideWorker(_Inside):
         """Wait until the thread of its loop has ended."""
         assert self._worker._loop.join(DEADLINE)
 
-    def fail_hand_overs(self, error: BaseException) -> None:
-        """Have the thread of the hand-overs' session raise an error."""
+    def fail_republishing(self, error: BaseException) -> None:
+        """Have the thread of the republishing session raise an error."""
         _Inside(self._worker._republisher.session).fail_on_session(error)
 
     @contextmanager
-    def holding_hand_overs(self) -> Iterator[None]:
-        """Keep hand-overs from their session until the block ends."""
+    def republishing_held(self) -> Iterator[None]:
+        """Keep what is to be republished from its session until the block ends."""
         confirms, held = self._worker._republisher._confirms, list[Submission]()
         with patch.object(confirms, "submit", held.append):
             yield
@@ -230,7 +230,7 @@ REPUBLISHED: Final = Method(Processor, Processor.on_republished.__name__)
 """The broker has confirmed what was republished; its arguments are a processor and a failure."""
 
 
-def tell_of_waits(broker: Broker, begun: threading.Event) -> None:
+def set_when_waiting(broker: Broker, begun: threading.Event) -> None:
     """Have an event set when a thread begins to wait for a change in an embedded broker."""
 
     class Condition(threading.Condition):

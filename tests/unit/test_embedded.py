@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.kit.calls import Calls
-from tests.kit.inside import tell_of_waits
+from tests.kit.inside import set_when_waiting
 from tests.kit.waiting import DEADLINE
 
 from taskroute.broker.embedded import engine, transport
@@ -441,7 +441,7 @@ class Waiter:
 
     def __init__(self, broker: engine.Broker, *queues: str) -> None:
         begun = threading.Event()
-        tell_of_waits(broker, begun)
+        set_when_waiting(broker, begun)
         self.outcome: Future[bool] = Future()
         self.thread = threading.Thread(target=lambda: self.outcome.set_result(broker.wait_empty(queues, 10 * DEADLINE)))
         self.thread.daemon = True

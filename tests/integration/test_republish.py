@@ -96,7 +96,7 @@ def test_worker_whose_republish_thread_ends_is_not_live(taskroute_url: str) -> N
 
     publish(taskroute_url)
     seen.wait(2)
-    InsideWorker(worker).fail_hand_overs(SystemExit())
+    InsideWorker(worker).fail_republishing(SystemExit())
 
     assert isinstance(ended.exception(DEADLINE), BrokerUnavailableError)
     assert not worker.health().live
