@@ -4,12 +4,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from taskroute.exported import exported_by
 from taskroute.handlers.handler import Handler
 from taskroute.quoting import shorten
-from taskroute.topology.event_spec import EventSpec
+from taskroute.topology.event_spec import AnyEvent
 from taskroute.topology.exchange import BindingSpec
 from taskroute.topology.routing import Destination
 
@@ -68,7 +68,7 @@ class Explanation:
     exchange: str
     hops: tuple[Hop, ...]
     arrivals: tuple[Arrival, ...]
-    events: tuple[EventSpec[Any], ...] = ()
+    events: tuple[AnyEvent, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
