@@ -65,7 +65,7 @@ class Consuming(RuleBasedStateMachine):
     def settle(self, data: Any) -> None:
         tag = data.draw(st.sampled_from([tag for tag, count in self.holding.items() if count]))
         self.holding[tag] -= 1
-        self.queue.on_settled()
+        self.queue.unsettled -= 1
         if self.queue.state == "full" and self.queue.has_room:
             self.queue.admit(self.admission)
             self.follow()
@@ -98,7 +98,7 @@ def test_fresh_delivery_widens_the_prefetch_of_a_quorum_queue(redelivered: int) 
     queue.start("all")
     for _ in range(redelivered):
         queue.on_delivery(True)
-        queue.on_settled()
+        queue.unsettled -= 1
 
     assert (queue.state, queue.next_prefetch) == ("careful", 1)
 
@@ -135,8 +135,7 @@ def test_deliveries_unsettled_before_a_pause_use_the_prefetch() -> None:
     assert queue.state == "careful"
     assert not queue.on_delivery(False)  # most of the prefetch is taken
 
-    queue.on_settled()
-    queue.on_settled()
+    queue.unsettled -= 2
     assert queue.on_delivery(False)
     assert queue.next_prefetch == 2
 

@@ -108,10 +108,6 @@ class ConsumedQueue:
         self._move("fresh")
         return True
 
-    def on_settled(self) -> None:
-        """Count a settlement."""
-        self.unsettled -= 1
-
     @property
     def unsettled_before(self) -> int:
         """Unsettled deliveries besides the one message that comes at a time: they take part of the prefetch."""

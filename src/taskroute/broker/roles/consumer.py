@@ -153,16 +153,11 @@ class Consumer(Role):
 
     def flush(self) -> None:
         """Write the acknowledgements of what was settled."""
-        consuming, tags = self._consuming, set[int]()
-        while self._settled:
-            delivery = self._settled.popleft()
-            if consuming is None or delivery.generation != consuming.generation:
-                log.info("stale_ack queue=%s message_id=%s", delivery.queue, shorten(str(delivery.message_id)))
-            elif delivery.tag not in tags and consuming.settle(delivery):
-                tags.add(delivery.tag)
-        if tags and consuming is not None:
+        if self._consuming is None:
+            while self._settled:
+                _drop_stale(self._settled.popleft())
+        elif self._consuming.acknowledge(self._settled):
             self._active_at = time.monotonic()
-            consuming.acknowledge(tags)
 
     def on_read(self) -> None:
         """Widen or resume what can be, and hand on what was read."""
@@ -272,20 +267,23 @@ class _Consuming:
             if queue.tag is not None:
                 self._stop(queue, queue.tag)
 
-    def settle(self, delivery: Delivery) -> bool:
-        """Count a settlement of this channel. Return False if the delivery was settled before."""
-        window = self._window
-        if delivery.tag <= window.prefix or delivery.tag in window.beyond:
-            return False
-        queue = self.queues[delivery.queue]
-        queue.unsettled -= 1
-        if queue.state == "full" and queue.has_room:
-            self.with_room.append(queue)
-        return True
-
-    def acknowledge(self, tags: set[int]) -> None:
-        """Write the acknowledgements of settled tags."""
-        self.channel.acknowledge(*self._window.take(tags))
+    def acknowledge(self, settled: deque[Delivery]) -> bool:
+        """Empty `settled`, and write the acknowledgements. Return whether there was anything to acknowledge."""
+        window, tags = self._window, set[int]()
+        while settled:
+            delivery = settled.popleft()
+            tag = delivery.tag
+            if delivery.generation != self.generation:
+                _drop_stale(delivery)
+            elif tag > window.prefix and tag not in window.beyond and tag not in tags:
+                tags.add(tag)
+                queue = self.queues[delivery.queue]
+                queue.unsettled -= 1
+                if queue.state == "full" and queue.has_room:
+                    self.with_room.append(queue)
+        if tags:
+            self.channel.acknowledge(*window.take(tags))
+        return bool(tags)
 
     def _consume(self, queue: ConsumedQueue) -> None:
         name, prefetch = queue.spec.name, queue.next_prefetch
@@ -328,3 +326,8 @@ class _Consuming:
                 self.to_widen.append(queue)
 
         return receive
+
+
+def _drop_stale(delivery: Delivery) -> None:
+    """Acknowledge nothing: the connection of the delivery is gone, and the broker delivers the message again."""
+    log.info("stale_ack queue=%s message_id=%s", delivery.queue, shorten(str(delivery.message_id)))
