@@ -26,7 +26,6 @@ from taskroute.errors import (
     ConfigurationError,
     ShutdownTimeoutError,
     TaskrouteError,
-    TopologyError,
 )
 from taskroute.exported import exported_by
 from taskroute.graph.routes import Routes, check_parts
@@ -38,12 +37,14 @@ from taskroute.handling.health import Health, diagnose
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
+from taskroute.worker.drain import drain
 from taskroute.worker.event_loop import EventLoop
 from taskroute.worker.idle import Idle
 from taskroute.worker.notifications import Notifications
 from taskroute.worker.phase import PHASE_MOVES, Phase, PhaseEvent
 from taskroute.worker.processor import Processor
 from taskroute.worker.queue_options import ByQueue, read_queue_options
+from taskroute.worker.queue_selection import select_queues
 from taskroute.worker.republish import Republisher
 from taskroute.worker.signals import StopSignal
 from taskroute.worker.stats import Stats, StatsCounter
@@ -56,17 +57,14 @@ ACKNOWLEDGE_TIMEOUT: Final = 1800
 MAX_TIMEOUT: Final = threading.TIMEOUT_MAX - 2
 """Seconds that Python can wait at most, less what `Worker.stop` may take longer."""
 
-_GRACE: Final = 1.0
-"""Seconds that connections get to close, past the deadline of `Worker.stop`."""
-
 
 @exported_by("taskroute")
 class Worker:
     """Consumes the queues of a topology and calls the handlers of a registry.
 
-    One thread owns the consuming connection, another one (from the first failure on) the connection that hands
-    failed messages over; handlers run in `threads` threads of their own and touch neither, ``async def`` handlers on
-    an event loop in one more thread. Each message is acknowledged after its handler has returned, or after its
+    One thread owns the consuming connection, another one (from the first failure on) the connection that republishes
+    failed messages; handlers run in `threads` threads of their own and touch neither, ``async def`` handlers on an
+    event loop in one more thread. Each message is acknowledged after its handler has returned, or after its
     republishing to a wait or dead-letter queue has been confirmed.
 
     Args:
@@ -130,7 +128,7 @@ class Worker:
         around = HandlerRegistry(middleware=middleware)
         around.include(registry)
         self.routes: Routes = Routes(topology, around)
-        self._queues = _queues_to_consume(self.routes, queues)
+        self._queues = select_queues(self.routes, queues)
         self._name = name or "taskroute-worker"
         self._shutdown_timeout = _seconds("shutdown_timeout", shutdown_timeout)
         self._lock = threading.RLock()  # held to change the phase; a signal's handler may stop what is just starting
@@ -243,7 +241,13 @@ class Worker:
             self._move("stop")
             if self._phase == "stopped":  # it was never started
                 return
-        hung = self._drain()
+        hung = drain(
+            self._processor,
+            self._loop,
+            consuming=self._session,
+            republishing=self._republisher.session,
+            timeout=self._shutdown_timeout,
+        )
         with self._lock:
             self._move("drained")
         self._note_end()
@@ -365,28 +369,6 @@ class Worker:
             self._session.start()
             return True
 
-    def _drain(self) -> list[str]:
-        """Let what runs come to its end, and return what does not, for people."""
-        deadline = time.monotonic() + self._shutdown_timeout
-        processor = self._processor
-        self._session.post(processor.consumer.cancel)
-        processor.work.close()
-        has_finished = processor.work.wait_idle(self._shutdown_timeout)
-        hung = [] if has_finished else processor.describe_current()
-        self._loop.stop()
-        sessions = {
-            "the consuming connection does not close": self._session,
-            "the hand-over connection does not close": self._republisher.session,
-        }
-        self._republisher.session.stop()
-        self._session.stop()
-        hung += [problem for problem, session in sessions.items() if not _end(session, deadline)]
-        processor.threads.end(deadline)
-        self._loop.join(deadline - time.monotonic())
-        if not has_finished and not hung:
-            hung = [f"{processor.work.open_count} messages on their way to another queue"]
-        return hung
-
     def _move(self, event: PhaseEvent) -> None:
         self._phase = PHASE_MOVES.after(self._phase, event)
 
@@ -441,33 +423,6 @@ class Worker:
 
     def _dead_letter_queues(self) -> set[str]:
         return {name for queue in self._queues.values() if (name := queue.dead_letter_queue) is not None}
-
-
-def _end(session: Session, deadline: float) -> bool:
-    """Wait for a session, cut it off past the deadline, and return whether it closed in good order."""
-    if session.join(deadline - time.monotonic() + _GRACE / 2):
-        return True
-    session.sever()
-    session.join(_GRACE / 2)
-    return False
-
-
-def _queues_to_consume(routes: Routes, queues: Iterable[QueueSpec | str] | None) -> dict[str, QueueSpec]:
-    topology = routes.topology
-    names = routes.handled_queues if queues is None else tuple(dict.fromkeys(str(queue) for queue in queues))
-    if not names:
-        raise TopologyError("no queue to consume: name a queue in a handler, or pass queues=")
-    handled = {handler.queue for handler in routes.handlers}
-    for name in names:
-        queue = topology.queue(name)
-        if not handled & {None, name}:
-            raise TopologyError(f"queue {name!r} has no handler: every message of it would be a dead letter; add one")
-        if queue.queue_type == "stream":
-            raise TopologyError(f"queue {name!r} is a stream, which a worker does not consume yet")
-        target = queue.dead_letter_queue
-        if target is not None and target not in {known.name for known in topology.all_queues}:
-            raise TopologyError(f"queue {name!r}: dead_letter: the topology has no queue {target!r}; add its spec")
-    return {name: topology.queue(name) for name in names}
 
 
 def _whole(name: str, value: Any) -> int:
