@@ -64,8 +64,8 @@ MUTATIONS = (
     ),
     Mutation(
         "send a stale acknowledgement on the new channel",
-        "broker/roles/consumer.py",
-        "            if delivery.generation != self.generation:\n",
+        "broker/roles/acknowledgements.py",
+        "            if delivery.generation != self._generation:\n",
         "            if False:\n",
         "test_channel.py::test_handler_finishing_after_a_reconnect_acknowledges_nothing",
     ),

@@ -35,7 +35,7 @@ log = logging.getLogger("taskroute.broker")
 T = TypeVar("T")
 
 EVENTS_PER_PASS: Final = 256
-"""Frames' worth of events read before they are handed on. More would delay acknowledgements and heartbeats."""
+"""Methods (a message counts as one) that are read before they are handed on. More would delay acknowledgements."""
 
 FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 5.0

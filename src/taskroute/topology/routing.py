@@ -1,6 +1,7 @@
-"""How exchanges choose destinations: one table per exchange type, and the walk from exchange to queues.
+"""RabbitMQ's rules of routing: a table for each exchange type, and the walk from exchange to queues.
 
-The only implementation of RabbitMQ's routing rules here: `Topology.route` and the embedded broker both use it.
+`Topology.route` and the embedded broker route by it. `graph` asks other questions by the same rules: through which
+bindings (`explain`), and by which keys at all (`reachability`).
 """
 
 from __future__ import annotations

@@ -26,10 +26,10 @@ from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome
 from taskroute.topology.queue import QueueSpec
 from taskroute.worker.async_handlers import AsyncHandlers
+from taskroute.worker.circuits import Circuits
 from taskroute.worker.event_loop import EventLoop
 from taskroute.worker.failure import Failure
 from taskroute.worker.notifications import Notifications
-from taskroute.worker.paused_queues import PausedQueues
 from taskroute.worker.queue_options import QueueOptions
 from taskroute.worker.republish import Republisher
 from taskroute.worker.thread_pool import ThreadPool
@@ -43,7 +43,7 @@ _GRACE: Final = 1.0
 class Processor:
     """Has deliveries handled and settled. One object for a worker's life.
 
-    It is what a `Consumer` brings deliveries to (`DeliverySink`), what `PausedQueues` tells which messages may pass
+    It is what a `Consumer` brings deliveries to (`DeliverySink`), what `Circuits` tells which messages may pass
     (`QueueGate`), and what a `Republisher` tells of its end (`RepublishSink`).
 
     Args:
@@ -89,13 +89,13 @@ class Processor:
         self.work: Final = WorkQueue(FairQueue({queue: options.limits.get(queue) for queue in self._gated}))
         self.threads: Final = ThreadPool(threads, self.work, self.process, thread_name)
         self.async_handlers: Final = AsyncHandlers(loop)
-        self.paused: Final = PausedQueues(options.breakers, gate=self, scheduler=mailbox, notifications=notifications)
+        self.circuits: Final = Circuits(options.breakers, gate=self, scheduler=mailbox, notifications=notifications)
         self.consumer: Final = Consumer(
             queues.values(),
             prefetch=options.prefetch,
             declaration=declaration,
             sink=self,
-            admission=self.paused.admission,
+            admission=self.circuits.admission,
         )
 
     # On the consuming session's thread:
@@ -125,7 +125,7 @@ class Processor:
         try:
             began = time.monotonic() if self._is_timed else 0.0
             if self._gated and delivery.queue in self._gated:
-                self.paused.on_handler_start(delivery)
+                self.circuits.on_handler_start(delivery)
             outcome = self._dispatcher.dispatch(delivery)
             if isinstance(outcome, Handled | Failed):
                 self._conclude(delivery, outcome, began)
@@ -166,7 +166,7 @@ class Processor:
             self.on_republished(failure)
 
     def _leave_handler(self, delivery: Delivery, outcome: Outcome) -> None:
-        self.paused.on_handler_end(delivery, outcome)  # first: the next message may not be wanted
+        self.circuits.on_handler_end(delivery, outcome)  # first: the next message may not be wanted
         self.work.release(delivery.queue)
         self._call_handlers()
 
@@ -218,7 +218,7 @@ class Processor:
 
     def _on_overdue(self, delivery: Delivery, handler: Handler) -> None:
         if self.async_handlers.give_up(delivery) or self.threads.give_up(delivery):
-            self.paused.on_overdue(delivery)
+            self.circuits.on_overdue(delivery)
             self._notifications.overdue(delivery, handler.name, handler.timeout or 0)
 
     def _call_handlers(self) -> None:

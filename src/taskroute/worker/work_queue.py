@@ -37,7 +37,7 @@ class WorkQueue:
         return self._open
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
-        """Line deliveries up and wake as many threads."""
+        """Line deliveries up, and wake a thread if one is idle."""
         with self._arrived:
             if self._closed:
                 return  # they go back to their queue when the connection closes

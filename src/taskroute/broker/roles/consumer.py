@@ -11,11 +11,10 @@ from typing import Final, Protocol
 
 from taskroute.broker.amqp import Channel, Connection, Incoming
 from taskroute.broker.declare import Declaration, count_consumers, count_each, count_messages
-from taskroute.broker.roles.ack_window import AckWindow
+from taskroute.broker.roles.acknowledgements import Acknowledgements, drop_stale
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
 from taskroute.broker.roles.role import Role
 from taskroute.message.delivery import Delivery
-from taskroute.quoting import shorten
 from taskroute.topology.queue import QueueSpec
 
 log = logging.getLogger("taskroute.broker")
@@ -155,7 +154,7 @@ class Consumer(Role):
         """Write the acknowledgements of what was settled."""
         if self._consuming is None:
             while self._settled:
-                _drop_stale(self._settled.popleft())
+                drop_stale(self._settled.popleft())
         elif self._consuming.acknowledge(self._settled):
             self._active_at = time.monotonic()
 
@@ -238,7 +237,7 @@ class _Consuming:
         self.with_room: list[ConsumedQueue] = []
         """Queues that were full, and have room again."""
         self._tag_numbers = tag_numbers
-        self._window = AckWindow()
+        self._acknowledgements = Acknowledgements(channel, generation)
         self._left_tags: deque[str] = deque()  # of consumers that were cancelled
 
     @property
@@ -268,22 +267,14 @@ class _Consuming:
                 self._stop(queue, queue.tag)
 
     def acknowledge(self, settled: deque[Delivery]) -> bool:
-        """Empty `settled`, and write the acknowledgements. Return whether there was anything to acknowledge."""
-        window, tags = self._window, set[int]()
-        while settled:
-            delivery = settled.popleft()
-            tag = delivery.tag
-            if delivery.generation != self.generation:
-                _drop_stale(delivery)
-            elif tag > window.prefix and tag not in window.beyond and tag not in tags:
-                tags.add(tag)
-                queue = self.queues[delivery.queue]
-                queue.unsettled -= 1
-                if queue.state == "full" and queue.has_room:
-                    self.with_room.append(queue)
-        if tags:
-            self.channel.acknowledge(*window.take(tags))
-        return bool(tags)
+        """Write the acknowledgements of `settled`, and count them. Return whether there were any."""
+        acknowledged = self._acknowledgements.write(settled)
+        for delivery in acknowledged:
+            queue = self.queues[delivery.queue]
+            queue.unsettled -= 1
+            if queue.state == "full" and queue.has_room:
+                self.with_room.append(queue)
+        return bool(acknowledged)
 
     def _consume(self, queue: ConsumedQueue) -> None:
         name, prefetch = queue.spec.name, queue.next_prefetch
@@ -326,8 +317,3 @@ class _Consuming:
                 self.to_widen.append(queue)
 
         return receive
-
-
-def _drop_stale(delivery: Delivery) -> None:
-    """Acknowledge nothing: the connection of the delivery is gone, and the broker delivers the message again."""
-    log.info("stale_ack queue=%s message_id=%s", delivery.queue, shorten(str(delivery.message_id)))

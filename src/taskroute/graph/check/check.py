@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from taskroute.graph.check import events, exchanges, handlers, queues
+from taskroute.graph.check import events, exchanges, handlers, keys, queues
 from taskroute.graph.check.finding import Finding, Severity, name_of
 from taskroute.graph.check.graph import Graph
 from taskroute.handlers.handler import Handler
@@ -51,8 +51,8 @@ class Check(Generic[S]):
 CHECKS: Final[tuple[Check[Any], ...]] = (
     Check(handlers.ambiguities, "which of two handlers takes a key", handlers.ambiguous),
     Check(handlers.registered_by_pattern, "whether a key reaches it", handlers.unreached),
-    Check(queues.named_without_fallback, "whether every key has a handler", queues.unhandled),
-    Check(exchanges.published_to, "whether one message is handled twice", exchanges.handled_twice),
+    Check(keys.named_without_fallback, "whether every key has a handler", keys.unhandled),
+    Check(keys.published_to, "whether one message is handled twice", keys.handled_twice),
     Check(exchanges.declared_here, "whether a message can get anywhere", exchanges.dead_end),
     Check(queues.unnamed, "which key reaches it", queues.unconsumed),
     Check(queues.with_dead_letters, "where its dead letters go", queues.dead_letters),

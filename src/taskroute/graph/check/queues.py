@@ -1,4 +1,4 @@
-"""Checks of queues: whether what each lets in is handled, and where its dead letters end."""
+"""Checks of queues: whether each is consumed, and where its dead letters end."""
 
 from __future__ import annotations
 
@@ -9,29 +9,6 @@ from taskroute.graph.check.graph import Graph
 from taskroute.graph.check.ways import find_key
 from taskroute.keys.automaton import BudgetExceededError
 from taskroute.topology.queue import QueueSpec
-
-
-def named_without_fallback(graph: Graph) -> Iterator[QueueSpec]:
-    """Yield the queues that a handler names, in which some keys may have no handler."""
-    queues = graph.topology.all_queues
-    return (queue for queue in queues if queue.name in graph.named and not graph.fallbacks(queue.name))
-
-
-def unhandled(graph: Graph, queue: QueueSpec) -> Iterator[Finding]:
-    """Find a key that a queue lets in and no handler takes."""
-    for flow in graph.ways.into(queue):
-        handlers = graph.sharing(queue.name, ".".join(min(flow.inside)))
-        key = find_key([flow.without(handler.pattern.tokens for handler in handlers)])
-        if key is not None:
-            yield Finding(
-                code="unhandled_key",
-                severity="warning",
-                subject=name_of(queue),
-                witness=key,
-                message=f"{name_of(queue)} lets in {key!r}, and no handler takes it: "
-                f"add a handler or a fallback, or bind less; until then such messages are dead-lettered",
-            )
-            return
 
 
 def unnamed(graph: Graph) -> Iterator[QueueSpec]:

@@ -1,4 +1,4 @@
-"""PausedQueues: each change of a circuit sets permits and events in its order, from any thread."""
+"""Circuits: each change of a circuit sets permits and events in its order, from any thread."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from taskroute.broker.roles.consumed_queue import Admission
 from taskroute.instrumentation import Event, Paused, Resumed
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled
+from taskroute.worker.circuits import Circuits
 from taskroute.worker.notifications import Notifications
-from taskroute.worker.paused_queues import PausedQueues
 from taskroute.worker.stats import StatsCounter
 
 GOOD, BAD = Handled("f"), Failed("handler_error", "")
@@ -28,7 +28,7 @@ class World:
         self.admitted: list[Admission] = []
         self.later: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self.events: list[Event] = []
-        self.paused = PausedQueues(
+        self.circuits = Circuits(
             {"q": CircuitBreaker(failures=failures, pause=7)},
             gate=self,
             scheduler=self,
@@ -39,7 +39,7 @@ class World:
         self.permits.append(count)
 
     def reconsider(self, queue: str) -> None:
-        self.admitted.append(self.paused.admission(queue))
+        self.admitted.append(self.circuits.admission(queue))
 
     def call_later(self, delay: float, call: Callable[[], object]) -> bool:
         self.later.put(call)
@@ -47,8 +47,8 @@ class World:
 
     def handle(self, outcome: Handled | Failed, queue: str = "q") -> None:
         delivery = delivered(queue)
-        self.paused.on_handler_start(delivery)
-        self.paused.on_handler_end(delivery, outcome)
+        self.circuits.on_handler_start(delivery)
+        self.circuits.on_handler_end(delivery, outcome)
 
 
 def delivered(queue: str = "q") -> Delivery:
@@ -63,18 +63,18 @@ def test_paused_queue_tries_one_message_before_it_resumes() -> None:
         world.handle(outcome)
     assert (world.permits, world.admitted) == ([0], ["none"])
     assert world.events == [Paused(queue="q", failures=2, seconds=7)]
-    assert list(world.paused.reasons()) == ["q"]
+    assert list(world.circuits.reasons()) == ["q"]
 
     world.later.get_nowait()()
     assert (world.permits, world.admitted) == ([0, 1], ["none", "one"])
-    assert "tried with one message" in world.paused.reasons()["q"]
+    assert "tried with one message" in world.circuits.reasons()["q"]
 
     world.handle(BAD)
     world.later.get_nowait()()
     world.handle(GOOD)
     assert (world.permits, world.admitted[2:]) == ([0, 1, 0, 1, None], ["none", "one", "all"])
     assert world.events[1:] == [Paused(queue="q", failures=3, seconds=7), Resumed(queue="q")]
-    assert world.paused.reasons() == {}
+    assert world.circuits.reasons() == {}
     assert world.later.empty()
 
 
@@ -84,12 +84,12 @@ def test_handler_given_up_as_it_ends_counts_once() -> None:
 
     for first, second in ((GOOD, None), (None, BAD), (None, GOOD)):
         delivery = delivered()
-        world.paused.on_handler_start(delivery)
+        world.circuits.on_handler_start(delivery)
         for outcome in (first, second):
             if outcome is None:
-                world.paused.on_overdue(delivery)
+                world.circuits.on_overdue(delivery)
             else:
-                world.paused.on_handler_end(delivery, outcome)
+                world.circuits.on_handler_end(delivery, outcome)
 
     assert world.events == [Paused(queue="q", failures=2, seconds=7)]
 
@@ -98,9 +98,9 @@ def test_queue_without_breaker_is_never_paused() -> None:
     world = World()
 
     world.handle(BAD, queue="other")
-    world.paused.on_overdue(delivered("other"))
+    world.circuits.on_overdue(delivered("other"))
 
-    assert (world.permits, world.paused.admission("other")) == ([], "all")
+    assert (world.permits, world.circuits.admission("other")) == ([], "all")
 
 
 def test_changes_of_many_threads_are_followed_one_by_one() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from taskroute.broker.roles.ack_window import AckWindow
+from taskroute.broker.roles.acknowledgements import AckWindow
 
 
 class Broker:

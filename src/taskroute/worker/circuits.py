@@ -1,4 +1,7 @@
-"""PausedQueues: queues whose handlers keep failing are left alone for a while, and then tried with one message."""
+"""Circuits: the circuit of each queue that has a breaker, and what its changes mean for consumer and handlers.
+
+When to pause a queue is decided in `handling.circuit_breaker`; here the decision takes effect.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,11 @@ class QueueGate(Protocol):
         """Let so many messages that wait be handled, None for all."""
 
     def reconsider(self, queue: str) -> None:
-        """Have `PausedQueues.admission` of a queue looked at again by what consumes it."""
+        """Have `Circuits.admission` of a queue looked at again by what consumes it."""
 
 
-class PausedQueues:
-    """A circuit for each queue that has a breaker, and what follows from it. Safe from any thread.
+class Circuits:
+    """A circuit for each queue that has a breaker. Safe from any thread.
 
     Changes take effect in the order in which they came, as all of it is asked for under one lock; they are reported
     after the lock is released.

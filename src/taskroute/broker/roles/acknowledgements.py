@@ -1,0 +1,91 @@
+"""Acknowledgements: written once for each delivery, in few frames, and only on the channel that delivered it.
+
+`AckWindow` decides, and is pure; `Acknowledgements` writes, on the session's thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Collection
+from collections.abc import Set as AbstractSet
+
+from taskroute.broker.amqp import Channel
+from taskroute.message.delivery import Delivery
+from taskroute.quoting import shorten
+
+log = logging.getLogger("taskroute.broker")
+
+
+class Acknowledgements:
+    """The acknowledgements of one channel. For the session's thread.
+
+    Args:
+        channel: that the deliveries came by.
+        generation: of its connection.
+    """
+
+    def __init__(self, channel: Channel, generation: int) -> None:
+        self._channel = channel
+        self._generation = generation
+        self._window = AckWindow()
+
+    def write(self, settled: deque[Delivery]) -> Collection[Delivery]:
+        """Empty `settled`, acknowledge what this channel delivered and has not acknowledged yet, and return that."""
+        window, fresh = self._window, dict[int, Delivery]()
+        while settled:
+            delivery = settled.popleft()
+            tag = delivery.tag
+            if delivery.generation != self._generation:
+                drop_stale(delivery)
+            elif tag > window.prefix and tag not in window.beyond:
+                fresh[tag] = delivery
+        if fresh:
+            self._channel.acknowledge(*window.take(fresh.keys()))
+        return fresh.values()
+
+
+def drop_stale(delivery: Delivery) -> None:
+    """Acknowledge nothing: the connection of the delivery is gone, and the broker delivers the message again."""
+    log.info("stale_ack queue=%s message_id=%s", delivery.queue, shorten(str(delivery.message_id)))
+
+
+class AckWindow:
+    """The settled tags of one channel, which the broker numbers from 1.
+
+    Invariant: every tag up to `prefix` is settled, `prefix` + 1 is not, and `beyond` has the settled tags above it.
+    No tag is acknowledged twice, not even as part of a prefix: the broker forgets a tag with its acknowledgement, and
+    closes the channel over one that it does not know (406).
+
+    Example:
+        >>> window = AckWindow()
+        >>> window.take({1, 2, 4})
+        (2, [4])
+        >>> window.take({3})
+        (3, [])
+    """
+
+    __slots__ = ("beyond", "prefix")
+
+    def __init__(self) -> None:
+        self.prefix = 0
+        self.beyond: set[int] = set()
+
+    def take(self, tags: AbstractSet[int]) -> tuple[int, list[int]]:
+        """Settle tags that are not settled yet. Return how to acknowledge them.
+
+        Returns:
+            The tag up to which all may be acknowledged with one `multiple` frame, 0 for none, and the tags to be
+            acknowledged one by one.
+        """
+        prefix, last = self.prefix, 0
+        while (following := prefix + 1) in tags or following in self.beyond:
+            prefix = following
+            if prefix in tags:
+                last = prefix  # not the end of the prefix: that tag may have been acknowledged by itself
+            else:
+                self.beyond.remove(prefix)
+        self.prefix = prefix
+        behind_gap = sorted(tag for tag in tags if tag > prefix)
+        self.beyond.update(behind_gap)
+        return last, behind_gap
