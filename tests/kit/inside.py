@@ -16,8 +16,8 @@ from unittest.mock import patch
 from tests.kit.waiting import DEADLINE
 
 from taskroute import Publisher, Worker
-from taskroute.broker.channel import RabbitMQChannel
 from taskroute.broker.embedded.engine import Broker
+from taskroute.broker.rabbitmq_channel import RabbitMQChannel
 from taskroute.broker.roles.submission import Submission
 from taskroute.broker.session import Session
 from taskroute.keys.matcher import Matcher
@@ -152,7 +152,7 @@ class InsideWorker(_Inside):
 
     def end_pause(self, queue: str) -> None:
         """End the pause that a circuit breaker has made, as its timer does."""
-        self.run_on_session(lambda: self._processor.circuits.let_one_through(queue))
+        self.run_on_session(lambda: self._processor.admissions.let_one_through(queue))
 
     def run_on_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
         """Have a coroutine run on the loop of its async handlers."""

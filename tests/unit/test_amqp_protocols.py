@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from taskroute.broker import amqp
-from taskroute.broker.channel import RabbitMQChannel
 from taskroute.broker.connection import RabbitMQConnection
 from taskroute.broker.embedded.channel import Channel as EmbeddedChannel
 from taskroute.broker.embedded.connection import EmbeddedConnection
+from taskroute.broker.rabbitmq_channel import RabbitMQChannel
 
 PAIRS = [
     (amqp.Connection, RabbitMQConnection),

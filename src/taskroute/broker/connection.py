@@ -13,8 +13,8 @@ from kombu.connection import Connection as Client
 from kombu.transport import pyamqp
 
 from taskroute.broker.amqp import Connection
-from taskroute.broker.channel import RabbitMQChannel
 from taskroute.broker.frames import PlainTransport, TlsTransport, frame_handler
+from taskroute.broker.rabbitmq_channel import RabbitMQChannel
 from taskroute.broker.url import BrokerUrl
 
 CONNECT_TIMEOUT: Final = 10.0

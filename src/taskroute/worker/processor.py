@@ -25,8 +25,8 @@ from taskroute.instrumentation.hooks import Handling
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome
 from taskroute.topology.queue import QueueSpec
+from taskroute.worker.admissions import Admissions
 from taskroute.worker.async_handlers import AsyncHandlers
-from taskroute.worker.circuits import Circuits
 from taskroute.worker.event_loop import EventLoop
 from taskroute.worker.failure import Failure
 from taskroute.worker.notifications import Notifications
@@ -43,8 +43,8 @@ _GRACE: Final = 1.0
 class Processor:
     """Has deliveries handled and settled. One object for a worker's life.
 
-    It is what a `Consumer` brings deliveries to (`DeliverySink`), what `Circuits` tells which messages may pass
-    (`QueueGate`), and what a `Republisher` tells of its end (`RepublishSink`).
+    A `Consumer` brings it deliveries (`DeliverySink`), `Admissions` say how many messages may pass (`QueueGate`), and a
+    `Republisher` says that a failed message is where it goes, or that its delivery is stale (`RepublishSink`).
 
     Args:
         routes: which handler takes a delivery.
@@ -56,7 +56,7 @@ class Processor:
         loop: for async handlers.
         notifications: reports everything.
         handling: what instrumentation enters around each handler.
-        threads: for plain handlers; 0 handles on the consuming session's thread.
+        threads: that call handlers; 0: the consuming session's thread does.
         thread_name: their names begin with it.
         max_body_size: bytes; a longer body is not even parsed.
     """
@@ -82,20 +82,20 @@ class Processor:
         self._republisher = republisher
         self._notifications = notifications
         self._has_threads = threads > 0
-        self._is_timed = notifications.are_heard  # the clock is read for instrumentation only
+        self._is_timed = notifications.are_heard  # how long a handler takes is measured for instrumentation only
         self._gated = frozenset((*options.limits, *options.breakers))
         self._timeouts = Timeouts(mailbox, self._on_overdue)
         self._dispatcher = Dispatcher(routes.resolve, max_body_size, self._watch, loop.submit, handling)
         self.work: Final = WorkQueue(FairQueue({queue: options.limits.get(queue) for queue in self._gated}))
         self.threads: Final = ThreadPool(threads, self.work, self.process, thread_name)
         self.async_handlers: Final = AsyncHandlers(loop)
-        self.circuits: Final = Circuits(options.breakers, gate=self, scheduler=mailbox, notifications=notifications)
+        self.admissions: Final = Admissions(options.breakers, gate=self, scheduler=mailbox, notifications=notifications)
         self.consumer: Final = Consumer(
             queues.values(),
             prefetch=options.prefetch,
             declaration=declaration,
             sink=self,
-            admission=self.circuits.admission,
+            admission=self.admissions.of,
         )
 
     # On the consuming session's thread:
@@ -118,14 +118,14 @@ class Processor:
             for delivery, since in handlers.current():
                 self._notifications.lost(delivery, now - since)
 
-    # On a handler's thread:
+    # On a handler's thread, or the consuming session's if there are none:
 
     def process(self, delivery: Delivery) -> None:
-        """Handle a delivery and settle it. Raises nothing: the thread has other messages to handle."""
+        """Handle a delivery and settle it; an async handler is begun. Raises nothing: other messages wait."""
         try:
             began = time.monotonic() if self._is_timed else 0.0
             if self._gated and delivery.queue in self._gated:
-                self.circuits.on_handler_start(delivery)
+                self.admissions.on_handler_start(delivery)
             outcome = self._dispatcher.dispatch(delivery)
             if isinstance(outcome, Handled | Failed):
                 self._conclude(delivery, outcome, began)
@@ -144,12 +144,12 @@ class Processor:
         finally:
             self.async_handlers.on_end(delivery)
 
-    # On a handler's thread or the event loop's:
+    # On the thread of `process` or `_await`:
 
     def _conclude(self, delivery: Delivery, outcome: Outcome, began: float) -> None:
         self._timeouts.end(delivery)
         if isinstance(outcome, Failed) and self.async_handlers.are_stopping:
-            return  # past the deadline of `stop`, which may be why it has failed: the message returns to its queue
+            return  # `stop` has cancelled it, which may be why it failed: the message returns to its queue
         if self._gated and delivery.queue in self._gated:
             self._leave_handler(delivery, outcome)
         seconds = time.monotonic() - began if self._is_timed else 0.0
@@ -166,11 +166,11 @@ class Processor:
             self.on_republished(failure)
 
     def _leave_handler(self, delivery: Delivery, outcome: Outcome) -> None:
-        self.circuits.on_handler_end(delivery, outcome)  # first: the next message may not be wanted
+        self.admissions.on_handler_end(delivery, outcome)  # first: the next message may not be wanted
         self.work.release(delivery.queue)
         self._call_handlers()
 
-    # On the republishing session's thread, or where a handler has ended:
+    # On the republishing session's thread, or that of `_conclude`:
 
     def on_republished(self, failure: Failure) -> None:
         """Acknowledge a failed delivery whose message is where it goes."""
@@ -193,7 +193,7 @@ class Processor:
         self.work.done()
 
     def permit(self, queue: str, count: int | None) -> None:
-        """Let so many messages that wait be handled, None for all."""
+        """Let `count` of the messages that wait be handled, None for all."""
         self.work.permit(queue, count)
         self._call_handlers()
 
@@ -202,11 +202,11 @@ class Processor:
         self._mailbox.post(partial(self.consumer.reconsider, queue))
 
     def stuck(self) -> list[str]:
-        """Return what handlers are doing that have outlived their timeout, for people."""
+        """Return a sentence for each handler that has outlived its timeout."""
         return [*self.threads.stuck(), *self.async_handlers.stuck()]
 
     def describe_current(self) -> list[str]:
-        """Return what handlers are doing, for people."""
+        """Return a sentence for each handler that runs."""
         return [*self.threads.describe_current(), *self.async_handlers.describe_current()]
 
     # What a handler's timeout, or the lack of threads, asks for:
@@ -218,7 +218,7 @@ class Processor:
 
     def _on_overdue(self, delivery: Delivery, handler: Handler) -> None:
         if self.async_handlers.give_up(delivery) or self.threads.give_up(delivery):
-            self.circuits.on_overdue(delivery)
+            self.admissions.on_overdue(delivery)
             self._notifications.overdue(delivery, handler.name, handler.timeout or 0)
 
     def _call_handlers(self) -> None:

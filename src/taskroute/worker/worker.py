@@ -346,7 +346,7 @@ class Worker:
             unavailable=None if ended or is_open else str(self._session.unavailable()),
             queues=self._queues,
             consuming=consumer.consuming,
-            paused=self._processor.circuits.reasons(),
+            paused=self._processor.admissions.reasons(),
             stuck=self._processor.stuck(),
             no_thread_left=self._processor.threads.are_all_stuck(),
             last_activity=None if at is None else time.monotonic() - at,

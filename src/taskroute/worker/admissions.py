@@ -1,6 +1,6 @@
-"""Circuits: the circuit of each queue that has a breaker, and what its changes mean for consumer and handlers.
+"""Admissions: which messages of each queue are admitted, as its circuit says: all, one on trial, or none.
 
-When to pause a queue is decided in `handling.circuit_breaker`; here the decision takes effect.
+When a circuit opens is decided in `handling.circuit_breaker`; here the decision reaches consumer and handlers.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class QueueGate(Protocol):
     """What lets messages of a queue pass. Safe from any thread."""
 
     def permit(self, queue: str, count: int | None) -> None:
-        """Let so many messages that wait be handled, None for all."""
+        """Let `count` of the messages that wait be handled, None for all."""
 
     def reconsider(self, queue: str) -> None:
-        """Have `Circuits.admission` of a queue looked at again by what consumes it."""
+        """Have the consumer ask again for the `Admissions.of` a queue."""
 
 
-class Circuits:
-    """A circuit for each queue that has a breaker. Safe from any thread.
+class Admissions:
+    """The circuit of each queue that has a breaker, and what it admits. Safe from any thread.
 
     Changes take effect in the order in which they came, as all of it is asked for under one lock; they are reported
     after the lock is released.
@@ -60,7 +60,7 @@ class Circuits:
         self._scheduler = scheduler
         self._notifications = notifications
 
-    def admission(self, queue: str) -> Admission:
+    def of(self, queue: str) -> Admission:
         """Return which messages of a queue the broker may deliver now."""
         circuit = self._circuits.get(queue)
         return "all" if circuit is None else _ADMISSIONS[circuit.state]

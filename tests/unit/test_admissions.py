@@ -1,4 +1,4 @@
-"""Circuits: each change of a circuit sets permits and events in its order, from any thread."""
+"""Admissions: each change of a circuit sets permits and events in its order, from any thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from taskroute.broker.roles.consumed_queue import Admission
 from taskroute.instrumentation import Event, Paused, Resumed
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled
-from taskroute.worker.circuits import Circuits
+from taskroute.worker.admissions import Admissions
 from taskroute.worker.notifications import Notifications
 from taskroute.worker.stats import StatsCounter
 
@@ -28,7 +28,7 @@ class World:
         self.admitted: list[Admission] = []
         self.later: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self.events: list[Event] = []
-        self.circuits = Circuits(
+        self.admissions = Admissions(
             {"q": CircuitBreaker(failures=failures, pause=7)},
             gate=self,
             scheduler=self,
@@ -39,7 +39,7 @@ class World:
         self.permits.append(count)
 
     def reconsider(self, queue: str) -> None:
-        self.admitted.append(self.circuits.admission(queue))
+        self.admitted.append(self.admissions.of(queue))
 
     def call_later(self, delay: float, call: Callable[[], object]) -> bool:
         self.later.put(call)
@@ -47,8 +47,8 @@ class World:
 
     def handle(self, outcome: Handled | Failed, queue: str = "q") -> None:
         delivery = delivered(queue)
-        self.circuits.on_handler_start(delivery)
-        self.circuits.on_handler_end(delivery, outcome)
+        self.admissions.on_handler_start(delivery)
+        self.admissions.on_handler_end(delivery, outcome)
 
 
 def delivered(queue: str = "q") -> Delivery:
@@ -63,18 +63,18 @@ def test_paused_queue_tries_one_message_before_it_resumes() -> None:
         world.handle(outcome)
     assert (world.permits, world.admitted) == ([0], ["none"])
     assert world.events == [Paused(queue="q", failures=2, seconds=7)]
-    assert list(world.circuits.reasons()) == ["q"]
+    assert list(world.admissions.reasons()) == ["q"]
 
     world.later.get_nowait()()
     assert (world.permits, world.admitted) == ([0, 1], ["none", "one"])
-    assert "tried with one message" in world.circuits.reasons()["q"]
+    assert "tried with one message" in world.admissions.reasons()["q"]
 
     world.handle(BAD)
     world.later.get_nowait()()
     world.handle(GOOD)
     assert (world.permits, world.admitted[2:]) == ([0, 1, 0, 1, None], ["none", "one", "all"])
     assert world.events[1:] == [Paused(queue="q", failures=3, seconds=7), Resumed(queue="q")]
-    assert world.circuits.reasons() == {}
+    assert world.admissions.reasons() == {}
     assert world.later.empty()
 
 
@@ -84,12 +84,12 @@ def test_handler_given_up_as_it_ends_counts_once() -> None:
 
     for first, second in ((GOOD, None), (None, BAD), (None, GOOD)):
         delivery = delivered()
-        world.circuits.on_handler_start(delivery)
+        world.admissions.on_handler_start(delivery)
         for outcome in (first, second):
             if outcome is None:
-                world.circuits.on_overdue(delivery)
+                world.admissions.on_overdue(delivery)
             else:
-                world.circuits.on_handler_end(delivery, outcome)
+                world.admissions.on_handler_end(delivery, outcome)
 
     assert world.events == [Paused(queue="q", failures=2, seconds=7)]
 
@@ -98,9 +98,9 @@ def test_queue_without_breaker_is_never_paused() -> None:
     world = World()
 
     world.handle(BAD, queue="other")
-    world.circuits.on_overdue(delivered("other"))
+    world.admissions.on_overdue(delivered("other"))
 
-    assert (world.permits, world.circuits.admission("other")) == ([], "all")
+    assert (world.permits, world.admissions.of("other")) == ([], "all")
 
 
 def test_changes_of_many_threads_are_followed_one_by_one() -> None:
