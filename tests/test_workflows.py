@@ -24,3 +24,10 @@ def test_suite_runs_on_each_python_that_the_package_names() -> None:
     named = [found[1] for each in classifiers if (found := re.fullmatch(r"Programming Language .* (3\.\d+)", each))]
 
     assert re.findall(r'"(.+?)"', versions) == named
+
+
+def test_mypy_runs_with_the_packages_that_the_tests_import() -> None:
+    (groups,) = re.findall(r"^scripts/setup --broker (.*)$", (ROOT / "scripts" / "test").read_text(), re.MULTILINE)
+    (checked,) = re.findall(r"- run: scripts/setup (.*?)(?: #.*)?\n(?=      - run: \.venv/bin/ruff check)", CI)
+
+    assert set(groups.split()) - set(checked.split()) == {"test"}  # which is part of lint

@@ -26,6 +26,9 @@ def run(*files: Path, subjects: str = "") -> subprocess.CompletedProcess[str]:
         ("Say why.", "dot"),
         ("", "empty"),
         ("# A comment\n", "empty"),
+        (f"Say why\n# {'-' * 24} >8 {'-' * 24}\n# Do not touch\ndiff --git a/{'x' * 80}", None),  # git commit -v
+        (f"Merge branch '{'x' * 72}' of there", None),
+        ("fixup! " + "x" * 72, None),
     ],
 )
 def test_hook_refuses_a_message_with_a_bad_subject(message: str, problem: str | None, tmp_path: Path) -> None:

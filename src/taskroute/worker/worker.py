@@ -52,7 +52,7 @@ from taskroute.worker.stats import Stats, StatsCounter
 log = logging.getLogger("taskroute.worker")
 
 ACKNOWLEDGE_TIMEOUT: Final = 1800
-"""Seconds after which RabbitMQ, as it is delivered, closes the channel of a consumer that has not acknowledged."""
+"""Seconds after which RabbitMQ, by default, closes the channel of a consumer that has not acknowledged."""
 
 MAX_TIMEOUT: Final = threading.TIMEOUT_MAX - 2
 """Seconds that Python can wait at most, less what `Worker.stop` may take longer."""
