@@ -149,7 +149,7 @@ class Processor:
     def _conclude(self, delivery: Delivery, outcome: Outcome, began: float) -> None:
         self._timeouts.end(delivery)
         if isinstance(outcome, Failed) and self.async_handlers.are_stopping:
-            return  # `stop` has cancelled it, which may be why it failed: the message returns to its queue
+            return  # past the deadline of `stop`, which cancels async handlers: the message returns to its queue
         if self._gated and delivery.queue in self._gated:
             self._leave_handler(delivery, outcome)
         seconds = time.monotonic() - began if self._is_timed else 0.0
