@@ -18,6 +18,7 @@ from tests.kit.waiting import DEADLINE
 from taskroute import Publisher, Worker
 from taskroute.broker.embedded.engine import Broker
 from taskroute.broker.rabbitmq_channel import RabbitMQChannel
+from taskroute.broker.roles.confirms import Confirms
 from taskroute.broker.roles.submission import Submission
 from taskroute.broker.session import Session
 from taskroute.keys.matcher import Matcher
@@ -30,6 +31,11 @@ T = TypeVar("T")
 
 Answer = Callable[[str, int], object]
 """Takes the broker's answer to a question: a queue, and how many consumers it has."""
+
+
+def channels_of(confirms: Confirms) -> list[Any]:
+    """Return the channels that are open to publish, those that are being left first."""
+    return [each.channel for each in confirms._channels()]
 
 
 class _Inside:

@@ -9,13 +9,17 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
+from tests.kit.inside import channels_of
 
 from taskroute.broker.connection import connect
 from taskroute.broker.embedded import transport
-from taskroute.broker.roles.confirms import Confirms
+from taskroute.broker.roles import refusals
+from taskroute.broker.roles.confirm_watch import CONFIRM_TIME
+from taskroute.broker.roles.confirms import LEAVING_TIME, Confirms
+from taskroute.broker.roles.in_flight import InFlight
 from taskroute.broker.roles.submission import Receipt, Submission
 from taskroute.broker.url import parse_urls
-from taskroute.errors import BrokerUnavailableError, PublishTimeoutError
+from taskroute.errors import BrokerUnavailableError, PublishRejectedError, PublishTimeoutError
 
 
 @pytest.fixture
@@ -52,6 +56,11 @@ def states(*submissions: Submission) -> list[str]:
 def count(connection: Any) -> int:
     messages: int = connection.channel().queue_declare("q", passive=True).message_count
     return messages
+
+
+def lose_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every confirm go unread, until `monkeypatch` is undone."""
+    monkeypatch.setattr(InFlight, "take", lambda *_: [])
 
 
 def read(connection: Any, confirms: Confirms) -> None:
@@ -218,3 +227,168 @@ def test_confirm_keeps_the_error_of_a_closed_publisher(connection: Any, confirms
     confirms.on_end()
 
     assert isinstance(one.future.exception(0), PublishTimeoutError)
+
+
+def test_given_up_message_blocks_no_other_one_with_its_id(
+    connection: Any, confirms: Confirms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its confirm is lost. A caller that publishes it again, as the error advises, is not kept waiting for that."""
+    lose_confirms(monkeypatch)
+    first, second = submission("same"), submission("same")
+    confirms.on_open(connection, 1)
+    confirms.submit(first)
+    confirms.flush()
+    read(connection, confirms)
+    confirms.expire(first.deadline)
+    assert states(first) == ["unknown"]
+    monkeypatch.undo()
+
+    confirms.submit(second)
+    confirms.flush()
+    read(connection, confirms)
+
+    assert states(second) == ["confirmed"]
+
+
+def test_given_up_message_in_flight_keeps_no_body(connection: Any, confirms: Confirms) -> None:
+    one = submission()
+    confirms.on_open(connection, 1)
+    confirms.submit(one)
+    confirms.flush()
+
+    confirms.expire(one.deadline)
+
+    assert one.body == b""
+
+
+def test_overdue_confirm_ends_the_connection_and_sends_again(
+    connection: Any, confirms: Confirms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_confirms(monkeypatch)
+    one, other = submission("1"), submission("2")
+    confirms.on_open(connection, 1)
+    for message in (one, other):
+        confirms.submit(message)
+    confirms.flush()
+    read(connection, confirms)
+    began = time.monotonic()
+
+    confirms.expire(began + 2)
+    with pytest.raises(ConnectionError, match="not confirmed in 30 s") as lost:
+        confirms.expire(began + 2 + CONFIRM_TIME)
+    monkeypatch.undo()
+    confirms.on_lost(lost.value)
+    confirms.on_open(connection, 2)
+    confirms.flush()
+    read(connection, confirms)
+
+    assert states(one, other) == ["confirmed", "confirmed"]
+    assert count(connection) == 4
+
+
+def test_session_looks_at_what_is_in_flight_each_second(connection: Any, confirms: Confirms) -> None:
+    one = submission()
+    confirms.on_open(connection, 1)
+    assert confirms.next_deadline() is None
+
+    confirms.submit(one)
+    confirms.flush()
+    deadline = confirms.next_deadline()
+    assert deadline is not None
+    assert deadline < one.deadline
+
+    read(connection, confirms)
+    confirms.expire(deadline)
+    assert confirms.next_deadline() == one.deadline
+
+
+def test_address_refused_for_some_seconds_gets_another_channel(
+    connection: Any, confirms: Confirms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in flight on the first channel is confirmed there; then that one is closed."""
+    monkeypatch.setattr(refusals, "REFUSED_FOR", 0.0)
+    arguments = {"x-max-length": 0, "x-overflow": "reject-publish"}
+    connection.channel().queue_declare("full", auto_delete=False, arguments=arguments)
+    refused, same, later = submission("1", "full"), submission("2"), submission("3")
+    confirms.on_open(connection, 1)
+    (first,) = channels_of(confirms)
+
+    confirms.submit(refused)
+    confirms.flush()
+    while connection.drain_available(10):
+        pass
+    confirms.submit(same)
+    confirms.flush()  # on the first channel still
+    confirms.on_read()
+    second = channels_of(confirms)[-1]
+    confirms.submit(later)
+    confirms.flush()
+    read(connection, confirms)
+
+    assert states(refused, same, later) == ["refused", "confirmed", "confirmed"]
+    assert second is not first
+    assert (first.is_open, second.is_open) == (False, True)
+
+
+def test_channel_left_for_too_long_is_closed_and_its_messages_sent_again(
+    connection: Any, confirms: Confirms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "REFUSED_FOR", 0.0)
+    arguments = {"x-max-length": 0, "x-overflow": "reject-publish"}
+    connection.channel().queue_declare("full", auto_delete=False, arguments=arguments)
+    refused, lost = submission("1", "full"), submission("2")
+    confirms.on_open(connection, 1)
+    confirms.submit(refused)
+    confirms.flush()
+    while connection.drain_available(10):
+        pass
+    lose_confirms(monkeypatch)
+    confirms.submit(lost)
+    confirms.flush()
+    read(connection, confirms)
+    monkeypatch.undo()
+
+    confirms.expire(time.monotonic() + LEAVING_TIME)
+    confirms.flush()
+    read(connection, confirms)
+
+    assert states(lost) == ["confirmed"]
+
+
+def test_full_queue_gets_another_channel_only_after_a_pause(
+    connection: Any, confirms: Confirms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queue that is full refuses on every channel: no channel is opened for each message."""
+    monkeypatch.setattr(refusals, "REFUSED_FOR", 0.0)
+    arguments = {"x-max-length": 0, "x-overflow": "reject-publish"}
+    connection.channel().queue_declare("full", auto_delete=False, arguments=arguments)
+    confirms.on_open(connection, 1)
+    (first,) = channels_of(confirms)
+
+    seen = {first}
+    for number in range(20):
+        confirms.submit(submission(str(number), "full"))
+        confirms.flush()
+        read(connection, confirms)
+        seen.update(channels_of(confirms))
+
+    assert len(seen) == 2
+
+
+def test_message_over_which_connections_end_again_and_again_fails_alone(connection: Any, confirms: Confirms) -> None:
+    """The broker just closes the connection, with no code that tells why."""
+    offender, innocent = submission("1"), submission("2")
+    confirms.on_open(connection, 1)
+    for message in (offender, innocent):
+        confirms.submit(message)
+
+    for generation in range(2, 7):
+        confirms.flush()
+        if states(offender) == ["refused"]:
+            break
+        confirms.on_lost(ConnectionError("closed"))
+        confirms.on_open(connection, generation)
+    read(connection, confirms)
+
+    assert states(offender, innocent) == ["refused", "confirmed"]
+    assert isinstance(offender.future.exception(0), PublishRejectedError)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskroute import Health
-from taskroute.handling.health import diagnose
+from taskroute.handling.health import HeldUp, diagnose
 
 WELL: dict[str, Any] = {
     "ended": None,
@@ -19,6 +19,8 @@ WELL: dict[str, Any] = {
     "stuck": (),
     "no_thread_left": False,
     "paused": {},
+    "held_up": (),
+    "prefetch": {"a": 2, "b": 2},
     "last_activity": 1.5,
 }
 
@@ -44,6 +46,22 @@ def test_paused_queue_is_a_reason_and_leaves_the_worker_live() -> None:
     health = diagnose(**WELL | {"consuming": ("b",), "paused": {"a": "queue 'a' is paused"}})
     assert (health.live, health.ready, health.reasons) == (True, False, ("queue 'a' is paused",))
     assert health.paused == ("a",)
+
+
+def test_failed_messages_held_up_are_a_warning_that_leaves_ready() -> None:
+    health = diagnose(**WELL | {"held_up": [HeldUp("a", 1, "no queue takes it")]})
+
+    assert (health.ready, health.reasons) == (True, ())
+    assert health.warnings == ("queue 'a': 1 failed messages are not republished: no queue takes it",)
+
+
+def test_failed_messages_that_fill_the_prefetch_are_a_reason() -> None:
+    health = diagnose(**WELL | {"held_up": [HeldUp("a", 2, "the broker refused it")]})
+
+    assert (health.live, health.ready, health.warnings) == (True, False, ())
+    assert health.reasons == (
+        "queue 'a': 2 failed messages are not republished: the broker refused it; it takes no others",
+    )
 
 
 def test_stuck_handlers_end_readiness_and_at_last_liveness() -> None:
@@ -78,6 +96,8 @@ def test_ended_worker_is_neither_live_nor_connected() -> None:
             "paused": st.dictionaries(st.sampled_from("ab"), st.just("paused")),
             "stuck": st.lists(st.just("w-1 is handling k"), max_size=2),
             "no_thread_left": st.booleans(),
+            "held_up": st.lists(st.builds(HeldUp, st.sampled_from("ab"), st.integers(1, 3), st.just("it is full"))),
+            "prefetch": st.just({"a": 1, "b": 2}),
             "last_activity": st.none() | st.floats(0, 10),
         }
     )

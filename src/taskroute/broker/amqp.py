@@ -54,6 +54,9 @@ class Channel(Protocol):
     def close(self) -> object:
         """Close it, and wait until the broker has."""
 
+    def begin_close(self) -> None:
+        """Close it, and do not wait for the broker. What it still answers is not heard."""
+
     def exchange_declare(
         self,
         exchange: str,

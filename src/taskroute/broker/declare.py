@@ -70,6 +70,19 @@ class Declaration:
         if self.mode == "create":
             _bind(channel, self.topology.exchanges, queues)
 
+    def queue_on(self, channel: Channel, name: str) -> None:
+        """Declare one queue again, with its bindings, if it is ours to create. Called by the session's thread.
+
+        Raises:
+            TopologyMismatchError, UnsupportedFeatureError: as `on`.
+        """
+        queue = next((queue for queue in self.topology.all_queues if queue.name == name), None)
+        if queue is None or queue.passive or self.mode != "create":
+            return
+        with _naming("queue", name):
+            _declare_queue(channel, queue, passive=False)
+        _bind(channel, (), [queue])
+
 
 def count_messages(channel: Channel, queue: str) -> int:
     """Return the number of messages ready in a queue. Called by the session's thread."""

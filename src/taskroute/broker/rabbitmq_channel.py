@@ -39,6 +39,12 @@ class RabbitMQChannel(pyamqp.Channel):
         ):
             connection.transport.write(piece)
 
+    def begin_close(self) -> None:
+        """Close it, and do not wait for the broker. What it still answers is not heard."""
+        if self.is_open:
+            self.is_closing = True
+            self.send_method(spec.Channel.Close, "BsBB", (0, "", 0, 0))
+
     def acknowledge(self, up_to: int, tags: Iterable[int]) -> None:
         """Acknowledge every delivery `up_to` a tag, 0 for none, and single ones."""
         self.connection.transport.write(ack_frames(self.channel_id, up_to, tags))

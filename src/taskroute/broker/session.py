@@ -115,6 +115,11 @@ class Session:
         return self._link.state == "open"
 
     @property
+    def is_blocked(self) -> bool:
+        """Whether the broker has said that it reads no publishes."""
+        return self._link.is_blocked
+
+    @property
     def was_started(self) -> bool:
         """Whether the thread was started, whatever became of it."""
         return self._thread.ident is not None

@@ -15,6 +15,7 @@ class Health:
 
     `live`: it can still do its work; if not, only a new process helps. `ready`: it is doing it now, on every queue.
     `reasons`: why not, a sentence each; a worker that stops and lets its handlers finish is live, and ``draining``.
+    `warnings`: what does not keep it from its work yet, and will if nobody mends it.
     `connected`: to the broker. `consuming`: the queues that are being consumed. `paused`: those that their circuit
     breaker leaves alone. `stuck`: handlers that run for longer than their timeout. `last_activity`: seconds since a
     message was last delivered or settled, None before the first.
@@ -32,6 +33,19 @@ class Health:
     paused: tuple[str, ...] = ()
     stuck: tuple[str, ...] = ()
     last_activity: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldUp:
+    """Failed messages of a queue that cannot be republished, or take long to be: how many, and why."""
+
+    queue: str
+    count: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"queue {self.queue!r}: {self.count} failed messages are not republished: {self.why}"
 
 
 def diagnose(
@@ -44,6 +58,8 @@ def diagnose(
     paused: Mapping[str, str],
     stuck: Sequence[str],
     no_thread_left: bool,
+    held_up: Iterable[HeldUp],
+    prefetch: Mapping[str, int],
     last_activity: float | None,
 ) -> Health:
     """Conclude from what a worker's parts say.
@@ -57,6 +73,8 @@ def diagnose(
         paused: by queue, why it is left alone.
         stuck: what each stuck handler is doing.
         no_thread_left: whether every thread that handlers have is stuck.
+        held_up: failed messages that are not republished. They are a warning until they take the whole prefetch.
+        prefetch: by queue.
         last_activity: seconds since.
     """
     consuming = tuple(sorted(consuming))
@@ -74,6 +92,10 @@ def diagnose(
     reasons += [f"{handler} for longer than its timeout" for handler in stuck]
     if no_thread_left:
         reasons.append("every handler thread is stuck")
+    warnings: list[str] = []
+    for held in held_up:
+        is_full = held.count >= prefetch[held.queue]
+        (reasons if is_full else warnings).append(f"{held}; it takes no others" if is_full else str(held))
     return Health(
         live=ended is None and not no_thread_left,
         ready=not reasons,
@@ -83,4 +105,5 @@ def diagnose(
         paused=tuple(sorted(paused)),
         stuck=tuple(stuck),
         last_activity=last_activity,
+        warnings=tuple(warnings),
     )

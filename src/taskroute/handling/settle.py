@@ -66,6 +66,13 @@ def settle(delivery: Delivery, outcome: Outcome, queue: QueueSpec, now: datetime
     return _dead_letter(delivery, outcome, reason, queue.dead_letter_queue, now)
 
 
+def settle_without_retry(failed: Failed, delivery: Delivery, queue: QueueSpec, now: datetime) -> Republish | None:
+    """Return what becomes of a delivery whose wait queue is missing, None if it has no dead-letter queue either."""
+    if queue.dead_letter_queue is None:
+        return None
+    return _dead_letter(delivery, failed, "retry_unavailable", queue.dead_letter_queue, now)
+
+
 def _retry(delivery: Delivery, reason: Reason, wait_queue: str, delay: float) -> Republish:
     headers = _copied_headers(delivery) | {
         names.ATTEMPT: delivery.attempt + 1,

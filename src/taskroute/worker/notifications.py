@@ -87,6 +87,10 @@ class Notifications:
             type(error).__name__,
         )
 
+    def redeclare_failed(self, queue: str, error: Exception) -> None:
+        """Report that a queue for failed messages is missing, and could not be declared again."""
+        log.warning("redeclare_failed queue=%s error=%s", queue, error)
+
     def overdue(self, delivery: Delivery, handler: str, timeout: float) -> None:
         """Report that a handler outlives its timeout."""
         self._stats.count(delivery.queue, "overdue")

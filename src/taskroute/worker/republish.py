@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol
 
-from taskroute.broker.properties import passed_on
+from taskroute.broker.declare import Declaration
 from taskroute.broker.roles.confirms import Confirms
-from taskroute.broker.roles.submission import Receipt, Submission
+from taskroute.broker.roles.submission import Receipt
 from taskroute.broker.session import Session
 from taskroute.broker.url import BrokerUrl
-from taskroute.errors import BrokerUnavailableError
-from taskroute.handling.settle import Republish
+from taskroute.errors import BrokerUnavailableError, TaskrouteError, UnroutableError
+from taskroute.handling.health import HeldUp
+from taskroute.handling.settle import Republish, settle_without_retry
 from taskroute.instrumentation.events import Event
 from taskroute.message.delivery import Delivery
+from taskroute.topology.queue import QueueSpec
 from taskroute.worker.failure import Failure
 from taskroute.worker.notifications import Notifications
 from taskroute.worker.pending_retries import PendingRetries
+from taskroute.worker.republication import StaleDelivery, republication
 from taskroute.worker.scheduler import Scheduler
 
-TIMEOUT: Final = 30.0
 PAUSE: Final = 1.0
-"""Seconds until an attempt to republish is given up, and until the next one. The message stays unacknowledged."""
+"""Seconds until the next attempt to republish what was refused. The message stays unacknowledged."""
+
+USUAL_TIME: Final = 5.0
+"""Seconds after which a message that is not republished yet is held up."""
 
 
 class RepublishSink(Protocol):
@@ -51,10 +57,15 @@ class Republisher:
     A connection that only consumes is read by a broker in a memory alarm, so that acknowledgements go on. Any thread
     may call.
 
+    A message that was written is not given up while its connection lives: its confirm may be late. One that was not
+    is dropped as soon as its delivery is stale, as the broker delivers it again.
+
     Args:
         urls: nodes, tried in turn.
         name: of the session's thread and of its connection on the broker.
         heartbeat: seconds.
+        queues: that messages may come from, by name.
+        declaration: of the queues that they go to: one that is missing is declared again.
         scheduler: makes the next attempt, on another thread than that of this session.
         notifications: reports attempts that fail.
         on_end: called when the session's thread ends.
@@ -67,11 +78,15 @@ class Republisher:
         *,
         name: str,
         heartbeat: float,
+        queues: Mapping[str, QueueSpec],
+        declaration: Declaration,
         scheduler: Scheduler,
         notifications: Notifications,
         on_end: Callable[[], object],
         emit: Callable[[Event], object] | None,
     ) -> None:
+        self._queues = queues
+        self._declaration = declaration
         self._scheduler = scheduler
         self._notifications = notifications
         self._confirms = Confirms(unavailable=self._unavailable)  # the consuming session has declared everything
@@ -81,6 +96,8 @@ class Republisher:
         self._retries = PendingRetries()
         self._starting = threading.Lock()
         self._is_started = False
+        self._lock = threading.Lock()  # guards what is open
+        self._open: dict[Delivery, _Open] = {}
 
     @property
     def has_ended(self) -> bool:
@@ -100,14 +117,34 @@ class Republisher:
             action: where it goes, and as what.
             sink: is told of the end.
         """
-        if sink.is_stale(failure.delivery):
+        with self._lock:
+            self._open[failure.delivery] = _Open(time.monotonic())
+        self._attempt(failure, action, sink)
+
+    def on_returned(self, delivery: Delivery) -> None:
+        """Record that a retry is back."""
+        if delivery.message_id is not None:
+            self._retries.discard((delivery.queue, delivery.message_id))
+
+    def held_up(self) -> Sequence[HeldUp]:
+        """Return the queues whose failed messages cannot be republished, or take long to be, and why."""
+        with self._lock:
+            overdue = time.monotonic() - USUAL_TIME
+            held = [(delivery.queue, each) for delivery, each in self._open.items() if each.is_held_up(overdue)]
+        return [
+            HeldUp(queue, len(of_queue), self._why(of_queue)) for queue, of_queue in sorted(_by_queue(held).items())
+        ]
+
+    def _attempt(self, failure: Failure, action: Republish, sink: RepublishSink) -> None:
+        delivery = failure.delivery
+        if sink.is_stale(delivery):
+            self._close(failure)
             sink.on_stale(failure)
             return
-        submission = _submission(failure.delivery, action)
+        submission = republication(delivery, action, partial(sink.is_stale, delivery))
         if action.kind == "retry":  # noted first: it may be back before its confirm is read
-            self._retries.add((failure.delivery.queue, submission.message_id), action.delay)
-        again = partial(self.republish, failure, action, sink)
-        submission.future.add_done_callback(partial(self._on_answer, failure, sink, again))
+            self._retries.add((delivery.queue, submission.message_id), action.delay)
+        submission.future.add_done_callback(partial(self._on_answer, failure, action, sink))
         try:
             self._start()
         except (OSError, RuntimeError) as error:  # no descriptor or thread can be had now
@@ -117,20 +154,42 @@ class Republisher:
         if not self.session.wake():
             submission.resolve(self._unavailable())
 
-    def on_returned(self, delivery: Delivery) -> None:
-        """Record that a retry is back."""
-        if delivery.message_id is not None:
-            self._retries.discard((delivery.queue, delivery.message_id))
-
-    def _on_answer(
-        self, failure: Failure, sink: RepublishSink, again: Callable[[], None], future: Future[Receipt]
-    ) -> None:
+    def _on_answer(self, failure: Failure, action: Republish, sink: RepublishSink, future: Future[Receipt]) -> None:
         error = future.exception()
         if error is None:
+            self._close(failure)
             sink.on_republished(failure)
+        elif isinstance(error, StaleDelivery):
+            self._close(failure)
+            sink.on_stale(failure)
         else:
+            with self._lock:
+                self._open[failure.delivery].error = error
             self._notifications.republish_failed(failure, error)
-            self._scheduler.call_later(PAUSE, again)
+            if isinstance(error, UnroutableError):
+                failure, action = self._without_queue(failure, action)
+            self._scheduler.call_later(PAUSE, partial(self._attempt, failure, action, sink))
+
+    def _without_queue(self, failure: Failure, action: Republish) -> tuple[Failure, Republish]:
+        """Have a queue that is missing declared again; where that is not ours to do, give the retry up."""
+        if self._declaration.mode == "create":
+            self.session.post(partial(self._redeclare, action.queue))
+        elif action.kind == "retry":
+            queue = self._queues[failure.delivery.queue]
+            instead = settle_without_retry(failure.failed, failure.delivery, queue, datetime.now(UTC))
+            if instead is not None:
+                return replace(failure, action=instead), instead
+        return failure, action
+
+    def _close(self, failure: Failure) -> None:
+        with self._lock:
+            del self._open[failure.delivery]
+
+    def _why(self, held: Iterable[_Open]) -> str:
+        if not self.session.is_open or self.session.is_blocked:
+            return str(self.session.unavailable())
+        errors = [str(each.error) for each in held if each.error is not None]
+        return errors[-1] if errors else "the broker has not confirmed them"
 
     def _start(self) -> None:
         with self._starting:
@@ -141,17 +200,28 @@ class Republisher:
     def _unavailable(self) -> BrokerUnavailableError:
         return self.session.unavailable()
 
+    # On the republishing session's thread:
 
-def _submission(delivery: Delivery, action: Republish) -> Submission:
-    properties = action.properties
-    if not delivery.message_id:
-        properties = {**properties, "message_id": uuid.uuid4().hex}  # by which a return is told apart
-    return Submission(
-        exchange="",
-        routing_key=action.queue,
-        body=action.body,
-        properties=passed_on(properties),
-        message_id=str(properties["message_id"]),
-        mandatory=True,
-        deadline=time.monotonic() + TIMEOUT,
-    )
+    def _redeclare(self, queue: str) -> None:
+        try:
+            self._confirms.on_another_channel(partial(self._declaration.queue_on, name=queue))
+        except TaskrouteError as error:
+            self._notifications.redeclare_failed(queue, error)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A message that is not republished yet: since when, and why the last attempt has failed."""
+
+    since: float
+    error: BaseException | None = None
+
+    def is_held_up(self, overdue: float) -> bool:
+        return self.error is not None or self.since <= overdue
+
+
+def _by_queue(held: Iterable[tuple[str, _Open]]) -> dict[str, list[_Open]]:
+    by_queue: dict[str, list[_Open]] = {}
+    for queue, each in held:
+        by_queue.setdefault(queue, []).append(each)
+    return by_queue

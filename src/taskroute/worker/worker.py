@@ -140,29 +140,34 @@ class Worker:
         notifications = Notifications(self._stats, listeners.on_event)
         mailbox = Mailbox(time.monotonic)
         self._loop = EventLoop(f"{self._name}-loop")
+        declaration = self._declaration(topology, declare)
         self._republisher = Republisher(
             urls,
             name=f"{self._name}-hand-over",  # as operators know it
             heartbeat=heartbeat,
+            queues=self._queues,
+            declaration=declaration,
             scheduler=mailbox,
             notifications=notifications,
             on_end=self._note_end,
             emit=listeners.on_event,
         )
         thread_count = _whole("threads", threads)
+        options = read_queue_options(
+            self._queues,
+            topology,
+            threads=thread_count,
+            awaited=[queue for queue in self._queues if self._has_async_handler(queue)],
+            prefetch=prefetch,
+            concurrency=concurrency,
+            circuit_breaker=circuit_breaker,
+        )
+        self._prefetch = options.prefetch
         self._processor = Processor(
             routes=self.routes,
             queues=self._queues,
-            options=read_queue_options(
-                self._queues,
-                topology,
-                threads=thread_count,
-                awaited=[queue for queue in self._queues if self._has_async_handler(queue)],
-                prefetch=prefetch,
-                concurrency=concurrency,
-                circuit_breaker=circuit_breaker,
-            ),
-            declaration=self._declaration(topology, declare),
+            options=options,
+            declaration=declaration,
             mailbox=mailbox,
             republisher=self._republisher,
             loop=self._loop,
@@ -349,6 +354,8 @@ class Worker:
             paused=self._processor.admissions.reasons(),
             stuck=self._processor.stuck(),
             no_thread_left=self._processor.threads.are_all_stuck(),
+            held_up=self._republisher.held_up(),
+            prefetch=self._prefetch,
             last_activity=None if at is None else time.monotonic() - at,
         )
 

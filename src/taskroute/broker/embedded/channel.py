@@ -78,6 +78,10 @@ class Channel(KombuChannel):
             self.connection = None
             self._broker.close_channel(self._state)
 
+    def begin_close(self) -> None:
+        """Do the same: there is nothing to wait for."""
+        self.close()
+
     # Exchanges
 
     def exchange_declare(

@@ -1,17 +1,28 @@
-"""Confirms: publishing with pipelined publisher confirms. The role of a publishing session."""
+"""Confirms: publishing with pipelined publisher confirms. The role of a publishing session.
+
+Two things are mended here that a broker does not mend: a channel that refuses an address for ever is replaced by
+another one on the same connection, and a confirm that never comes ends the connection.
+"""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 from taskroute.broker.amqp import Channel, Connection
 from taskroute.broker.declare import Declaration
+from taskroute.broker.roles.confirm_channel import ConfirmChannel
+from taskroute.broker.roles.confirm_watch import CONFIRM_TIME, ConfirmWatch
+from taskroute.broker.roles.growing_pause import GrowingPause
 from taskroute.broker.roles.in_flight import InFlight
+from taskroute.broker.roles.refusals import Refusals
 from taskroute.broker.roles.role import Role
 from taskroute.broker.roles.submission import Receipt, Submission, SubmissionEvent
-from taskroute.broker.roles.suspects import REFUSALS, Suspects
+from taskroute.broker.roles.suspects import Suspects
 from taskroute.errors import (
     MessageInvalidError,
     PublishRejectedError,
@@ -21,8 +32,16 @@ from taskroute.errors import (
 )
 from taskroute.quoting import shorten
 
+log = logging.getLogger("taskroute.broker")
+
 PUBLISHES_PER_FLUSH: Final = 256
 """Messages written before what the broker has answered is read again."""
+
+LEAVING_TIME: Final = 10.0
+"""Seconds that a channel gets for the confirms of what was written on it, once another one has taken its place."""
+
+_LOOK_EVERY: Final = 1.0
+"""Seconds between looks at what is in flight."""
 
 
 class Confirms(Role):
@@ -42,14 +61,30 @@ class Confirms(Role):
         self._waiting: deque[Submission] = deque()  # taken from there, not written on this connection
         self._duplicates: list[Submission] = []  # of one in flight: they wait their turn
         self._suspects = Suspects()
-        self._channel: Channel | None = None
-        self._in_flight = InFlight()
+        self._refusals = Refusals()
+        self._connection: Connection | None = None
+        self._current: ConfirmChannel | None = None
+        self._left: list[ConfirmChannel] = []  # replaced, and open until their confirms are in
+        self._must_replace = False
+        self._replacing = GrowingPause(5, 60)
+        self._reconnecting = GrowingPause(CONFIRM_TIME, 600)
+        self._bytes_seen = 0
         self._is_blocked = False
         self._next_deadline: float | None = None
+        self._look_at: float | None = None
 
     def submit(self, submission: Submission) -> None:
         """Take a message; wake the session afterwards. If that has ended, nothing becomes of the message."""
         self._inbox.append(submission)
+
+    def on_another_channel(self, use: Callable[[Channel], object]) -> None:
+        """Call `use` with a channel of its own, if there is a connection: what the broker refuses ends only that."""
+        if self._connection is not None:
+            channel = self._connection.channel()
+            try:
+                use(channel)
+            finally:
+                channel.begin_close()
 
     # What a session asks of its role.
 
@@ -58,12 +93,9 @@ class Confirms(Role):
         channel = connection.channel()
         if self._declaration is not None:
             self._declaration.on(channel)
-        channel.confirm_select()
-        channel.events["basic_ack"].add(self._on_ack)
-        channel.events["basic_nack"].add(self._on_nack)
-        channel.events["basic_return"].add(self._on_return)
-        self._channel = channel
-        self._in_flight = InFlight()
+        self._connection = connection
+        self._current = self._confirming(connection, channel)
+        self._bytes_seen = connection.bytes_recv
         self._is_blocked = False
 
     def on_blocked(self, is_blocked: bool) -> None:
@@ -83,19 +115,25 @@ class Confirms(Role):
             self._write(self._waiting.popleft())
 
     def on_read(self) -> None:
-        """Line up what waited for a duplicate, if that one has its outcome."""
+        """Line up what waited for a duplicate, if that one has its outcome; replace and close channels."""
         if self._duplicates:
-            in_flight = self._in_flight
+            in_flight = self._opened().in_flight
             free = [submission for submission in self._duplicates if not in_flight.has_duplicate_of(submission)]
             self._duplicates = [submission for submission in self._duplicates if in_flight.has_duplicate_of(submission)]
             self._waiting.extendleft(reversed(free))
+        if self._must_replace:
+            self._replace(time.monotonic())
+        if self._left:
+            self._close_left(time.monotonic())
 
     def on_lost(self, error: BaseException | None) -> None:
         """Line up again, in their order, the messages that were written and not confirmed."""
-        self._channel = None
-        unconfirmed = [submission for submission in self._in_flight if not submission.is_resolved]
-        self._in_flight = InFlight()
-        if getattr(error, "code", None) in REFUSALS and (offender := self._suspects.find_offender(unconfirmed)):
+        unconfirmed = [submission for channel in self._channels() for submission in channel.unconfirmed()]
+        self._connection = self._current = self._look_at = None
+        self._left.clear()
+        self._refusals.clear()
+        self._must_replace = False
+        if offender := self._suspects.find_offender(getattr(error, "code", None), unconfirmed):
             unconfirmed.remove(offender)
             text = shorten(str(getattr(error, "reply_text", error)), 200)
             self._fail(offender, "refuse", PublishRejectedError(f"{offender}: the broker refused it: {text}"))
@@ -111,11 +149,26 @@ class Confirms(Role):
     def next_deadline(self) -> float | None:
         """Return the earliest deadline of any open message, or an earlier moment."""
         self._empty_inbox()
-        return self._next_deadline
+        deadline, look_at = self._next_deadline, self._look_at
+        if deadline is None or look_at is None:
+            return look_at if deadline is None else deadline
+        return min(deadline, look_at)
 
     def expire(self, now: float) -> None:
-        """Fail the messages whose deadline has come. Those in flight keep their tag: a late confirm is theirs."""
+        """Fail the messages whose deadline has come, and look whether confirms are overdue.
+
+        What was in flight keeps its tag: a late confirm is its own.
+
+        Raises:
+            ConnectionError: a confirm is overdue: the connection is of no use for its message.
+        """
         self._empty_inbox()
+        if self._next_deadline is not None and self._next_deadline <= now:
+            self._expire_due(now)
+        if self._look_at is not None and self._look_at <= now:
+            self._look(now)
+
+    def _expire_due(self, now: float) -> None:
         for submission in self._open():
             if submission.deadline <= now:
                 self._expire(submission)
@@ -123,17 +176,66 @@ class Confirms(Role):
         self._duplicates = [submission for submission in self._duplicates if not submission.is_resolved]
         self._next_deadline = min((submission.deadline for submission in self._open()), default=None)
 
+    def _look(self, now: float) -> None:
+        connection = self._connection
+        assert connection is not None  # noqa: S101 - there is no moment to look without one
+        was_heard, self._bytes_seen = connection.bytes_recv != self._bytes_seen, connection.bytes_recv
+        overdue = [each for each in self._channels() if each.is_overdue(now, was_heard, self._is_blocked)]
+        if overdue and self._reconnecting.is_over(now):
+            self._reconnecting.begin(now)
+            raise ConnectionError(f"a message was not confirmed in {CONFIRM_TIME:g} s, while the broker was heard")
+        self._close_left(now)
+        self._look_at = now + _LOOK_EVERY if any(each.in_flight for each in self._channels()) else None
+
+    def _channels(self) -> tuple[ConfirmChannel, ...]:
+        """Return the open channels, those that are being left first."""
+        return tuple(self._left) if self._current is None else (*self._left, self._current)
+
+    def _opened(self) -> ConfirmChannel:
+        assert self._current is not None, "not open"  # noqa: S101 - the session calls only while it is
+        return self._current
+
+    def _confirming(self, connection: Connection, channel: Channel) -> ConfirmChannel:
+        channel.confirm_select()
+        opened = ConfirmChannel(channel, ConfirmWatch(connection.heartbeat, time.monotonic()))
+        channel.events["basic_ack"].add(partial(self._on_ack, opened.in_flight))
+        channel.events["basic_nack"].add(partial(self._on_nack, opened.in_flight))
+        channel.events["basic_return"].add(partial(self._on_return, opened.in_flight))
+        return opened
+
+    def _replace(self, now: float) -> None:
+        """Publish on another channel from now on: this one refuses an address that it may just remember as full."""
+        connection, former = self._connection, self._current
+        self._must_replace = False
+        if connection is None or former is None or not self._replacing.is_over(now):
+            return
+        self._replacing.begin(now)
+        self._refusals.clear()
+        self._current = self._confirming(connection, connection.channel())
+        former.closes_at = now + LEAVING_TIME
+        self._left.append(former)
+        log.info("channel_replaced in_flight=%d", sum(1 for _ in former.unconfirmed()))
+
+    def _close_left(self, now: float) -> None:
+        """Close the channels that were left, once their confirms are in or their time is over."""
+        done = [each for each in self._left if each.closes_at <= now or not any(each.unconfirmed())]
+        for each in done:
+            self._left.remove(each)
+            self._waiting.extendleft(reversed(list(each.unconfirmed())))
+            each.channel.begin_close()
+
     def _expire(self, submission: Submission) -> None:
         self._suspects.clear_of(submission)
         error = self._unavailable() if submission.state == "queued" else not_confirmed(submission)
         self._fail(submission, "give_up", error)
+        submission.body = b""  # it may stay in flight, for its confirm, but is never written again
 
     def _is_held_back(self) -> bool:
         """Return whether nothing may be written now: the broker does not read, or a suspect must be alone in flight."""
         if self._is_blocked:
             return True
         # While there are suspects, every message is sent alone: they are at the head of the line.
-        return bool(self._suspects) and any(not submission.is_resolved for submission in self._in_flight)
+        return bool(self._suspects) and any(any(channel.unconfirmed()) for channel in self._channels())
 
     def _empty_inbox(self) -> None:
         while self._inbox:
@@ -143,37 +245,39 @@ class Confirms(Role):
                 self._next_deadline = submission.deadline
 
     def _open(self) -> Iterator[Submission]:
-        for submissions in (self._in_flight, self._waiting, self._duplicates):
+        for channel in self._channels():
+            yield from channel.unconfirmed()
+        for submissions in (self._waiting, self._duplicates):
             yield from (submission for submission in submissions if not submission.is_resolved)
 
     def _write(self, submission: Submission) -> None:
-        if not self._in_flight.add(submission):
+        current = self._opened()
+        if not current.in_flight.add(submission):
             self._duplicates.append(submission)
             return
         if not submission.begin_write():
-            self._in_flight.undo_last()
+            current.in_flight.undo_last()
             return
-        assert self._channel is not None  # noqa: S101 - the session flushes only what is open
+        if self._look_at is None:
+            self._look_at = time.monotonic() + _LOOK_EVERY
         try:
-            self._channel.publish(
-                submission.exchange,
-                submission.routing_key,
-                mandatory=submission.mandatory,
-                properties=submission.properties,
-                body=submission.body,
-            )
+            current.write(submission)
         except MessageInvalidError as error:
-            self._in_flight.undo_last()
+            current.in_flight.undo_last()
             self._fail(submission, "unwrite", MessageInvalidError(f"{submission}: {error}"))
 
-    def _on_return(self, error: Any, exchange: str, routing_key: str, message: Any) -> None:
-        submission = self._in_flight.returned((exchange, routing_key, message.properties.get("message_id")))
+    def _on_return(self, in_flight: InFlight, error: Any, exchange: str, routing_key: str, message: Any) -> None:
+        submission = in_flight.returned((exchange, routing_key, message.properties.get("message_id")))
         if submission is not None and not submission.is_resolved:
             submission.move("return")
             submission.return_text = str(error.reply_text)
 
-    def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
-        for submission in self._settled(delivery_tag, multiple):
+    def _on_ack(self, in_flight: InFlight, delivery_tag: int, multiple: bool) -> None:
+        settled = self._settled(in_flight, delivery_tag, multiple)
+        if self._refusals:
+            for submission in settled:
+                self._refusals.on_confirmed((submission.exchange, submission.routing_key))
+        for submission in settled:
             submission.move("ack")
             if submission.state == "confirmed":
                 submission.resolve(Receipt(submission.exchange, submission.routing_key, submission.message_id))
@@ -182,14 +286,17 @@ class Confirms(Role):
                 way_out = "bind a queue for this key, or publish with mandatory=False"
                 submission.resolve(UnroutableError(f"{submission}: {problem}; {way_out}"))
 
-    def _on_nack(self, delivery_tag: int, multiple: bool) -> None:
-        for submission in self._settled(delivery_tag, multiple):
+    def _on_nack(self, in_flight: InFlight, delivery_tag: int, multiple: bool) -> None:
+        now = time.monotonic()
+        for submission in self._settled(in_flight, delivery_tag, multiple):
+            if self._refusals.on_refused((submission.exchange, submission.routing_key), now):
+                self._must_replace = True
             problem = "the broker refused it; a queue it was routed to is full or has failed"
             self._fail(submission, "refuse", PublishRejectedError(f"{submission}: {problem}"))
 
-    def _settled(self, delivery_tag: int, multiple: bool) -> Sequence[Submission]:
+    def _settled(self, in_flight: InFlight, delivery_tag: int, multiple: bool) -> Sequence[Submission]:
         """Take the messages that a confirm covers, without those that were given up before."""
-        settled = self._in_flight.take(delivery_tag, multiple)
+        settled = in_flight.take(delivery_tag, multiple)
         if self._suspects:
             for submission in settled:
                 self._suspects.clear_of(submission)
