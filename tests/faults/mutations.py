@@ -18,18 +18,22 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "taskroute"
-FAULTS = "tests/faults"
 OPTIONS = ("-q", "--show-capture=no", "--tb=line", "--timeout=60", "-p", "no:cacheprovider")
 
 
 class Mutation(NamedTuple):
-    """What is changed where, and the test that must fail."""
+    """What is changed where, and the test that must fail: of a file in this folder, or by its path in `tests`."""
 
     name: str
     file: str
     old: str
     new: str
     test: str
+
+    @property
+    def test_path(self) -> str:
+        """The test as pytest is given it."""
+        return f"tests/{self.test}" if "/" in self.test else f"tests/faults/{self.test}"
 
 
 MUTATIONS = (
@@ -113,7 +117,7 @@ MUTATIONS = (
     ),
     Mutation(
         "publish without mandatory",
-        "broker/roles/confirms.py",
+        "broker/roles/confirm_channel.py",
         "mandatory=submission.mandatory,\n",
         "mandatory=False,\n",
         "test_publisher.py::test_unroutable_message_raises_with_exchange_key_and_id[rabbitmq]",
@@ -135,8 +139,8 @@ MUTATIONS = (
     Mutation(
         "send everything again at once after the broker closed the channel",
         "broker/roles/confirms.py",
-        '        if getattr(error, "code", None) in REFUSALS and',
-        "        if False and",
+        "        if offender := self._suspects",
+        "        if (offender := unconfirmed[0] if unconfirmed else None) and False and self._suspects",
         "test_publisher.py::test_refused_message_that_closes_the_channel_fails_alone",
     ),
     Mutation(
@@ -145,6 +149,55 @@ MUTATIONS = (
         "            return False\n        self._keep(chunk)\n        return len(chunk) == _READ_SIZE\n",
         "            return self._at < len(self._ahead)\n        self._keep(chunk)\n        return True\n",
         "test_connection.py::test_frame_stalled_half_way_does_not_hold_the_sessions_thread",
+    ),
+    Mutation(
+        "have an id wait for a message that was given up",
+        "broker/roles/in_flight.py",
+        "earlier is not None and not earlier.is_resolved\n",
+        "earlier is not None\n",
+        "unit/test_confirms.py::test_given_up_message_blocks_no_other_one_with_its_id",
+    ),
+    Mutation(
+        "wait for ever for a confirm",
+        "broker/roles/confirms.py",
+        "        if overdue and",
+        "        if False and",
+        "unit/test_confirms.py::test_overdue_confirm_ends_the_connection_and_sends_again",
+    ),
+    Mutation(
+        "count silence as time to confirm",
+        "broker/roles/confirm_watch.py",
+        "            self._heard += 0.0 if is_blocked or is_silence else gap\n",
+        "            self._heard += 0.0 if is_blocked else gap\n",
+        "unit/test_confirm_watch.py::test_silence_does_not_count_when_the_broker_is_heard_again",
+    ),
+    Mutation(
+        "go on with a channel that refuses for ever",
+        "broker/roles/confirms.py",
+        "            self._replace(time.monotonic())\n",
+        "            self._must_replace = False\n",
+        "test_republish.py::test_length_policy_set_and_lifted_delays_no_retry",
+    ),
+    Mutation(
+        "never declare a helper queue again",
+        "worker/republish.py",
+        "            self.session.post(partial(self._redeclare, action.queue))\n",
+        "            pass\n",
+        "test_republish.py::test_deleted_helper_queue_is_declared_again[queue1-buried.dead]",
+    ),
+    Mutation(
+        "republish what the broker delivers again",
+        "worker/republication.py",
+        "        if self.is_stale() and",
+        "        if False and",
+        "integration/test_republish.py::test_failure_of_a_lost_connection_is_not_republished_as_well",
+    ),
+    Mutation(
+        "keep it to oneself that failed messages are held up",
+        "worker/republish.py",
+        "        return self.error is not None or self.since <= overdue\n",
+        "        return False\n",
+        "test_republish.py::test_held_up_failures_are_a_warning_and_then_a_reason",
     ),
 )
 
@@ -160,7 +213,7 @@ def survives(mutation: Mutation) -> str | None:
             return f"{mutation.file} has the text to change {text.count(mutation.old)} times"
         mutated.write_text(text.replace(mutation.old, mutation.new))
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", *OPTIONS, f"{FAULTS}/{mutation.test}"],
+            [sys.executable, "-m", "pytest", *OPTIONS, mutation.test_path],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

@@ -100,3 +100,43 @@ def test_worker_whose_republish_thread_ends_is_not_live(taskroute_url: str) -> N
 
     assert isinstance(ended.exception(DEADLINE), BrokerUnavailableError)
     assert not worker.health().live
+
+
+def test_failure_of_a_lost_connection_is_not_republished_as_well(
+    taskroute_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handlers fail while the consuming connection is down: the broker delivers their messages again."""
+    jobs = QueueSpec(name="jobs", retry=False)
+    seen, down, connect, fail = Calls(), threading.Event(), connection.connect, threading.Event()
+    registry, failed = HandlerRegistry(), Calls()
+
+    @registry.handler("#", queue=jobs)
+    def handle(message: Message) -> None:
+        seen(message.message_id)
+        assert fail.wait(DEADLINE)
+        failed(message.message_id)
+        raise RuntimeError("as planned")
+
+    def connect_later(*arguments: Any, name: str, **options: Any) -> Any:
+        if name == "taskroute-worker" and down.is_set():
+            failed.wait(4)
+            down.clear()
+        return connect(*arguments, name=name, **options)
+
+    monkeypatch.setattr(session, "connect", connect_later)
+    topology = Topology(queues=[jobs])
+    with (
+        Worker(taskroute_url, topology, registry, threads=4) as worker,
+        Publisher(taskroute_url, topology) as publisher,
+    ):
+        for number in range(4):
+            publisher.publish({}, "jobs", exchange="", message_id=str(number))
+        seen.wait(4)
+        down.set()
+        InsideWorker(worker).fail_on_session(ConnectionError("lost"))
+        fail.set()
+        assert worker.wait_idle(DEADLINE)
+
+        assert worker.stats().dead_lettered == {"jobs": 4}
+        assert worker.depths() == {"jobs.dead": 4}
+    assert len(seen.calls) == 8

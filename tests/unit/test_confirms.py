@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Iterator
@@ -392,3 +393,16 @@ def test_message_over_which_connections_end_again_and_again_fails_alone(connecti
 
     assert states(offender, innocent) == ["refused", "confirmed"]
     assert isinstance(offender.future.exception(0), PublishRejectedError)
+
+
+def test_message_without_a_deadline_is_never_given_up(connection: Any, confirms: Confirms) -> None:
+    """What a worker republishes has none: a second copy of what is confirmed late would be a duplicate."""
+    one = submission()
+    one.deadline = math.inf
+    confirms.on_open(connection, 1)
+    confirms.submit(one)
+    confirms.flush()
+
+    confirms.expire(time.monotonic() + 10)
+
+    assert states(one) == ["written"]

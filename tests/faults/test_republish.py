@@ -1,0 +1,177 @@
+"""Failed messages find their way, or the worker says that they do not: queues deleted, policies, restarts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from tests.faults import ledger
+from tests.faults.site import Site
+from tests.faults.traffic import jobs
+from tests.kit.calls import Calls
+from tests.kit.inside import InsideWorker
+from tests.kit.peer import looking
+from tests.kit.waiting import DEADLINE
+
+from taskroute import HandlerRegistry, Health, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
+from taskroute.broker.roles import confirm_watch
+
+retried = QueueSpec(name="retried", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.5,)))
+buried = QueueSpec(name="buried", bindings=[jobs.bind("#")], retry=False)
+
+
+def topology_of(queue: QueueSpec) -> Topology:
+    return Topology(exchanges=[jobs], queues=[queue])
+
+
+def failing_on_first_attempt(queue: QueueSpec, seen: Calls) -> HandlerRegistry:
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=queue)
+    def handle(message: Message) -> None:
+        seen(message.message_id, message.attempt)
+        if message.attempt == 1 and message.body == b"bad":
+            raise RuntimeError("as planned")
+
+    return registry
+
+
+def wait_health(worker: Worker, condition: Callable[[Health], object]) -> Health:
+    """Wait until the health of a worker meets a condition, and return it."""
+    until = time.monotonic() + DEADLINE
+    while not condition(health := worker.health()):
+        assert time.monotonic() < until, health
+        threading.Event().wait(0.02)  # a health has no event of its own
+    return health
+
+
+@pytest.mark.row(70)
+@pytest.mark.parametrize(("queue", "helper"), [(retried, "retried.retry.500"), (buried, "buried.dead")])
+def test_deleted_helper_queue_is_declared_again(queue: QueueSpec, helper: str, site: Site) -> None:
+    """An operator deletes the wait queue, or the dead-letter queue, of a running worker."""
+    seen, topology = Calls(), topology_of(queue)
+
+    with (
+        Worker(site.url, topology, failing_on_first_attempt(queue, seen), prefetch=4, shutdown_timeout=2) as worker,
+        Publisher(site.url, topology) as publisher,
+    ):
+        site.ctl("delete_queue", helper)
+        for number in range(6):
+            publisher.publish(b"bad", "a", exchange=jobs, message_id=str(number))
+        assert worker.wait_idle(DEADLINE)
+
+        assert worker.health().ready
+        assert worker.stats().connections == 1
+    assert len(seen.calls) == (12 if queue is retried else 6)
+    assert len(ledger.drain(site.url, [f"{queue.name}.dead"])) == (0 if queue is retried else 6)
+
+
+@pytest.mark.row(71)
+def test_missing_wait_queue_that_others_declare_dead_letters_the_retry(site: Site) -> None:
+    """A worker with `declare="verify"` creates nothing: the retry is given up, and the dead letter says why."""
+    seen, topology = Calls(), topology_of(retried)
+
+    with Publisher(site.url, topology) as publisher:
+        with Worker(site.url, topology, failing_on_first_attempt(retried, seen), declare="verify") as worker:
+            site.ctl("delete_queue", "retried.retry.500")
+            publisher.publish(b"bad", "a", exchange=jobs)
+            assert worker.wait_idle(DEADLINE)
+            assert worker.stats().dead_lettered == {"retried": 1}
+        with looking(site.url) as peer:
+            (letter,) = peer.receive("retried.dead", 1)
+
+    assert letter.properties["application_headers"]["x-taskroute-reason"] == "retry_unavailable"
+
+
+@pytest.mark.row(72)
+def test_held_up_failures_are_a_warning_and_then_a_reason(site: Site) -> None:
+    """Nobody declares the dead-letter queue again: failed messages stay here until they fill the prefetch."""
+    seen, topology = Calls(), topology_of(buried)
+    registry = failing_on_first_attempt(buried, seen)
+
+    with Publisher(site.url, topology) as publisher:
+        worker = Worker(site.url, topology, registry, declare="skip", prefetch=2, shutdown_timeout=1)
+        worker.start()
+        site.ctl("delete_queue", "buried.dead")
+
+        publisher.publish(b"bad", "a", exchange=jobs)
+        health = wait_health(worker, lambda health: health.warnings)
+        assert (health.ready, health.reasons) == (True, ())
+        assert "1 failed messages are not republished" in health.warnings[0]
+
+        publisher.publish(b"bad", "a", exchange=jobs)
+        health = wait_health(worker, lambda health: health.reasons)
+        assert (health.live, health.ready, health.warnings) == (True, False, ())
+        assert "it takes no others" in health.reasons[0]
+
+        site.ctl("eval", _declared_by_hand("buried.dead", site.name))
+        wait_health(worker, lambda health: health.ready and not health.warnings)
+        worker.stop()
+
+
+def _declared_by_hand(queue: str, vhost: str) -> str:
+    return (
+        f'rabbit_amqqueue:declare(rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>), true, false, '
+        f'[{{<<"x-queue-type">>, longstr, <<"quorum">>}}], none, <<"tests">>).'
+    )
+
+
+@pytest.mark.row(73)
+def test_length_policy_set_and_lifted_delays_no_retry(site: Site) -> None:
+    """RabbitMQ refuses on a channel for ever what it has refused there once: the worker takes another channel."""
+    seen, topology = Calls(), topology_of(retried)
+
+    with (
+        Worker(site.url, topology, failing_on_first_attempt(retried, seen), prefetch=64, shutdown_timeout=2) as worker,
+        Publisher(site.url, topology) as publisher,
+    ):
+        site.ctl("set_policy", "full", "retry", '{"max-length":1}', "--apply-to", "queues")
+        for number in range(32):
+            publisher.publish(b"bad", "a", exchange=jobs, message_id=str(number))
+        wait_health(worker, lambda health: health.warnings)
+        site.ctl("clear_policy", "full")
+
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().connections == 1
+        assert InsideWorker(worker).republish_generation == 1  # another channel, not another connection
+    assert Counter(seen.calls) == Counter((str(number), attempt) for number in range(32) for attempt in (1, 2))
+
+
+@pytest.mark.row(74)
+def test_failures_during_a_restart_of_the_broker_end_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Handlers fail while the node is away: the broker delivers again what nobody could republish.
+
+    RabbitMQ loses confirms when it has just started. That costs half a minute, here two seconds.
+    """
+    monkeypatch.setattr(confirm_watch, "CONFIRM_TIME", 2.0)
+    seen, fail, topology = Calls(), threading.Event(), topology_of(buried)
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=buried)
+    def handle(message: Message) -> None:
+        seen(message.message_id)
+        assert message.message_id == "first" or fail.wait(DEADLINE)
+        raise RuntimeError("as planned")
+
+    with (
+        Worker(site.url, topology, registry, threads=4, heartbeat=5) as worker,
+        Publisher(site.url, topology) as publisher,
+    ):
+        publisher.publish(b"bad", "a", exchange=jobs, message_id="first")
+        assert worker.wait_idle(DEADLINE)
+        # Killed within half a second of a queue's declaration, RabbitMQ 3.10 forgets that the queue has data.
+        site.node.eval("[dets:sync(Table) || Table <- dets:all()].")
+        for number in range(4):
+            publisher.publish(b"bad", "a", exchange=jobs, message_id=str(number))
+        seen.wait(1 + 4)
+        site.node.kill()
+        wait_health(worker, lambda health: not health.connected)
+        fail.set()
+        site.node.start()
+        assert worker.wait_idle(DEADLINE)
+        assert worker.stats().dead_lettered == {"buried": 1 + 4}
+
+    assert len(ledger.drain(site.url, ["buried.dead"])) == 1 + 4
