@@ -195,8 +195,8 @@ MUTATIONS = (
     Mutation(
         "keep it to oneself that failed messages are held up",
         "worker/republish.py",
-        "        return self.error is not None or self.since <= overdue\n",
-        "        return False\n",
+        "        return (self.error is not None or self.since <= overdue) and",
+        "        return False and",
         "test_republish.py::test_held_up_failures_are_a_warning_and_then_a_reason",
     ),
 )

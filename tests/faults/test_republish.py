@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 from tests.faults import ledger
@@ -14,9 +12,9 @@ from tests.faults.traffic import jobs
 from tests.kit.calls import Calls
 from tests.kit.inside import InsideWorker
 from tests.kit.peer import looking
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import DEADLINE, until
 
-from taskroute import HandlerRegistry, Health, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
+from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
 from taskroute.broker.roles import confirm_watch
 
 retried = QueueSpec(name="retried", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.5,)))
@@ -37,15 +35,6 @@ def failing_on_first_attempt(queue: QueueSpec, seen: Calls) -> HandlerRegistry:
             raise RuntimeError("as planned")
 
     return registry
-
-
-def wait_health(worker: Worker, condition: Callable[[Health], object]) -> Health:
-    """Wait until the health of a worker meets a condition, and return it."""
-    until = time.monotonic() + DEADLINE
-    while not condition(health := worker.health()):
-        assert time.monotonic() < until, health
-        threading.Event().wait(0.02)  # a health has no event of its own
-    return health
 
 
 @pytest.mark.row(70)
@@ -98,17 +87,19 @@ def test_held_up_failures_are_a_warning_and_then_a_reason(site: Site) -> None:
         site.ctl("delete_queue", "buried.dead")
 
         publisher.publish(b"bad", "a", exchange=jobs)
-        health = wait_health(worker, lambda health: health.warnings)
+        until(lambda: worker.health().warnings)
+        health = worker.health()
         assert (health.ready, health.reasons) == (True, ())
         assert "1 failed messages are not republished" in health.warnings[0]
 
         publisher.publish(b"bad", "a", exchange=jobs)
-        health = wait_health(worker, lambda health: health.reasons)
+        until(lambda: worker.health().reasons)
+        health = worker.health()
         assert (health.live, health.ready, health.warnings) == (True, False, ())
         assert "it takes no others" in health.reasons[0]
 
         site.ctl("eval", _declared_by_hand("buried.dead", site.name))
-        wait_health(worker, lambda health: health.ready and not health.warnings)
+        until(lambda: worker.health().ready and not worker.health().warnings)
         worker.stop()
 
 
@@ -131,7 +122,7 @@ def test_length_policy_set_and_lifted_delays_no_retry(site: Site) -> None:
         site.ctl("set_policy", "full", "retry", '{"max-length":1}', "--apply-to", "queues")
         for number in range(32):
             publisher.publish(b"bad", "a", exchange=jobs, message_id=str(number))
-        wait_health(worker, lambda health: health.warnings)
+        until(lambda: worker.health().warnings)
         site.ctl("clear_policy", "full")
 
         assert worker.wait_idle(DEADLINE)
@@ -168,7 +159,7 @@ def test_failures_during_a_restart_of_the_broker_end_once(site: Site, monkeypatc
             publisher.publish(b"bad", "a", exchange=jobs, message_id=str(number))
         seen.wait(1 + 4)
         site.node.kill()
-        wait_health(worker, lambda health: not health.connected)
+        until(lambda: not worker.health().connected)
         fail.set()
         site.node.start()
         assert worker.wait_idle(DEADLINE)

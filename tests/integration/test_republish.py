@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.kit.calls import Calls
 from tests.kit.inside import InsideWorker
-from tests.kit.waiting import DEADLINE, in_thread
+from tests.kit.waiting import DEADLINE, in_thread, until
 
 from taskroute import (
     BrokerUnavailableError,
@@ -22,6 +22,7 @@ from taskroute import (
     Worker,
 )
 from taskroute.broker import connection, mailbox, session, wakeup
+from taskroute.worker import republish
 
 work = QueueSpec(name="work", retry=RetryPolicy(delays=(0.01,)))
 topology = Topology(queues=[work])
@@ -140,3 +141,31 @@ def test_failure_of_a_lost_connection_is_not_republished_as_well(
         assert worker.stats().dead_lettered == {"jobs": 4}
         assert worker.depths() == {"jobs.dead": 4}
     assert len(seen.calls) == 8
+
+
+def test_failure_held_up_during_a_careful_beginning_is_a_reason(
+    taskroute_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a reconnect a queue is consumed with one message at a time: one that is held up takes the whole room."""
+    jobs = QueueSpec(name="jobs", type="quorum", retry=False)
+    topology, seen, registry = Topology(queues=[jobs]), Calls(), HandlerRegistry()
+    monkeypatch.setattr(republish, "USUAL_TIME", 0.1)
+
+    @registry.handler("#", queue=jobs)
+    def handle(message: Message) -> None:
+        seen(message.message_id)
+        raise RuntimeError("as planned")
+
+    with (
+        Worker(taskroute_url, topology, registry, threads=2) as worker,
+        Publisher(taskroute_url, topology) as publisher,
+    ):
+        with InsideWorker(worker).republishing_held():
+            for number in range(3):
+                publisher.publish({}, "jobs", exchange="", message_id=str(number))
+            seen.wait(3)
+            InsideWorker(worker).fail_on_session(ConnectionError("lost"))
+            seen.wait(4)  # one of the three, again
+            until(lambda: worker.health().connected and worker.health().reasons)
+            assert "1 failed messages are not republished" in worker.health().reasons[0]
+        assert worker.wait_idle(DEADLINE)

@@ -20,7 +20,7 @@ WELL: dict[str, Any] = {
     "no_thread_left": False,
     "paused": {},
     "held_up": (),
-    "prefetch": {"a": 2, "b": 2},
+    "capacities": {"a": 2, "b": 2},
     "last_activity": 1.5,
 }
 
@@ -97,7 +97,7 @@ def test_ended_worker_is_neither_live_nor_connected() -> None:
             "stuck": st.lists(st.just("w-1 is handling k"), max_size=2),
             "no_thread_left": st.booleans(),
             "held_up": st.lists(st.builds(HeldUp, st.sampled_from("ab"), st.integers(1, 3), st.just("it is full"))),
-            "prefetch": st.just({"a": 1, "b": 2}),
+            "capacities": st.just({"a": 1, "b": 2}),
             "last_activity": st.none() | st.floats(0, 10),
         }
     )

@@ -59,7 +59,7 @@ def diagnose(
     stuck: Sequence[str],
     no_thread_left: bool,
     held_up: Iterable[HeldUp],
-    prefetch: Mapping[str, int],
+    capacities: Mapping[str, int],
     last_activity: float | None,
 ) -> Health:
     """Conclude from what a worker's parts say.
@@ -73,8 +73,8 @@ def diagnose(
         paused: by queue, why it is left alone.
         stuck: what each stuck handler is doing.
         no_thread_left: whether every thread that handlers have is stuck.
-        held_up: failed messages that are not republished. They are a warning until they take the whole prefetch.
-        prefetch: by queue.
+        held_up: failed messages that are not republished. They are a warning until there is no room for others.
+        capacities: by queue, how many messages may be unsettled now.
         last_activity: seconds since.
     """
     consuming = tuple(sorted(consuming))
@@ -94,7 +94,7 @@ def diagnose(
         reasons.append("every handler thread is stuck")
     warnings: list[str] = []
     for held in held_up:
-        is_full = held.count >= prefetch[held.queue]
+        is_full = held.count >= capacities[held.queue]
         (reasons if is_full else warnings).append(f"{held}; it takes no others" if is_full else str(held))
     return Health(
         live=ended is None and not no_thread_left,

@@ -118,7 +118,7 @@ class Republisher:
             sink: is told of the end.
         """
         with self._lock:
-            self._open[failure.delivery] = _Open(time.monotonic())
+            self._open[failure.delivery] = _Open(time.monotonic(), partial(sink.is_stale, failure.delivery))
         self._attempt(failure, action, sink)
 
     def on_returned(self, delivery: Delivery) -> None:
@@ -214,10 +214,12 @@ class _Open:
     """A message that is not republished yet: since when, and why the last attempt has failed."""
 
     since: float
+    is_stale: Callable[[], bool]
     error: BaseException | None = None
 
     def is_held_up(self, overdue: float) -> bool:
-        return self.error is not None or self.since <= overdue
+        """Return whether it takes too long. A stale one takes nobody's room."""
+        return (self.error is not None or self.since <= overdue) and not self.is_stale()
 
 
 def _by_queue(held: Iterable[tuple[str, _Open]]) -> dict[str, list[_Open]]:

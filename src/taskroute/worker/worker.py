@@ -153,20 +153,18 @@ class Worker:
             emit=listeners.on_event,
         )
         thread_count = _whole("threads", threads)
-        options = read_queue_options(
-            self._queues,
-            topology,
-            threads=thread_count,
-            awaited=[queue for queue in self._queues if self._has_async_handler(queue)],
-            prefetch=prefetch,
-            concurrency=concurrency,
-            circuit_breaker=circuit_breaker,
-        )
-        self._prefetch = options.prefetch
         self._processor = Processor(
             routes=self.routes,
             queues=self._queues,
-            options=options,
+            options=read_queue_options(
+                self._queues,
+                topology,
+                threads=thread_count,
+                awaited=[queue for queue in self._queues if self._has_async_handler(queue)],
+                prefetch=prefetch,
+                concurrency=concurrency,
+                circuit_breaker=circuit_breaker,
+            ),
             declaration=declaration,
             mailbox=mailbox,
             republisher=self._republisher,
@@ -355,7 +353,7 @@ class Worker:
             stuck=self._processor.stuck(),
             no_thread_left=self._processor.threads.are_all_stuck(),
             held_up=self._republisher.held_up(),
-            prefetch=self._prefetch,
+            capacities=consumer.capacities,
             last_activity=None if at is None else time.monotonic() - at,
         )
 

@@ -183,7 +183,8 @@ class Confirms(Role):
         overdue = [each for each in self._channels() if each.is_overdue(now, was_heard, self._is_blocked)]
         if overdue and self._reconnecting.is_over(now):
             self._reconnecting.begin(now)
-            raise ConnectionError(f"a message was not confirmed in {CONFIRM_TIME:g} s, while the broker was heard")
+            oldest = next(iter(overdue[0].in_flight))
+            raise ConnectionError(f"{oldest} was not confirmed in {CONFIRM_TIME:g} s, while the broker was heard")
         self._close_left(now)
         self._look_at = now + _LOOK_EVERY if any(each.in_flight for each in self._channels()) else None
 

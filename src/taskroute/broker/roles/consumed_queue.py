@@ -119,6 +119,11 @@ class ConsumedQueue:
         return self.state not in ("left", "full")
 
     @property
+    def capacity(self) -> int:
+        """Messages that may be unsettled now. Read by any thread."""
+        return 1 if self.state in ("careful", "trial") else self.prefetch
+
+    @property
     def next_prefetch(self) -> int:
         """Messages that the next consumer may have."""
         return max(1, self.prefetch - self.unsettled_before) if self.state == "wide" else 1

@@ -89,6 +89,13 @@ class Consumer(Role):
         return frozenset() if consuming is None else consuming.names
 
     @property
+    def capacities(self) -> Mapping[str, int]:
+        """By queue, how many messages may be unsettled now."""
+        consuming = self._consuming
+        queues = () if consuming is None else consuming.queues.values()
+        return {**self._prefetch, **{queue.spec.name: queue.capacity for queue in queues}}
+
+    @property
     def active_at(self) -> float | None:
         """When a message was last delivered or acknowledged, by the monotonic clock."""
         return self._active_at
