@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Literal
 
 import pika
 
-Event = Literal["attempted", "confirmed", "failed", "started", "done"]
+Event = Literal["attempted", "confirmed", "failed", "started", "raised", "done"]
 
 
 def body_of(number: str) -> bytes:
@@ -32,9 +33,9 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = os.open(folder / f"{os.getpid()}.ledger", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-    def write(self, event: Event, number: str) -> None:
-        """Note one event."""
-        os.write(self._file, f"{event} {number} {os.getpid()}\n".encode())
+    def write(self, event: Event, number: str, attempt: int = 0) -> None:
+        """Note one event, and which attempt of a worker it belongs to."""
+        os.write(self._file, f"{event} {number} {os.getpid()} {attempt} {time.time():.3f}\n".encode())
 
     def close(self) -> None:
         """Release the file."""
@@ -57,7 +58,7 @@ def read(folder: Path) -> Entries:
     counts: dict[str, Counter[str]] = {}
     for path in folder.glob("*.ledger"):
         for line in path.read_text().splitlines():
-            event, number, _ = line.split()
+            event, number, *_ = line.split()
             counts.setdefault(event, Counter())[number] += 1
     return Entries(counts)
 
@@ -96,7 +97,7 @@ def check(
     Args:
         dead: bodies found in dead-letter queues.
         left: bodies found in any other queue.
-        max_duplicates: how many handlings of a message that was handled before are within the promise.
+        max_duplicates: how many handlings, and dead letters, of a message that had one before are within the promise.
         min_confirmed: fewer make the run worthless.
         max_done_and_dead: messages that may be both, one for each crash.
     """
@@ -105,7 +106,7 @@ def check(
     attempted, confirmed, done = entries.of("attempted"), entries.of("confirmed"), entries.of("done")
     lost = confirmed.keys() - done.keys() - dead_ids.keys() - left_ids.keys()
     unexpected = (done.keys() | dead_ids.keys() | left_ids.keys()) - attempted.keys()
-    duplicates = sum(count - 1 for count in done.values())
+    duplicates = sum(count - 1 for ends in (done, dead_ids) for count in ends.values())
     both = done.keys() & dead_ids.keys()
     if lost:
         problems.append(f"LOST {len(lost)}: {_some(lost)}")

@@ -49,6 +49,11 @@ def test_duplicates_beyond_the_bound_are_found() -> None:
     )
 
 
+def test_second_dead_letter_of_a_message_counts_as_a_duplicate() -> None:
+    verdict = check(run_of(done=Counter(NUMBERS[1:])), dead=[body_of("0")] * 2, max_duplicates=0, min_confirmed=20)
+    assert verdict.problems == ("DUPLICATED 1 times, the bound is 0",)
+
+
 def test_done_and_dead_changed_bodies_and_too_few_messages_are_found() -> None:
     assert check(run_of(), dead=[body_of("1")], max_duplicates=0, min_confirmed=20).problems == (
         "BOTH done and dead-lettered 1: 1",
