@@ -63,6 +63,48 @@ def read(folder: Path) -> Entries:
     return Entries(counts)
 
 
+class Follower:
+    """Follows the ledgers of a folder while they are written, reading only what is new. One thread.
+
+    Args:
+        folder: of the ledgers.
+        retries: how many attempts at a message are followed by another one.
+    """
+
+    def __init__(self, folder: Path, retries: int) -> None:
+        self._folder = folder
+        self._retries = retries
+        self._read: Counter[Path] = Counter()
+        self._counts: Counter[str] = Counter()
+        self._began: set[tuple[str, int]] = set()
+        self._failed: set[tuple[str, int]] = set()
+
+    def count(self, event: Event) -> int:
+        """Return how often an event has happened so far."""
+        self._follow()
+        return self._counts[event]
+
+    def awaited(self) -> frozenset[tuple[str, int]]:
+        """Return the attempts, by message and number, that a failure has promised and that have not begun."""
+        self._follow()
+        return frozenset(self._failed)
+
+    def _follow(self) -> None:
+        for path in self._folder.glob("*.ledger"):
+            with path.open("rb") as file:
+                file.seek(self._read[path])
+                new = file.read()
+            self._read[path] += len(new)
+            for line in new.decode().splitlines():
+                event, number, _, attempt, _ = line.split()
+                self._counts[event] += 1
+                if event == "started":
+                    self._began.add((number, int(attempt)))
+                elif event == "raised" and int(attempt) <= self._retries:
+                    self._failed.add((number, int(attempt) + 1))
+        self._failed -= self._began  # another process may have begun, and its file been read first
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the checker found. `problems` is empty if the contract was kept."""

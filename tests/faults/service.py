@@ -1,6 +1,6 @@
 """A worker and a publisher as processes of their own, which keep a ledger. Run by the soak and by tests that kill them.
 
-python -m tests.faults.service worker --url URL --ledger FOLDER [--until-idle] [--crash POINT --nth N]
+python -m tests.faults.service worker --url URL --ledger FOLDER [--until-idle] [--crash POINT --nth N] [--soaked]
 python -m tests.faults.service publisher --url URL --ledger FOLDER [--count N | --rate N]
 """
 
@@ -14,49 +14,80 @@ import os
 import signal
 import threading
 from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from tests.faults import crash_points
 from tests.faults.ledger import Ledger, Verdict, body_of, check, drain, read
+from tests.faults.pulse import Activity, beating
 
 from taskroute import ExchangeSpec, HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
 
-HEARTBEAT = 5
+HEARTBEAT = 3
 PREFETCH = 32
 WINDOW = 50
-THREADS = 4
+THREADS = 8
+DELAYS = (0.2, 0.3)
+SLOW = 1.0
 
 jobs = ExchangeSpec(name="jobs")
-work = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.3,)))
+work = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=DELAYS))
 topology = Topology(exchanges=[jobs], queues=[work])
+WORK_QUEUE = work.name
+WAIT_QUEUES = tuple(f"work.retry.{delay * 1000:.0f}" for delay in DELAYS)
+DEAD_QUEUE = "work.dead"
+
+_FAILURES = {2: 1, 3: 1, 5: 2, 7: len(DELAYS) + 1}
+"""By the last digit of a message's number: how many attempts at it fail."""
 
 
-def fails_once(number: str) -> bool:
-    """Whether the first attempt at a message fails."""
-    return int(number) % 10 == 3
+def failures(number: str) -> int:
+    """How many attempts at a message fail: the first of four in ten messages, and all of one in ten."""
+    return _FAILURES.get(int(number) % 10, 0)
 
 
 def fails_always(number: str) -> bool:
     """Whether a message ends in the dead-letter queue."""
-    return int(number) % 20 == 7
+    return failures(number) > len(DELAYS)
 
 
-def run_worker(url: str, folder: Path, *, until_idle: bool = False, crash: str | None = None, nth: int = 1) -> None:
-    """Handle messages until a signal comes, until everything is done, or until a crash point is passed."""
-    ledger = Ledger(folder)
+def is_slow(number: str) -> bool:
+    """Whether handling takes a while, so that some are about to fail whatever happens."""
+    return int(number) % 100 in (27, 55)
+
+
+def run_worker(
+    url: str,
+    folder: Path,
+    *,
+    until_idle: bool = False,
+    crash: str | None = None,
+    nth: int = 1,
+    soaked: bool = False,
+) -> None:
+    """Handle messages until a signal comes, until everything is done, or until a crash point is passed.
+
+    `soaked`: some messages take a while, and the worker's health is written down each second.
+    """
+    ledger, activity = Ledger(folder), Activity()
+    pause = threading.Event()  # never set
     registry = HandlerRegistry()
 
     @registry.handler("#", queue=work)
     def handle(message: Message) -> None:
         number = str(json.loads(message.body)["id"])
-        ledger.write("started", number)
-        if message.body != body_of(number):
-            raise RuntimeError("not the body that was published")
-        if fails_always(number) or (fails_once(number) and message.attempt == 1):
-            raise RuntimeError("as planned")
-        ledger.write("done", number)  # before it is acknowledged
+        with activity.handling():
+            ledger.write("started", number, message.attempt)
+            if message.body != body_of(number):
+                raise RuntimeError("not the body that was published")
+            if soaked and is_slow(number):
+                pause.wait(SLOW)
+            if message.attempt <= failures(number):
+                ledger.write("raised", number, message.attempt)
+                raise RuntimeError("as planned")
+            ledger.write("done", number, message.attempt)  # before it is acknowledged
 
     if crash is not None:
         crash_points.arm(crash, nth)
@@ -67,7 +98,8 @@ def run_worker(url: str, folder: Path, *, until_idle: bool = False, crash: str |
         with worker:
             if not worker.wait_idle(60):
                 raise SystemExit("not idle within 60 s")
-    else:
+        return
+    with beating(worker, activity, folder) if soaked else nullcontext():
         worker.run()
 
 
@@ -98,8 +130,8 @@ def run_publisher(
 
 def verdict(url: str, folder: Path, **options: Any) -> Verdict:
     """Drain the queues, and compare what the processes have published with what became of it."""
-    dead = drain(url, ["work.dead"])
-    left = drain(url, ["work", "work.retry.300"])
+    dead = drain(url, [DEAD_QUEUE])
+    left = drain(url, [WORK_QUEUE, *WAIT_QUEUES])
     return check(read(folder), dead=dead, left=left, **options)
 
 
@@ -110,6 +142,7 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--ledger", type=Path, required=True)
     parser.add_argument("--until-idle", action="store_true")
+    parser.add_argument("--soaked", action="store_true")
     parser.add_argument("--count", type=int, default=0)
     parser.add_argument("--rate", type=float, default=0)
     parser.add_argument("--crash", choices=crash_points.POINTS)
@@ -119,7 +152,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     crash = {"crash": arguments.crash, "nth": arguments.nth}
     if arguments.role == "worker":
-        run_worker(arguments.url, arguments.ledger, until_idle=arguments.until_idle, **crash)
+        run_worker(arguments.url, arguments.ledger, until_idle=arguments.until_idle, soaked=arguments.soaked, **crash)
     else:
         run_publisher(arguments.url, arguments.ledger, count=arguments.count, rate=arguments.rate, **crash)
 

@@ -1,9 +1,13 @@
 """Soak: two workers and a publisher in processes of their own, and one fault after another; then the ledger.
 
-    python -m tests.faults.soak --minutes 3 [--seed N] [--report FILE]
+    python -m tests.faults.soak --minutes 3 [--seed N] [--only TEXT] [--report FILE]
 
-Eight to twelve seconds after a fault has healed the next one strikes. The run fails if anything is lost or made up, if
-duplicates go beyond the bound, and also if it proved nothing: no fault, no disconnect, too few messages.
+Handlers fail throughout, one message in ten for good. Two to four seconds after the work goes on as before, the next
+fault strikes. Which one and what it does follows from the seed.
+
+The run fails if anything is lost or made up, if duplicates go beyond the bound, if a letter says a wrong reason, if
+work does not go on or a retry is not back within a minute, and if a worker stands still for ten seconds and gives no
+reason. It also fails if it proved nothing: no fault, no disconnect, too few messages.
 """
 
 from __future__ import annotations
@@ -12,231 +16,209 @@ import argparse
 import platform
 import random
 import signal
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.faults import ledger, service
-from tests.faults.proxy import Proxy
-from tests.kit import rabbitmq as server
+from tests.faults import ledger, letters, nemesis, service
+from tests.faults.scene import QUEUES, QUIET, RATE, RECOVERY_DEADLINE, Scene, scene
 
-RATE = 100.0
-DRAIN_DEADLINE = 180.0
-RECOVERY_DEADLINE = 60.0
-QUIET = threading.Event()  # never set: to wait a time that is part of the plan
-
-
-class Process:
-    """A worker or publisher in a process of its own, which is killed, stopped and started again."""
-
-    def __init__(self, role: str, url: str, folder: Path, number: int = 0) -> None:
-        self._command = [sys.executable, "-m", "tests.faults.service", role, "--url", url, "--ledger", str(folder)]
-        if role == "publisher":
-            self._command += ["--rate", str(RATE)]
-        self.log = folder / f"{role}-{number}.log"
-        self.start()
-
-    def start(self) -> None:
-        with self.log.open("a") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-
-    def kill(self) -> None:
-        """As the kernel does when memory runs out."""
-        self._process.kill()
-        self._process.wait(30)
-
-    def stop(self) -> int:
-        """As an init system does; the exit code."""
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            return self._process.wait(DRAIN_DEADLINE)
-        except subprocess.TimeoutExpired:
-            self._process.send_signal(signal.SIGABRT)  # faulthandler writes to the log where each thread is
-            self._process.wait(30)
-            raise
-
-    def disconnects(self) -> int:
-        """How often it has noticed the loss of a connection."""
-        return self.log.read_text().count("connection_lost")
+STEPS: Mapping[str, Callable[[Scene], float | None]] = {
+    "publishing": lambda on: on.await_one_more("confirmed"),
+    "handling": lambda on: on.await_one_more("done"),
+    "republishing in each worker": Scene.await_republishing,
+    "every retry": Scene.await_retries,
+}
+"""What has to go on after a fault, in this order, and how to wait for it."""
 
 
-class Scene:
-    """The broker, the proxy before it, and the processes behind the proxy."""
+@dataclass(frozen=True)
+class Strike:
+    """A fault that struck, and when each of the steps was done: seconds after its end."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.node = server.Node()
-        self.node.start()
-        self.proxy = Proxy(self.node.port)
-        url = self.node.url(port=self.proxy.port)
-        self.publisher = Process("publisher", url, folder)
-        self.workers = [Process("worker", url, folder, number) for number in range(2)]
-        self.crashes = 0
-        self.exit_codes: list[int] = []
+    fault: str
+    after: Mapping[str, float]
 
-    def faults(self, dice: random.Random) -> dict[str, Callable[[], object]]:
-        """Each fault by its name; it has healed when the call returns."""
-        return {
-            "proxy reset": self.proxy.reset,
-            "proxy stall for three heartbeats": lambda: self._during(self.proxy.stalled(), 3 * service.HEARTBEAT),
-            "worker SIGKILL": lambda: self._kill_worker(dice),
-            "worker SIGTERM and restart": lambda: self._stop_worker(dice),
-            "rabbitmqctl close_all_connections": self.node.close_all_connections,
-            "memory alarm for 20 s": lambda: self._during(self.node.memory_alarm(), 20),
-            "broker SIGSTOP for three heartbeats": lambda: self._during(self.node.paused(), 3 * service.HEARTBEAT),
-            "broker kill -9": self.node.restart,
-        }
+    @property
+    def missing(self) -> str | None:
+        """The step that did not come."""
+        return next((step for step in STEPS if step not in self.after), None)
 
-    def done_count(self) -> int:
-        """How many messages are done, each handling counted."""
-        return sum(path.read_bytes().count(b"done ") for path in self.folder.glob("*.ledger"))
-
-    def await_done(self) -> float:
-        """Wait until one more message is done; seconds."""
-        began, before = time.monotonic(), self.done_count()
-        while self.done_count() <= before:
-            if time.monotonic() - began > RECOVERY_DEADLINE:
-                raise SystemExit(f"nothing was handled within {RECOVERY_DEADLINE} s after a fault had healed")
-            QUIET.wait(0.02)
-        return time.monotonic() - began
-
-    def drain(self) -> None:
-        """Stop publishing, let the workers finish, and stop them."""
-        self.exit_codes.append(self.publisher.stop())
-        deadline = time.monotonic() + DRAIN_DEADLINE
-        while any(self._depths()[queue] for queue in ("work", "work.retry.300")):
-            if time.monotonic() > deadline:
-                break  # messages left are found in the queues
-        self.exit_codes += [worker.stop() for worker in self.workers]
-
-    def close(self) -> None:
-        for process in (self.publisher, *self.workers):
-            process.kill()
-        self.proxy.close()
-        self.node.stop()
-
-    def _depths(self) -> dict[str, int]:
-        rows = self.node.ctl("list_queues", "name", "messages", "--no-table-headers").splitlines()
-        return {name: int(count) for name, count in (row.split("\t") for row in rows)}
-
-    def _during(self, trouble: AbstractContextManager[None], seconds: float) -> None:
-        with trouble:
-            QUIET.wait(seconds)
-
-    def _kill_worker(self, dice: random.Random) -> None:
-        worker = dice.choice(self.workers)
-        worker.kill()
-        self.crashes += 1
-        worker.start()
-
-    def _stop_worker(self, dice: random.Random) -> None:
-        worker = dice.choice(self.workers)
-        self.exit_codes.append(worker.stop())
-        worker.start()
+    def __str__(self) -> str:
+        return f"{self.fault}: " + ", ".join(f"{step} after {seconds:.2f} s" for step, seconds in self.after.items())
 
 
-@contextmanager
-def scene() -> Iterator[Scene]:
-    """Everything a run needs, and an end to it."""
-    with tempfile.TemporaryDirectory(prefix="taskroute-soak-") as folder:
-        made = Scene(Path(folder))
-        try:
-            yield made
-        except BaseException:
-            for log in sorted(made.folder.glob("*.log")):
-                print(f"--- the end of {log.name}\n{log.read_text()[-20_000:]}", flush=True)
-            raise
-        finally:
-            made.close()
-
-
-def deck(faults: dict[str, Callable[[], object]], dice: random.Random) -> Iterator[str]:
+def deck(names: Sequence[str], dice: random.Random) -> Iterator[str]:
     """Names of faults for ever, shuffled, each as often as the others."""
     while True:
-        yield from dice.sample(sorted(faults), len(faults))
+        yield from dice.sample(sorted(names), len(names))
 
 
-def run(minutes: float, seed: int) -> tuple[str, list[str]]:
-    """Run; return the report and what is wrong."""
-    dice = random.Random(seed)
-    end = time.monotonic() + minutes * 60
-    fired: list[tuple[str, float]] = []
-    with scene() as on:
-        print(f"seed {seed}; first message after {on.await_done():.1f} s", flush=True)
-        faults = on.faults(dice)
-        names = deck(faults, dice)
+class Run:
+    """One soak: faults until the time is over, and what is wrong."""
+
+    def __init__(self, on: Scene, seed: int, only: str) -> None:
+        self._on = on
+        self._only = only
+        self._dice = random.Random(seed)
+        self._known: set[tuple[int, float]] = set()
+        self.strikes: list[Strike] = []
+        self.withheld: Counter[str] = Counter()
+        self.problems: list[str] = []
+
+    def strike_until(self, end: float) -> None:
+        """Let one fault after the other strike."""
+        faults = {name: fault for name, fault in nemesis.faults(self._on, self._dice).items() if self._only in name}
+        if not faults:
+            raise SystemExit(f"--only {self._only!r} is in no fault's name")
+        names = deck(tuple(faults), self._dice)
         while True:
-            QUIET.wait(dice.uniform(8, 12))
+            QUIET.wait(self._dice.uniform(2, 4))
             if time.monotonic() > end:
-                break
+                return
             name = next(names)
-            faults[name]()
-            fired.append((name, on.await_done()))
-            print(f"{len(fired):4} {name}: handling again after {fired[-1][1]:.2f} s", flush=True)
-        on.drain()
-        disconnects = sum(process.disconnects() for process in (on.publisher, *on.workers))
-        version = on.node.ctl("version").strip()
-        bound = len(fired) * (2 * service.PREFETCH + service.WINDOW)
-        verdict = service.verdict(
-            on.node.url(),
-            on.folder,
+            if faults[name]() is False:
+                self.withheld[name] += 1
+                print(f"     {name}: withheld, the queues did not become empty", flush=True)
+            self._await_work(name)
+            self._note_standstills(name)
+
+    def _await_work(self, fault: str) -> None:
+        after: dict[str, float] = {}
+        for step, wait in STEPS.items():
+            seconds = wait(self._on)
+            if seconds is None:
+                break
+            after[step] = seconds + max(after.values(), default=0.0)
+        strike = Strike(fault, after)
+        self.strikes.append(strike)
+        print(f"{len(self.strikes):4} {strike}", flush=True)
+        if strike.missing is not None:
+            self._report(
+                f"NOT WITHIN {RECOVERY_DEADLINE:.0f} s after {fault}: {strike.missing}; not tried again yet: "
+                f"{', '.join(self._on.missing()[:10]) or 'none'}; last said: {'; '.join(self._on.last_beats())}"
+            )
+            self._on.renew()
+
+    def _note_standstills(self, fault: str) -> None:
+        for standstill in self._on.standstills():
+            if standstill.key in self._known:  # it may have gone on since it was found
+                continue
+            self._known.add(standstill.key)
+            self._report(f"{standstill} (last fault: {fault})")
+            for line in standstill.sample():
+                print(f"       {line}", flush=True)
+
+    def finish(self, minutes: float) -> str:
+        """Let what is left be done, read the ledgers, and return what the report says of them."""
+        on = self._on
+        if not on.drain():
+            totals = dict(zip(QUEUES, on.totals(*QUEUES), strict=True))
+            self._report(f"UNFINISHED: messages are left in {totals}; what no queue delivers counts as lost, too")
+        self._note_standstills("the end of publishing")
+        disconnects = on.disconnects()
+        bound = _bound(disconnects, cuts=on.kills + on.stops)
+        left = ledger.drain(on.node.url(), QUEUES)
+        verdict = ledger.check(
+            ledger.read(on.folder),
+            dead=[letter.body for letter in on.letters],
+            left=left,
             max_duplicates=bound,
-            min_confirmed=int(minutes * 60 * RATE * 0.3),
-            max_done_and_dead=on.crashes,
+            min_confirmed=int(minutes * 60 * RATE * 0.2),
         )
-        problems = list(verdict.problems)
-        if not fired:
-            problems.append("VACUOUS: no fault was fired")
-        if not disconnects:
-            problems.append("VACUOUS: no disconnect was seen")
-        if verdict.left:
-            problems.append(f"UNFINISHED: {verdict.left} messages left in the queues")
+        wrong = letters.wrong(on.letters, belongs=service.fails_always, attempts=len(service.DELAYS) + 1)
+        for problem in (*verdict.problems, *wrong[:10]):
+            self._report(problem)
         if any(on.exit_codes):
-            problems.append(f"EXIT CODES of processes that were asked to stop: {on.exit_codes}")
-    header = f"{minutes:g} minutes, seed {seed}, RabbitMQ {version}, Python {platform.python_version()}"
-    return report(header, fired, verdict, disconnects, bound, problems), problems
+            self._report(f"EXIT CODES of processes that were asked to stop: {on.exit_codes}")
+        if not self.strikes:
+            self._report("VACUOUS: no fault was fired")
+        if not (disconnects or self._only):
+            self._report("VACUOUS: no disconnect was seen")
+        return _figures(verdict, letters.lateness(on.folder, service.DELAYS), disconnects, bound)
+
+    def _report(self, problem: str) -> None:
+        print(f"     PROBLEM: {problem}", flush=True)
+        self.problems.append(problem)
 
 
-def report(
-    header: str,
-    fired: list[tuple[str, float]],
-    verdict: ledger.Verdict,
-    disconnects: int,
-    bound: int,
-    problems: list[str],
-) -> str:
-    """The result as Markdown."""
-    lines = ["# Soak report", "", f"{datetime.now(UTC):%Y-%m-%d}: {header}, {RATE:g} messages a second.", ""]
-    lines += ["| fault | times | handling again after: median | longest |", "|---|---|---|---|"]
-    for name in sorted({name for name, _ in fired}):
-        times = sorted(seconds for fault, seconds in fired if fault == name)
-        lines.append(f"| {name} | {len(times)} | {times[len(times) // 2]:.2f} s | {times[-1]:.2f} s |")
-    lost = any(problem.startswith("LOST") for problem in problems)
+def _bound(disconnects: Counter[str], *, cuts: int) -> int:
+    """How many copies the contract allows: a prefetch for each cut of a worker, a window for each of a publisher.
+
+    A worker that stops counts as one: its last acknowledgements may be forgotten.
+    """
+    sizes = {name: service.WINDOW if "publisher" in name else service.PREFETCH for name in disconnects}
+    return sum(count * sizes[name] for name, count in disconnects.items()) + cuts * service.PREFETCH
+
+
+def _figures(verdict: ledger.Verdict, late: letters.Lateness, disconnects: Counter[str], bound: int) -> str:
+    lost = next((problem for problem in verdict.problems if problem.startswith("LOST")), "lost: 0")
+    came_back = (
+        f"- {late.came_back} retries came back, {late.late} of them more than {letters.LATE:.0f} s late (an outage "
+        f"makes them so); the latest {late.longest:.1f} s."
+    )
+    return "\n".join(
+        (
+            f"- {verdict.confirmed} messages confirmed; {verdict.done} handled; {lost}.",
+            f"- {verdict.dead} dead letters; {verdict.left} messages left in other queues.",
+            f"- Unconfirmed and yet handled: {verdict.recovered}.",
+            f"- Handled or dead-lettered again: {verdict.duplicates} times; the bound is {bound}.",
+            came_back,
+            f"- Disconnects noticed: {', '.join(f'{count} by {name}' for name, count in sorted(disconnects.items()))}.",
+        )
+    )
+
+
+def _table(strikes: Sequence[Strike], withheld: Counter[str]) -> Iterator[str]:
+    yield f"| fault | times | {' | '.join(STEPS)} |"
+    yield f"|---|---{'|---' * len(STEPS)}|"
+    for name in sorted({strike.fault for strike in strikes}):
+        those = [strike for strike in strikes if strike.fault == name]
+        cells = [_cell([strike.after.get(step) for strike in those]) for step in STEPS]
+        yield f"| {name} | {len(those) - withheld[name]} | {' | '.join(cells)} |"
+
+
+def _cell(seconds: Sequence[float | None]) -> str:
+    times = sorted(one for one in seconds if one is not None)
+    never = len(seconds) - len(times)
+    told = [f"{times[len(times) // 2]:.2f} s, {times[-1]:.2f} s"] if times else []
+    return "; ".join((*told, *([f"never {never} times"] if never else [])))
+
+
+def report(header: str, strikes: Sequence[Strike], withheld: Counter[str], figures: str, problems: list[str]) -> str:
+    """Return the result as Markdown."""
+    count = len(strikes) - withheld.total()
     statistics = (
-        f"No loss in {len(fired)} faults bounds the rate of faults that lose something near 3/{len(fired)} "
-        f"({3 / max(len(fired), 1):.1%}, at 95 % confidence). Each kind of fault was fired only as often as the table "
+        f"No loss in {count} faults bounds the rate of faults that lose something near 3/{count} "
+        f"({3 / max(count, 1):.1%}, at 95 % confidence). Each kind of fault was fired only as often as the table "
         f"says, so for one kind alone the bound is that much weaker. One node; nothing is said about partitions of a "
         f"cluster."
     )
-    lines += [
-        "",
-        f"- {verdict.confirmed} messages confirmed; {verdict.done} handled.",
-        f"- {verdict.dead} found in the dead-letter queue, {verdict.left} left in other queues.",
-        f"- Lost: {'see below' if lost else 0}. Unconfirmed and yet handled: {verdict.recovered}.",
-        f"- Handled again: {verdict.duplicates} times; the bound is {bound}.",
-        f"- Disconnects noticed by the three processes: {disconnects}.",
-        "",
-        statistics if not lost else "Messages were lost.",
-        "",
-        *(f"- PROBLEM: {problem}" for problem in problems),
-    ]
-    return "\n".join(lines).rstrip() + "\n"
+    lines = ["# Soak report", "", f"{datetime.now(UTC):%Y-%m-%d}: {header}, {RATE:g} messages a second.", ""]
+    lines += ["Seconds from the end of a fault until work went on: the median, and the longest.", ""]
+    lines += [*_table(strikes, withheld), "", figures, ""]
+    lines += [f"- PROBLEM: {problem}" for problem in problems] or [statistics]
+    return "\n".join(lines) + "\n"
+
+
+def run(minutes: float, seed: int, only: str = "") -> tuple[str, list[str]]:
+    """Run; return the report and what is wrong."""
+    with scene() as on:
+        first = on.await_one_more("done")
+        if first is None:
+            raise SystemExit(f"nothing was handled within {RECOVERY_DEADLINE:.0f} s after the start")
+        print(f"seed {seed}; first message after {first:.1f} s", flush=True)
+        this = Run(on, seed, only)
+        this.strike_until(time.monotonic() + minutes * 60)
+        figures = this.finish(minutes)
+        if this.problems:
+            on.print_logs()
+        version = on.node.ctl("version").strip()
+    header = f"{minutes:g} minutes, seed {seed}, RabbitMQ {version}, Python {platform.python_version()}"
+    return report(header, this.strikes, this.withheld, figures, this.problems), this.problems
 
 
 def main() -> None:
@@ -244,15 +226,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("--seed", type=int, default=None, help="left out: a new one, which is printed")
+    parser.add_argument("--only", default="", help="only faults with this text in their name")
     parser.add_argument("--report", type=Path, default=None, help="a file to write the report to")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an end at which the broker is stopped, too
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(1_000_000)
-    text, problems = run(arguments.minutes, seed)
+    text, problems = run(arguments.minutes, seed, arguments.only)
     print(text)
     if arguments.report is not None:
         arguments.report.write_text(text)
     if problems:
-        raise SystemExit("the soak has failed: " + "; ".join(problems))
+        raise SystemExit(f"the soak has failed: {len(problems)} problems, see above")
 
 
 if __name__ == "__main__":

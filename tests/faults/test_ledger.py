@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.ledger import Entries, Ledger, body_of, check, read
+from tests.faults.ledger import Entries, Follower, Ledger, body_of, check, read
 
 NUMBERS = [str(n) for n in range(20)]
 
@@ -79,3 +79,20 @@ def test_events_written_to_a_file_are_read_back(tmp_path: Path) -> None:
     entries = read(tmp_path)
     assert entries.of("done") == Counter({"7": 2})
     assert check(entries, max_duplicates=1, min_confirmed=1).problems == ()
+
+
+def test_attempts_that_failures_promise_are_awaited_until_they_begin(tmp_path: Path) -> None:
+    """The last failure promises none; an attempt may have begun in a ledger that is read first."""
+    follower = Follower(tmp_path, retries=1)
+    one, other = tmp_path / "1.ledger", tmp_path / "2.ledger"
+
+    one.write_text("raised 7 1 1 100.0\nraised 8 1 1 100.0\nraised 9 1 2 100.0\n")
+    assert follower.awaited() == {("7", 2), ("8", 2)}
+
+    other.write_text("started 7 2 2 101.0\nstarted 10 2 2 101.0\n")
+    assert follower.awaited() == {("8", 2)}
+
+    with one.open("a") as ledger:
+        ledger.write("raised 10 1 1 100.0\nraised 7 1 1 102.0\n")
+    assert follower.awaited() == {("8", 2)}
+    assert (follower.count("raised"), follower.count("started"), follower.count("done")) == (5, 2, 0)

@@ -1,0 +1,99 @@
+"""Nemesis: what the soak does to the scene, by name. Each fault has healed when its call returns.
+
+What an operator deletes is lost with the queue, so queues are deleted while nothing is in them, and dead letters are
+taken out before: the ledger allows no loss at all. A broker is not killed within two seconds of a queue's declaration:
+RabbitMQ may never again have a leader for such a queue.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+
+from tests.faults import service
+from tests.faults.scene import QUEUES, QUIET, Process, Scene
+
+SILENCE = 3.0 * service.HEARTBEAT
+AWAY = 5.0
+BACKLOG = 2.5
+ALARM = 15.0
+POLICY = 6.0
+
+Fault = Callable[[], object]
+"""Returns False if it could not strike."""
+
+
+def faults(scene: Scene, dice: random.Random) -> Mapping[str, Fault]:
+    """Return each fault by its name."""
+    node = scene.node
+    return {
+        "proxy reset": scene.proxy.reset,
+        "proxy stall for three heartbeats": lambda: _during(scene.proxy.stalled(), SILENCE),
+        "worker SIGKILL": lambda: scene.kill(dice.choice(scene.workers)),
+        "worker SIGTERM and restart": lambda: scene.restart(dice.choice(scene.workers)),
+        "all connections closed by the operator": node.close_all_connections,
+        "hand-over connections closed by the operator": lambda: scene.close_connections("hand-over"),
+        "memory alarm over a backlog": lambda: _memory_alarm(scene),
+        "broker SIGSTOP for three heartbeats": lambda: _during(node.paused(), SILENCE),
+        "broker kill -9, away for 5 s": lambda: _killed(scene),
+        "broker stopped, a worker killed meanwhile": lambda: _stopped(scene, dice.choice(scene.workers)),
+        "length policy on wait queues": lambda: _wait_policy(scene),
+        "length policy on a neighbouring queue": lambda: _neighbour_policy(scene),
+        "wait queue deleted": lambda: _deletion(scene, dice.choice(service.WAIT_QUEUES)),
+        "dead-letter queue deleted": lambda: _deletion(scene, service.DEAD_QUEUE),
+        "main queue deleted": lambda: _deletion(scene, service.WORK_QUEUE),
+    }
+
+
+def _during(trouble: AbstractContextManager[None], seconds: float) -> None:
+    with trouble:
+        QUIET.wait(seconds)
+
+
+def _memory_alarm(scene: Scene) -> None:
+    """Have messages wait when it begins: it stops publishers, so that no more come."""
+    with ExitStack() as alarm:
+        with scene.frozen_workers():
+            QUIET.wait(BACKLOG)
+            alarm.enter_context(scene.node.memory_alarm())
+        QUIET.wait(ALARM)
+
+
+def _killed(scene: Scene) -> None:
+    """End the broker as a power cut would; handlers that take a while fail meanwhile."""
+    scene.node.kill()
+    QUIET.wait(AWAY)
+    scene.node.start()
+
+
+def _stopped(scene: Scene, worker: Process) -> None:
+    """End the broker as an operator would. A worker that has just started tries it often while it comes back."""
+    scene.node.ctl("stop")
+    QUIET.wait(AWAY)
+    scene.kill(worker)
+    scene.node.restart()
+
+
+def _wait_policy(scene: Scene) -> None:
+    """Have wait queues refuse what is more than two messages, as they reject by argument."""
+    with scene.policy("^work[.]retry[.]", '{"max-length":2}'):
+        QUIET.wait(POLICY)
+
+
+def _neighbour_policy(scene: Scene) -> None:
+    """Have a queue beside the main one, which nobody consumes, refuse what is published to both.
+
+    Not the main queue: what that refuses of the letters that come back to it, the broker does not move for minutes.
+    """
+    scene.copy_to("copies")
+    with scene.policy("^copies$", '{"max-length":5,"overflow":"reject-publish"}'):
+        QUIET.wait(POLICY)
+
+
+def _deletion(scene: Scene, queue: str) -> bool:
+    with scene.quiet(*QUEUES) as is_empty:
+        if is_empty:
+            scene.collect_letters()
+            scene.delete(queue)
+    return is_empty
