@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import ssl
+import traceback
 from typing import Any
 
 import pytest
 
-from taskroute import BrokerUrlError, ConfigurationError, HandlerRegistry, Publisher, QueueSpec, Topology, Worker
-from taskroute.broker.url import parse_urls
+from taskroute import (
+    BrokerUnavailableError,
+    BrokerUrlError,
+    ConfigurationError,
+    HandlerRegistry,
+    Publisher,
+    QueueSpec,
+    Topology,
+    Worker,
+)
+from taskroute.broker.url import BrokerUrl, Nodes, parse_urls
 
 
 @pytest.mark.parametrize(
@@ -18,7 +28,7 @@ from taskroute.broker.url import parse_urls
         ("memory://name", "memory://name"),
         ("amqp://u:p@h/", "amqp://u@h:5672/"),
         ("amqp://u:p@h", "amqp://u@h:5672/"),
-        ("amqp://u:p%40ss@h:1/v%2Fhost", "amqp://u@h:1/v/host"),
+        ("amqp://u:p%40ss@h:1/v%2Fhost", "amqp://u@h:1/v%2Fhost"),
         ("amqps://u:p@h/v", "amqps://u@h:5671/v"),
         ("amqp://u:p@[::1]:7/v", "amqp://u@[::1]:7/v"),
     ],
@@ -34,6 +44,55 @@ def test_user_password_and_virtual_host_are_decoded() -> None:
     (parsed,) = parse_urls("amqp://u%3A:p%40ss@h/a%2Fb")
 
     assert (parsed.user, parsed.password, parsed.virtual_host) == ("u:", "p@ss", "a/b")
+
+
+@pytest.mark.parametrize(
+    ("user", "host", "virtual_host"),
+    [
+        ("u", "h", "/"),
+        ("u", "h", "shop"),
+        ("u", "h", "/shop"),
+        ("u", "h", "//"),
+        ("u:@/", "h", "a#b c?%2F"),
+        ("ü", "127.0.0.1", "größe"),
+        ("u", "::1", "v"),
+        ("u", "fe80::1%eth0", "v"),
+    ],
+)
+def test_shown_url_with_its_password_names_the_same_node(user: str, host: str, virtual_host: str) -> None:
+    """A URL in a log line can be pasted back."""
+    url = BrokerUrl("amqp", host, 7, user, "p", virtual_host)
+
+    shown = str(url)
+
+    assert parse_urls(shown.replace("@", ":p@", 1)) == (url,)
+
+
+def test_urls_of_a_function_are_asked_for_each_time() -> None:
+    passwords = iter(["one", "two"])
+    nodes = Nodes(lambda: f"amqp://u:{next(passwords)}@h/")
+
+    assert [nodes.ask()[0].password for _ in range(2)] == ["one", "two"]
+
+
+def _raise_secret() -> str:
+    raise RuntimeError("s3cret")
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (_raise_secret, "raised RuntimeError"),
+        (lambda: "amqp://u:s3cret@h/?a=1", "cannot be used: the amqp URL has a query"),
+        (lambda: 7, "returned int"),
+        (list, "cannot be used: no broker URL"),
+    ],
+)
+def test_function_without_a_url_is_named_without_its_secret(source: Any, problem: str) -> None:
+    with pytest.raises(BrokerUnavailableError, match=problem) as caught:
+        Nodes(source).ask()
+
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_several_urls_are_several_nodes() -> None:

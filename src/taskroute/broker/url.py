@@ -1,16 +1,19 @@
-"""Broker URLs: what they name, and how they are shown without their password."""
+"""Broker URLs: what they name, how they are shown without their password, and where the next attempt goes."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from taskroute.errors import BrokerUrlError
+from taskroute.errors import BrokerUnavailableError, BrokerUrlError
 
 Scheme = Literal["memory", "amqp", "amqps"]
+Urls = str | Sequence[str]
+UrlSource = Urls | Callable[[], Urls]
+"""What a worker or a publisher is given: URLs, or a function that returns them, for credentials that rotate."""
 
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
 _DEFAULT_MEMORY: Final = "default"
@@ -22,7 +25,7 @@ _WAY_OUT: Final = "percent-encode '/', '#', '?', '[' and '@' in user and passwor
 class BrokerUrl:
     """One node: an embedded broker by its name, or a RabbitMQ by host and virtual host.
 
-    The password is in no `repr` and no `str`.
+    The password is in no `repr` and no `str`. With the password put back, `str` is a URL of the same node.
     """
 
     scheme: Scheme
@@ -36,8 +39,14 @@ class BrokerUrl:
     def __str__(self) -> str:
         if self.scheme == "memory":
             return f"memory://{self.host}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{self.user}@{host}:{self.port}/{self.virtual_host.lstrip('/')}"
+        user, path = _quoted(self.user), "" if self.virtual_host == "/" else _quoted(self.virtual_host)
+        return f"{self.scheme}://{user}@{self.address}/{path}"
+
+    @property
+    def address(self) -> str:
+        """Host and port, as a URL has them."""
+        host = f"[{self.host.replace('%', '%25')}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
     @property
     def warning(self) -> str | None:
@@ -49,7 +58,49 @@ class BrokerUrl:
         return None
 
 
-def parse_urls(urls: str | Sequence[str], tls: ssl.SSLContext | None = None) -> tuple[BrokerUrl, ...]:
+class Nodes:
+    """Where a session connects: to each node in turn, asked for anew before each attempt if they come from a function.
+
+    Two sessions may share it; each keeps its own place. Nothing in it changes.
+
+    Args:
+        source: see `parse_urls`; a function is called by `ask` and nowhere else.
+        tls: see `parse_urls`.
+
+    Raises:
+        BrokerUrlError: as `parse_urls`, unless `source` is a function.
+    """
+
+    def __init__(self, source: UrlSource, tls: ssl.SSLContext | None = None) -> None:
+        self._source = source if callable(source) else None
+        self._tls = tls
+        self.fixed: Final[tuple[BrokerUrl, ...]] = () if callable(source) else parse_urls(source, tls)
+        """The nodes, none if a function knows them."""
+
+    def ask(self) -> tuple[BrokerUrl, ...]:
+        """Return the nodes. Calls the function, if there is one: on the session's thread.
+
+        Raises:
+            BrokerUnavailableError: it raised, of which only the type is told; or it returned what is no URL.
+        """
+        if self._source is None:
+            return self.fixed
+        # Raised outside of `except`, so that what it raised, which may hold a secret, is not in the error's context.
+        try:
+            urls = self._source()
+        except Exception as error:  # noqa: BLE001 - whatever it is, this attempt has failed
+            problem = f"raised {type(error).__name__}"
+        else:
+            try:
+                return parse_urls(urls, self._tls)
+            except BrokerUrlError as error:
+                problem = f"returned what cannot be used: {error}"
+            except Exception:  # noqa: BLE001
+                problem = f"returned {type(urls).__name__}, neither a URL nor a sequence of them"
+        raise BrokerUnavailableError(f"the function that was given as url {problem}")
+
+
+def parse_urls(urls: Urls, tls: ssl.SSLContext | None = None) -> tuple[BrokerUrl, ...]:
     """Parse one URL or several nodes of one cluster.
 
     Args:
@@ -94,6 +145,10 @@ def _parse(url: str, tls: ssl.SSLContext | None) -> BrokerUrl:
     return _amqp("amqps" if scheme == "amqps" else "amqp", parts, port, tls)
 
 
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
 def _memory(parts: SplitResult) -> BrokerUrl:
     if parts.path.strip("/") or parts.username or parts.password:
         raise BrokerUrlError("memory://NAME takes a name and nothing else")
@@ -112,7 +167,7 @@ def _amqp(
         )
     return BrokerUrl(
         scheme=scheme,
-        host=parts.hostname,
+        host=parts.hostname.replace("%25", "%"),  # before the zone of an IPv6 address
         port=port or _PORTS[scheme],
         user=unquote(parts.username),
         password=unquote(parts.password),
