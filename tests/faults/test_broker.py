@@ -20,7 +20,7 @@ from tests.kit.waiting import DEADLINE
 from taskroute import BrokerUnavailableError, Publisher, PublishTimeoutError, QueueSpec
 from taskroute.broker import session as sessions
 from taskroute.broker.roles.role import Role
-from taskroute.broker.url import parse_urls
+from taskroute.broker.url import Nodes
 
 
 @pytest.mark.row(1)
@@ -125,7 +125,7 @@ def test_session_without_a_broker_logs_each_attempt_for_ten_minutes(
 ) -> None:
     """Each attempt is one log line, pauses stay short, and the error names node, attempts and time, and no password."""
     clock, failed = _Clock(), logged("connect_failed session=absent ")
-    session = sessions.Session(parse_urls(site.deserted_url), Role(), name="absent", heartbeat=5, monotonic=clock)
+    session = sessions.Session(Nodes(site.deserted_url), Role(), name="absent", heartbeat=5, monotonic=clock)
     session.start()
 
     attempts = 0

@@ -21,7 +21,7 @@ from taskroute import (
     Topology,
     Worker,
 )
-from taskroute.broker import connection, mailbox, session, wakeup
+from taskroute.broker import connection, connector, mailbox, wakeup
 from taskroute.worker import republish
 
 work = QueueSpec(name="work", retry=RetryPolicy(delays=(0.01,)))
@@ -78,7 +78,7 @@ def test_republish_session_logs_a_failed_connect_and_tries_again(
             raise MemoryError
         return connect(*arguments, name=name, **options)
 
-    monkeypatch.setattr(session, "connect", connect_later)
+    monkeypatch.setattr(connector, "connect", connect_later)
     with failing_once(taskroute_url, seen) as worker:
         publish(taskroute_url)
         seen.wait(2)
@@ -124,7 +124,7 @@ def test_failure_of_a_lost_connection_is_not_republished_as_well(
             down.clear()
         return connect(*arguments, name=name, **options)
 
-    monkeypatch.setattr(session, "connect", connect_later)
+    monkeypatch.setattr(connector, "connect", connect_later)
     topology = Topology(queues=[jobs])
     with (
         Worker(taskroute_url, topology, registry, threads=4) as worker,

@@ -16,7 +16,9 @@ from unittest.mock import patch
 from tests.kit.waiting import DEADLINE
 
 from taskroute import Publisher, Worker
+from taskroute.broker.connector import Connector
 from taskroute.broker.embedded.engine import Broker
+from taskroute.broker.mailbox import Mailbox
 from taskroute.broker.rabbitmq_channel import RabbitMQChannel
 from taskroute.broker.roles.confirms import Confirms
 from taskroute.broker.roles.submission import Submission
@@ -217,6 +219,47 @@ class InsidePublisher(_Inside):
 def is_waiting(session: Session) -> bool:
     """Whether a session's thread waits, so that it must be woken."""
     return session._mailbox._is_waiting
+
+
+def close_descriptors(session: Session) -> None:
+    """Give back the descriptors of a session whose thread was kept from it."""
+    session._mailbox.release()
+    if session._link.connection is not None:
+        session._link.connection.collect()
+
+
+SESSIONS_THREAD: Final = frozenset(
+    function.__code__
+    for function in (
+        Session._run,
+        Session._keep_open,
+        Session._open,
+        Session._serve,
+        Session._work,
+        Session._wait,
+        Session._pause,
+        Session._has_proved,
+        Session._lose,
+        Session._discard,
+        Session._tell_lost,
+        Session._answer,
+        Session._read_all,
+        Session._finish,
+        Session._end_link,
+        Session._make_last_calls,
+        Session._close,
+        Connector.connect,
+        Connector._on_created,
+        Mailbox.begin_wait,
+        Mailbox.end_wait,
+        Mailbox.make_calls,
+        Mailbox.next_due,
+        Mailbox._take,
+        Mailbox.close,
+        Mailbox.release,
+    )
+)
+"""The code of a session's thread, up to what a role and a connection do."""
 
 
 class Method(NamedTuple):

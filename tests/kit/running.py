@@ -9,11 +9,12 @@ from typing import Any
 from tests.kit.specs import video
 
 from taskroute import EventSpec, HandlerRegistry, Publisher, QueueSpec, RoutingPattern, Topology, Worker
+from taskroute.broker.url import UrlSource
 
 
 @contextmanager
 def running(
-    url: str, topology: Topology, registry: HandlerRegistry, **options: Any
+    url: UrlSource, topology: Topology, registry: HandlerRegistry, **options: Any
 ) -> Iterator[tuple[Worker, Publisher]]:
     """Run a worker with these options, and a publisher."""
     with Worker(url, topology, registry, **options) as worker, Publisher(url, topology) as publisher:

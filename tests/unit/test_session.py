@@ -5,17 +5,20 @@ from __future__ import annotations
 import errno
 import selectors
 import socket
+import sys
 import threading
 import uuid
 
 import pytest
 from tests.kit.calls import logged
 from tests.kit.inside import is_waiting
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import DEADLINE, until
 
+from taskroute import BrokerUnavailableError, ClosedError
+from taskroute.broker import session as sessions
 from taskroute.broker.roles.role import Role
 from taskroute.broker.session import Session
-from taskroute.broker.url import parse_urls
+from taskroute.broker.url import Nodes
 
 
 class GetsWorkAtStop(Role):
@@ -38,7 +41,7 @@ class GetsWorkAtStop(Role):
 def test_work_left_before_stop_is_written_before_the_close() -> None:
     """A session that is stopped first writes what its role still has."""
     role = GetsWorkAtStop()
-    role.session = Session(parse_urls(f"memory://{uuid.uuid4().hex}"), role, name="test", heartbeat=30)
+    role.session = Session(Nodes(f"memory://{uuid.uuid4().hex}"), role, name="test", heartbeat=30)
 
     role.session.start()
 
@@ -63,7 +66,7 @@ class NotesWaiting(GetsWorkAtStop):
 def test_session_can_be_woken_while_it_computes_its_wait() -> None:
     """Work left while the session asks its role for a deadline must not wait for that deadline."""
     role = NotesWaiting()
-    role.session = Session(parse_urls(f"memory://{uuid.uuid4().hex}"), role, name="test", heartbeat=30)
+    role.session = Session(Nodes(f"memory://{uuid.uuid4().hex}"), role, name="test", heartbeat=30)
 
     role.session.start()
     assert role.could_wake.wait(DEADLINE)
@@ -83,7 +86,7 @@ def test_session_between_connect_attempts_opens_no_descriptor(monkeypatch: pytes
 
     with socket.socket() as taken, logged("connect_failed session=test ") as failures:
         taken.bind(("127.0.0.1", 0))  # no server listens
-        urls = parse_urls(f"amqp://guest:guest@127.0.0.1:{taken.getsockname()[1]}")
+        urls = Nodes(f"amqp://guest:guest@127.0.0.1:{taken.getsockname()[1]}")
         role.session = Session(urls, role, name="test", heartbeat=30)
         role.session.start()
         errors = failures.wait(2)
@@ -91,3 +94,76 @@ def test_session_between_connect_attempts_opens_no_descriptor(monkeypatch: pytes
         assert role.session.join(DEADLINE)
 
     assert all("ConnectionRefusedError" in error for error in errors)
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class EndsConnections(Role):
+    """A role whose connections end after some seconds, with or without work done, and that notes the pauses."""
+
+    def __init__(self, clock: Clock, *, lifetime: float, works: bool) -> None:
+        self._clock = clock
+        self._lifetime = lifetime
+        self._works = works
+        self._opened_at = self._ended_at = 0.0
+        self.pauses: list[float] = []
+
+    def on_open(self, connection: object, generation: int) -> None:
+        self._opened_at = self._clock.now
+        self.pauses.append(self._opened_at - self._ended_at)
+
+    def flush(self) -> None:
+        if self._clock.now >= self._opened_at + self._lifetime:
+            self._ended_at = self._clock.now
+            raise ConnectionResetError("a test")
+
+    def has_worked(self) -> bool:
+        return self._works
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "works", "grows"), [(0.0, False, True), (0.0, True, False), (sessions.PROVED_AFTER, False, False)]
+)
+def test_pauses_grow_unless_a_connection_works_or_lives_a_while(lifetime: float, works: bool, grows: bool) -> None:
+    """What has ended a connection that lived for a moment may end the next one: a message, for example."""
+    clock, step = Clock(), 0.25
+    role = EndsConnections(clock, lifetime=lifetime, works=works)
+    session = Session(Nodes(f"memory://{uuid.uuid4().hex}"), role, name="test", heartbeat=30, monotonic=clock)
+    session.start()
+
+    while len(role.pauses) < 9:
+        until(lambda: is_waiting(session))
+        clock.now += step
+        session.wake()
+    session.stop()
+
+    assert session.join(DEADLINE)
+    assert (role.pauses[8] >= sessions.LONGEST_DELAY / 2) == grows
+    assert grows or max(role.pauses) <= sessions.FIRST_DELAY + step
+
+
+@pytest.mark.filterwarnings("ignore:Exception in thread test")  # it is what this test is about
+def test_exit_raised_in_a_call_ends_the_session_and_is_told() -> None:
+    """A question that waits is answered, and what ended the thread is in the error and the log."""
+    session = Session(Nodes(f"memory://{uuid.uuid4().hex}"), Role(), name="test", heartbeat=30)
+    session.start()
+    session.wait_open(DEADLINE)
+
+    with logged("connection_lost session=test error=SystemExit") as lost:
+        with pytest.raises(BrokerUnavailableError, match="the session has ended: SystemExit"):
+            session.ask(sys.exit, DEADLINE)
+        assert session.join(DEADLINE)
+        assert len(lost.calls) == 1
+
+    assert not session.is_alive
+    assert "SystemExit" in str(session.failure())
+    with pytest.raises(ClosedError):
+        session.ask(lambda: None, DEADLINE)

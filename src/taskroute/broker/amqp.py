@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from taskroute.errors import UnsupportedFeatureError
 from taskroute.message.delivery import Flaw
+
+
+class NoChannelLeftError(UnsupportedFeatureError):
+    """The broker allows no more channels on the connection. Nothing was written; those that are open go on."""
 
 
 class Incoming(Protocol):
@@ -100,6 +105,7 @@ class Channel(Protocol):
 
         Raises:
             MessageInvalidError: AMQP cannot carry a property; nothing was written.
+            MessageTooLargeError: properties and headers do not fit into a frame; nothing was written.
         """
 
     def basic_qos(self, prefetch_size: int, prefetch_count: int, a_global: bool) -> object:
@@ -126,6 +132,10 @@ class Connection(Protocol):
         """Seconds, as agreed with the broker; 0 for none."""
 
     @property
+    def frame_max(self) -> int:
+        """Bytes of a frame, as agreed with the broker. Properties and headers of a message travel in one."""
+
+    @property
     def bytes_recv(self) -> int:
         """What was read so far; it changes whenever something was."""
 
@@ -134,7 +144,11 @@ class Connection(Protocol):
         """What is readable when the broker has sent something."""
 
     def channel(self) -> Channel:
-        """Open a channel."""
+        """Open a channel.
+
+        Raises:
+            NoChannelLeftError: the broker allows no more.
+        """
 
     def drain_available(self, most: int) -> bool:
         """Handle what has come, `most` methods at most; return whether there may be more."""

@@ -5,17 +5,22 @@ Both have the surface of `broker.amqp.Connection`; nothing above this module ask
 
 from __future__ import annotations
 
+import logging
 import socket
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable
 from typing import Any, Final
 
-from kombu.connection import Connection as Client
+from amqp.exceptions import ResourceError
 from kombu.transport import pyamqp
 
-from taskroute.broker.amqp import Connection
+from taskroute.broker.amqp import Connection, NoChannelLeftError
+from taskroute.broker.dial import Progress, tell_nobody
 from taskroute.broker.frames import PlainTransport, TlsTransport, frame_handler
 from taskroute.broker.rabbitmq_channel import RabbitMQChannel
 from taskroute.broker.url import BrokerUrl
+
+log = logging.getLogger("taskroute.broker")
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for each step of connecting."""
@@ -28,56 +33,104 @@ def connect(
     *,
     name: str,
     heartbeat: float,
+    topology_digest: str | None = None,
     on_blocked: Callable[[str], object] = lambda _: None,
     on_unblocked: Callable[[], object] = lambda: None,
     on_created: Callable[[Connection], object] = lambda _: None,
+    on_step: Progress = tell_nobody,
 ) -> Connection:
-    """Open a connection; one attempt. `on_created` is given it before it is connected, which may take a while.
+    """Open a connection; one attempt.
+
+    Args:
+        url: of the node.
+        name: of the connection, for people.
+        heartbeat: seconds that are asked for.
+        topology_digest: tells people which topology this process has declared.
+        on_blocked: called with the reason when the broker reads no publishes any more.
+        on_unblocked: called when it reads them again.
+        on_created: is given the connection before it is connected, which may take a while.
+        on_step: is told what is waited for, here and at each later call that the broker must answer.
 
     Raises:
         OSError: the node cannot be reached, or did not answer in time.
         amqp.AMQPError: it refused us.
         ssl.SSLError: its certificate is not trusted, or is for another host.
     """
-    callbacks = {"on_blocked": on_blocked, "on_unblocked": on_unblocked, "on_created": on_created}
-    connection: Connection = _client(url, name, heartbeat, callbacks).transport.establish_connection()
+    if url.scheme == "memory":
+        return _embedded(url.host, on_created)
+    version = sys.modules["taskroute"].__version__  # loaded before any module in it; an import would be a circle
+    properties = {"connection_name": name, "product": "taskroute", "product_version": version}
+    if topology_digest is not None:
+        properties["topology_digest"] = topology_digest
+    connection = RabbitMQConnection(
+        on_created=on_created,
+        on_step=on_step,
+        on_blocked=on_blocked,
+        on_unblocked=on_unblocked,
+        host=f"{url.host}:{url.port}",
+        userid=url.user,
+        password=url.password,
+        login_method="PLAIN",
+        virtual_host=url.virtual_host,
+        ssl=False if url.tls is None else {"context": url.tls, "server_hostname": url.host},
+        client_properties=properties,
+        heartbeat=heartbeat,
+        connect_timeout=CONNECT_TIMEOUT,
+        # Ends a blocking read or write by itself, for an answer that never comes.
+        read_timeout=max(heartbeat * 2, CONNECT_TIMEOUT),
+        write_timeout=max(heartbeat * 2, CONNECT_TIMEOUT),
+        # py-amqp's default kills a connection after one second without an acknowledgement by TCP.
+        socket_settings={socket.TCP_USER_TIMEOUT: _ACKNOWLEDGE_TIMEOUT_MS},
+    )
+    connection.connect()
     return connection
 
 
-def _client(url: BrokerUrl, name: str, heartbeat: float, callbacks: Mapping[str, object]) -> Any:
-    if url.scheme == "memory":
-        from taskroute.broker.embedded.transport import Transport  # noqa: PLC0415 - pay for it only where it is used
+def _embedded(name: str, on_created: Callable[[Connection], object]) -> Connection:
+    # Pay for it only where it is used.
+    from taskroute.broker.embedded.brokers import broker  # noqa: PLC0415
+    from taskroute.broker.embedded.connection import EmbeddedConnection  # noqa: PLC0415
 
-        return Client(hostname=url.host, transport=Transport)  # type: ignore[no-untyped-call]
-    return Client(  # type: ignore[no-untyped-call]
-        hostname=url.host,
-        port=url.port,
-        userid=url.user,
-        password=url.password,
-        virtual_host=url.virtual_host,
-        ssl=False if url.tls is None else {"context": url.tls, "server_hostname": url.host},
-        transport=_Transport,
-        heartbeat=heartbeat,
-        connect_timeout=CONNECT_TIMEOUT,
-        transport_options={
-            "client_properties": {"connection_name": name, "product": "taskroute"},
-            **callbacks,
-            # Ends a blocking read or write by itself, for an answer that never comes.
-            "read_timeout": max(heartbeat * 2, CONNECT_TIMEOUT),
-            "write_timeout": max(heartbeat * 2, CONNECT_TIMEOUT),
-            # py-amqp's default kills a connection after one second without an acknowledgement by TCP.
-            "socket_settings": {socket.TCP_USER_TIMEOUT: _ACKNOWLEDGE_TIMEOUT_MS},
-        },
-    )
+    connection: Any = EmbeddedConnection(broker(name))
+    try:
+        on_created(connection)
+    except BaseException:
+        connection.close()
+        raise
+    opened: Connection = connection
+    return opened
+
+
+def sever(connection: Connection | None) -> None:
+    """Shut the socket of a connection down, which may still be connecting. For another thread than its own."""
+    # Not `connection.sock`: py-amqp connects anew when it is asked for one that it does not have.
+    sock = getattr(getattr(connection, "_transport", None), "sock", None)
+    if isinstance(sock, socket.socket):
+        try:
+            # Not the method of a TLS socket, which would have the thread go on in the clear.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        except OSError:
+            return
+
+
+def collect(connection: Connection) -> None:
+    """Drop a connection without a word to the broker, which may not be there to answer."""
+    try:
+        connection.collect()
+    except Exception as error:  # noqa: BLE001 - nothing more can be done for it
+        log.debug("collect_failed error=%s", type(error).__name__)
 
 
 class RabbitMQConnection(pyamqp.Connection):
     """A connection with the surface of `broker.amqp.Connection`."""
 
     Channel = RabbitMQChannel
+    frame_max = 0
+    """As agreed with the broker."""
 
-    def __init__(self, *, on_created: Callable[[Any], None], **options: Any) -> None:
+    def __init__(self, *, on_created: Callable[[Any], object], on_step: Progress, **options: Any) -> None:
         super().__init__(frame_handler=frame_handler, **options)
+        self.on_step = on_step
         on_created(self)
 
     def drain_available(self, most: int) -> bool:
@@ -112,10 +165,26 @@ class RabbitMQConnection(pyamqp.Connection):
         """Return the transport for a socket, as py-amqp asks for it."""
         kind = TlsTransport if ssl else PlainTransport
         options |= {"ssl": ssl} if ssl else {}
-        return kind(
+        transport = kind(
             host, connect_timeout=connect_timeout, read_timeout=read_timeout, write_timeout=write_timeout, **options
         )
+        transport.on_step = self.on_step
+        return transport
 
+    def _on_start(self, *arguments: Any) -> None:
+        super()._on_start(*arguments)
+        self.on_step("waiting for the broker's connection.tune, its answer to the login")
 
-class _Transport(pyamqp.Transport):
-    Connection = RabbitMQConnection
+    def _on_tune(self, *arguments: Any) -> None:
+        super()._on_tune(*arguments)
+        self.on_step("waiting for the broker's connection.open-ok, its answer to the virtual host")
+
+    def _get_free_channel_id(self) -> int:
+        try:
+            number: int = super()._get_free_channel_id()
+        except ResourceError:
+            raise NoChannelLeftError(
+                f"the broker allows {self.channel_max} channels on a connection (channel_max), and one more is "
+                f"needed: raise that limit in its configuration"
+            ) from None
+        return number

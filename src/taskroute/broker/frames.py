@@ -22,6 +22,7 @@ from amqp import spec
 from amqp.basic_message import Message
 from amqp.exceptions import UnexpectedFrame
 
+from taskroute.broker.dial import Progress, dial, tell_nobody
 from taskroute.message.delivery import Flaw
 
 MAX_CONTENT_HEADER_SIZE: Final = 68 * 1024
@@ -46,13 +47,27 @@ class _Buffered:
     """Reads what there is and cuts it into frames. An incomplete frame stays until the rest comes.
 
     Between `hold` and `send_held` it keeps what is written, up to some size, and sends it in one go.
+    `on_step` is told each step of connecting.
     """
 
     sock: Any
+    on_step: Progress = staticmethod(tell_nobody)
     bytes_read = 0
     _ahead = b""
     _at = 0
     _held: bytearray | None = None
+
+    def connect(self) -> None:
+        """Connect, and send what begins the protocol."""
+        super().connect()  # type: ignore[misc]
+        self.on_step("waiting for the broker's connection.start")
+
+    def _connect(self, host: str, port: int, timeout: float) -> None:
+        """Replace py-amqp's, whose waits nobody can end."""
+        dial(host, port, timeout, on_step=self.on_step, on_socket=self._use)
+
+    def _use(self, sock: Any) -> None:
+        self.sock = sock
 
     def hold(self) -> None:
         """Keep what is written from now on."""
@@ -153,8 +168,19 @@ class TlsTransport(_Buffered, amqp.transport.SSLTransport):  # type: ignore[misc
             return False
         return True  # the TLS layer must be read until it has nothing: a selector does not see what it holds
 
-    def _wrap_socket(self, sock: Any, context: ssl.SSLContext, **options: Any) -> ssl.SSLSocket:
-        return context.wrap_socket(sock, **options)
+    def _setup_transport(self) -> None:
+        """Shake hands on a socket that others can already see, and so shut down."""
+        context, name = self.sslopts["context"], self.sslopts["server_hostname"]
+        self.sock = context.wrap_socket(self.sock, server_hostname=name, do_handshake_on_connect=False)
+        self.sock.settimeout(self.connect_timeout)
+        self.on_step("waiting for the TLS handshake")
+        self.sock.do_handshake()
+        self._quick_recv = self.sock.read
+
+    def _shutdown_transport(self) -> None:
+        """Say farewell, and wait for no answer: nobody may be there to give it."""
+        self.sock.settimeout(0)
+        super()._shutdown_transport()
 
 
 class Content(Message):  # type: ignore[misc]

@@ -5,14 +5,25 @@ Used by the thread that owns its connection.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from amqp import spec
 from kombu.transport import pyamqp
 
 from taskroute.broker.encoding import ack_frames, publish_frames
 from taskroute.broker.frames import Content, read_deliver
+from taskroute.errors import UnsupportedFeatureError
+
+_METHODS: Final[Mapping[Any, str]] = {
+    getattr(owner, name): f"{owner.__name__.lower()}.{name.lower()}"
+    for owner in (spec.Channel, spec.Exchange, spec.Queue, spec.Basic, spec.Confirm)
+    for name in vars(owner)
+    if not name.startswith("_") and isinstance(getattr(owner, name), tuple)
+}
+_NAMED: Final = 2
+"""Fields of a method up to the name of what it is about."""
 
 
 class RabbitMQChannel(pyamqp.Channel):
@@ -25,6 +36,22 @@ class RabbitMQChannel(pyamqp.Channel):
         else:
             self._on_basic_deliver(*read_deliver(payload, content), content)
 
+    def send_method(self, sig: Any, format: Any = None, args: Any = None, *others: Any, **options: Any) -> Any:  # noqa: A002
+        """Like py-amqp's, but says what it waits for, and what does not fit into a frame.
+
+        Raises:
+            UnsupportedFeatureError: the broker's frames are too short for it; nothing was written.
+        """
+        if options.get("wait"):
+            self.connection.on_step(f"waiting for the broker's answer to {_describe(sig, args)}")
+        try:
+            return super().send_method(sig, format, args, *others, **options)
+        except struct.error:
+            limit = self.connection.frame_max
+            raise UnsupportedFeatureError(
+                f"{_describe(sig, args)} does not fit into a frame of {limit} bytes, the broker's frame_max"
+            ) from None
+
     def publish(
         self, exchange: str, routing_key: str, *, mandatory: bool, properties: Mapping[str, object], body: bytes
     ) -> None:
@@ -32,6 +59,7 @@ class RabbitMQChannel(pyamqp.Channel):
 
         Raises:
             MessageInvalidError: AMQP cannot carry a property; nothing was written.
+            MessageTooLargeError: properties and headers do not fit into a frame; nothing was written.
         """
         connection = self.connection
         for piece in publish_frames(
@@ -64,3 +92,10 @@ class RabbitMQChannel(pyamqp.Channel):
         flags = (options["passive"], options["durable"], options["auto_delete"], internal, False)
         arguments = (0, exchange, type, *flags, options["arguments"])
         return self.send_method(spec.Exchange.Declare, "BssbbbbbF", arguments, wait=spec.Exchange.DeclareOk)
+
+
+def _describe(method: Any, fields: Any) -> str:
+    """Return a method's name and, where it has one, the name of what it is about."""
+    name = _METHODS.get(method, str(method))
+    is_about = fields is not None and len(fields) >= _NAMED and isinstance(fields[1], str)
+    return f"{name} {fields[1]!r}" if is_about else name

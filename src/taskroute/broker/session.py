@@ -6,27 +6,27 @@ What the connection is for is a `Role`: consuming (`roles.consumer`) or publishi
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import random
 import selectors
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import Final, Literal, TypeVar
 
 import amqp
 
 from taskroute.broker.amqp import Connection
-from taskroute.broker.connection import connect
-from taskroute.broker.link import Link
+from taskroute.broker.connection import collect, sever
+from taskroute.broker.connector import Connector
+from taskroute.broker.link import CurrentLink, Link, describe_error
 from taskroute.broker.mailbox import Call, Mailbox
+from taskroute.broker.question import Question
 from taskroute.broker.roles.role import Role
-from taskroute.broker.url import BrokerUrl
+from taskroute.broker.url import Nodes
 from taskroute.errors import BrokerUnavailableError, ClosedError, ConfigurationError, TaskrouteError
 from taskroute.instrumentation.events import Connected, Disconnected, Event
 
@@ -41,7 +41,13 @@ FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 5.0
 """Seconds before the first and before a late attempt to reconnect; jittered."""
 
+PROVED_AFTER: Final = 3.0
+"""Seconds after which a connection has shown that it can be used, work or not: the next delay is the first again."""
+
 MAX_HEARTBEAT: Final = 65_535
+
+_OUT_OF_REACH_TIME: Final = 0.1
+"""Seconds that a thread gets to end which is held up where nobody can end its wait."""
 
 _HEARTBEAT_CHECKS: Final = 8
 """Checks in a heartbeat interval: missed heartbeats are noticed within two intervals and a bit."""
@@ -53,11 +59,12 @@ class Session:
     Thread-safe: `start`, `post`, `ask`, `wake`, `wait_open`, `stop`, `join`, `sever`, and the properties.
 
     Args:
-        urls: nodes, tried in turn.
+        nodes: tried in turn.
         role: what the connection is for.
         name: of the thread and, for people, of the connection on the broker.
         heartbeat: seconds, at least 1.
         mailbox: calls for the session's thread; left out, one that nobody else has.
+        topology_digest: of what this process has declared; people see it among the properties of the connection.
         first_failure: what to do when the first connection cannot be set up for a reason that another attempt does
             not mend (a mismatch, a defect): end, or retry as for any other reason.
         on_end: called by the session's thread as its last act.
@@ -71,12 +78,13 @@ class Session:
 
     def __init__(
         self,
-        urls: Sequence[BrokerUrl],
+        nodes: Nodes,
         role: Role,
         *,
         name: str,
         heartbeat: float,
         mailbox: Mailbox | None = None,
+        topology_digest: str | None = None,
         first_failure: Literal["end", "retry"] = "end",
         on_end: Callable[[], object] = lambda: None,
         emit: Callable[[Event], object] | None = None,
@@ -84,7 +92,6 @@ class Session:
     ) -> None:
         if isinstance(heartbeat, bool) or not isinstance(heartbeat, int | float) or not 1 <= heartbeat <= MAX_HEARTBEAT:
             raise ConfigurationError(f"heartbeat={heartbeat!r} must be between 1 and {MAX_HEARTBEAT} seconds")
-        self._urls = tuple(urls)
         self._role = role
         self._name = name
         self._heartbeat = heartbeat
@@ -93,16 +100,23 @@ class Session:
         self._on_end = on_end
         self._emit = emit
         self._monotonic = monotonic
-        self._nodes: Iterator[BrokerUrl] = itertools.cycle(self._urls)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._changed = threading.Condition()  # of the link
-        self._link = Link()
-        self._stopping = False
-        self._error: BaseException | None = None
+        self._current = CurrentLink(Link(nodes=nodes.fixed, since=monotonic()))
+        self._connector = Connector(
+            nodes,
+            self._current,
+            name=name,
+            heartbeat=heartbeat,
+            topology_digest=topology_digest,
+            on_blocked=self._on_blocked,
+            on_unblocked=self._on_unblocked,
+        )
         self._process = os.getpid()
         self._jitter = random.Random()  # noqa: S311 - of its own: the process's numbers are its users'
-        self._attempts = 0  # since it was last open
-        self._closed_since = monotonic()
+
+    @property
+    def _link(self) -> Link:
+        return self._current.link
 
     @property
     def generation(self) -> int:
@@ -118,6 +132,11 @@ class Session:
     def is_blocked(self) -> bool:
         """Whether the broker has said that it reads no publishes."""
         return self._link.is_blocked
+
+    @property
+    def frame_max(self) -> int:
+        """Bytes of a frame, as agreed for the last connection, 0 before the first."""
+        return self._link.frame_max
 
     @property
     def was_started(self) -> bool:
@@ -141,8 +160,8 @@ class Session:
 
     @property
     def last_error(self) -> BaseException | None:
-        """Why the last connection, or attempt to connect, ended."""
-        return self._error
+        """Why the last connection, or attempt to connect, ended; None while it is open."""
+        return self._link.error
 
     def start(self) -> None:
         """Start the thread, which connects at once.
@@ -150,13 +169,11 @@ class Session:
         Raises:
             OSError, RuntimeError: no descriptor, no thread can be had now; it may be started again.
         """
-        for url in self._urls:
-            if warning := url.warning:
-                log.warning("insecure session=%s url=%s: %s", self._name, url, warning)
+        self._connector.warn_of_fixed_nodes()
         self._mailbox.open()
         try:
             self._thread.start()
-        except RuntimeError:
+        except BaseException:
             self._mailbox.release()
             raise
 
@@ -178,30 +195,16 @@ class Session:
             ClosedError: the session has ended.
             BrokerUnavailableError: not connected, or no answer in time.
         """
-        answer: Future[T] = Future()
 
-        def put() -> None:
-            if not answer.set_running_or_notify_cancel():
-                return
-            connection = self._link.connection
-            if not self.is_open or connection is None:
-                answer.set_exception(self.unavailable())
-                return
-            try:
-                result = question()
-                self._read_all(connection)
-                answer.set_result(result)
-            except Exception as error:
-                answer.set_exception(error)
-                raise  # the channel may be gone: the connection cannot be trusted
+        def read_answer() -> T:
+            result = question()
+            self._read_all()
+            return result
 
-        if not self.post(put):
+        asked = Question(read_answer)
+        if not self.post(partial(self._answer, asked)):
             raise ClosedError(f"session {self._name!r} has ended")
-        try:
-            return answer.result(timeout)
-        except FutureTimeoutError:
-            answer.cancel()
-            raise BrokerUnavailableError(f"the broker has not answered within {timeout:g} s") from None
+        return asked.wait(timeout)
 
     def wake(self) -> bool:
         """Have the thread look for work; cheap, see `Mailbox.wake`. Return False if the session has ended."""
@@ -214,85 +217,77 @@ class Session:
             BrokerUnavailableError: not within `timeout` seconds; None waits for as long as it takes.
             TaskrouteError: what the role said is wrong and will not mend itself (a mismatch, for example).
         """
-        with self._changed:
-            self._changed.wait_for(lambda: self._link.state in ("open", "ended"), timeout)
-            if self.is_open:
-                return
-        raise self.failure()
+        if self._current.wait(timeout, lambda: self.was_started and not self.is_alive).state != "open":
+            raise self.failure()
 
     def failure(self) -> TaskrouteError:
         """Return why there is no connection: what the role said is wrong, or that the broker cannot be reached."""
-        return self._error if isinstance(self._error, TaskrouteError) else self.unavailable()
+        error = self._link.error
+        return error if isinstance(error, TaskrouteError) and not _passes(error) else self.unavailable()
 
     def unavailable(self) -> BrokerUnavailableError:
-        """Return an error that says which nodes were tried, how often, for how long, and what the last one said."""
-        nodes = ", ".join(str(url) for url in self._urls)
-        link = self._link
-        if link.state == "open":
-            why = "the broker has blocked publishing" if link.is_blocked else "the broker does not keep up"
-            return BrokerUnavailableError(f"{nodes}: {why}; the message was never written")
-        elapsed = self._monotonic() - self._closed_since
-        tried = f"{self._attempts} attempts in {elapsed:.1f} s"
-        return BrokerUnavailableError(f"no connection to {nodes}: {tried}: {describe_error(self._error)}")
+        """Return an error that says which nodes were tried, how often, for how long, and what failed or hangs."""
+        return BrokerUnavailableError(self._link.problem(self._monotonic()))
 
     def stop(self) -> None:
-        """Have the thread flush, close the connection and end. Does not wait for it; see `join`."""
-        self._stopping = True
+        """Have the thread flush, close the connection and end. Does not wait for it; see `join`.
+
+        A connection that is not set up yet is cut: nothing was written on it.
+        """
+        if self._current.stop().state == "opening":
+            self.sever()  # if there is no socket yet, `_raise_if_stopping` is told
         self._mailbox.wake()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the thread to end, and return whether it did. A thread that never started has ended."""
+        """Wait for the thread to end, and return whether it did. A thread that never started has ended.
+
+        So has, after `stop`, one that is held up outside of this library before it connects (a lookup of a name, a
+        function that returns the URL): nobody can cut that short. The thread has no connection, and ends after it.
+        """
         if self.was_started:
-            self._thread.join(max(timeout, 0))
-        return not self._thread.is_alive()
+            self._thread.join(min(_OUT_OF_REACH_TIME, max(timeout, 0)) if self._is_out_of_reach else max(timeout, 0))
+        return not self._thread.is_alive() or self._is_out_of_reach
 
     def sever(self) -> None:
         """Shut the socket down under a thread that does not end: its next read or write fails."""
-        # Not `connection.sock`: py-amqp connects anew when it is asked for one that it does not have.
-        sock = getattr(getattr(self._link.connection, "_transport", None), "sock", None)
-        if isinstance(sock, socket.socket):
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return
+        sever(self._link.connection)
+
+    @property
+    def _is_out_of_reach(self) -> bool:
+        step = self._link.step
+        return self._current.is_stopping and step is not None and not step.can_be_cut
 
     # The session's thread runs everything below.
 
     def _run(self) -> None:
-        delay = 0.0
         try:
-            while not self._stopping:
-                generation = self.generation
-                try:
-                    self._pause(delay * self._jitter.uniform(0.5, 1.0))
-                    self._serve(self._open())
-                except Exception as error:  # noqa: BLE001 - whatever happened, the connection cannot be trusted
-                    if not self._lose(error):
-                        return
-                failed_again = delay and self.generation == generation
-                delay = min(delay * 2, LONGEST_DELAY) if failed_again else FIRST_DELAY
+            self._keep_open()
         finally:
-            self._finish()
+            try:
+                self._finish()
+            except BaseException:
+                self._finish()  # the steps that it did not come to
+                raise
+
+    def _keep_open(self) -> None:
+        delay = 0.0
+        while not self._current.is_stopping:
+            try:
+                self._pause(delay * self._jitter.uniform(0.5, 1.0))
+                self._serve(self._open())
+            except BaseException as error:
+                # One that has lived for a moment only has shown nothing: what has ended it may end the next one too.
+                delay = FIRST_DELAY if self._has_proved() else min(max(delay * 2, FIRST_DELAY), LONGEST_DELAY)
+                may_go_on = self._lose(error)  # whatever happened, the connection cannot be trusted
+                if not isinstance(error, Exception):
+                    raise
+                if not may_go_on:
+                    return
 
     def _open(self) -> Connection:
-        url = next(self._nodes)
-        self._attempts += 1
-        self._link = self._link.connecting()
-        log.debug("connecting session=%s url=%s", self._name, url)
-        connection = connect(
-            url,
-            name=self._name,
-            heartbeat=self._heartbeat,
-            on_blocked=self._on_blocked,
-            on_unblocked=self._on_unblocked,
-            on_created=self._on_created,
-        )
-        self._on_created(connection)
+        url, connection = self._connector.connect()
         self._role.on_open(connection, self.generation + 1)
-        with self._changed:
-            self._link = self._link.set_up()
-            self._attempts = 0
-            self._changed.notify_all()
+        self._current.replace(self._link.set_up(connection.frame_max, self._monotonic()))
         log.info("connected session=%s url=%s generation=%d", self._name, url, self.generation)
         if self._emit is not None:
             self._emit(Connected(session=self._name, generation=self.generation))
@@ -307,7 +302,8 @@ class Session:
             checks = 0
             more, drained = True, -1
             while True:
-                stopping = self._stopping  # read before the work: what was left before `stop` is still written
+                # Read before the work: what was left before `stop` is still written.
+                stopping = self._current.is_stopping
                 self._work()
                 connection.write_together(self._role.flush)
                 if stopping:
@@ -325,7 +321,17 @@ class Session:
                         self._role.probe()
                     check_at = self._monotonic() + interval
 
-    def _read_all(self, connection: Connection) -> None:
+    def _answer(self, question: Question[T]) -> None:
+        if not question.begin():
+            return
+        if self.is_open:
+            question.put()
+        else:
+            question.refuse(self.unavailable())
+
+    def _read_all(self) -> None:
+        connection = self._link.connection
+        assert connection is not None  # noqa: S101 - a question is put only while it is open
         while connection.drain_available(EVENTS_PER_PASS):
             pass
         self._role.on_read()
@@ -345,7 +351,7 @@ class Session:
         """
         may_wait = self._mailbox.begin_wait()
         moments = (until, self._role.next_deadline(), self._mailbox.next_due())
-        if not may_wait or self._stopping or (self.is_open and self._role.has_work()):
+        if not may_wait or self._current.is_stopping or (self.is_open and self._role.has_work()):
             timeout = 0.0
         else:
             timeout = max(0.0, min(moment for moment in moments if moment is not None) - self._monotonic())
@@ -359,65 +365,70 @@ class Session:
         until = self._monotonic() + seconds
         with selectors.PollSelector() as selector:  # it takes no descriptor: there may be none left
             selector.register(self._mailbox, selectors.EVENT_READ)
-            while not self._stopping and self._monotonic() < until:
+            while not self._current.is_stopping and self._monotonic() < until:
                 self._work()
                 self._wait(selector, until)
 
+    def _has_proved(self) -> bool:
+        """Return whether the connection that is lost next has done work, or has lived for a while."""
+        link = self._link
+        return link.state == "open" and (self._role.has_worked() or self._monotonic() - link.since >= PROVED_AFTER)
+
     def _lose(self, error: BaseException) -> bool:
         """Discard the connection, and return whether to go on."""
-        was_open = self.is_open
-        self._error = error
+        link = self._link
+        if self._current.is_stopping and link.step is not None and isinstance(error, OSError):
+            error = BrokerUnavailableError(f"stopped while {link.step.text}")  # which has cut it
         self._discard(error)
         expected = isinstance(error, OSError | amqp.AMQPError | TaskrouteError)
-        if not self._stopping:
-            event = "connection_lost" if was_open else "connect_failed"
+        if not self._current.is_stopping:
+            event = "connection_lost" if link.state == "open" else "connect_failed"
             # A defect shows where it is; what the network and the broker do takes one line.
             trace = None if expected else error
             log.warning("%s session=%s error=%s", event, self._name, describe_error(error), exc_info=trace)
-        if (
-            self.generation == 0
-            and self._first_failure == "end"
-            and (not expected or isinstance(error, TaskrouteError))
-        ):
+        if self.generation == 0 and self._first_failure == "end" and not _passes(error):
             return False  # another attempt does not mend it
-        self._error = error.with_traceback(None)  # whose frames hold the connection
+        error.with_traceback(None)  # whose frames hold the connection
         return True
 
     def _discard(self, error: BaseException | None = None) -> None:
         link = self._link
-        if link.state == "down":
+        if link.state not in ("opening", "open"):
             return
-        with self._changed:
-            self._link = link.lost()
-            self._changed.notify_all()
-        if link.connection is not None:
-            collect(link.connection)
-        if link.state != "open":
-            return
-        self._closed_since = self._monotonic()
+        with ExitStack() as steps:  # each has its turn, whatever another one raises
+            if link.state == "open":
+                steps.callback(self._tell_lost, error)
+            if link.connection is not None:
+                steps.callback(collect, link.connection)
+            self._current.replace(link.lost(error, self._monotonic()))
+
+    def _tell_lost(self, error: BaseException | None) -> None:
         self._role.on_lost(error)
         if self._emit is not None:
             self._emit(Disconnected(session=self._name, error=None if error is None else describe_error(error)))
 
     def _finish(self) -> None:
         """Close in good order, and resolve what is left."""
-        self._close()
-        self._discard()
-        with self._changed:
-            self._link = self._link.ended()
-            self._changed.notify_all()
-        self._mailbox.close()
-        self._make_last_calls()
-        self._role.on_end()
-        self._mailbox.release()
-        log.info("session_closed session=%s", self._name)
-        self._on_end()
+        with ExitStack() as steps:  # last in, first out; each has its turn, whatever another one raises
+            steps.callback(self._on_end)
+            steps.callback(log.info, "session_closed session=%s", self._name)
+            steps.callback(self._mailbox.release)
+            steps.callback(self._role.on_end)
+            steps.callback(self._make_last_calls)
+            steps.callback(self._mailbox.close)
+            steps.callback(self._end_link)
+            steps.callback(self._discard)
+            self._close()
+
+    def _end_link(self) -> None:
+        if self._link.state != "ended":
+            self._current.replace(self._link.ended())
 
     def _make_last_calls(self) -> None:
         while True:
             try:
                 return self._mailbox.make_calls()
-            except Exception as error:  # noqa: BLE001 - one that fails must not keep the others from being made
+            except BaseException as error:  # noqa: BLE001 - one that fails must not keep the others from being made
                 log.warning("call_failed session=%s error=%s", self._name, describe_error(error))
 
     def _close(self) -> None:
@@ -430,31 +441,19 @@ class Session:
         except Exception as error:  # noqa: BLE001 - the connection is being left anyway
             log.debug("close_failed session=%s error=%s", self._name, describe_error(error))
 
-    def _on_created(self, connection: Connection) -> None:
-        self._link = self._link.made(connection)
-
     def _on_blocked(self, reason: str) -> None:
-        self._link = self._link.blocked(True)
+        self._current.replace(self._link.blocked(True))
         self._role.on_blocked(True)
         log.warning("broker_blocked session=%s reason=%s", self._name, reason)
 
     def _on_unblocked(self) -> None:
-        self._link = self._link.blocked(False)
+        self._current.replace(self._link.blocked(False))
         self._role.on_blocked(False)
         log.info("broker_unblocked session=%s", self._name)
 
 
-def collect(connection: Connection) -> None:
-    """Drop a connection without a word to the broker, which may not be there to answer."""
-    try:
-        connection.collect()
-    except Exception as error:  # noqa: BLE001 - nothing more can be done for it
-        log.debug("collect_failed error=%s", describe_error(error))
-
-
-def describe_error(error: BaseException | None) -> str:
-    """Return the type and the first line of an error, on one line."""
-    if error is None:
-        return "nothing was tried yet"
-    text = str(error).splitlines()[0][:200] if str(error) else ""
-    return f"{type(error).__name__}({text!r})" if text else type(error).__name__
+def _passes(error: BaseException) -> bool:
+    """Return whether another attempt may end otherwise, by the broker, the network or who knows the URL."""
+    if isinstance(error, TaskrouteError):
+        return isinstance(error, BrokerUnavailableError)
+    return isinstance(error, OSError | amqp.AMQPError)

@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
@@ -20,7 +20,7 @@ from taskroute.broker.declare import Declaration, DeclareMode, checked_mode
 from taskroute.broker.roles.confirms import Confirms, not_confirmed
 from taskroute.broker.roles.submission import Receipt, Submission
 from taskroute.broker.session import Session
-from taskroute.broker.url import parse_urls
+from taskroute.broker.url import Nodes
 from taskroute.errors import (
     BrokerUnavailableError,
     ClosedError,
@@ -35,6 +35,7 @@ from taskroute.publisher.options import EventOptions, PublishOptions
 from taskroute.publisher.submissions import DEFAULT_MAX_BODY_SIZE, Submissions
 from taskroute.publisher.window import Window
 from taskroute.quoting import shorten
+from taskroute.topology.digest import topology_digest
 from taskroute.topology.event_spec import Event
 from taskroute.topology.topology import Topology
 
@@ -43,7 +44,7 @@ _PAIR: Final = 2
 _TAKES_MANY: Final = "publish_many takes events and tuples of two, (body, routing key)"
 
 _GRACE: Final = 1.0
-"""Seconds that a waiting caller gives the session's thread to report a deadline."""
+"""Seconds that a waiting caller gives the thread of an open connection to report a deadline."""
 
 
 @exported_by("taskroute")
@@ -54,7 +55,8 @@ class Publisher:
     breaks is sent again, with the same `message_id`, until its deadline.
 
     Args:
-        url: ``memory://NAME``, ``amqp://user:password@host/vhost`` or several nodes of one cluster.
+        url: ``memory://NAME``, ``amqp://user:password@host/vhost``, several nodes of one cluster, or a function that
+            returns one of these: asked before each attempt to connect, on the session's thread.
         topology: the exchanges that can be published to; declared on the broker as `declare` says.
         max_in_flight: messages that are not confirmed yet, at most.
         timeout: seconds from the call until a message is given up.
@@ -79,7 +81,7 @@ class Publisher:
 
     def __init__(
         self,
-        url: str | Sequence[str],
+        url: str | Sequence[str] | Callable[[], str | Sequence[str]],
         topology: Topology,
         *,
         max_in_flight: int = 1000,
@@ -106,10 +108,11 @@ class Publisher:
             unavailable=self._unavailable, declaration=Declaration(topology, checked_mode(declare))
         )
         self._session = Session(
-            parse_urls(url, tls),
+            Nodes(url, tls),
             self._confirms,
             name=name or "taskroute-publisher",
             heartbeat=heartbeat,
+            topology_digest=topology_digest(topology),
             emit=listeners.on_event,
         )
 
@@ -246,7 +249,7 @@ class Publisher:
             raise _no_room(submission, limit)
         self._hand_in(submission)
         try:
-            async with asyncio.timeout(_wait_limit(submission)):
+            async with asyncio.timeout(_time_left(submission) + (_GRACE if self._session.is_open else 0.0)):
                 return await asyncio.wrap_future(submission.future)
         except TimeoutError:
             return self._overdue(submission)
@@ -319,7 +322,12 @@ class Publisher:
 
     def _result(self, submission: Submission) -> Receipt:
         try:
-            return submission.future.result(_wait_limit(submission))
+            return submission.future.result(_time_left(submission))
+        except FutureTimeoutError:
+            if not self._session.is_open:  # its thread may be held up in connecting
+                return self._overdue(submission)
+        try:
+            return submission.future.result(_GRACE)
         except FutureTimeoutError:
             return self._overdue(submission)
 
@@ -398,6 +406,5 @@ def _is_settled(attempt: Submission | PublishError) -> bool:
     return isinstance(attempt, PublishError) or attempt.future.done()
 
 
-def _wait_limit(submission: Submission) -> float:
-    """Return the seconds for which a caller waits. The session's thread reports by then unless it is held up."""
-    return max(0.0, submission.deadline + _GRACE - time.monotonic())
+def _time_left(submission: Submission) -> float:
+    return max(0.0, submission.deadline - time.monotonic())

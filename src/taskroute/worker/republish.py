@@ -15,7 +15,7 @@ from taskroute.broker.declare import Declaration
 from taskroute.broker.roles.confirms import Confirms
 from taskroute.broker.roles.submission import Receipt
 from taskroute.broker.session import Session
-from taskroute.broker.url import BrokerUrl
+from taskroute.broker.url import Nodes
 from taskroute.errors import BrokerUnavailableError, TaskrouteError, UnroutableError
 from taskroute.handling.health import HeldUp
 from taskroute.handling.settle import Republish, settle_without_retry
@@ -61,11 +61,12 @@ class Republisher:
     is dropped as soon as its delivery is stale, as the broker delivers it again.
 
     Args:
-        urls: nodes, tried in turn.
+        nodes: tried in turn.
         name: of the session's thread and of its connection on the broker.
         heartbeat: seconds.
         queues: that messages may come from, by name.
         declaration: of the queues that they go to: one that is missing is declared again.
+        topology_digest: of what the worker has declared.
         scheduler: makes the next attempt, on another thread than that of this session.
         notifications: reports attempts that fail.
         on_end: called when the session's thread ends.
@@ -74,12 +75,13 @@ class Republisher:
 
     def __init__(
         self,
-        urls: Sequence[BrokerUrl],
+        nodes: Nodes,
         *,
         name: str,
         heartbeat: float,
         queues: Mapping[str, QueueSpec],
         declaration: Declaration,
+        topology_digest: str,
         scheduler: Scheduler,
         notifications: Notifications,
         on_end: Callable[[], object],
@@ -91,7 +93,14 @@ class Republisher:
         self._notifications = notifications
         self._confirms = Confirms(unavailable=self._unavailable)  # the consuming session has declared everything
         self.session: Final = Session(
-            urls, self._confirms, name=name, heartbeat=heartbeat, first_failure="retry", on_end=on_end, emit=emit
+            nodes,
+            self._confirms,
+            name=name,
+            heartbeat=heartbeat,
+            topology_digest=topology_digest,
+            first_failure="retry",
+            on_end=on_end,
+            emit=emit,
         )
         self._retries = PendingRetries()
         self._starting = threading.Lock()

@@ -9,7 +9,7 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 from taskroute.broker.declare import Declaration, DeclareMode, checked_mode
 from taskroute.broker.mailbox import Mailbox
 from taskroute.broker.session import Session
-from taskroute.broker.url import parse_urls
+from taskroute.broker.url import Nodes
 from taskroute.errors import (
     BrokerUnavailableError,
     ClosedError,
@@ -35,6 +35,7 @@ from taskroute.handling.circuit_breaker import CircuitBreaker
 from taskroute.handling.dispatch import DEFAULT_MAX_BODY_SIZE
 from taskroute.handling.health import Health, diagnose
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
+from taskroute.topology.digest import topology_digest
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
 from taskroute.worker.drain import drain
@@ -68,7 +69,8 @@ class Worker:
     republishing to a wait or dead-letter queue has been confirmed.
 
     Args:
-        url: ``memory://NAME``, ``amqp://user:password@host/vhost`` or several nodes of one cluster.
+        url: ``memory://NAME``, ``amqp://user:password@host/vhost``, several nodes of one cluster, or a function that
+            returns one of these: asked before each attempt to connect, on the thread of the session that connects.
         topology: declared on the broker as `declare` says.
         registry: as it is now; later registrations do not count.
         queues: to consume; left out, those that a handler or fallback names.
@@ -105,7 +107,7 @@ class Worker:
 
     def __init__(
         self,
-        url: str | Sequence[str],
+        url: str | Sequence[str] | Callable[[], str | Sequence[str]],
         topology: Topology,
         registry: HandlerRegistry,
         *,
@@ -123,8 +125,9 @@ class Worker:
         middleware: Iterable[Middleware] = (),
         instrumentation: Iterable[Instrumentation] = (),
     ) -> None:
-        urls = parse_urls(url, tls)
+        nodes = Nodes(url, tls)
         check_parts(topology, registry)
+        digest = topology_digest(topology)
         around = HandlerRegistry(middleware=middleware)
         around.include(registry)
         self.routes: Routes = Routes(topology, around)
@@ -142,7 +145,8 @@ class Worker:
         self._loop = EventLoop(f"{self._name}-loop")
         declaration = self._declaration(topology, declare)
         self._republisher = Republisher(
-            urls,
+            nodes,
+            topology_digest=digest,
             name=f"{self._name}-hand-over",  # as operators know it
             heartbeat=heartbeat,
             queues=self._queues,
@@ -176,11 +180,12 @@ class Worker:
             max_body_size=_whole("max_body_size", max_body_size),
         )
         self._session = Session(
-            urls,
+            nodes,
             self._processor.consumer,
             name=self._name,
             heartbeat=heartbeat,
             mailbox=mailbox,
+            topology_digest=digest,
             on_end=self._note_end,
             emit=listeners.on_event,
         )

@@ -26,6 +26,8 @@ class EmbeddedConnection:
     """
 
     heartbeat = 0
+    frame_max = 131_072
+    """What RabbitMQ's is by default. Nothing here is cut into frames."""
     bytes_recv = 0
     """Always 0: nothing is read ahead, and every event makes the descriptor readable."""
 

@@ -70,6 +70,7 @@ class Confirms(Role):
         self._reconnecting = GrowingPause(CONFIRM_TIME, 600)
         self._bytes_seen = 0
         self._is_blocked = False
+        self._has_confirmed = False  # on this connection
         self._next_deadline: float | None = None
         self._look_at: float | None = None
 
@@ -97,10 +98,15 @@ class Confirms(Role):
         self._current = self._confirming(connection, channel)
         self._bytes_seen = connection.bytes_recv
         self._is_blocked = False
+        self._has_confirmed = False
 
     def on_blocked(self, is_blocked: bool) -> None:
         """Write nothing while the broker reads nothing."""
         self._is_blocked = is_blocked
+
+    def has_worked(self) -> bool:
+        """Return whether the broker has confirmed or refused anything on this connection."""
+        return self._has_confirmed
 
     def has_work(self) -> bool:
         """Return whether messages wait to be written, and may be."""
@@ -297,6 +303,7 @@ class Confirms(Role):
 
     def _settled(self, in_flight: InFlight, delivery_tag: int, multiple: bool) -> Sequence[Submission]:
         """Take the messages that a confirm covers, without those that were given up before."""
+        self._has_confirmed = True
         settled = in_flight.take(delivery_tag, multiple)
         if self._suspects:
             for submission in settled:

@@ -72,6 +72,7 @@ class Consumer(Role):
         self._consuming: _Consuming | None = None
         self._tag_numbers = itertools.count(1)
         self._is_cancelled = False
+        self._has_acknowledged = False  # on this connection
         self._delivered = 0
         self._missed = 0
         self._active_at: float | None = None
@@ -151,6 +152,7 @@ class Consumer(Role):
             for queue in queues:
                 queue.start("all" if queue.is_kept else self._admission(queue.spec.name))
                 consuming.follow(queue)
+        self._has_acknowledged = False
         self._consuming = consuming  # only now: what was half set up leaves nothing behind
 
     def has_work(self) -> bool:
@@ -164,6 +166,11 @@ class Consumer(Role):
                 drop_stale(self._settled.popleft())
         elif self._consuming.acknowledge(self._settled):
             self._active_at = time.monotonic()
+            self._has_acknowledged = True
+
+    def has_worked(self) -> bool:
+        """Return whether anything was acknowledged on this connection."""
+        return self._has_acknowledged
 
     def on_read(self) -> None:
         """Widen or resume what can be, and hand on what was read."""

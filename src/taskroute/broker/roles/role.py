@@ -32,6 +32,10 @@ class Role:
     def flush(self) -> None:
         """Write what other threads have left since."""
 
+    def has_worked(self) -> bool:
+        """Return whether anything was settled on this connection, so that it is of use."""
+        return False
+
     def has_work(self) -> bool:
         """Return whether there is something to flush now."""
         return False

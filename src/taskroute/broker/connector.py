@@ -1,0 +1,100 @@
+"""Connector: one attempt of a session to connect, to the next node, and what hangs in it. On the session's thread."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from taskroute.broker.amqp import Connection
+from taskroute.broker.connection import connect
+from taskroute.broker.link import CurrentLink, Step
+from taskroute.broker.url import BrokerUrl, Nodes
+from taskroute.errors import BrokerUnavailableError
+
+log = logging.getLogger("taskroute.broker")
+
+
+class Connector:
+    """Connects a session, and keeps its link up to date with the node, the connection and what is waited for.
+
+    Args:
+        nodes: tried in turn.
+        current: the session's link.
+        name: of the session, for people.
+        heartbeat: seconds.
+        topology_digest: see `connect`.
+        on_blocked: see `connect`.
+        on_unblocked: see `connect`.
+    """
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        current: CurrentLink,
+        *,
+        name: str,
+        heartbeat: float,
+        topology_digest: str | None,
+        on_blocked: Callable[[str], object],
+        on_unblocked: Callable[[], object],
+    ) -> None:
+        self._nodes = nodes
+        self._current = current
+        self._name = name
+        self._heartbeat = heartbeat
+        self._topology_digest = topology_digest
+        self._on_blocked = on_blocked
+        self._on_unblocked = on_unblocked
+        self._turns = itertools.count()
+        self._warned: set[str] = set()  # of these nodes
+
+    def warn_of_fixed_nodes(self) -> None:
+        """Log what an operator should know of nodes that are known before the first attempt. On any thread."""
+        for url in self._nodes.fixed:
+            self._warn_once(url)
+
+    def connect(self) -> tuple[BrokerUrl, Connection]:
+        """Connect to the next node; one attempt.
+
+        Raises:
+            BrokerUnavailableError: the session is to stop, or nobody says where the node is.
+            Exception: what `connect` raises.
+        """
+        self._current.replace(self._current.link.connecting())
+        self._raise_if_stopping()
+        nodes = self._nodes.ask()
+        self._current.replace(self._current.link.among(nodes))
+        url = nodes[next(self._turns) % len(nodes)]
+        self._warn_once(url)
+        log.debug("connecting session=%s url=%s", self._name, url)
+        return url, connect(
+            url,
+            name=self._name,
+            heartbeat=self._heartbeat,
+            topology_digest=self._topology_digest,
+            on_blocked=self._on_blocked,
+            on_unblocked=self._on_unblocked,
+            on_created=self._on_created,
+            on_step=partial(self._on_step, url),
+        )
+
+    def _on_created(self, connection: Connection) -> None:
+        self._current.replace(self._current.link.made(connection))
+
+    def _on_step(self, url: BrokerUrl, step: str, *, can_be_cut: bool = True) -> None:
+        link = self._current.link
+        if link.state == "opening":
+            self._current.replace(link.waiting(Step(f"{step}, at {url}", can_be_cut)))
+            self._raise_if_stopping()
+
+    def _raise_if_stopping(self) -> None:
+        """End an attempt that `Session.stop` could not cut, as there was no socket when it looked."""
+        if self._current.is_stopping and (step := self._current.link.step) is not None:
+            raise BrokerUnavailableError(f"stopped while {step.text}")
+
+    def _warn_once(self, url: BrokerUrl) -> None:
+        if (warning := url.warning) and url.address not in self._warned:
+            self._warned.add(url.address)
+            log.warning("insecure session=%s url=%s: %s", self._name, url, warning)

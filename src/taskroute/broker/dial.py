@@ -1,0 +1,75 @@
+"""Dial: a TCP connection to a name, whichever of its addresses takes it. Called on a session's thread."""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol
+
+
+class Progress(Protocol):
+    """What is told each step of connecting before the thread waits for it."""
+
+    def __call__(self, step: str, *, can_be_cut: bool = True) -> None:
+        """Take note of a step, or raise what ends the attempt.
+
+        Args:
+            step: for people, such as ``waiting for the broker's connection.start``.
+            can_be_cut: whether shutting the socket down ends it.
+        """
+
+
+def tell_nobody(step: str, *, can_be_cut: bool = True) -> None:
+    """Take no note of a step."""
+
+
+def dial(host: str, port: int, timeout: float, *, on_step: Progress, on_socket: Callable[[Any], None]) -> None:
+    """Try every address of a host in turn, until one takes the connection.
+
+    Args:
+        host: a name, which is looked up, or an address.
+        port: of each of them.
+        timeout: seconds for each address.
+        on_step: is told each address; asked again after each wait.
+        on_socket: is given each socket before it is used, the one that is connected last.
+
+    Raises:
+        OSError: no address took it; its text names each one.
+        socket.gaierror: the name has none.
+    """
+    on_step(f"waiting for a lookup of {host}", can_be_cut=False)
+    failures: list[tuple[str, OSError]] = []
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        number, its_port = str(address[0]), int(address[1])
+        shown = f"[{number}]:{its_port}" if family == socket.AF_INET6 else f"{number}:{its_port}"
+        try:
+            sock = socket.socket(family, kind, protocol)
+            on_socket(sock)
+            _connect(sock, address, timeout, f"waiting for {shown} to take a connection", on_step)
+        except OSError as error:
+            failures.append((shown, error))
+        else:
+            return
+    raise OSError(failures[-1][1].errno, "; ".join(f"{shown}: {error.strerror}" for shown, error in failures))
+
+
+def _connect(sock: socket.socket, address: Any, timeout: float, step: str, on_step: Progress) -> None:
+    """Connect a socket. Who shuts it down after `on_step` was told ends the wait: before, there is nothing to end."""
+    try:
+        sock.setblocking(False)
+        code = sock.connect_ex(address)
+        on_step(step)
+        if code == errno.EINPROGRESS:
+            with selectors.PollSelector() as selector:
+                selector.register(sock, selectors.EVENT_WRITE)
+                was_answered = selector.select(timeout)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if was_answered else errno.ETIMEDOUT
+            on_step(step)
+        if code:
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        sock.close()
+        raise
