@@ -275,7 +275,7 @@ def test_overdue_confirm_ends_the_connection_and_sends_again(
     began = time.monotonic()
 
     confirms.expire(began + 2)
-    with pytest.raises(ConnectionError, match="'1'.* was not confirmed in 30 s") as lost:
+    with pytest.raises(ConnectionError, match=r"'1'.* was not confirmed in 30 s") as lost:
         confirms.expire(began + 2 + CONFIRM_TIME)
     monkeypatch.undo()
     confirms.on_lost(lost.value)
