@@ -199,6 +199,34 @@ MUTATIONS = (
         "        return False and",
         "test_republish.py::test_held_up_failures_are_a_warning_and_then_a_reason",
     ),
+    Mutation(
+        "wait at the stop for an answer that connecting waits for",
+        "broker/session.py",
+        "            self.sever()  # if there",
+        "            pass  # if there",
+        "test_negotiation.py::test_unanswered_declaration_is_named_and_cut_at_stop",
+    ),
+    Mutation(
+        "write headers that do not fit into the broker's frame",
+        "broker/encoding.py",
+        "    if len(header) > size:\n",
+        "    if False:\n",
+        "test_negotiation.py::test_headers_beyond_the_brokers_frame_fail_alone_by_name",
+    ),
+    Mutation(
+        "make what is republished fit into the usual frame",
+        "worker/republish.py",
+        "self.session.frame_max or DEFAULT_FRAME_MAX",
+        "DEFAULT_FRAME_MAX",
+        "test_negotiation.py::test_failed_message_that_outgrows_the_brokers_frame_is_retried",
+    ),
+    Mutation(
+        "lose the connection when it has no channel left",
+        "broker/question.py",
+        "            self._answer.set_exception(error)\n        except Exception",
+        "            self._answer.set_exception(error)\n            raise\n        except Exception",
+        "test_negotiation.py::test_channel_limit_that_leaves_none_to_ask_depths_costs_no_connection",
+    ),
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from taskroute import MessageInvalidError, MessageTooLargeError
+from taskroute.broker.encoding import publish_frames
 from taskroute.broker.properties import MAX_HEADERS_SIZE, encode_properties, passed_on
 
 
@@ -14,8 +15,8 @@ def encoded(**headers: Any) -> Any:
     return encode_properties(message_id="m", content_type="c", headers=headers)["application_headers"]
 
 
-def republished(headers: dict[str, Any]) -> Any:
-    return passed_on({"message_id": "m", "application_headers": headers})["application_headers"]
+def republished(headers: dict[str, Any], **frame: int) -> Any:
+    return passed_on({"message_id": "m", "application_headers": headers}, **frame)["application_headers"]
 
 
 def test_headers_beyond_the_size_limit_are_refused() -> None:
@@ -55,3 +56,40 @@ def test_original_cc_is_dropped_too_when_it_is_too_large() -> None:
     headers = {**ours, "x-taskroute-original-cc": ["victim"] * 20_000, "a": 1}
 
     assert republished(headers) == {**ours, "x-taskroute-headers-dropped": 2}
+
+
+def test_least_important_headers_are_dropped_until_they_fit_a_frame() -> None:
+    """Those of others go first, the largest one foremost; where the message belongs stays whatever its size."""
+    needed = {f"x-taskroute-{name}": "n" * 200 for name in ("attempt", "queue", "exchange", "routing-key", "reason")}
+    error = {"x-taskroute-error": "e" * 500}
+    original = {"x-taskroute-original-cc": ["c" * 200] * 5}
+    foreign = {"small": "s" * 100, "large": "l" * 3000, "middle": "m" * 900}
+    everything = {**foreign, **original, **error, **needed}
+
+    dropped = [set(everything) - set(republished(everything, frame_max=frame)) for frame in (8192, 4096, 3000, 1800)]
+
+    assert dropped == [
+        set(),
+        {"large"},
+        {"large", "middle", "small"},
+        {"large", "middle", "small", "x-taskroute-original-cc", "x-taskroute-error"},
+    ]
+
+
+@pytest.mark.parametrize("frame_max", [4096, 8192, 131_072])
+@pytest.mark.parametrize("count", [1, 40])
+def test_properties_that_are_passed_on_fit_into_a_frame(frame_max: int, count: int) -> None:
+    """At the very limit, with every other property at its longest."""
+    texts = dict.fromkeys(("message_id", "correlation_id", "type", "reply_to", "app_id"), "t" * 255)
+    for size in range(frame_max // count - 120, frame_max // count):
+        headers = {"x-taskroute-attempt": 1, **{f"h{number}": "v" * size for number in range(count)}}
+
+        properties = passed_on({**texts, "application_headers": headers}, frame_max)
+
+        frames = publish_frames(1, frame_max, "", "key", True, properties, b"")
+        assert frames
+
+
+def test_headers_beyond_the_brokers_frame_are_refused_by_name() -> None:
+    with pytest.raises(MessageTooLargeError, match="frame_max is 4096"):
+        publish_frames(1, 4096, "", "key", True, {"application_headers": {"x": "v" * 4100}}, b"")

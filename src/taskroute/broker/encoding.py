@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from amqp.serialization import dumps
 
-from taskroute.errors import MessageInvalidError
+from taskroute.errors import MessageInvalidError, MessageTooLargeError
 
 _FRAME: Final = Struct(">BHI")  # type, channel, size of the payload
 _FRAME_OVERHEAD: Final = 8
@@ -37,11 +37,17 @@ def publish_frames(
 
     Raises:
         MessageInvalidError: AMQP cannot carry a property.
+        MessageTooLargeError: properties and headers do not fit into a frame.
     """
     flags, values = _properties(properties)
     method = b"".join((_PUBLISH, _short(exchange), _short(routing_key), b"\1" if mandatory else b"\0"))
     header = _CONTENT.pack(_BASIC, 0, len(body), flags) + values
     size = frame_max - _FRAME_OVERHEAD
+    if len(header) > size:
+        raise MessageTooLargeError(
+            f"properties and headers take {len(header)} bytes, and the broker takes {size} in a frame "
+            f"(its frame_max is {frame_max}): send less in headers, or raise frame_max in the broker's configuration"
+        )
     start = _frame(_METHOD, channel, method) + _frame(_CONTENT_HEADER, channel, header)
     frames = [_frame(_CONTENT_BODY, channel, body[at : at + size]) for at in range(0, len(body), size)]
     return (start, *frames) if len(frames) > 1 else (b"".join((start, *frames)),)

@@ -12,13 +12,30 @@ from amqp.serialization import dumps
 
 from taskroute.errors import MessageInvalidError, MessageTooLargeError
 from taskroute.keys.short_string import key_problem
-from taskroute.message.headers import HEADER_PREFIX, HEADERS_DROPPED, ORIGINAL_PREFIX
+from taskroute.message.headers import (
+    ATTEMPT,
+    EXCHANGE,
+    HEADER_PREFIX,
+    HEADERS_DROPPED,
+    ORIGINAL_PREFIX,
+    QUEUE,
+    REASON,
+    ROUTING_KEY,
+)
 
 MAX_HEADERS_SIZE: Final = 64 * 1024
 """Bytes of a message's headers, encoded. They travel in one frame, which RabbitMQ limits to 128 KiB by default."""
 
-_MAX_PASSED_ON_SIZE: Final = 120 * 1024
-"""Bytes; room for the other properties is left in the frame."""
+DEFAULT_FRAME_MAX: Final = 128 * 1024
+"""Bytes; what RabbitMQ agrees to unless its configuration says otherwise."""
+
+_FRAME_RESERVE: Final = 256
+"""Bytes of a frame that are neither headers nor texts of properties, and some to spare."""
+
+_TABLE_LENGTH: Final = 4
+
+_UNSENDABLE, _FOREIGN, _ORIGINAL, _OWN, _NEEDED = range(5)
+_WHERE_IT_BELONGS: Final = frozenset({ATTEMPT, QUEUE, EXCHANGE, ROUTING_KEY, REASON})
 
 _TRANSIENT: Final = 1
 _PERSISTENT: Final = 2
@@ -112,26 +129,60 @@ def _milliseconds(expiration: float | timedelta | None) -> str | None:
     return str(round(seconds * 1000))
 
 
-def passed_on(properties: Mapping[str, object]) -> Mapping[str, object]:
+def passed_on(properties: Mapping[str, object], frame_max: int = DEFAULT_FRAME_MAX) -> Mapping[str, object]:
     """Return the properties of a message that is republished, so that they can be sent.
 
     Headers of another sender may be too many for a frame or, read back, not be encodable. The message counts for
-    more than they do: only those of this library are kept then, and a header says so.
+    more than they do, so as few as need be are left out, and a header says how many: first what cannot be encoded,
+    then those of others, the largest first, then originals, and at last this library's own but those that say where
+    the message belongs and which attempt it is.
+
+    Args:
+        properties: with headers.
+        frame_max: bytes, as agreed with the broker.
     """
     headers = properties.get("application_headers")
     assert isinstance(headers, Mapping)  # noqa: S101 - republishing adds some
-    if _fits(headers):
+    texts = (str(value) for name, value in properties.items() if name != "application_headers")
+    room = frame_max - _FRAME_RESERVE - sum(len(text.encode(errors="replace")) for text in texts)
+    if _fits(headers, room):
         return properties
-    own = {name: value for name, value in headers.items() if name.startswith(HEADER_PREFIX)}
-    kept = own if _fits(own) else {name: own[name] for name in own if not name.startswith(ORIGINAL_PREFIX)}
+    sizes = {name: _size(name, value) for name, value in headers.items()}
+    total = sum(sizes.values())
+    kept = dict(headers)
+    for name in sorted(headers, key=lambda name: (_rank(name, sizes[name]), -sizes[name])):
+        rank = _rank(name, sizes[name])
+        if rank > _UNSENDABLE and (total <= room or rank == _NEEDED):
+            break
+        del kept[name]
+        total -= sizes[name]
     return {**properties, "application_headers": {**kept, HEADERS_DROPPED: len(headers) - len(kept)}}
 
 
-def _fits(headers: Mapping[str, object]) -> bool:
+def _fits(headers: Mapping[str, object], room: int) -> bool:
     try:
-        return _encoded_size(headers) <= _MAX_PASSED_ON_SIZE
+        return _encoded_size(headers) <= room
     except MessageInvalidError:
         return False
+
+
+def _size(name: str, value: object) -> int:
+    """Return the bytes of one header, 0 if AMQP cannot carry it."""
+    try:
+        return _encoded_size({name: value}) - _TABLE_LENGTH
+    except MessageInvalidError:
+        return 0
+
+
+def _rank(name: str, size: int) -> int:
+    """Return how much is lost without a header, from what cannot be sent to what a message needs."""
+    if not size:
+        return _UNSENDABLE
+    if not name.startswith(HEADER_PREFIX):
+        return _FOREIGN
+    if name in _WHERE_IT_BELONGS:
+        return _NEEDED
+    return _ORIGINAL if name.startswith(ORIGINAL_PREFIX) else _OWN
 
 
 def _checked_headers(headers: Mapping[str, object] | None) -> dict[str, object] | None:

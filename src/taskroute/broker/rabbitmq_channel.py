@@ -5,11 +5,11 @@ Used by the thread that owns its connection.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from amqp import spec
+from amqp.serialization import dumps
 from kombu.transport import pyamqp
 
 from taskroute.broker.encoding import ack_frames, publish_frames
@@ -22,12 +22,18 @@ _METHODS: Final[Mapping[Any, str]] = {
     for name in vars(owner)
     if not name.startswith("_") and isinstance(getattr(owner, name), tuple)
 }
+_OVERHEAD: Final = 12
+"""Bytes of a method's frame besides its fields."""
+
 _NAMED: Final = 2
 """Fields of a method up to the name of what it is about."""
 
 
 class RabbitMQChannel(pyamqp.Channel):
     """A channel with the surface of `broker.amqp.Channel`."""
+
+    _asked: tuple[Any, Any]
+    """The method that was sent last, and its fields."""
 
     def dispatch_method(self, method_sig: Any, payload: bytes, content: Content | None) -> None:
         """Like py-amqp's, but a routing key that is not UTF-8 does not end the connection."""
@@ -37,20 +43,25 @@ class RabbitMQChannel(pyamqp.Channel):
             self._on_basic_deliver(*read_deliver(payload, content), content)
 
     def send_method(self, sig: Any, format: Any = None, args: Any = None, *others: Any, **options: Any) -> Any:  # noqa: A002
-        """Like py-amqp's, but says what it waits for, and what does not fit into a frame.
+        """Like py-amqp's, but refuses what does not fit into a frame.
 
         Raises:
             UnsupportedFeatureError: the broker's frames are too short for it; nothing was written.
         """
-        if options.get("wait"):
-            self.connection.on_step(f"waiting for the broker's answer to {_describe(sig, args)}")
-        try:
-            return super().send_method(sig, format, args, *others, **options)
-        except struct.error:
-            limit = self.connection.frame_max
-            raise UnsupportedFeatureError(
-                f"{_describe(sig, args)} does not fit into a frame of {limit} bytes, the broker's frame_max"
-            ) from None
+        connection = self.connection  # None once it is closed, of which py-amqp tells
+        if connection is not None and format and "F" in format:  # only a table can be that long
+            size, limit = len(dumps(format, args)) + _OVERHEAD, connection.frame_max
+            if size > limit:
+                what = _describe(sig, args)
+                raise UnsupportedFeatureError(f"{what} takes {size} bytes, and the broker's frame_max is {limit}")
+        self._asked = sig, args
+        return super().send_method(sig, format, args, *others, **options)
+
+    def wait(self, *methods: Any, **options: Any) -> Any:
+        """Like py-amqp's, but says what it waits for."""
+        if self.connection is not None:
+            self.connection.on_step(f"waiting for the broker's answer to {_describe(*self._asked)}")
+        return super().wait(*methods, **options)
 
     def publish(
         self, exchange: str, routing_key: str, *, mandatory: bool, properties: Mapping[str, object], body: bytes

@@ -221,6 +221,7 @@ class Publisher:
             PublishRejectedError: the broker refused it.
             PublishTimeoutError: written, and not confirmed in time: outcome unknown.
             BrokerUnavailableError: never written.
+            MessageTooLargeError: never written: properties and headers do not fit into a frame of the broker.
             TopologyMismatchError: never written: the broker has something else, and the publisher has ended over it.
         """
         return self._submit(body, routing_key, options).future

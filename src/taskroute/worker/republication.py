@@ -32,8 +32,8 @@ class Republication(Submission):
         return Submission.begin_write(self)
 
 
-def republication(delivery: Delivery, action: Republish, is_stale: Callable[[], bool]) -> Republication:
-    """Return what is published for a delivery that failed."""
+def republication(delivery: Delivery, action: Republish, is_stale: Callable[[], bool], frame_max: int) -> Republication:
+    """Return what is published for a delivery that failed. `frame_max`: bytes that its headers must fit into."""
     properties = action.properties
     if not delivery.message_id:
         properties = {**properties, "message_id": uuid.uuid4().hex}  # by which a return is told apart
@@ -41,7 +41,7 @@ def republication(delivery: Delivery, action: Republish, is_stale: Callable[[], 
         exchange="",
         routing_key=action.queue,
         body=action.body,
-        properties=passed_on(properties),
+        properties=passed_on(properties, frame_max),
         message_id=str(properties["message_id"]),
         mandatory=True,
         deadline=math.inf,

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from taskroute.broker.declare import Declaration
+from taskroute.broker.properties import DEFAULT_FRAME_MAX
 from taskroute.broker.roles.confirms import Confirms
 from taskroute.broker.roles.submission import Receipt
 from taskroute.broker.session import Session
@@ -150,7 +151,8 @@ class Republisher:
             self._close(failure)
             sink.on_stale(failure)
             return
-        submission = republication(delivery, action, partial(sink.is_stale, delivery))
+        frame_max = self.session.frame_max or DEFAULT_FRAME_MAX
+        submission = republication(delivery, action, partial(sink.is_stale, delivery), frame_max)
         if action.kind == "retry":  # noted first: it may be back before its confirm is read
             self._retries.add((delivery.queue, submission.message_id), action.delay)
         submission.future.add_done_callback(partial(self._on_answer, failure, action, sink))

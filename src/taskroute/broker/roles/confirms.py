@@ -25,6 +25,7 @@ from taskroute.broker.roles.submission import Receipt, Submission, SubmissionEve
 from taskroute.broker.roles.suspects import Suspects
 from taskroute.errors import (
     MessageInvalidError,
+    MessageTooLargeError,
     PublishRejectedError,
     PublishTimeoutError,
     TaskrouteError,
@@ -272,6 +273,9 @@ class Confirms(Role):
         except MessageInvalidError as error:
             current.in_flight.undo_last()
             self._fail(submission, "unwrite", MessageInvalidError(f"{submission}: {error}"))
+        except MessageTooLargeError as error:
+            current.in_flight.undo_last()
+            self._fail(submission, "unwrite", MessageTooLargeError(f"{submission}: {error}"))
 
     def _on_return(self, in_flight: InFlight, error: Any, exchange: str, routing_key: str, message: Any) -> None:
         submission = in_flight.returned((exchange, routing_key, message.properties.get("message_id")))
