@@ -227,6 +227,20 @@ MUTATIONS = (
         "            self._answer.set_exception(error)\n            raise\n        except Exception",
         "test_negotiation.py::test_channel_limit_that_leaves_none_to_ask_depths_costs_no_connection",
     ),
+    Mutation(
+        "take a result that nobody runs for handled",
+        "handlers/returned.py",
+        "    if type(result) not in _PLAIN and isinstance(result, _ALL):\n",
+        "    if False:\n",
+        "../unit/test_returned.py::test_what_nobody_runs_is_an_error_that_names_it",
+    ),
+    Mutation(
+        "close the providers of a coroutine before it runs",
+        "handlers/call.py",
+        "                return Crossing(submit).wait(finish(result))\n",
+        "                return finish(result)\n",
+        "../unit/test_returned.py::test_decorated_coroutine_runs_with_its_providers_open",
+    ),
 )
 
 

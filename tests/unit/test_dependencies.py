@@ -11,12 +11,17 @@ import pytest
 
 from taskroute import Depends, HandlerRegistry, HandlerSignatureError, Header, Message, Reject, RoutingPattern
 from taskroute.handlers.arguments import plan_arguments
+from taskroute.handlers.call import call_of
 from taskroute.handling.dispatch import Dispatcher
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome
 
 T = TypeVar("T")
 calls: list[str] = []
+
+
+def no_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    raise AssertionError(f"a plain handler has {coroutine} run")
 
 
 @pytest.fixture(autouse=True)
@@ -207,7 +212,7 @@ def test_override_replaces_a_nested_provider() -> None:
     plan = plan_arguments(on_video, RoutingPattern("#"), {settings: lambda: "fake"})
     delivery = Delivery(queue="q", exchange="", routing_key="a", body=b"", properties={})
 
-    plan.caller(on_video)(delivery, {})
+    call_of(on_video, plan, None)(delivery, {}, no_loop)
 
     assert calls == ["open with fake", "session", "close"]
 

@@ -53,8 +53,10 @@ REFUSALS: dict[Callable[..., Any], str] = {
     two_bodies: "only one parameter can take the body, but one, other remain ('a.{x}' captures x); capture them, "
     "mark them Header(...) or Depends(...), or give them defaults",
     positional: "parameter 'body' cannot be passed by name; name each parameter and leave out '/', * and **",
-    variable: "parameter '*bodies' cannot be passed by name; name each parameter and leave out '/', * and **",
-    keywords: "parameter '**options' cannot be passed by name; name each parameter and leave out '/', * and **",
+    variable: "parameter '*bodies' cannot be passed by name; name each parameter and leave out '/', * and **"
+    "; above a decorator's wrapper write @functools.wraps(function)",
+    keywords: "parameter '**options' cannot be passed by name; name each parameter and leave out '/', * and **"
+    "; above a decorator's wrapper write @functools.wraps(function)",
     unresolved: "an annotation names 'Nowhere', which its module does not have; define or import it at module level",
     unreadable: "its signature cannot be read: division by zero",
     marked_twice: "parameter 'tenant' has Header(...) as its default; it belongs in the annotation: "

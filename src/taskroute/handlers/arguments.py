@@ -4,12 +4,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from inspect import Parameter
-from typing import Any, Final
+from typing import Final
 
 from taskroute.errors import HandlerSignatureError
 from taskroute.handlers.body import BodyParameter, body_parameter
-from taskroute.handlers.dependencies import Dependency, needed, provided, provided_async
-from taskroute.handlers.function import describe, is_async, kind_of, name_of
+from taskroute.handlers.dependencies import Dependency
+from taskroute.handlers.function import chooses_by_position, describe, is_async, is_class, is_wrapper, kind_of, name_of
 from taskroute.handlers.marks import Provider
 from taskroute.handlers.providers import ProviderPlan
 from taskroute.handlers.signature import naming
@@ -48,24 +48,6 @@ class ArgumentPlan:
         """Return a plan that feeds one parameter more."""
         return replace(self, sources=(*self.sources, (name, source)))
 
-    def caller(self, function: Callable[..., Any]) -> Callable[[Delivery, Captures], Any]:
-        """Return `function` as a function of the message; what providers open is open while it runs."""
-        if not self.dependencies:
-            return lambda delivery, captures: function(**self.bind(delivery, captures))
-
-        # Bind first, so that nothing is opened for a message that does not fit.
-        def call(delivery: Delivery, captures: Captures) -> Any:
-            arguments = self.bind(delivery, captures)
-            with provided(self.dependencies, delivery, captures) as made:
-                return function(**arguments, **needed(self.needs, made))
-
-        async def call_async(delivery: Delivery, captures: Captures) -> Any:
-            arguments = self.bind(delivery, captures)
-            async with provided_async(self.dependencies, delivery, captures) as made:
-                return await function(**arguments, **needed(self.needs, made))
-
-        return call_async if is_async(function) else call
-
 
 def plan_arguments(
     function: Callable[..., object], pattern: RoutingPattern, overrides: Mapping[Provider, Provider] = _NO_OVERRIDES
@@ -77,8 +59,8 @@ def plan_arguments(
     parameter with a default that nothing feeds keeps it. `overrides` has providers in place of others.
 
     Raises:
-        HandlerSignatureError: a parameter that nothing can feed, a generator function, an async provider of a plain
-            handler, an annotation that cannot be resolved or validated.
+        HandlerSignatureError: a parameter that nothing can feed, a class or a generator function, an async provider of
+            a plain handler, an annotation that cannot be resolved or validated.
     """
     if not callable(function):
         raise HandlerSignatureError(f"a handler is a function, not {type(function).__name__}")
@@ -89,19 +71,33 @@ def plan_arguments(
 def _planned(
     function: Callable[..., object], pattern: RoutingPattern, overrides: Mapping[Provider, Provider]
 ) -> ArgumentPlan:
-    if kind_of(function).endswith("generator"):
-        raise HandlerSignatureError(
-            "it is a generator function, and calling it would run nothing; write a plain or an async function"
-        )
+    if problem := _unusable(function):
+        raise HandlerSignatureError(problem)
     providers = ProviderPlan(pattern, overrides)
     sources, needs, unfed = providers.inputs_of(function)
     _check_bound(function, unfed)
-    _check_one_body(unfed, pattern)
+    _check_one_body(function, unfed, pattern)
     body = body_parameter(unfed[0]) if unfed else None
     if body is not None:
         sources = (*sources, (body.name, body.source))
     _check_kinds(function, providers.dependencies)
     return ArgumentPlan(sources, needs, providers.dependencies, body)
+
+
+def _unusable(function: Callable[..., object]) -> str | None:
+    """Return why a call would certainly not handle a message. What a decorator hides is seen when it is called."""
+    if is_class(function):
+        return "it is a class, and calling it would make an object and handle nothing; register a method of an object"
+    if kind_of(function).endswith("generator"):
+        return "it is a generator function, and calling it would run nothing; write a plain or an async function"
+    if kind_of(function).endswith("context_manager"):
+        return "it makes a context manager, and calling it would run nothing; write a plain or an async function"
+    if chooses_by_position(function):
+        return (
+            "it is a singledispatch function, which chooses by an argument without a name, and handlers get theirs by "
+            "name; register a function that calls it"
+        )
+    return None
 
 
 def _check_bound(function: Callable[..., object], unfed: tuple[Parameter, ...]) -> None:
@@ -115,13 +111,15 @@ def _check_bound(function: Callable[..., object], unfed: tuple[Parameter, ...]) 
         )
 
 
-def _check_one_body(unfed: tuple[Parameter, ...], pattern: RoutingPattern) -> None:
+def _check_one_body(function: Callable[..., object], unfed: tuple[Parameter, ...], pattern: RoutingPattern) -> None:
     if len(unfed) > 1:
+        passed = "; if its decorator passes one of them, set wrapper.__signature__ in the decorator, without that one"
         names = ", ".join(parameter.name for parameter in unfed)
         captured = ", ".join(sorted(pattern.capture_names)) or "nothing"
         raise HandlerSignatureError(
             f"only one parameter can take the body, but {names} remain ({str(pattern)!r} captures {captured}); "
             f"capture them, mark them Header(...) or Depends(...), or give them defaults"
+            f"{passed if is_wrapper(function) else ''}"
         )
 
 

@@ -7,14 +7,22 @@ of them swallows it.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from types import TracebackType
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from dataclasses import dataclass
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import Any, Final
 
 from taskroute.errors import ConfigurationError
-from taskroute.handlers.function import Kind, kind_of, name_of
+from taskroute.handlers.function import kind_of, name_of
 from taskroute.handlers.marks import Provider
+from taskroute.handlers.returned import ASYNC_CONTEXT, CONTEXT
 from taskroute.handlers.sources import Source
 from taskroute.keys.pattern import Captures
 from taskroute.message.delivery import Delivery
@@ -30,19 +38,11 @@ class Dependency:
     provider: Provider
     sources: tuple[tuple[str, Source], ...]
     needs: tuple[tuple[str, Provider], ...]
-    kind: Kind = field(init=False)
-    call: Callable[..., Any] = field(init=False, repr=False)
-    """Calls the provider; a generator comes as a context manager."""
-
-    def __post_init__(self) -> None:
-        kind = kind_of(self.provider)
-        object.__setattr__(self, "kind", kind)
-        object.__setattr__(self, "call", _WRAPPED[kind](self.provider))
 
     @property
     def is_async(self) -> bool:
-        """Return whether only an event loop can run it."""
-        return self.kind in ("coroutine", "async_generator")
+        """Return whether only an event loop can run it. A decorated one is not known before it is called."""
+        return kind_of(self.provider) in ("coroutine", "async_generator", "async_context_manager")
 
     def arguments(self, delivery: Delivery, captures: Captures, made: Made) -> dict[str, object]:
         """Return the keyword arguments of the provider."""
@@ -124,12 +124,15 @@ def _does_not_yield_once(provider: Provider, yields: str) -> ConfigurationError:
     )
 
 
-_WRAPPED: Final[Mapping[Kind, Callable[[Provider], Callable[..., Any]]]] = {
-    "function": lambda provider: provider,
-    "coroutine": lambda provider: provider,
-    "generator": lambda provider: lambda **given: _Opened(provider, provider(**given)),
-    "async_generator": lambda provider: lambda **given: _OpenedAsync(provider, provider(**given)),
+_OPENED: Final[Mapping[type, Callable[[Provider, Any], AbstractContextManager[Any]]]] = {
+    GeneratorType: _Opened,
+    CONTEXT: lambda _, context: context,
 }
+_OPENED_ASYNC: Final[Mapping[type, Callable[[Provider, Any], AbstractAsyncContextManager[Any]]]] = {
+    AsyncGeneratorType: _OpenedAsync,
+    ASYNC_CONTEXT: lambda _, context: context,
+}
+"""How what a provider returned is opened, by its type. What is not here, and no coroutine, is handed over as it is."""
 
 
 def needed(needs: Iterable[tuple[str, Provider]], made: Made) -> dict[str, object]:
@@ -148,7 +151,11 @@ def provided(dependencies: Iterable[Dependency], delivery: Delivery, captures: C
     with ExitStack() as stack:
         try:
             for each in dependencies:
-                made[each.provider] = _open(each, each.arguments(delivery, captures, made), stack)
+                given = each.provider(**each.arguments(delivery, captures, made))
+                if type(given) is CoroutineType or type(given) in _OPENED_ASYNC:
+                    raise _needs_a_loop(each.provider, given)
+                opened = _OPENED.get(type(given))
+                made[each.provider] = given if opened is None else stack.enter_context(opened(each.provider, given))
             yield made
         except BaseException as error:
             failure = error
@@ -167,13 +174,14 @@ async def provided_async(
     async with AsyncExitStack() as stack:
         try:
             for each in dependencies:
-                arguments = each.arguments(delivery, captures, made)
-                if each.kind == "async_generator":
-                    made[each.provider] = await stack.enter_async_context(each.call(**arguments))
-                elif each.kind == "coroutine":
-                    made[each.provider] = await each.call(**arguments)
-                else:
-                    made[each.provider] = _open(each, arguments, stack)
+                given = each.provider(**each.arguments(delivery, captures, made))
+                while type(given) is CoroutineType:
+                    given = await given
+                if (opened := _OPENED.get(type(given))) is not None:
+                    given = stack.enter_context(opened(each.provider, given))
+                elif (opened_async := _OPENED_ASYNC.get(type(given))) is not None:
+                    given = await stack.enter_async_context(opened_async(each.provider, given))
+                made[each.provider] = given
             yield made
         except BaseException as error:
             failure = error
@@ -182,6 +190,10 @@ async def provided_async(
         raise failure
 
 
-def _open(dependency: Dependency, arguments: dict[str, object], stack: ExitStack | AsyncExitStack) -> object:
-    made = dependency.call(**arguments)
-    return stack.enter_context(made) if dependency.kind == "generator" else made
+def _needs_a_loop(provider: Provider, given: Any) -> ConfigurationError:
+    if isinstance(given, CoroutineType):
+        given.close()
+    return ConfigurationError(
+        f"provider {name_of(provider)} looks like a plain function and returns what only an async handler can await "
+        f"or enter: make the handler an async def, or the provider plain"
+    )

@@ -2,18 +2,17 @@
 
 # Annotations are no strings here: those of public classes must resolve under the name of the package too.
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from taskroute.exported import exported_by
 from taskroute.handlers.arguments import ArgumentPlan
+from taskroute.handlers.call import Call, call_of
 from taskroute.handlers.function import describe, is_async
 from taskroute.handlers.middleware import Layer
 from taskroute.keys.pattern import Captures, RoutingPattern
-from taskroute.message.delivery import Delivery
-from taskroute.message.outcome import Handled, HandlerTimeoutError
+from taskroute.message.outcome import Handled
 from taskroute.topology.retry_policy import RetryPolicy
 
 Tier = tuple[str | None, bool]
@@ -34,7 +33,7 @@ class Handler:
         timeout: in seconds.
         is_fallback: whether it takes only keys that no other handler takes.
         middleware: around the function, the first one outermost.
-        is_async: whether it runs on an event loop.
+        is_async: whether it is an ``async def``, which runs on an event loop.
         call: the function as a function of a message.
         handled: the outcome when it returns; made once, not for each message.
     """
@@ -48,14 +47,12 @@ class Handler:
     is_fallback: bool = False
     middleware: tuple[Layer, ...] = ()
     is_async: bool = field(init=False)
-    call: Callable[[Delivery, Captures], Any] = field(init=False, repr=False)
+    call: Call = field(init=False, repr=False)
     handled: Handled = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        call = self.plan.caller(self.function)
-        has_limit = is_async(self.function) and self.timeout is not None
         object.__setattr__(self, "is_async", is_async(self.function))
-        object.__setattr__(self, "call", _cancelled_after(self.timeout or 0, call) if has_limit else call)
+        object.__setattr__(self, "call", call_of(self.function, self.plan, self.timeout))
         object.__setattr__(self, "handled", Handled(describe(self.function)))
 
     @property
@@ -72,21 +69,6 @@ class Handler:
 def tier_of(handler: Handler) -> Tier:
     """Return the tier of a handler."""
     return handler.queue, handler.is_fallback
-
-
-def _cancelled_after(seconds: float, call: Callable[..., Any]) -> Callable[[Delivery, Captures], Any]:
-    """Return an async call that is cancelled when it takes too long."""
-
-    async def limited(delivery: Delivery, captures: Captures) -> Any:
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                return await call(delivery, captures)
-        except TimeoutError:
-            if limit.expired():
-                raise HandlerTimeoutError(f"cancelled after {seconds} s") from None
-            raise
-
-    return limited
 
 
 @exported_by("taskroute")

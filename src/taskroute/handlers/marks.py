@@ -23,10 +23,10 @@ class Depends:
     """The mark of a parameter that a provider makes: ``session: Annotated[Session, Depends(open_session)]``.
 
     A provider is called once for each message, however many parameters ask for it. It is a function, or a generator
-    that yields once: what follows its ``yield`` runs after the handler, before the message is acknowledged. An error
-    of the handler is raised at the ``yield``, so release things with ``with`` or ``finally``; the message has failed
-    even if the generator swallows the error. A provider may have the parameters that a handler may have, except for
-    the body.
+    that yields once, behind a decorator or not: what follows its ``yield`` runs after the handler, before the message
+    is acknowledged. An error of the handler is raised at the ``yield``, so release things with ``with`` or ``finally``;
+    the message has failed even if the generator swallows the error. A provider may have the parameters that a handler
+    may have, except for the body.
 
     Providers of an ``async def`` handler, plain or async, run on the event loop. Those of a plain handler must be
     plain, and run in its thread.

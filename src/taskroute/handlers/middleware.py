@@ -4,6 +4,7 @@
 
 import inspect
 import weakref
+from asyncio import Future
 from collections.abc import Iterable
 from inspect import isawaitable
 from types import CoroutineType
@@ -13,6 +14,7 @@ from taskroute.errors import ConfigurationError
 from taskroute.exported import exported_by
 from taskroute.handlers.crossing import Crossing, Submit
 from taskroute.handlers.function import kind_of, name_of
+from taskroute.handlers.returned import check_ran
 from taskroute.message.message import Message
 
 
@@ -76,7 +78,7 @@ def _layer(middleware: Any) -> Layer:
         name = middleware.__qualname__
         raise ConfigurationError(f"middleware {name} is a class: pass an object of it, {name}(...)")
     kind = kind_of(middleware)
-    if not callable(middleware) or kind.endswith("generator"):
+    if not callable(middleware) or kind.endswith(("generator", "context_manager")):
         raise ConfigurationError(f"middleware={middleware!r} must be a function of a message and of what comes next")
     _check_arguments(middleware)
     return Layer(middleware, kind == "coroutine")
@@ -123,8 +125,7 @@ def _around_async(middleware: Middleware, call_next: CallNext) -> CallNext:
 
     async def call(message: Message) -> Any:
         result = await middleware(message, once)
-        if isinstance(result, CoroutineType):  # most likely the handler: it would never run, and count as handled
-            result.close()
+        if _is_pending(result):  # most likely the handler: it would never run, and count as handled
             raise ConfigurationError(
                 f"middleware {name_of(middleware)} returns what nobody awaits: write return await call_next(message)"
             )
@@ -132,6 +133,8 @@ def _around_async(middleware: Middleware, call_next: CallNext) -> CallNext:
             raise ConfigurationError(
                 f"middleware {name_of(middleware)} never awaits what comes next: write return await call_next(message)"
             )
+        if result is not None:
+            check_ran(middleware, result)
         return result
 
     return call
@@ -142,13 +145,16 @@ def _around_plain(middleware: Middleware, call_next: CallNext) -> CallNext:
 
     def call(message: Message) -> Any:
         result = middleware(message, once)
-        if result is not None and isawaitable(result):
+        if result is None:
+            return None
+        if isawaitable(result):
             if isinstance(result, CoroutineType):
                 result.close()
             raise ConfigurationError(
                 f"middleware {name_of(middleware)} looks like a plain function and returns something to await: "
                 f"make it an async def"
             )
+        check_ran(middleware, result)
         return result
 
     return call
@@ -168,6 +174,14 @@ def _once(middleware: Middleware, call_next: CallNext, returned: list[Any]) -> C
         return result
 
     return once
+
+
+def _is_pending(result: Any) -> bool:
+    """Return whether an async middleware returned a coroutine, which is closed, or a task that has not ended."""
+    if isinstance(result, CoroutineType):
+        result.close()
+        return True
+    return isinstance(result, Future) and not result.done()
 
 
 def _is_forgotten(returned: list[Any]) -> bool:

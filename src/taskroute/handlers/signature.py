@@ -59,6 +59,8 @@ def _shown(parameter: Parameter) -> str:
 
 # --- what no parameter may be ---
 
+_WRAPS: Final = "; above a decorator's wrapper write @functools.wraps(function)"
+
 
 def _of_another_library(parameter: Parameter) -> str | None:
     """Find a mark with a name of ours that is not ours. It would mean nothing here, and be passed over."""
@@ -89,7 +91,8 @@ def _as_default(parameter: Parameter) -> str | None:
 def _without_name(parameter: Parameter) -> str | None:
     if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
         return None
-    return "cannot be passed by name; name each parameter and leave out '/', * and **"
+    wraps = "" if parameter.kind is parameter.POSITIONAL_ONLY else _WRAPS
+    return f"cannot be passed by name; name each parameter and leave out '/', * and **{wraps}"
 
 
 def _possible_marks(parameter: Parameter) -> tuple[Any, ...]:

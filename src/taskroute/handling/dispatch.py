@@ -18,6 +18,7 @@ from taskroute.errors import AmbiguousHandlerError, ConfigurationError
 from taskroute.handlers.crossing import Submit, awaited
 from taskroute.handlers.handler import Handler, HandlerMatch
 from taskroute.handlers.middleware import CallNext, Layer, compose
+from taskroute.handlers.returned import ran
 from taskroute.handlers.sources import InvalidArgumentError
 from taskroute.instrumentation.hooks import Handling
 from taskroute.keys.pattern import Captures
@@ -28,6 +29,9 @@ from taskroute.quoting import shorten
 
 DEFAULT_MAX_BODY_SIZE: Final = 1024 * 1024
 """Bytes of a body that a handler gets at most, unless the worker says otherwise."""
+
+_GRACE: Final = 1.0
+"""Seconds that what runs on the event loop has to end after it was cancelled, before it counts as overdue."""
 
 
 def _no_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -41,7 +45,8 @@ class Dispatcher:
     Args:
         resolve: the handler of a queue and routing key.
         max_body_size: bytes; a longer body is not even parsed.
-        watch: is called when a handler with a timeout is about to be called.
+        watch: is called when a handler with a timeout is about to be called, with the seconds after which it is
+            overdue, and again when it goes on on the event loop.
         submit: has a coroutine run on the event loop, where middleware and handler are not of one kind.
         handling: entered around each handler and its middleware, in the thread or task that runs it.
     """
@@ -79,31 +84,49 @@ class Dispatcher:
             return Failed("no_handler", f"no handler of queue {delivery.queue!r} takes this routing key")
         handler = match.handler
         try:
-            if handler.timeout is not None:
-                self._watch(delivery, handler, handler.timeout)
+            submit = self._submit if handler.timeout is None else self._watched(delivery, handler, handler.timeout)
             if handler.middleware or self._handling is not None:
-                result = self._call_through(handler, delivery, match.captures)
+                result = self._call_through(handler, delivery, match.captures, submit)
             else:
-                result = handler.call(delivery, match.captures)
+                result = handler.call(delivery, match.captures, submit)
             if result is None or not isawaitable(result):
                 return handler.handled
+            if handler.timeout is not None and not handler.is_async:
+                self._watch(delivery, handler, handler.timeout + _GRACE)
         except BaseException as error:  # noqa: BLE001 - an exit in a handler must not end a worker's thread
             return _failure(error, handler)
         return _finish(result, handler)
 
-    def _call_through(self, handler: Handler, delivery: Delivery, captures: Captures) -> Any:
+    def _watched(self, delivery: Delivery, handler: Handler, timeout: float) -> Submit:
+        """Begin to watch a handler, and return what has a coroutine of it run, which is cancelled at the timeout."""
+
+        def submit(coroutine: Coroutine[Any, Any, Any]) -> Any:
+            self._watch(delivery, handler, timeout + _GRACE)
+            return self._submit(coroutine)
+
+        self._watch(delivery, handler, timeout + _GRACE if handler.is_async else timeout)
+        return submit
+
+    def _call_through(self, handler: Handler, delivery: Delivery, captures: Captures, submit: Submit) -> Any:
         message = delivery.message()
 
-        def call_handler(given: Message) -> Any:
-            result = handler.call(delivery if given is message else delivery.carrying(given), captures)
-            if handler.is_async or result is None or not isawaitable(result):
-                return result
-            return awaited(result, self._submit)  # of what looked like a plain function
+        def call(given: Message) -> Any:
+            return handler.call(delivery if given is message else delivery.carrying(given), captures, submit)
+
+        def call_plain(given: Message) -> Any:
+            result = call(given)
+            # Of what looked like a plain function.
+            return result if result is None or not isawaitable(result) else awaited(result, submit)
+
+        async def call_async(given: Message) -> Any:
+            value = await call(given)
+            return value if value is None else await ran(handler.function, value)
 
         around = handler.middleware
         if self._handling is not None:
             around = (self._observed(handler, self._handling), *around)
-        return compose(around, call_handler, handler.is_async, self._submit)(message)
+        call_handler = call_async if handler.is_async else call_plain
+        return compose(around, call_handler, handler.is_async, submit)(message)
 
     @staticmethod
     def _observed(handler: Handler, handling: Handling) -> Layer:
@@ -121,7 +144,9 @@ class Dispatcher:
 
 async def _finish(result: Awaitable[Any], handler: Handler) -> Outcome:
     try:
-        await result
+        value = await result
+        if value is not None:
+            await ran(handler.function, value)
     except BaseException as error:  # noqa: BLE001 - an exit in a handler must not end the loop
         return _failure(error, handler)
     return handler.handled

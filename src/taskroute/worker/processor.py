@@ -36,9 +36,6 @@ from taskroute.worker.thread_pool import ThreadPool
 from taskroute.worker.timeouts import Timeouts
 from taskroute.worker.work_queue import WorkQueue
 
-_GRACE: Final = 1.0
-"""Seconds that an async handler has to end after it was cancelled, before it counts as overdue."""
-
 
 class Processor:
     """Has deliveries handled and settled. One object for a worker's life.
@@ -85,7 +82,7 @@ class Processor:
         self._is_timed = notifications.are_heard  # how long a handler takes is measured for instrumentation only
         self._gated = frozenset((*options.limits, *options.breakers))
         self._timeouts = Timeouts(mailbox, self._on_overdue)
-        self._dispatcher = Dispatcher(routes.resolve, max_body_size, self._watch, loop.submit, handling)
+        self._dispatcher = Dispatcher(routes.resolve, max_body_size, self._timeouts.begin, loop.submit, handling)
         self.work: Final = WorkQueue(FairQueue({queue: options.limits.get(queue) for queue in self._gated}))
         self.threads: Final = ThreadPool(threads, self.work, self.process, thread_name)
         self.async_handlers: Final = AsyncHandlers(loop)
@@ -210,11 +207,6 @@ class Processor:
         return [*self.threads.describe_current(), *self.async_handlers.describe_current()]
 
     # What a handler's timeout, or the lack of threads, asks for:
-
-    def _watch(self, delivery: Delivery, handler: Handler, timeout: float) -> None:
-        # An async handler is cancelled at its timeout: it is overdue when it does not end then, or blocks the loop.
-        seconds = timeout + _GRACE if handler.is_async else timeout
-        self._timeouts.begin(delivery, handler, seconds)
 
     def _on_overdue(self, delivery: Delivery, handler: Handler) -> None:
         if self.async_handlers.give_up(delivery) or self.threads.give_up(delivery):
