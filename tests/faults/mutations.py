@@ -241,6 +241,20 @@ MUTATIONS = (
         "                return finish(result)\n",
         "../unit/test_returned.py::test_decorated_coroutine_runs_with_its_providers_open",
     ),
+    Mutation(
+        "publish what a handler of the same type cannot read",
+        "message/json_body.py",
+        "        if self._needs_trial:\n            self._try(body, document)\n",
+        "",
+        "../unit/test_reading_back.py::test_body_that_cannot_be_read_back_is_refused_by_name",
+    ),
+    Mutation(
+        "publish NaN as null",
+        "message/json_body.py",
+        'if not self._is_finite and b"null" in document:',
+        "if False:",
+        "../unit/test_reading_back.py::test_body_that_cannot_be_read_back_is_refused_by_name",
+    ),
 )
 
 

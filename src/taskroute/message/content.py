@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
-from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError
 
 from taskroute.errors import MessageInvalidError
+from taskroute.message.json_body import JsonType, write
 
 BYTES: Final = "application/octet-stream"
 TEXT: Final = "text/plain"
 JSON: Final = "application/json"
 
-
-def _as_json(body: object) -> bytes:
-    if isinstance(body, BaseModel):
-        return body.__pydantic_serializer__.to_json(body, by_alias=True)
-    return to_json(body, inf_nan_mode="constants")
+_BYTES_LIKE: Final = (bytes, bytearray, memoryview)  # a union would be made anew for each body
 
 
-def encode(body: object, as_json: Callable[[object], bytes] = _as_json) -> tuple[bytes, str]:
+def encode(body: object, declared: JsonType | None = None) -> tuple[bytes, str]:
     """Return the bytes and the content type of a body: bytes as they are, str as UTF-8, anything else as JSON.
 
-    Fields are written under their aliases, as handlers read them.
+    Args:
+        body: to encode.
+        declared: its type, where that is known; bytes are JSON where a type may be bytes or something else.
 
     Raises:
-        MessageInvalidError: it cannot be encoded.
+        MessageInvalidError: it cannot be encoded, or a handler of the same type could not read it.
     """
     try:
-        if isinstance(body, bytes):
-            return body, BYTES
+        if isinstance(body, _BYTES_LIKE) and (declared is None or declared.is_raw):
+            return bytes(body), BYTES
         if isinstance(body, str):
+            if declared is not None:
+                declared.check_text(body)
             return body.encode(), TEXT
-        return as_json(body), JSON
+        return write(body) if declared is None else declared.write(body), JSON
     except (PydanticSerializationError, UnicodeEncodeError, ValueError) as error:
         raise MessageInvalidError(f"the body, {type(body).__name__}, cannot be encoded: {error}") from None

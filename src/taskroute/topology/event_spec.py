@@ -13,6 +13,7 @@ from taskroute.keys.automaton import ANY_WORDS, ONE_WORD
 from taskroute.keys.pattern import RoutingPattern
 from taskroute.keys.short_string import key_problem
 from taskroute.message import content
+from taskroute.message.json_body import JsonType
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.spec import Spec, describe_fields
 
@@ -105,6 +106,11 @@ class EventSpec(Spec, Generic[Body], frozen=True):
         return hash((self.pattern, str(self.exchange)))
 
     @cached_property
+    def json_type(self) -> JsonType:
+        """What writes bodies as JSON."""
+        return JsonType(self.adapter)
+
+    @cached_property
     def adapter(self) -> TypeAdapter[Any]:
         """The adapter that validates a body and writes it as JSON."""
         return TypeAdapter(self.body)
@@ -144,9 +150,9 @@ class Event(Generic[Body]):
         """Return the body as bytes, and their content type. JSON is written by the spec's type of body.
 
         Raises:
-            MessageInvalidError: it cannot be encoded.
+            MessageInvalidError: it cannot be encoded, or a handler of the same type could not read it.
         """
-        return content.encode(self.body, lambda body: self.spec.adapter.dump_json(body, by_alias=True))
+        return content.encode(self.body, self.spec.json_type)
 
 
 if TYPE_CHECKING:

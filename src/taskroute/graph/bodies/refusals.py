@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 from pydantic import ValidationError
 from pydantic_core import core_schema, from_json
 
+from taskroute.errors import MessageInvalidError
 from taskroute.graph.bodies.doubt import ANYWHERE, Path
 from taskroute.graph.bodies.examples import examples, limits
 from taskroute.graph.bodies.schema import Schema, schema_of, schema_of_annotation
 from taskroute.handlers.body import BodyParameter
 from taskroute.handlers.sources import InvalidArgumentError
+from taskroute.message.content import JSON
 from taskroute.message.delivery import Delivery
 from taskroute.topology.event_spec import Event, EventSpec
 
@@ -54,7 +56,7 @@ def refusals(event: EventSpec[Any], parameter: BodyParameter) -> Iterator[Refusa
     around = limits(schema_of_annotation(parameter.annotation).node)
     for example in _examples(schema_of(event.adapter), around):
         try:
-            encoded, kind = Event(event, "", event.adapter.validate_json(example)).encode()
+            encoded, kind = _encoded(event, event.adapter.validate_json(example))
         except Exception:  # noqa: BLE001, S112 - a validator, perhaps the user's, says it is no body of this event
             continue
         delivery = Delivery(queue="", exchange="", routing_key="", body=encoded, properties={"content_type": kind})
@@ -64,6 +66,28 @@ def refusals(event: EventSpec[Any], parameter: BodyParameter) -> Iterator[Refusa
             yield _refusal(error, encoded)
         except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
             yield Refusal(type(error).__name__, (((), "value_error"),))
+
+
+def _encoded(event: EventSpec[Any], body: Any) -> tuple[bytes, str]:
+    try:
+        return Event(event, "", body).encode()
+    except MessageInvalidError:  # what no handler of the same type reads, another one may
+        return event.adapter.dump_json(body, by_alias=True), JSON
+
+
+def unsendable(event: EventSpec[Any]) -> Iterator[str | None]:
+    """Yield for each made-up body the error with which a publisher refuses it, None where it takes it."""
+    for example in _examples(schema_of(event.adapter), frozenset()):
+        try:
+            body = event.adapter.validate_json(example)
+        except Exception:  # noqa: BLE001, S112 - as above
+            continue
+        try:
+            Event(event, "", body).encode()
+        except MessageInvalidError as error:
+            yield str(error)
+        else:
+            yield None
 
 
 def _examples(schema: Schema, around: frozenset[int]) -> list[bytes]:

@@ -63,8 +63,6 @@ def _each_doubt(written: Schema, annotation: Any) -> Iterator[Doubt]:
     for choice in _alternatives(written):
         if choice.kind == "bytes":
             yield Doubt((), "bytes may hold anything", is_blind=True)
-        elif annotation is not str and _is_text(choice):
-            yield Doubt((), "it is published as text, and read as JSON")
     if annotation is not str:
         yield from doubts(written, schema_of_annotation(annotation))
 
@@ -76,10 +74,3 @@ def _alternatives(schema: Schema) -> Iterator[Schema]:
             yield from _alternatives(choice)
     else:
         yield schema
-
-
-def _is_text(schema: Schema) -> bool:
-    """Return whether a body of this type may be a str, which is published as text."""
-    if schema.kind == "literal":
-        return any(isinstance(value, str) for value in schema.node["expected"])
-    return schema.kind == "str" or (schema.kind == "enum" and schema.node.get("sub_type") == "str")

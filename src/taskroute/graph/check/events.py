@@ -7,8 +7,9 @@ from typing import Any
 
 from taskroute.graph.check.finding import Finding
 from taskroute.graph.check.graph import Graph
-from taskroute.graph.check.ways import find_key
+from taskroute.graph.check.ways import BUDGET, find_key
 from taskroute.handlers.handler import Handler
+from taskroute.keys.automaton import find_words
 from taskroute.topology.event_spec import EventSpec
 
 
@@ -68,6 +69,23 @@ def unhandled(graph: Graph, event: EventSpec[Any]) -> Iterator[Finding]:
             witness=_key_in(graph, event, reached[0]),
             message=f"{event}: no handler names a queue that it reaches ({', '.join(map(repr, reached))}); "
             f"another service may handle it",
+        )
+
+
+def unsendable(_: Graph, event: EventSpec[Any]) -> Iterator[Finding]:
+    """Find that a body of an event is refused when it is published, as no handler of the same type could read it."""
+    from taskroute.graph.bodies.refusals import unsendable as refused  # noqa: PLC0415 - as below
+
+    outcomes = list(refused(event))
+    errors = [error for error in outcomes if error is not None]
+    if errors:
+        words = find_words((event.pattern.tokens,), (), BUDGET)
+        yield Finding(
+            code="event_body",
+            severity="error" if outcomes[0] is not None else "warning",  # the first one is as ordinary as can be
+            subject=str(event),
+            witness=".".join(words or ()),
+            message=f"{event} cannot be published with every body of its type: {errors[0]}",
         )
 
 
