@@ -75,6 +75,20 @@ def test_failed_consume_leaves_no_consumer_behind(connection: Any, sink: Sink) -
     assert consumer.generation == 0
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "\u00e4" * 127, "\u20ac" * 85, "x" + "\U0001f4e6" * 63], ids=range(1, 5))
+@pytest.mark.parametrize("generation", [1, 10**9, 10**12])
+def test_queue_of_any_name_is_consumed_on_any_connection(
+    name: str, generation: int, connection: Any, sink: Sink
+) -> None:
+    """The tag of a consumer holds the name as far as it fits; it is counted in bytes."""
+    connection.channel().queue_declare(name, durable=True, auto_delete=False)
+    consumer = consumer_of(sink, QueueSpec(name=name, retry=False, dead_letter=False))
+
+    consumer.on_open(connection, generation)
+
+    assert consumer.consuming == {name}
+
+
 def test_queue_paused_before_its_prefetch_widens_stays_paused(connection: Any, sink: Sink) -> None:
     publish(connection, b"1")
     admitted: list[Admission] = ["all"]

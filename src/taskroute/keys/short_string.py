@@ -37,3 +37,12 @@ def key_problem(key: object, what: str) -> str | None:
     if _CONTROL.search(key):
         return f"the {what} {shorten(key)} contains a control character"
     return None
+
+
+def cut_key(made_up: str) -> str:
+    """Return a name that this library has made up, cut to what a short string can carry, between two characters.
+
+    >>> len(cut_key("\u00e4" * 200).encode())
+    254
+    """
+    return made_up.encode()[:MAX_KEY_BYTES].decode(errors="ignore")

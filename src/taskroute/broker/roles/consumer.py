@@ -14,6 +14,7 @@ from taskroute.broker.declare import Declaration, count_consumers, count_each, c
 from taskroute.broker.roles.acknowledgements import Acknowledgements, drop_stale
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
 from taskroute.broker.roles.role import Role
+from taskroute.keys.short_string import cut_key
 from taskroute.message.delivery import Delivery
 from taskroute.topology.queue import QueueSpec
 
@@ -292,7 +293,7 @@ class _Consuming:
 
     def _consume(self, queue: ConsumedQueue) -> None:
         name, prefetch = queue.spec.name, queue.next_prefetch
-        tag = f"taskroute.{self.generation}.{next(self._tag_numbers)}.{name}"[:255]
+        tag = cut_key(f"taskroute.{self.generation}.{next(self._tag_numbers)}.{name}")
         self.channel.basic_qos(0, prefetch, False)
         self.channel.basic_consume(name, tag, callback=self._receiver(queue))
         queue.tag = tag
