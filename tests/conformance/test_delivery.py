@@ -205,6 +205,57 @@ def test_requeued_messages_keep_their_positions(peer: Peer) -> None:
     assert peer.another().get_all("q").bodies == [b"1", b"3", b"4", b"5", b"6"]
 
 
+@QUEUE_TYPES
+def test_deliveries_put_back_take_their_places_again(peer: Peer, kind: str) -> None:
+    """By basic.nack, up to a tag and one by one. Up to RabbitMQ 4.2 a quorum queue counts it as a failure."""
+    filled(peer, 6, x_queue_type=kind, **({"x_delivery_limit": 20} if kind == "quorum" else {}))
+    inbox = peer.consume("q", prefetch=6)
+    peer.until(lambda: len(inbox) == 6)
+    peer.channel.basic_cancel(inbox[0].delivery_info["consumer_tag"])
+
+    peer.channel.acknowledge(1, [])
+    peer.channel.put_back(3, [5])
+    peer.settle()
+
+    again = peer.another().get_all("q")
+    assert again.bodies == [b"2", b"3", b"5"]
+    assert all(message.delivery_info["redelivered"] for message in again)
+    counts = {(message.properties.get("application_headers") or {}).get("x-delivery-count") for message in again}
+    assert counts == {1 if kind == "quorum" and peer.version < (4, 3) else None}
+
+
+@QUEUE_TYPES
+def test_put_back_of_a_settled_delivery_closes_the_channel(peer: Peer, kind: str) -> None:
+    filled(peer, 1, x_queue_type=kind)
+    inbox = peer.consume("q", prefetch=1)
+    peer.until(lambda: len(inbox) == 1)
+    peer.channel.acknowledge(1, [])
+
+    peer.channel.put_back(0, [1])
+
+    with pytest.raises(amqp.exceptions.PreconditionFailed, match="unknown delivery tag"):
+        peer.until(lambda: False)
+
+
+@QUEUE_TYPES
+def test_deleted_queue_cancels_its_consumers_and_takes_late_acknowledgements(peer: Peer, kind: str) -> None:
+    """The channel stays open, and the tags are known until they are acknowledged."""
+    filled(peer, 2, x_queue_type=kind)
+    cancelled: list[str] = []
+    inbox = peer.consume("q", prefetch=2, on_cancel=cancelled.append)
+    peer.until(lambda: len(inbox) == 2)
+
+    peer.another().channel.queue_delete("q")
+    peer.until(lambda: bool(cancelled))
+    peer.channel.acknowledge(0, [2])
+    peer.queue("q", x_queue_type=kind)
+    peer.channel.put_back(1, [])
+    peer.settle()
+
+    assert peer.ready("q") == 0
+    assert cancelled == [inbox[0].delivery_info["consumer_tag"]]
+
+
 def test_a_requeued_message_returns_to_its_own_queue_alone(peer: Peer) -> None:
     peer.exchange("fan", "fanout")
     for queue in ("one", "two"):

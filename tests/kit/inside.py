@@ -137,11 +137,12 @@ class InsideWorker(_Inside):
 
     def acknowledge(self, tag: int) -> None:
         """Acknowledge a delivery tag on the worker's channel, known there or not."""
-        self.post(lambda: self._consuming.channel.basic_ack(tag))
+        self.post(lambda: next(iter(self._consuming.channels.values())).channel.basic_ack(tag))
 
     def cancel_unnoticed(self, queue: str) -> None:
         """Cancel the consumer of a queue while the worker goes on believing that it consumes."""
-        self.run_on_session(lambda: self._consuming.channel.basic_cancel(self._consuming.queues[queue].tag))
+        channel = self._consuming._by_queue[queue].channel
+        self.run_on_session(lambda: channel.basic_cancel(self._consuming.queues[queue].tag))
 
     def probe(self) -> None:
         """Look for consumers that the broker has forgotten, as it is done once in a heartbeat interval."""

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from taskroute.broker.roles.acknowledgements import AckWindow
+from taskroute.broker.roles.acknowledgements import Acknowledgements, AckWindow
+from taskroute.message.delivery import Delivery
 
 
 class Broker:
@@ -14,6 +15,12 @@ class Broker:
 
     def __init__(self, delivered: int) -> None:
         self.unacknowledged = set(range(1, delivered + 1))
+        self.returned: set[int] = set()
+
+    def put_back(self, up_to: int, tags: list[int]) -> None:
+        before = set(self.unacknowledged)
+        self.acknowledge(up_to, tags)
+        self.returned |= before - self.unacknowledged
 
     def acknowledge(self, up_to: int, tags: list[int]) -> None:
         if up_to:
@@ -73,3 +80,28 @@ def test_tag_acknowledged_alone_is_never_the_end_of_a_prefix() -> None:
     assert window.take({2}) == (0, [2])
     assert window.take({1}) == (1, [])
     assert window.prefix == 2
+
+
+def delivery(tag: int) -> Delivery:
+    return Delivery(queue="q", exchange="", routing_key="k", body=b"", properties={}, tag=tag)
+
+
+@given(batches(), st.lists(st.booleans(), min_size=7, max_size=7))
+def test_what_is_put_back_was_not_settled_and_takes_nothing_along(settled: list[set[int]], back: list[bool]) -> None:
+    """Also where some of it is settled a second time, in the same batch or later."""
+    broker = Broker(delivered=31)
+    acknowledgements = Acknowledgements(broker)  # type: ignore[arg-type]
+    done: set[int] = set()
+    returned: set[int] = set()
+
+    for tags, is_put_back in zip([*settled, set(range(1, 4))], back, strict=False):
+        if is_put_back:
+            returned |= tags - done
+            acknowledgements.put_back(map(delivery, tags))
+        else:
+            for tag in tags:
+                acknowledgements.add(delivery(tag))
+            assert {one.tag for one in acknowledgements.write()} == tags - done
+        done |= tags
+        assert broker.unacknowledged == set(range(1, 32)) - done
+        assert broker.returned == returned

@@ -16,6 +16,7 @@ WELL: dict[str, Any] = {
     "unavailable": None,
     "queues": ("b", "a"),
     "consuming": ("b", "a"),
+    "missing": {},
     "stuck": (),
     "no_thread_left": False,
     "paused": {},
@@ -40,6 +41,11 @@ def test_worker_without_a_connection_is_live_and_not_ready() -> None:
 def test_queue_that_is_not_consumed_is_a_reason() -> None:
     health = diagnose(**WELL | {"consuming": ("b",)})
     assert (health.live, health.ready, health.reasons) == (True, False, ("not consuming a",))
+
+
+def test_queue_that_cannot_be_had_is_a_reason_that_says_why() -> None:
+    health = diagnose(**WELL | {"consuming": ("b",), "missing": {"a": "it is gone"}})
+    assert (health.live, health.ready, health.reasons) == (True, False, ("not consuming a: it is gone",))
 
 
 def test_paused_queue_is_a_reason_and_leaves_the_worker_live() -> None:
@@ -93,6 +99,7 @@ def test_ended_worker_is_neither_live_nor_connected() -> None:
             "unavailable": st.none() | st.just("no connection"),
             "queues": st.just(("a", "b")),
             "consuming": st.lists(st.sampled_from("ab"), unique=True),
+            "missing": st.dictionaries(st.sampled_from("ab"), st.just("gone")),
             "paused": st.dictionaries(st.sampled_from("ab"), st.just("paused")),
             "stuck": st.lists(st.just("w-1 is handling k"), max_size=2),
             "no_thread_left": st.booleans(),

@@ -111,8 +111,16 @@ class Channel(Protocol):
     def basic_qos(self, prefetch_size: int, prefetch_count: int, a_global: bool) -> object:
         """Limit the unacknowledged deliveries of each consumer to come."""
 
-    def basic_consume(self, queue: str, consumer_tag: str, *, callback: Callable[[Incoming], object]) -> object:
-        """Start a consumer."""
+    def basic_consume(
+        self,
+        queue: str,
+        consumer_tag: str,
+        *,
+        callback: Callable[[Incoming], object],
+        arguments: Mapping[str, object],
+        on_cancel: Callable[[str], object],
+    ) -> object:
+        """Start a consumer. `on_cancel` is called with its tag when the broker ends it."""
 
     def basic_cancel(self, consumer_tag: str, nowait: bool) -> object:
         """End a consumer; what it was given can still be settled."""
@@ -120,12 +128,18 @@ class Channel(Protocol):
     def acknowledge(self, up_to: int, tags: Iterable[int]) -> None:
         """Acknowledge every delivery `up_to` a tag, 0 for none, and single ones."""
 
+    def put_back(self, up_to: int, tags: Iterable[int]) -> None:
+        """Put every delivery up to a tag, 0 for none, and single ones back to their queues."""
+
     def ask_consumers(self, queue: str, answer: Callable[[str, int], object]) -> None:
         """Ask how many consumers a queue has, and go on; `answer` gets its name and the number later."""
 
 
 class Connection(Protocol):
     """An open connection."""
+
+    channel_max: int
+    """How many channels it may have."""
 
     @property
     def heartbeat(self) -> float:

@@ -1,7 +1,11 @@
-"""Declaring: specs to broker entities. A mismatch names the entity and the field."""
+"""Declaring: specs to broker entities. A mismatch names the entity and the field.
+
+What the broker answers about one queue is that queue's affair (`endings`), unless it has closed the connection.
+"""
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,10 +15,19 @@ from typing import Any, Literal, get_args
 import amqp.exceptions
 
 from taskroute.broker.amqp import Channel, Connection
-from taskroute.errors import ConfigurationError, TopologyMismatchError, UnsupportedFeatureError
+from taskroute.broker.endings import ending_of
+from taskroute.errors import (
+    BrokerError,
+    BrokerUnavailableError,
+    ConfigurationError,
+    TopologyMismatchError,
+    UnsupportedFeatureError,
+)
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
+
+log = logging.getLogger("taskroute.broker")
 
 DeclareMode = Literal["create", "verify", "skip"]
 
@@ -23,7 +36,12 @@ _EXPLANATIONS = {
     403: "this user may not do that; grant the right, or use declare='verify' for what others create",
     404: "the broker does not have it; create it first, or use declare='create'",
     405: "another connection holds it exclusively",
+    541: "the broker does not permit it; declare the queue durable, or exclusive",
 }
+
+
+class QueueUnavailableError(BrokerUnavailableError):
+    """One queue cannot be had now, while its broker can: it is waited for."""
 
 
 def checked_mode(mode: DeclareMode) -> DeclareMode:
@@ -52,36 +70,71 @@ class Declaration:
     def on(self, channel: Channel) -> None:
         """Declare it, or verify that the broker has it. Called by the session's thread.
 
+        What cannot be had now is left out, and logged.
+
         Raises:
             TopologyMismatchError: the broker has something else, lacks it, or does not let us.
             UnsupportedFeatureError: the broker cannot do what a spec asks for.
         """
-        if self.mode == "skip":
-            return
-        queues = [queue for queue in self.topology.all_queues if not queue.exclusive or queue.name in self.exclusive]
-        for exchange in self.topology.exchanges:
-            with _naming("exchange", exchange.name):
-                _declare_exchange(channel, exchange, passive=exchange.passive or self.mode == "verify")
-        for queue in queues:
-            # An exclusive queue is this connection's own, so nobody else can have created it.
-            is_foreign = queue.passive or (self.mode == "verify" and not queue.exclusive)
-            with _naming("queue", queue.name):
-                _declare_queue(channel, queue, passive=is_foreign)
-        if self.mode == "create":
-            _bind(channel, self.topology.exchanges, queues)
+        self.exchanges_on(channel)
+        for queue in self.queues:
+            self.helper_on(channel, queue)
 
-    def queue_on(self, channel: Channel, name: str) -> None:
-        """Declare one queue again, with its bindings, if it is ours to create. Called by the session's thread.
+    @property
+    def queues(self) -> list[QueueSpec]:
+        """The queues to declare, helper queues included."""
+        return [queue for queue in self.topology.all_queues if not queue.exclusive or queue.name in self.exclusive]
+
+    def exchanges_on(self, channel: Channel) -> None:
+        """Declare the exchanges and what binds them to each other, or verify them.
 
         Raises:
             TopologyMismatchError, UnsupportedFeatureError: as `on`.
         """
-        queue = next((queue for queue in self.topology.all_queues if queue.name == name), None)
-        if queue is None or queue.passive or self.mode != "create":
+        if self.mode == "skip":
             return
-        with _naming("queue", name):
-            _declare_queue(channel, queue, passive=False)
-        _bind(channel, (), [queue])
+        for exchange in self.topology.exchanges:
+            with naming(f"exchange {exchange.name!r}"):
+                _declare_exchange(channel, exchange, passive=exchange.passive or self.mode == "verify")
+        if self.mode == "create":
+            for exchange in self.topology.exchanges:
+                for binding in exchange.bindings:
+                    with naming(f"exchange {exchange.name!r}", binding):
+                        channel.exchange_bind(
+                            exchange.name, binding.exchange, binding.binding_key, arguments=dict(binding.arguments)
+                        )
+
+    def queue_on(self, channel: Channel, queue: QueueSpec) -> None:
+        """Declare one queue and its bindings, or verify it.
+
+        Raises:
+            QueueUnavailableError: it cannot be had now.
+            TopologyMismatchError, UnsupportedFeatureError: as `on`.
+        """
+        if self.mode == "skip":
+            return
+        # An exclusive queue is this connection's own, so nobody else can have created it.
+        is_foreign = queue.passive or (self.mode == "verify" and not queue.exclusive)
+        with naming(f"queue {queue.name!r}"):
+            _declare_queue(channel, queue, passive=is_foreign)
+        if self.mode == "create" and not queue.passive:
+            for binding in queue.bindings:
+                with naming(f"queue {queue.name!r}", binding):
+                    channel.queue_bind(
+                        queue.name, binding.exchange, binding.binding_key, arguments=dict(binding.arguments)
+                    )
+
+    def helper_on(self, channel: Channel, queue: QueueSpec) -> None:
+        """Declare one queue as `queue_on` does, and go on without it where it cannot be had now."""
+        try:
+            self.queue_on(channel, queue)
+        except QueueUnavailableError as error:
+            log.warning("queue_unavailable queue=%s error=%s", queue.name, error)
+
+    def helpers_of(self, queue: QueueSpec) -> list[QueueSpec]:
+        """Return the queues that serve another one: its wait queues, and its dead-letter queue."""
+        names = {helper.name for helper in queue.helper_queues()} | {queue.dead_letter_queue}
+        return [other for other in self.queues if other.name in names]
 
 
 def count_messages(channel: Channel, queue: str) -> int:
@@ -131,31 +184,32 @@ def _declare_queue(channel: Channel, queue: QueueSpec, *, passive: bool) -> None
     )
 
 
-def _bind(channel: Channel, exchanges: Iterable[ExchangeSpec], queues: Iterable[QueueSpec]) -> None:
-    for exchange in exchanges:
-        for binding in exchange.bindings:
-            with _naming("exchange", exchange.name, binding):
-                channel.exchange_bind(
-                    exchange.name, binding.exchange, binding.binding_key, arguments=dict(binding.arguments)
-                )
-    for queue in queues:
-        for binding in () if queue.passive else queue.bindings:
-            with _naming("queue", queue.name, binding):
-                channel.queue_bind(queue.name, binding.exchange, binding.binding_key, arguments=dict(binding.arguments))
-
-
 @contextmanager
-def _naming(kind: str, name: str, binding: BindingSpec | None = None) -> Iterator[None]:
+def naming(subject: str, binding: BindingSpec | None = None) -> Iterator[None]:
     """Turn the broker's refusal into an error that names the entity and, where the broker says it, the field."""
-    subject = f"{kind} {name!r}"
     if binding is not None:
         subject += f", binding {binding.binding_key!r} from exchange {binding.exchange!r}"
     try:
         yield
-    except amqp.exceptions.AMQPNotImplementedError as error:
-        raise UnsupportedFeatureError(f"{subject}: {error.reply_text}") from None
-    except (amqp.exceptions.ChannelError, amqp.exceptions.AccessRefused, amqp.exceptions.NotAllowed) as error:
-        raise TopologyMismatchError(f"{subject}: {_explain(error)}") from None
+    except amqp.AMQPError as error:
+        named = _named(subject, error)
+        if named is None:
+            raise
+        raise named from None
+
+
+def _named(subject: str, error: Any) -> BrokerError | None:
+    """Return what is told of an answer of the broker, None if it says nothing about what was asked for."""
+    ending = ending_of(error.reply_code, str(error.reply_text))
+    if ending is None:
+        return None
+    if ending == "unavailable":
+        # A connection that was closed over it is made anew; there is nothing to go on with.
+        is_connected = isinstance(error, amqp.exceptions.ChannelError)
+        return QueueUnavailableError(f"{subject}: {error.reply_text}") if is_connected else None
+    if isinstance(error, amqp.exceptions.AMQPNotImplementedError):
+        return UnsupportedFeatureError(f"{subject}: {error.reply_text}")
+    return TopologyMismatchError(f"{subject}: {_explain(error)}")
 
 
 def _explain(error: Any) -> str:

@@ -12,7 +12,7 @@ from amqp import spec
 from amqp.serialization import dumps
 from kombu.transport import pyamqp
 
-from taskroute.broker.encoding import ack_frames, publish_frames
+from taskroute.broker.encoding import ack_frames, publish_frames, requeue_frames
 from taskroute.broker.frames import Content, read_deliver
 from taskroute.errors import UnsupportedFeatureError
 
@@ -87,6 +87,10 @@ class RabbitMQChannel(pyamqp.Channel):
     def acknowledge(self, up_to: int, tags: Iterable[int]) -> None:
         """Acknowledge every delivery `up_to` a tag, 0 for none, and single ones."""
         self.connection.transport.write(ack_frames(self.channel_id, up_to, tags))
+
+    def put_back(self, up_to: int, tags: Iterable[int]) -> None:
+        """Put every delivery `up_to` a tag, 0 for none, and single ones back to their queues."""
+        self.connection.transport.write(requeue_frames(self.channel_id, up_to, tags))
 
     def ask_consumers(self, queue: str, answer: Callable[[str, int], object]) -> None:
         """Ask how many consumers a queue has, and go on; `answer` gets its name and the number later.

@@ -64,14 +64,16 @@ class FairQueue:
         gate.permits = count
         self._changed(line, gate, was_open)
 
-    def clear(self) -> int:
-        """Drop what waits, and return how many that were. What was taken still counts."""
-        count = 0
-        for line in self._lines.values():
-            count += len(line)
+    def clear(self, queue: str | None = None) -> list[Delivery]:
+        """Drop what waits, of one queue or of all, and return it. What was taken still counts."""
+        lines = [line for name, line in self._lines.items() if queue in (None, name)]
+        dropped = [delivery for line in lines for delivery in line]
+        for line in lines:
             line.clear()
+        turns = [line for line in self.turns if line]
         self.turns.clear()
-        return count
+        self.turns.extend(turns)
+        return dropped
 
     def _gated(self, queue: str) -> tuple[_Line, _Gate]:
         line = self._lines[queue]

@@ -55,6 +55,7 @@ def diagnose(
     unavailable: str | None,
     queues: Iterable[str],
     consuming: Iterable[str],
+    missing: Mapping[str, str],
     paused: Mapping[str, str],
     stuck: Sequence[str],
     no_thread_left: bool,
@@ -70,6 +71,7 @@ def diagnose(
         unavailable: why it is not connected.
         queues: that it is there for.
         consuming: that it consumes now.
+        missing: by queue, why it cannot be consumed.
         paused: by queue, why it is left alone.
         stuck: what each stuck handler is doing.
         no_thread_left: whether every thread that handlers have is stuck.
@@ -78,7 +80,7 @@ def diagnose(
         last_activity: seconds since.
     """
     consuming = tuple(sorted(consuming))
-    missing = ", ".join(sorted(set(queues).difference(consuming, paused)))
+    left = ", ".join(sorted(set(queues).difference(consuming, paused, missing)))
     reasons = []
     if ended is not None:
         reasons.append(ended)
@@ -86,8 +88,10 @@ def diagnose(
         reasons.append("draining")
     elif unavailable is not None:
         reasons.append(unavailable)
-    elif missing:
-        reasons.append(f"not consuming {missing}")
+    else:
+        reasons += [f"not consuming {queue}: {why}" for queue, why in sorted(missing.items())]
+        if left:
+            reasons.append(f"not consuming {left}")
     reasons += paused.values()
     reasons += [f"{handler} for longer than its timeout" for handler in stuck]
     if no_thread_left:

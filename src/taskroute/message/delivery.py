@@ -1,7 +1,7 @@
 """Delivery: one message as the broker delivered it.
 
-Made on the session's thread, handled on another one, settled by its delivery tag within its generation. Nothing
-changes it once it is made.
+Made on the session's thread, handled on another one, settled by its delivery tag within its generation: the number of
+the channel that it came by. Nothing changes it once it is made.
 """
 
 from __future__ import annotations

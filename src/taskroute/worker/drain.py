@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Final
 
 from taskroute.broker.session import Session
@@ -30,7 +31,8 @@ def drain(
     """
     deadline = time.monotonic() + timeout
     consuming.post(processor.consumer.cancel)
-    processor.work.close()
+    waiting = processor.work.close()
+    consuming.post(partial(processor.consumer.put_back, waiting))  # after the cancel: they would come back here
     has_finished = processor.work.wait_idle(timeout)
     hung = [] if has_finished else processor.describe_current()
     loop.stop()

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Final
 
 from taskroute.broker.roles.consumer import Consumer
@@ -42,9 +43,7 @@ class Idle:
         republisher: Republisher,
         ended: threading.Event,
     ) -> None:
-        specs = tuple(queues)
-        self._queues = tuple(queue.name for queue in specs)
-        self._wait_queues = tuple(name for queue in specs for name in _wait_queues(queue))
+        self._queues = tuple(name for queue in queues for name in _with_wait_queues(queue))
         self._work = work
         self._consumer = consumer
         self._session = session
@@ -70,18 +69,14 @@ class Idle:
 
     def _count_ready(self, timeout: float) -> int | None:
         try:
-            return self._session.ask(self._count, timeout)
+            return self._session.ask(partial(self._consumer.count_ready, self._queues), timeout)
         except Exception as error:  # noqa: BLE001 - the session sees it as well, and reconnects
             log.debug("count_failed error=%s", type(error).__name__)
             return None
 
-    def _count(self) -> int:
-        """Count wait queues first: a retry that comes back meanwhile is counted in its queue."""
-        waiting = self._consumer.count_each(self._wait_queues)  # one that was deleted has none
-        return sum(waiting.values()) + self._consumer.count_ready(self._queues)
 
-
-def _wait_queues(queue: QueueSpec) -> Iterator[str]:
+def _with_wait_queues(queue: QueueSpec) -> Iterator[str]:
+    yield queue.name
     policy = queue.retry_policy
     for delay in policy.delays if policy else ():
         yield queue.wait_queue(delay)

@@ -100,7 +100,9 @@ class Processor:
     def on_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """Line deliveries up for handlers."""
         self._notifications.received(deliveries)  # first: a handler's thread may report on them next
-        self.work.put(deliveries)
+        if not self.work.put(deliveries):
+            self.consumer.put_back(deliveries)  # the worker is stopping
+            return
         for delivery in deliveries:
             if delivery.is_retry:
                 self._republisher.on_returned(delivery)
@@ -114,6 +116,15 @@ class Processor:
         for handlers in (self.threads, self.async_handlers):
             for delivery, since in handlers.current():
                 self._notifications.lost(delivery, now - since)
+
+    def on_queue_lost(self, queue: str) -> None:
+        """Do the same for one queue, whose channel is gone."""
+        self.work.forget_waiting(queue)
+        now = time.monotonic()
+        for handlers in (self.threads, self.async_handlers):
+            for delivery, since in handlers.current():
+                if delivery.queue == queue:
+                    self._notifications.lost(delivery, now - since)
 
     # On a handler's thread, or the consuming session's if there are none:
 
@@ -183,7 +194,7 @@ class Processor:
 
     def is_stale(self, delivery: Delivery) -> bool:
         """Return whether a delivery's connection is gone, so that the broker delivers it again."""
-        return delivery.generation != self.consumer.generation
+        return self.consumer.is_stale(delivery)
 
     def on_stale(self, failure: Failure) -> None:  # noqa: ARG002 - it is counted, whichever it is
         """Forget a failed delivery: it is handled again."""

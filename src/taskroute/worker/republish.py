@@ -214,10 +214,12 @@ class Republisher:
     # On the republishing session's thread:
 
     def _redeclare(self, queue: str) -> None:
-        try:
-            self._confirms.on_another_channel(partial(self._declaration.queue_on, name=queue))
-        except TaskrouteError as error:
-            self._notifications.redeclare_failed(queue, error)
+        for spec in self._declaration.queues:
+            if spec.name == queue:
+                try:
+                    self._confirms.on_another_channel(partial(self._declaration.queue_on, queue=spec))
+                except TaskrouteError as error:
+                    self._notifications.redeclare_failed(queue, error)
 
 
 @dataclass(slots=True)

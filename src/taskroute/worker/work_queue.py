@@ -36,14 +36,15 @@ class WorkQueue:
         """Deliveries that wait, are handled or are republished."""
         return self._open
 
-    def put(self, deliveries: Sequence[Delivery]) -> None:
-        """Line deliveries up, and wake a thread if one is idle."""
+    def put(self, deliveries: Sequence[Delivery]) -> bool:
+        """Line deliveries up, and wake a thread if one is idle. Return False if it is closed, and takes none."""
         with self._arrived:
             if self._closed:
-                return  # they go back to their queue when the connection closes
+                return False
             self._waiting.put(deliveries)
             self._open += len(deliveries)
             self._call_one()
+            return True
 
     def take(self) -> Delivery | None:
         """Wait for a delivery and return it, None once the queue is closed."""
@@ -83,17 +84,18 @@ class WorkQueue:
             if not self._open:
                 self._finished.notify_all()
 
-    def forget_waiting(self) -> None:
-        """Drop what no thread has taken: its connection is gone, and the broker will deliver it again."""
+    def forget_waiting(self, queue: str | None = None) -> None:
+        """Drop what no thread has taken, of one queue or of all: the broker will deliver it again."""
         with self._finished:
-            self._drop_waiting()
+            self._drop_waiting(queue)
 
-    def close(self) -> None:
-        """Take no more, drop what waits, and let the threads that wait end."""
+    def close(self) -> list[Delivery]:
+        """Take no more, let the threads that wait end, and return what no thread has taken."""
         with self._arrived:
             self._closed = True
-            self._drop_waiting()
+            waiting = self._drop_waiting(None)
             self._arrived.notify_all()
+            return waiting
 
     def wait_idle(self, timeout: float | None) -> bool:
         """Wait until nothing is open, `timeout` seconds at most, and return whether nothing is."""
@@ -110,7 +112,9 @@ class WorkQueue:
             self._is_one_called = True
             self._arrived.notify()
 
-    def _drop_waiting(self) -> None:
-        self._open -= self._waiting.clear()
+    def _drop_waiting(self, queue: str | None) -> list[Delivery]:
+        dropped = self._waiting.clear(queue)
+        self._open -= len(dropped)
         if not self._open:
             self._finished.notify_all()
+        return dropped

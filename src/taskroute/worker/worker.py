@@ -354,6 +354,7 @@ class Worker:
             unavailable=None if ended or is_open else str(self._session.unavailable()),
             queues=self._queues,
             consuming=consumer.consuming,
+            missing=consumer.missing,
             paused=self._processor.admissions.reasons(),
             stuck=self._processor.stuck(),
             no_thread_left=self._processor.threads.are_all_stuck(),

@@ -337,9 +337,24 @@ class Channel(KombuChannel):
         """Put a delivery back to its place, or dead-letter it."""
         self._opened()
         try:
-            self._broker.reject(self._state, delivery_tag, requeue=requeue)
+            self._broker.reject(self._state, delivery_tag, multiple=False, requeue=requeue)
         except Refusal as refusal:
             self._refuse_later(refusal)
+
+    def basic_nack(self, delivery_tag: int, multiple: bool = False, requeue: bool = True) -> None:
+        """Put a delivery back to its place or dead-letter it, or with `multiple` all up to it."""
+        self._opened()
+        try:
+            self._broker.reject(self._state, delivery_tag, multiple=multiple, requeue=requeue)
+        except Refusal as refusal:
+            self._refuse_later(refusal)
+
+    def put_back(self, up_to: int, tags: Iterable[int]) -> None:
+        """Put every delivery up to the tag `up_to` (0: none), and those of single `tags`, back to their places."""
+        if up_to:
+            self.basic_nack(up_to, multiple=True)
+        for tag in tags:
+            self.basic_nack(tag)
 
     def basic_recover(self, requeue: bool = False) -> None:
         """Put every unsettled delivery back to its place."""

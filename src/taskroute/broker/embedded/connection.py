@@ -28,6 +28,7 @@ class EmbeddedConnection:
     heartbeat = 0
     frame_max = 131_072
     """What RabbitMQ's is by default. Nothing here is cut into frames."""
+    channel_max = 65_535
     bytes_recv = 0
     """Always 0: nothing is read ahead, and every event makes the descriptor readable."""
 

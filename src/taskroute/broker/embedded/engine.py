@@ -246,10 +246,10 @@ class Broker:
         with self._operation:
             channel.settle(channel.tags(delivery_tag, multiple=multiple))
 
-    def reject(self, channel: ChannelState, delivery_tag: int, *, requeue: bool) -> None:
-        """Put a delivery back to its place, or dead-letter it."""
+    def reject(self, channel: ChannelState, delivery_tag: int, *, multiple: bool, requeue: bool) -> None:
+        """Put a delivery back to its place or dead-letter it, or with `multiple` all up to it (0: all)."""
         with self._operation:
-            tags = channel.tags(delivery_tag, multiple=False)
+            tags = channel.tags(delivery_tag, multiple=multiple)
             if requeue:
                 channel.requeue(tags)
             else:

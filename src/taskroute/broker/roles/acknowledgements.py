@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 
 from taskroute.broker.amqp import Channel
@@ -22,31 +21,45 @@ class Acknowledgements:
 
     Args:
         channel: that the deliveries came by.
-        generation: of its connection.
     """
 
-    def __init__(self, channel: Channel, generation: int) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._generation = generation
         self._window = AckWindow()
+        self._fresh: dict[int, Delivery] = {}
 
-    def write(self, settled: deque[Delivery]) -> Collection[Delivery]:
-        """Empty `settled`, acknowledge what this channel delivered and has not acknowledged yet, and return that."""
-        window, fresh = self._window, dict[int, Delivery]()
-        while settled:
-            delivery = settled.popleft()
-            tag = delivery.tag
-            if delivery.generation != self._generation:
-                drop_stale(delivery)
-            elif tag > window.prefix and tag not in window.beyond:
-                fresh[tag] = delivery
+    def add(self, delivery: Delivery) -> None:
+        """Have a delivery of this channel acknowledged by the next `write`, unless it was settled before."""
+        tag, window = delivery.tag, self._window
+        if tag > window.prefix and tag not in window.beyond:
+            self._fresh[tag] = delivery
+
+    def write(self) -> Collection[Delivery]:
+        """Acknowledge what was added since, and return that."""
+        fresh, self._fresh = self._fresh, {}
         if fresh:
-            self._channel.acknowledge(*window.take(fresh.keys()))
+            self._channel.acknowledge(*self._window.take(fresh.keys()))
+        return fresh.values()
+
+    def put_back(self, deliveries: Iterable[Delivery]) -> Collection[Delivery]:
+        """Put deliveries of this channel back to their queue, and return those that were not settled before.
+
+        What was added must be written before: `multiple` may name a tag only when nothing older is unsettled, as with
+        an acknowledgement.
+        """
+        window = self._window
+        fresh = {
+            delivery.tag: delivery
+            for delivery in deliveries
+            if delivery.tag > window.prefix and delivery.tag not in window.beyond
+        }
+        if fresh:
+            self._channel.put_back(*window.take(fresh.keys()))
         return fresh.values()
 
 
 def drop_stale(delivery: Delivery) -> None:
-    """Acknowledge nothing: the connection of the delivery is gone, and the broker delivers the message again."""
+    """Acknowledge nothing: the channel of the delivery is gone, and the broker delivers the message again."""
     log.info("stale_ack queue=%s message_id=%s", delivery.queue, shorten(str(delivery.message_id)))
 
 

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from taskroute.errors import BrokerError
 from taskroute.state_table import StateTable
 from taskroute.topology.queue import QueueSpec
 
 Admission = Literal["all", "one", "none"]
 """Which messages of a queue are wanted now."""
 
-QueueState = Literal["left", "full", "trial", "careful", "wide"]
-"""Not consumed; not consumed until fewer messages are unsettled; consumed with one message at a time, as one is wanted,
-or until the first message that was not delivered before; consumed with the whole prefetch."""
+QueueState = Literal["missing", "left", "full", "trial", "careful", "wide"]
+"""Not to be had; not consumed; not consumed until fewer messages are unsettled; consumed with one message at a time, as
+one is wanted, or until the first message that was not delivered before; consumed with the whole prefetch."""
 
-QueueEvent = Literal["none", "one", "all", "all_one_by_one", "no_room", "fresh"]
-"""An `Admission`, where "all" may begin carefully; no room for what is wanted; a message not delivered before."""
+QueueEvent = Literal["none", "one", "all", "all_one_by_one", "no_room", "fresh", "lose", "find"]
+"""An `Admission`, where "all" may begin carefully; no room for what is wanted; a message not delivered before; the
+broker has ended the consumer or refuses one; the queue can be had again."""
+
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 5.0
+"""Seconds before the first and before a late attempt to have a missing queue again."""
 
 QUEUE_MOVES: Final[StateTable[QueueState, QueueEvent]] = StateTable(
     "consumed queue",
@@ -46,6 +52,17 @@ QUEUE_MOVES: Final[StateTable[QueueState, QueueEvent]] = StateTable(
         ("wide", "one"): "wide",
         ("wide", "all_one_by_one"): "wide",
         ("wide", "all"): "wide",
+        ("missing", "none"): "missing",
+        ("missing", "one"): "missing",
+        ("missing", "all_one_by_one"): "missing",
+        ("missing", "all"): "missing",
+        ("missing", "find"): "left",
+        ("missing", "lose"): "missing",
+        ("left", "lose"): "missing",
+        ("full", "lose"): "missing",
+        ("trial", "lose"): "missing",
+        ("careful", "lose"): "missing",
+        ("wide", "lose"): "missing",
     },
 )
 
@@ -58,7 +75,7 @@ class ConsumedQueue:
         prefetch: unsettled messages that this worker may have of it.
     """
 
-    __slots__ = ("prefetch", "spec", "state", "tag", "unsettled")
+    __slots__ = ("due", "found_at", "pause", "prefetch", "problem", "spec", "standby", "state", "tag", "unsettled")
 
     def __init__(self, spec: QueueSpec, prefetch: int) -> None:
         self.spec = spec
@@ -66,8 +83,16 @@ class ConsumedQueue:
         self.state: QueueState = "left"
         self.tag: str | None = None
         """Of the consumer on the broker, None while there is none."""
+        self.standby: str | None = None
+        """Of the consumer that takes the place of the careful one of a single-active queue."""
         self.unsettled = 0
         """Deliveries on this channel that are not settled yet."""
+        self.problem = BrokerError()
+        """Why it is missing."""
+        self.due = 0.0
+        """When to look for it again while it is missing, by the clock of `lose`."""
+        self.pause = 0.0
+        self.found_at = -LONGEST_PAUSE
 
     @property
     def is_kept(self) -> bool:
@@ -86,16 +111,31 @@ class ConsumedQueue:
 
     def start(self, admission: Admission) -> None:
         """Decide how to begin on a fresh channel."""
-        # A single active consumer that began carefully would lose its place when its prefetch is widened.
-        is_careful = self.spec.queue_type == "quorum" and not self.spec.single_active_consumer
-        self._admit(admission, is_careful)
+        self._admit(admission, self.spec.queue_type == "quorum")
 
     def admit(self, admission: Admission) -> None:
         """Decide what follows from which messages are wanted now. What comes after a pause comes carefully."""
-        if admission != "none" and self.tag is None and not self.has_room:
+        if admission != "none" and self.tag is None and not self.has_room and self.state != "missing":
             self._move("no_room")
         else:
             self._admit(admission, True)
+
+    def lose(self, problem: BrokerError, now: float, pause: float | None = None) -> None:
+        """Take note that it has no consumer, and cannot have one now.
+
+        The pause until the next attempt grows, and begins anew once the queue has been there for as long as the longest
+        pause: one that is deleted again and again keeps nobody busy.
+        """
+        was_there = self.state != "missing" and now - self.found_at >= LONGEST_PAUSE
+        self._move("lose")
+        self.problem = problem
+        self.pause = FIRST_PAUSE if was_there or not self.pause else min(2 * self.pause, LONGEST_PAUSE)
+        self.due = now + (self.pause if pause is None else pause)
+
+    def find(self, now: float) -> None:
+        """Take note that it is there again: it can be admitted."""
+        self._move("find")
+        self.found_at = now
 
     def on_delivery(self, redelivered: bool) -> bool:
         """Count a delivery. Return whether it ends the careful beginning, so that the prefetch can be widened.
@@ -116,7 +156,7 @@ class ConsumedQueue:
     @property
     def is_wanted(self) -> bool:
         """Whether it must have a consumer."""
-        return self.state not in ("left", "full")
+        return self.state not in ("missing", "left", "full")
 
     @property
     def capacity(self) -> int:
@@ -126,7 +166,12 @@ class ConsumedQueue:
     @property
     def next_prefetch(self) -> int:
         """Messages that the next consumer may have."""
-        return max(1, self.prefetch - self.unsettled_before) if self.state == "wide" else 1
+        return self.prefetch_when_wide if self.state == "wide" else 1
+
+    @property
+    def prefetch_when_wide(self) -> int:
+        """Messages that a consumer may have when the careful beginning has ended."""
+        return max(1, self.prefetch - self.unsettled_before)
 
     def _admit(self, admission: Admission, is_careful: bool) -> None:
         self._move("all_one_by_one" if admission == "all" and is_careful and self.prefetch > 1 else admission)

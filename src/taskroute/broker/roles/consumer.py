@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from taskroute.broker.amqp import Channel, Connection, Incoming
-from taskroute.broker.declare import Declaration, count_consumers, count_each, count_messages
-from taskroute.broker.roles.acknowledgements import Acknowledgements, drop_stale
+from taskroute.broker.amqp import Connection
+from taskroute.broker.declare import Declaration, count_each
+from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
+from taskroute.broker.roles.consuming import Consuming
 from taskroute.broker.roles.role import Role
-from taskroute.keys.short_string import cut_key
 from taskroute.message.delivery import Delivery
 from taskroute.topology.queue import QueueSpec
 
-log = logging.getLogger("taskroute.broker")
-
 SETTLING_TIME: Final = 0.25
 """Seconds after the last acknowledgement that quorum queues get at most to take it, before the channel is closed."""
-
-LEFT_TAGS: Final = 1000
-"""Consumers that were cancelled, for which a delivery may still be on its way: the last so many are remembered."""
-
-_NO_PROPERTIES: Final[Mapping[str, object]] = {}
 
 
 class DeliverySink(Protocol):
@@ -38,14 +30,20 @@ class DeliverySink(Protocol):
     def on_connection_lost(self) -> None:
         """Take note that no delivery so far can be settled: the broker delivers them again."""
 
+    def on_queue_lost(self, queue: str) -> None:
+        """Take note of the same for the deliveries of one queue."""
+
 
 class Consumer(Role):
-    """Consumes queues on one channel and acknowledges what is settled, in as few frames as can be.
+    """Consumes queues and acknowledges what is settled, in as few frames as can be.
 
     A settled prefix of delivery tags is acknowledged with one `multiple` frame; what is settled behind an
     unfinished delivery is acknowledged by itself, so that one slow message never holds back another.
 
-    Thread-safe: `settle` and the properties. Everything else is called by the session's thread.
+    What happens to one queue does not touch the others: each has a channel of its own, and one that cannot be had is
+    looked for again, after a pause that grows.
+
+    Thread-safe: `settle`, `put_back`, `is_stale` and the properties. Everything else is called by the session's thread.
 
     Args:
         queues: specs of the queues to consume.
@@ -70,19 +68,20 @@ class Consumer(Role):
         self._sink = sink
         self._admission = admission
         self._settled: deque[Delivery] = deque()  # other threads append here
-        self._consuming: _Consuming | None = None
-        self._tag_numbers = itertools.count(1)
+        self._returned: deque[Delivery] = deque()  # and here
+        self._consuming: Consuming | None = None
+        self._numbers = itertools.count(1)
+        self._suspects: dict[str, float] = {}
         self._is_cancelled = False
         self._has_acknowledged = False  # on this connection
         self._delivered = 0
         self._missed = 0
         self._active_at: float | None = None
 
-    @property
-    def generation(self) -> int:
-        """Of the connection whose deliveries can be settled now, 0 while there is none."""
+    def is_stale(self, delivery: Delivery) -> bool:
+        """Return whether a delivery cannot be settled any more, so that the broker delivers its message again."""
         consuming = self._consuming
-        return 0 if consuming is None else consuming.generation
+        return consuming is None or delivery.generation not in consuming.channels
 
     @property
     def consuming(self) -> frozenset[str]:
@@ -96,6 +95,12 @@ class Consumer(Role):
         consuming = self._consuming
         queues = () if consuming is None else consuming.queues.values()
         return {**self._prefetch, **{queue.spec.name: queue.capacity for queue in queues}}
+
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """The queues that cannot be had now, and why."""
+        consuming = self._consuming
+        return {} if consuming is None else consuming.missing
 
     @property
     def active_at(self) -> float | None:
@@ -116,6 +121,10 @@ class Consumer(Role):
         """Have a delivery acknowledged; wake the session afterwards."""
         self._settled.append(delivery)
 
+    def put_back(self, deliveries: Iterable[Delivery]) -> None:
+        """Have deliveries that nobody has begun put back to their queues; wake the session afterwards."""
+        self._returned.extend(deliveries)
+
     def reconsider(self, name: str) -> None:
         """Consume a queue, or leave it to others, as `admission` says now."""
         if self._consuming is None or self._is_cancelled:
@@ -133,8 +142,7 @@ class Consumer(Role):
 
     def count_ready(self, queues: Iterable[str]) -> int:
         """Return the number of messages that are ready in `queues`, on the open connection."""
-        consuming = self._opened()
-        return sum(count_messages(consuming.channel, queue) for queue in queues)
+        return self._opened().count_ready(queues)
 
     def count_each(self, queues: Iterable[str]) -> dict[str, int]:
         """Return the number of messages that are ready in each of `queues` that is there, on the open connection."""
@@ -144,42 +152,64 @@ class Consumer(Role):
 
     def on_open(self, connection: Connection, generation: int) -> None:
         """Declare and consume on a fresh connection."""
-        channel = connection.channel()
-        channel.auto_decode = False  # the sender's content_encoding must not change a byte
-        self._declaration.on(channel)
         queues = [ConsumedQueue(spec, self._prefetch[spec.name]) for spec in self._specs]
-        consuming = _Consuming(connection, channel, generation, queues, self._tag_numbers)
+        consuming = Consuming(
+            connection,
+            generation,
+            queues,
+            declaration=self._declaration,
+            admission=self._admission,
+            numbers=self._numbers,
+            suspects=self._suspects,
+            on_queue_lost=self._sink.on_queue_lost,
+        )
+        consuming.declare()
+        if generation == 1:
+            consuming.raise_what_is_wrong()
         if not self._is_cancelled:
-            for queue in queues:
-                queue.start("all" if queue.is_kept else self._admission(queue.spec.name))
-                consuming.follow(queue)
+            consuming.start()
+        if generation == 1:
+            consuming.raise_what_is_wrong()
         self._has_acknowledged = False
         self._consuming = consuming  # only now: what was half set up leaves nothing behind
 
     def has_work(self) -> bool:
         """Return whether settlements wait to be written, or a queue has room again."""
-        return bool(self._settled or (self._consuming is not None and self._consuming.with_room))
+        return bool(self._settled or self._returned or (self._consuming is not None and self._consuming.with_room))
 
     def flush(self) -> None:
-        """Write the acknowledgements of what was settled."""
-        if self._consuming is None:
+        """Write the acknowledgements of what was settled, and put back what is to go back."""
+        consuming = self._consuming
+        if consuming is None:
+            self._returned.clear()  # it goes back with its connection
             while self._settled:
                 drop_stale(self._settled.popleft())
-        elif self._consuming.acknowledge(self._settled):
+            return
+        if self._settled and consuming.acknowledge(self._settled):
             self._active_at = time.monotonic()
             self._has_acknowledged = True
+        if self._returned:
+            consuming.put_back(self._returned)
 
     def has_worked(self) -> bool:
         """Return whether anything was acknowledged on this connection."""
         return self._has_acknowledged
+
+    def next_deadline(self) -> float | None:
+        """Return when a missing queue is looked for again."""
+        return None if self._consuming is None or self._is_cancelled else self._consuming.next_search
+
+    def expire(self, now: float) -> None:
+        """Look for the missing queues that are due."""
+        if self._consuming is not None and not self._is_cancelled:
+            self._consuming.search(now)
 
     def on_read(self) -> None:
         """Widen or resume what can be, and hand on what was read."""
         consuming = self._consuming
         if consuming is None:
             return
-        while consuming.to_widen:
-            consuming.widen(consuming.to_widen.pop())
+        consuming.catch_up()
         while consuming.with_room:
             self.reconsider(consuming.with_room.pop().spec.name)
         if consuming.batch:
@@ -205,130 +235,22 @@ class Consumer(Role):
         messages are delivered again (its issue 10327). A cancelled consumer counts until everything of it is settled.
         A consumer of somebody else's cannot be told from that, and costs the whole time.
         """
-        channel = self._opened().channel
-        until = (self._active_at or 0.0) + SETTLING_TIME
-        for spec in self._specs:
-            if spec.queue_type == "quorum":
-                while time.monotonic() < until and count_consumers(channel, spec.name):
-                    pass
+        self._opened().wait_settled((self._active_at or 0.0) + SETTLING_TIME)
 
     def on_lost(self, error: BaseException | None) -> None:  # noqa: ARG002 - the sink does not ask
         """Forget the channel."""
         self._consuming = None
         self._sink.on_connection_lost()
 
-    def _ask_consumers(self, consuming: _Consuming, queue: ConsumedQueue, tag: str) -> None:
-        def answer(name: str, count: int) -> None:
+    def _ask_consumers(self, consuming: Consuming, queue: ConsumedQueue, tag: str) -> None:
+        def answer(_: str, count: int) -> None:
             # A consumer that has been replaced or cancelled since is not missed.
             if not count and queue.tag == tag:
                 self._missed += 1
-                raise ConnectionError(f"the broker has lost the consumer of queue {name!r}")
+                consuming.end(queue, "the broker has lost its consumer")
 
         consuming.probe.ask_consumers(queue.spec.name, answer)
 
-    def _opened(self) -> _Consuming:
+    def _opened(self) -> Consuming:
         assert self._consuming is not None, "not open"  # noqa: S101 - the session calls only while it is
         return self._consuming
-
-
-class _Consuming:
-    """What is consumed on one channel: gone with it, and made anew on the next one. For the session's thread."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        channel: Channel,
-        generation: int,
-        queues: Iterable[ConsumedQueue],
-        tag_numbers: itertools.count[int],
-    ) -> None:
-        self.connection = connection
-        self.channel = channel
-        self.probe = connection.channel()
-        self.generation = generation
-        self.queues = {queue.spec.name: queue for queue in queues}
-        self.batch: list[Delivery] = []
-        self.to_widen: list[ConsumedQueue] = []
-        self.with_room: list[ConsumedQueue] = []
-        """Queues that were full, and have room again."""
-        self._tag_numbers = tag_numbers
-        self._acknowledgements = Acknowledgements(channel, generation)
-        self._left_tags: deque[str] = deque()  # of consumers that were cancelled
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The queues that have a consumer."""
-        return frozenset(name for name, queue in self.queues.items() if queue.tag is not None)
-
-    def follow(self, queue: ConsumedQueue) -> None:
-        """Start or end the consumer of a queue, as its state wants it."""
-        if queue.tag is None and queue.is_wanted:
-            self._consume(queue)
-        elif queue.tag is not None and not queue.is_wanted:
-            self._stop(queue, queue.tag)
-
-    def widen(self, queue: ConsumedQueue) -> None:
-        """Replace the consumer of a queue by one with the whole prefetch, if the queue was not left in between."""
-        if queue.state == "wide" and queue.tag is not None:
-            self._stop(queue, queue.tag)
-            self._consume(queue)
-
-    def cancel(self) -> None:
-        """End every consumer."""
-        self.to_widen.clear()
-        self.with_room.clear()
-        for queue in self.queues.values():
-            if queue.tag is not None:
-                self._stop(queue, queue.tag)
-
-    def acknowledge(self, settled: deque[Delivery]) -> bool:
-        """Write the acknowledgements of `settled`, and count them. Return whether there were any."""
-        acknowledged = self._acknowledgements.write(settled)
-        for delivery in acknowledged:
-            queue = self.queues[delivery.queue]
-            queue.unsettled -= 1
-            if queue.state == "full" and queue.has_room:
-                self.with_room.append(queue)
-        return bool(acknowledged)
-
-    def _consume(self, queue: ConsumedQueue) -> None:
-        name, prefetch = queue.spec.name, queue.next_prefetch
-        tag = cut_key(f"taskroute.{self.generation}.{next(self._tag_numbers)}.{name}")
-        self.channel.basic_qos(0, prefetch, False)
-        self.channel.basic_consume(name, tag, callback=self._receiver(queue))
-        queue.tag = tag
-        log.info("consuming queue=%s prefetch=%d generation=%d", name, prefetch, self.generation)
-
-    def _stop(self, queue: ConsumedQueue, tag: str) -> None:
-        queue.tag = None
-        receive = self.channel.callbacks[tag]
-        self.channel.basic_cancel(tag, nowait=True)
-        # A delivery may already be on its way; without a callback py-amqp would reject it.
-        self.channel.callbacks[tag] = receive
-        self._left_tags.append(tag)
-        if len(self._left_tags) > LEFT_TAGS:
-            self.channel.callbacks.pop(self._left_tags.popleft(), None)
-
-    def _receiver(self, queue: ConsumedQueue) -> Callable[[Incoming], None]:
-        name, generation = queue.spec.name, self.generation
-
-        def receive(message: Incoming) -> None:
-            info = message.delivery_info
-            redelivered = bool(info["redelivered"])
-            self.batch.append(
-                Delivery(
-                    queue=name,
-                    exchange=info["exchange"],
-                    routing_key=info["routing_key"],
-                    body=message.body,
-                    properties=message.properties or _NO_PROPERTIES,
-                    redelivered=redelivered,
-                    tag=info["delivery_tag"],
-                    generation=generation,
-                    malformed=message.malformed,
-                )
-            )
-            if queue.on_delivery(redelivered):
-                self.to_widen.append(queue)
-
-        return receive

@@ -1,0 +1,69 @@
+"""Endings: what declaring or consuming a queue can end with, by what the broker answers, and what follows. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Ending = Literal["mismatch", "denied", "refused", "unavailable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a broker says, by AMQP's code and a pattern that its text has, and the ending that it stands for."""
+
+    code: int
+    pattern: str
+    ending: Ending
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """What follows from an ending, for people."""
+
+    worker_starts: str
+    worker_runs: str
+    publisher: str
+
+
+ANSWERS: Final[Sequence[Answer]] = (
+    Answer(406, "inequivalent arg", "mismatch", "it is there with other arguments"),
+    Answer(406, "", "refused", "an argument that the broker does not take, or a limit of the virtual host"),
+    Answer(404, "no (queue|exchange) ", "mismatch", "it is not there, and `declare` does not create it"),
+    Answer(404, "", "unavailable", "the node that a classic queue lives on is down"),
+    Answer(403, "in exclusive use", "unavailable", "another consumer has it to itself"),
+    Answer(403, "", "denied", "a right is missing"),
+    Answer(405, "", "denied", "another connection holds it exclusively"),
+    Answer(530, "", "denied", "the broker does not allow it"),
+    Answer(506, "", "unavailable", "nothing is left of what it takes, or no replica runs"),
+    Answer(540, "", "refused", "the broker cannot do it"),
+    Answer(541, "time(d |)out|[Cc]annot declare|noproc|nodedown", "unavailable", "a quorum queue has no leader"),
+    Answer(541, "", "refused", "the broker does not permit it, as transient queues on RabbitMQ 4.3"),
+)
+"""The first row that fits counts. What is in none of them says nothing about the queue: the connection is to blame."""
+
+CONSEQUENCES: Final[Mapping[Ending, Consequence]] = {
+    "mismatch": Consequence("raises `TopologyMismatchError`", "leaves that queue alone", "raises"),
+    "denied": Consequence("raises `TopologyMismatchError`", "leaves that queue alone", "raises"),
+    "refused": Consequence(
+        "raises `TopologyMismatchError` or `UnsupportedFeatureError`", "leaves that queue alone", "raises"
+    ),
+    "unavailable": Consequence("leaves that queue alone", "leaves that queue alone", "goes on without it"),
+}
+
+
+def ending_of(code: int | None, text: str) -> Ending | None:
+    """Return what an answer of the broker means for a queue, None if it says nothing about it.
+
+    >>> ending_of(404, "NOT_FOUND - home node 'a@b' of durable queue 'q' in vhost '/' is down or inaccessible")
+    'unavailable'
+    >>> ending_of(320, "CONNECTION_FORCED") is None
+    True
+    """
+    for answer in ANSWERS:
+        if answer.code == code and re.search(answer.pattern, text):
+            return answer.ending
+    return None

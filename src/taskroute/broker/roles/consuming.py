@@ -1,0 +1,416 @@
+"""Consuming: the consumers of one connection, each on a channel of its own. Gone with the connection."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Final
+
+import amqp
+
+from taskroute.broker.amqp import Channel, Connection, Incoming
+from taskroute.broker.declare import (
+    Declaration,
+    QueueUnavailableError,
+    count_consumers,
+    count_each,
+    count_messages,
+    naming,
+)
+from taskroute.broker.roles.acknowledgements import Acknowledgements, drop_stale
+from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
+from taskroute.errors import BrokerError
+from taskroute.keys.short_string import cut_key
+from taskroute.message.delivery import Delivery
+from taskroute.topology.digest import topology_digest
+
+log = logging.getLogger("taskroute.broker")
+
+TOPOLOGY_ARGUMENT: Final = "x-taskroute-topology"
+"""The argument of a consumer that says which topology its process runs: operators see it, brokers ignore it."""
+
+FIRST_SUSPICION: Final = 5.0
+LONGEST_SUSPICION: Final = 60.0
+"""Seconds that a queue over which the broker has closed the connection is left alone on the next one."""
+
+LEFT_TAGS: Final = 1000
+"""Consumers that were cancelled, for which a delivery may still be on its way: the last so many are remembered."""
+
+SPARE_CHANNELS: Final = 3
+"""What else a connection has channels for: probing, declaring, counting."""
+
+_NO_PROPERTIES: Final[Mapping[str, object]] = {}
+
+
+class ConsumerChannel:
+    """A channel that messages are delivered on, and their acknowledgements. Its number is in each delivery."""
+
+    __slots__ = ("acknowledgements", "channel", "number")
+
+    def __init__(self, number: int, channel: Channel) -> None:
+        channel.auto_decode = False  # the sender's content_encoding must not change a byte
+        self.number = number
+        self.channel = channel
+        self.acknowledgements = Acknowledgements(channel)
+
+
+class Consuming:
+    """What is consumed on one connection. For the session's thread; others may read `channels`, `names`, `missing`.
+
+    Each queue has a channel of its own, as a broker that refuses a consumer closes the channel, with all that was
+    delivered on it. Only where the broker allows too few channels do the queues share one, and its end is the
+    connection's.
+
+    Args:
+        connection: that was just opened.
+        generation: of the connection.
+        queues: to consume.
+        declaration: what must be there first.
+        admission: returns which messages of a queue are wanted now.
+        numbers: of channels and consumers; none comes twice in a process's life.
+        suspects: queues over which the broker has closed a connection, and for how many seconds each is left alone on
+            the next one. Kept from connection to connection.
+        on_queue_lost: is told of a queue whose deliveries cannot be settled any more.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        generation: int,
+        queues: Iterable[ConsumedQueue],
+        *,
+        declaration: Declaration,
+        admission: Callable[[str], Admission],
+        numbers: itertools.count[int],
+        suspects: dict[str, float],
+        on_queue_lost: Callable[[str], object],
+    ) -> None:
+        self.connection = connection
+        self.generation = generation
+        self.queues = {queue.spec.name: queue for queue in queues}
+        self.channels: Mapping[int, ConsumerChannel] = {}
+        """By number. Replaced, never changed: other threads look whether a delivery's channel is there."""
+        self.probe = connection.channel()
+        self.batch: list[Delivery] = []
+        self.with_room: list[ConsumedQueue] = []
+        """Queues that were full, and have room again."""
+        self.next_search: float | None = None
+        """When to look for a missing queue again, by the monotonic clock."""
+        self._to_widen: list[ConsumedQueue] = []
+        self._declaration = declaration
+        self._admission = admission
+        self._numbers = numbers
+        self._suspects = suspects
+        self._on_queue_lost = on_queue_lost
+        self._by_queue: dict[str, ConsumerChannel] = {}
+        has_enough_channels = len(self.queues) + SPARE_CHANNELS <= connection.channel_max
+        self._shared = None if has_enough_channels else self._open_channel()
+        self._left_tags: deque[tuple[Channel, str]] = deque()  # of consumers that were cancelled
+        self._helped = {helper.name: name for name, one in self.queues.items() for helper in one.spec.helper_queues()}
+        self._arguments = {TOPOLOGY_ARGUMENT: topology_digest(declaration.topology)}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The queues that have a consumer."""
+        return frozenset(name for name, queue in self.queues.items() if queue.tag is not None)
+
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """The queues that cannot be had now, and why."""
+        return {name: str(queue.problem) for name, queue in self.queues.items() if queue.state == "missing"}
+
+    # Setting up:
+
+    def declare(self) -> None:
+        """Declare everything. What is wrong with a queue that is not consumed here is an error on the first connection.
+
+        Raises:
+            TopologyMismatchError, UnsupportedFeatureError: as `Declaration.on`.
+        """
+        with self._set_up_channel() as channel:
+            self._declaration.exchanges_on(channel)
+            for spec in self._declaration.queues:
+                queue = self.queues.get(spec.name)
+                if queue is not None:
+                    with self._losing(queue):
+                        self._declaration.queue_on(channel, spec)
+                    continue
+                try:
+                    self._declaration.helper_on(channel, spec)
+                except BrokerError as error:
+                    if self.generation == 1:
+                        raise
+                    log.warning("queue_unavailable queue=%s error=%s", spec.name, error)
+
+    def start(self) -> None:
+        """Consume every queue that is there."""
+        now = time.monotonic()
+        for name, queue in self.queues.items():
+            if name in self._suspects and queue.state != "missing":
+                problem = f"queue {name!r}: the broker has closed the connection over it"
+                queue.lose(QueueUnavailableError(problem), now, self._suspects[name])
+            elif queue.state != "missing":
+                queue.start("all" if queue.is_kept else self._admission(name))
+                self.follow(queue)
+        self._plan_search()
+
+    def raise_what_is_wrong(self) -> None:
+        """Raise why a queue is missing, unless it is only to be waited for."""
+        for queue in self.queues.values():
+            if queue.state == "missing" and not isinstance(queue.problem, QueueUnavailableError):
+                raise queue.problem
+
+    def search(self, now: float) -> None:
+        """Declare and consume the missing queues that are due."""
+        for queue in self.queues.values():
+            if queue.state == "missing" and queue.due <= now:
+                with self._losing(queue):
+                    self._find(queue)
+        self._plan_search()
+
+    def follow(self, queue: ConsumedQueue) -> None:
+        """Start or end the consumer of a queue, as its state wants it."""
+        if queue.tag is None and queue.is_wanted:
+            with self._losing(queue):
+                self._consume(queue)
+        elif queue.tag is not None and not queue.is_wanted:
+            self._stop(queue)
+
+    def end(self, queue: ConsumedQueue, why: str) -> None:
+        """Take note that the broker has no consumer of a queue any more; it is looked for soon."""
+        self._stop(queue)
+        self._lose(queue, QueueUnavailableError(f"queue {queue.spec.name!r}: {why}"))
+
+    def cancel(self) -> None:
+        """End every consumer."""
+        self._to_widen.clear()
+        self.with_room.clear()
+        for queue in self.queues.values():
+            self._stop(queue)
+
+    # While it consumes:
+
+    def catch_up(self) -> None:
+        """Widen the prefetch of the queues that have ended their careful beginning, unless they were left."""
+        while self._to_widen:
+            queue = self._to_widen.pop()
+            if queue.state == "wide" and queue.tag is not None:
+                self._widen(queue)
+
+    def acknowledge(self, settled: deque[Delivery]) -> bool:
+        """Write the acknowledgements of `settled`, and count them. Return whether there were any."""
+        channels, touched = self.channels, dict[int, ConsumerChannel]()
+        while settled:
+            delivery = settled.popleft()
+            channel = channels.get(delivery.generation)
+            if channel is None:
+                drop_stale(delivery)
+            else:
+                channel.acknowledgements.add(delivery)
+                touched[channel.number] = channel
+        has_written = False
+        for channel in touched.values():
+            for delivery in channel.acknowledgements.write():
+                self._count_settled(delivery)
+                has_written = True
+        return has_written
+
+    def put_back(self, returned: deque[Delivery]) -> None:
+        """Put deliveries back to their queues. What was settled must be acknowledged before."""
+        by_channel: dict[int, list[Delivery]] = {}
+        while returned:
+            delivery = returned.popleft()
+            by_channel.setdefault(delivery.generation, []).append(delivery)
+        for number, deliveries in by_channel.items():
+            if (channel := self.channels.get(number)) is not None:
+                for delivery in channel.acknowledgements.put_back(deliveries):
+                    self._count_settled(delivery)
+
+    def count_ready(self, queues: Iterable[str]) -> int:
+        """Return the number of messages that are ready in those of `queues` that are there.
+
+        Each is asked for on the channel that its messages come by: what was delivered before the answer is then read
+        before it. A queue that may be gone is asked for elsewhere first, as the broker closes the channel over it.
+        """
+        there = count_each(self.connection, queues)
+        for name in there:
+            channel = self._by_queue.get(self._helped.get(name, name))
+            if channel is not None:
+                there[name] = count_messages(channel.channel, name)
+        return sum(there.values())
+
+    def wait_settled(self, until: float) -> None:
+        """Wait until quorum queues have taken the last acknowledgements, at most until a moment."""
+        for name, channel in self._by_queue.items():
+            queue = self.queues[name]
+            if queue.spec.queue_type == "quorum" and queue.state != "missing":
+                while time.monotonic() < until and count_consumers(channel.channel, name):
+                    pass
+
+    # Parts of it:
+
+    def _find(self, queue: ConsumedQueue) -> None:
+        """Declare a missing queue and what serves it, and consume it if it is wanted."""
+        with self._set_up_channel() as channel:
+            self._declaration.queue_on(channel, queue.spec)
+            for helper in self._declaration.helpers_of(queue.spec):
+                self._declaration.helper_on(channel, helper)
+        queue.find(time.monotonic())
+        queue.admit("all" if queue.is_kept else self._admission(queue.spec.name))
+        if queue.is_wanted:
+            self._consume(queue)
+
+    def _consume(self, queue: ConsumedQueue) -> None:
+        channel = self._channel_of(queue)
+        try:
+            queue.tag = self._add_consumer(queue, channel, queue.next_prefetch)
+            if queue.state == "careful" and queue.spec.single_active_consumer:
+                # Next in line: it takes the place over when the careful one is cancelled.
+                queue.standby = self._add_consumer(queue, channel, queue.prefetch_when_wide)
+        except BrokerError:
+            self._drop_channel(queue)  # the broker has closed it
+            raise
+        self._suspects.pop(queue.spec.name, None)
+
+    def _add_consumer(self, queue: ConsumedQueue, channel: ConsumerChannel, prefetch: int) -> str:
+        name = queue.spec.name
+        tag = cut_key(f"taskroute.{self.generation}.{next(self._numbers)}.{name}")
+        with naming(f"queue {name!r}"):
+            channel.channel.basic_qos(0, prefetch, False)
+            channel.channel.basic_consume(
+                name,
+                tag,
+                callback=self._receiver(queue, channel.number),
+                arguments=self._arguments,
+                on_cancel=partial(self._on_cancel, queue),
+            )
+        log.info("consuming queue=%s prefetch=%d generation=%d", name, prefetch, self.generation)
+        return tag
+
+    def _widen(self, queue: ConsumedQueue) -> None:
+        if queue.standby is not None:
+            self._leave(queue, queue.tag)
+            queue.tag, queue.standby = queue.standby, None
+            return
+        self._stop(queue)
+        with self._losing(queue):
+            self._consume(queue)
+
+    def _stop(self, queue: ConsumedQueue) -> None:
+        for tag in (queue.standby, queue.tag):  # in this order: the other way round the first would be active
+            self._leave(queue, tag)
+        queue.tag = queue.standby = None
+
+    def _leave(self, queue: ConsumedQueue, tag: str | None) -> None:
+        """End a consumer, if there is one."""
+        if tag is None:
+            return
+        channel = self._by_queue[queue.spec.name].channel
+        receive = channel.callbacks.get(tag)
+        channel.basic_cancel(tag, nowait=True)
+        if receive is None:
+            return  # the broker has ended it already
+        # A delivery may already be on its way; without a callback py-amqp would reject it.
+        channel.callbacks[tag] = receive
+        self._left_tags.append((channel, tag))
+        if len(self._left_tags) > LEFT_TAGS:
+            left, old = self._left_tags.popleft()
+            left.callbacks.pop(old, None)
+
+    def _on_cancel(self, queue: ConsumedQueue, tag: str) -> None:
+        """Take note that the broker has ended a consumer: its queue is deleted, its node is down, it took too long."""
+        if tag in (queue.tag, queue.standby):
+            self.end(queue, "the broker has ended its consumer")
+
+    def _lose(self, queue: ConsumedQueue, problem: BrokerError) -> None:
+        queue.lose(problem, time.monotonic())
+        log.warning("queue_missing queue=%s pause=%.1f error=%s", queue.spec.name, queue.pause, problem)
+        self._plan_search()
+
+    @contextmanager
+    def _losing(self, queue: ConsumedQueue) -> Iterator[None]:
+        """Have what is wrong with a queue be its own affair."""
+        try:
+            yield
+        except BrokerError as error:
+            self._lose(queue, error)
+        except (amqp.exceptions.InternalError, amqp.exceptions.ResourceError, TimeoutError):
+            before = self._suspects.get(queue.spec.name, 0.0)
+            self._suspects[queue.spec.name] = min(max(2 * before, FIRST_SUSPICION), LONGEST_SUSPICION)
+            raise
+
+    def _plan_search(self) -> None:
+        missing = [queue.due for queue in self.queues.values() if queue.state == "missing"]
+        self.next_search = min(missing, default=None)
+
+    @contextmanager
+    def _set_up_channel(self) -> Iterator[Channel]:
+        """Open a channel for declaring; the broker may close it over what it refuses."""
+        channel = self.connection.channel()
+        try:
+            yield channel
+        except BrokerError:
+            channel.close()
+            raise
+        channel.close()
+
+    def _channel_of(self, queue: ConsumedQueue) -> ConsumerChannel:
+        name = queue.spec.name
+        channel = self._by_queue.get(name)
+        if channel is None:
+            channel = self._by_queue[name] = self._shared or self._open_channel()
+        return channel
+
+    def _open_channel(self) -> ConsumerChannel:
+        channel = ConsumerChannel(next(self._numbers), self.connection.channel())
+        self.channels = {**self.channels, channel.number: channel}
+        return channel
+
+    def _drop_channel(self, queue: ConsumedQueue) -> None:
+        """Forget the channel of a queue, and what was delivered on it: the broker delivers it again."""
+        if self._shared is not None:
+            raise ConnectionError("the broker has closed the channel that all queues share")
+        channel = self._by_queue.pop(queue.spec.name)
+        self.channels = {number: one for number, one in self.channels.items() if one is not channel}
+        self._left_tags = deque((left, tag) for left, tag in self._left_tags if left is not channel.channel)
+        channel.channel.close()  # py-amqp has opened it again
+        queue.tag = queue.standby = None
+        self.batch = [delivery for delivery in self.batch if delivery.generation != channel.number]
+        if queue.unsettled:
+            queue.unsettled = 0
+            self._on_queue_lost(queue.spec.name)
+
+    def _count_settled(self, delivery: Delivery) -> None:
+        queue = self.queues[delivery.queue]
+        queue.unsettled -= 1
+        if queue.state == "full" and queue.has_room:
+            self.with_room.append(queue)
+
+    def _receiver(self, queue: ConsumedQueue, number: int) -> Callable[[Incoming], None]:
+        name = queue.spec.name
+
+        def receive(message: Incoming) -> None:
+            info = message.delivery_info
+            redelivered = bool(info["redelivered"])
+            self.batch.append(
+                Delivery(
+                    queue=name,
+                    exchange=info["exchange"],
+                    routing_key=info["routing_key"],
+                    body=message.body,
+                    properties=message.properties or _NO_PROPERTIES,
+                    redelivered=redelivered,
+                    tag=info["delivery_tag"],
+                    generation=number,
+                    malformed=message.malformed,
+                )
+            )
+            if queue.on_delivery(redelivered):
+                self._to_widen.append(queue)
+
+        return receive
