@@ -352,6 +352,25 @@ def test_a_single_active_consumer_gets_all_until_it_is_cancelled(peer: Peer) -> 
     assert (len(first), second.bodies) == (4, [b"4"])
 
 
+def test_single_active_consumer_hands_its_place_to_the_next_in_line(peer: Peer) -> None:
+    """Also while a message of its own is unsettled. A worker widens its prefetch so, and keeps its place."""
+    peer.queue("q", x_queue_type="quorum", x_single_active_consumer=True)
+    narrow, wide = (peer.consume("q", consumer_tag=str(prefetch), prefetch=prefetch) for prefetch in (1, 3))
+    other = peer.another()
+    waiting = other.consume("q", prefetch=1)
+    for number in range(5):
+        peer.publish(str(number).encode(), "q")
+    peer.until(lambda: len(narrow) == 1)
+
+    peer.channel.basic_cancel("1")
+    peer.until(lambda: len(wide) == 3)
+    peer.channel.acknowledge(3, [])
+    peer.until(lambda: len(wide) == 4)
+    other.settle()
+
+    assert (narrow.bodies, wide.bodies, waiting.bodies) == ([b"0"], [b"1", b"2", b"3", b"4"], [])
+
+
 def test_an_exclusive_consumer_refuses_a_second_consumer(peer: Peer) -> None:
     peer.queue("q")
     peer.consume("q", exclusive=True)

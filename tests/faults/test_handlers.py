@@ -23,10 +23,14 @@ from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, Retry
 
 work = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.05, 0.1)), delivery_limit=3)
 topology = Topology(exchanges=[jobs], queues=[work])
+TOPOLOGIES = {
+    "shared": topology,
+    "single active": Topology(exchanges=[jobs], queues=[work.model_copy(update={"single_active_consumer": True})]),
+}
 COUNT = 30
 
 
-def publish_all(url: str, count: int = COUNT) -> None:
+def publish_all(url: str, count: int = COUNT, topology: Topology = topology) -> None:
     with Publisher(url, topology) as publisher:
         for number in range(count):
             publisher.submit(ledger.body_of(str(number)), "a", exchange=jobs)
@@ -156,31 +160,31 @@ def test_message_of_a_hung_handler_is_not_acknowledged(site: Site) -> None:
     go_on.set()
 
 
-def kill_on(url: str, folder: Path, how: str) -> None:
+def kill_on(url: str, folder: Path, how: str, kind: str = "shared") -> None:
     """Run a worker in a process of its own, whose handler kills the process when it sees message 7."""
     book, registry = ledger.Ledger(folder), HandlerRegistry()
 
-    @registry.handler("#", queue=work)
+    @registry.handler("#", queue="work")
     def handle(body: dict) -> None:  # type: ignore[type-arg]
         if body["id"] == "7":
             os._exit(3) if how == "exit" else os.kill(os.getpid(), signal.SIGKILL)
         book.write("done", body["id"])
 
-    with Worker(url, topology, registry, threads=4, prefetch=16) as worker:
+    with Worker(url, TOPOLOGIES[kind], registry, threads=4, prefetch=16) as worker:
         assert worker.wait_idle(DEADLINE)
 
 
 @pytest.mark.row(24)
-@pytest.mark.parametrize("how", ["exit", "kill"])
+@pytest.mark.parametrize(("how", "kind"), [("exit", "shared"), ("kill", "shared"), ("kill", "single active")])
 def test_message_that_kills_its_process_is_dead_lettered_alone(
-    how: str, site: Site, tmp_path: Path, stopwatch: Stopwatch
+    how: str, kind: str, site: Site, tmp_path: Path, stopwatch: Stopwatch
 ) -> None:
     """A quorum queue dead-letters the message at its delivery limit; the messages beside it are handled."""
-    publish_all(site.url)
+    publish_all(site.url, topology=TOPOLOGIES[kind])
 
     deaths = 0
     while True:
-        exitcode = processes.run(kill_on, site.url, tmp_path, how)
+        exitcode = processes.run(kill_on, site.url, tmp_path, how, kind)
         if exitcode == 0:
             break
         assert exitcode == (3 if how == "exit" else -signal.SIGKILL)
