@@ -14,7 +14,7 @@ from tests.faults.traffic import Traffic, jobs, work
 from tests.kit.calls import Calls
 from tests.kit.inside import InsideWorker
 from tests.kit.running import registry_of, running
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import DEADLINE, until
 
 from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, Worker
 from taskroute.broker.frames import PlainTransport
@@ -169,6 +169,36 @@ def test_deleted_queue_makes_a_worker_with_declare_verify_unready(site: Site, lo
         health = worker.health()
         assert not health.ready
         assert "queue 'work'" in health.reasons[0]
+
+
+@pytest.mark.row(61)
+def test_worker_of_many_queues_shares_a_channel_where_few_are_allowed(
+    site: Site, logged: Callable[[str], Calls]
+) -> None:
+    """Each queue has a channel of its own, unless the broker's `channel_max` is too small for that."""
+    queues = [QueueSpec(name=f"q{number}", type="classic", retry=False, dead_letter=False) for number in range(4)]
+    registry, seen = HandlerRegistry(), Calls()
+
+    def handle(body: bytes) -> None:
+        seen(body)
+
+    for queue in queues:
+        registry.add("#", handle, queue=queue)
+
+    site.node.eval("application:set_env(rabbit, channel_max, 3).")
+    try:
+        with running(site.url, Topology(queues=queues), registry) as (worker, publisher):
+            missing = logged("queue_missing queue=q1")
+            site.ctl("delete_queue", "q1")
+            missing.wait()
+            until(lambda: worker.health().ready)
+            for queue in queues:
+                publisher.publish(queue.name.encode(), queue.name, exchange="", timeout=DEADLINE)
+            seen.wait(4)
+            assert worker.wait_idle(DEADLINE)
+            assert worker.health().ready
+    finally:
+        site.node.eval("application:set_env(rabbit, channel_max, 2047).")
 
 
 def users_of_connections(monkeypatch: pytest.MonkeyPatch) -> dict[int, set[str]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from tests.faults.site import Site
 from tests.faults.traffic import Traffic, jobs, work
+from tests.kit.calls import Calls
 from tests.kit.peer import looking
 from tests.kit.running import registry_of
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import DEADLINE, until
 
-from taskroute import Publisher, QueueSpec, Topology, TopologyError, TopologyMismatchError, Worker
+from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, TopologyError, TopologyMismatchError, Worker
 
 
 @pytest.mark.row(36)
@@ -90,3 +93,51 @@ def test_odd_routing_key_that_the_topology_routes_is_handled(site: Site) -> None
             publisher.publish(b'{"id": "0"}', key, exchange=jobs)
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().retried == {"work": len(keys)}  # the body is not one of the traffic's
+
+
+def take_down(site: Site, queue: str) -> None:
+    """Have the broker answer for a classic queue as it does while the node that the queue lives on is down."""
+    _change(site, queue, "mnesia:delete({rabbit_queue, Name})")
+
+
+def bring_back(site: Site, queue: str) -> None:
+    """Undo `take_down`, as the node does when it starts."""
+    recover = "mnesia:write(rabbit_queue, rabbit_queue_decorator:set(Q), write)"
+    _change(site, queue, f"[Q] = mnesia:read(rabbit_durable_queue, Name), {recover}")
+
+
+def _change(site: Site, queue: str, change: str) -> None:
+    name = f'rabbit_misc:r(<<"{site.name}">>, queue, <<"{queue}">>)'
+    site.node.eval(f"Name = {name}, rabbit_misc:execute_mnesia_transaction(fun() -> {change} end).")
+
+
+@pytest.mark.row(60)
+def test_classic_queue_whose_node_is_down_is_waited_for_alone(site: Site, logged: Callable[[str], Calls]) -> None:
+    """A worker starts without it and says so, a publisher goes on without it; once it is back it is consumed."""
+    old = QueueSpec(name="old", type="classic", retry=False, dead_letter=False)
+    declared = Topology(exchanges=[jobs], queues=[work, old])
+    registry, seen = HandlerRegistry(), Calls()
+
+    def handle(body: bytes) -> None:
+        seen(body)
+
+    for queue in (work, old):
+        registry.add("#", handle, queue=queue)
+    with looking(site.url) as peer, Publisher(site.url, declared) as first:
+        first.publish(b"1", "old", exchange="")
+        take_down(site, "old")
+        unavailable = logged("queue_unavailable queue=old")
+
+        with Publisher(site.url, declared) as publisher, Worker(site.url, declared, registry) as worker:
+            unavailable.wait()
+            assert worker.health().consuming == ("work",)
+            (reason,) = worker.health().reasons
+            assert reason.startswith("not consuming old: queue 'old': ")
+            publisher.publish(b"2", "a", exchange=jobs)
+            seen.wait_for(b"2")
+
+            bring_back(site, "old")
+            seen.wait_for(b"1")
+            until(lambda: worker.health().ready)
+            assert worker.stats().connections == 1
+        assert peer.ready("old") == 0

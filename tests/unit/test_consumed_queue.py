@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from taskroute import QueueSpec
-from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
+from taskroute.broker.roles.consumed_queue import FIRST_PAUSE, LONGEST_PAUSE, Admission, ConsumedQueue
+from taskroute.errors import BrokerError
 
 quorum = QueueSpec(name="jobs")
 classic = QueueSpec(name="jobs", type="classic")
@@ -60,6 +61,20 @@ class Consuming(RuleBasedStateMachine):
             if self.queue.on_delivery(redelivered) and self.queue.state == "wide":
                 self.consume()
 
+    @rule()
+    def lose(self) -> None:
+        """The broker ends the consumer; what it holds can still be settled."""
+        self.queue.lose(BrokerError(), 0)
+        self.queue.tag = None
+        assert self.queue.state == "missing"
+
+    @precondition(lambda self: self.queue.state == "missing")
+    @rule()
+    def find(self) -> None:
+        self.queue.find(0)
+        self.queue.admit(self.admission)
+        self.follow()
+
     @precondition(lambda self: any(self.holding.values()))
     @rule(data=st.data())
     def settle(self, data: Any) -> None:
@@ -79,12 +94,12 @@ class Consuming(RuleBasedStateMachine):
         assert self.queue.unsettled <= self.queue.prefetch + 1
 
     @invariant()
-    def has_a_consumer_unless_it_is_left_or_full(self) -> None:
-        assert (self.queue.tag is None) == (self.queue.state in ("left", "full"))
+    def has_a_consumer_unless_it_is_missing_left_or_full(self) -> None:
+        assert (self.queue.tag is None) == (self.queue.state in ("missing", "left", "full"))
         if self.queue.state == "full":
             assert not self.queue.has_room
         if self.admission == "none":
-            assert self.queue.state == "left"
+            assert self.queue.state in ("missing", "left")
 
 
 TestConsuming = Consuming.TestCase
@@ -154,3 +169,29 @@ def test_queue_harmed_by_a_cancel_keeps_its_consumer(spec: QueueSpec) -> None:
     """Without its consumer it could be deleted, or lose its place as the single active consumer."""
     assert ConsumedQueue(spec, 1).is_kept
     assert not ConsumedQueue(quorum, 1).is_kept
+
+
+def test_pause_of_a_queue_lost_again_and_again_grows_to_its_longest() -> None:
+    queue, now, pauses = ConsumedQueue(classic, 4), 0.0, []
+    queue.start("all")
+
+    for _ in range(9):
+        queue.lose(BrokerError(), now)
+        pauses.append(queue.pause)
+        now = queue.due
+        queue.find(now)
+        queue.admit("all")
+
+    assert pauses[0] == FIRST_PAUSE
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_PAUSE
+
+    queue.lose(BrokerError(), now + LONGEST_PAUSE)
+    assert queue.pause == FIRST_PAUSE
+
+
+def test_single_active_queue_begins_carefully() -> None:
+    queue = ConsumedQueue(QueueSpec(name="jobs", single_active_consumer=True), 10)
+    queue.start("all")
+
+    assert (queue.state, queue.next_prefetch, queue.prefetch_when_wide) == ("careful", 1, 10)

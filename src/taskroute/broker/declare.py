@@ -195,7 +195,12 @@ def naming(subject: str, binding: BindingSpec | None = None) -> Iterator[None]:
         named = _named(subject, error)
         if named is None:
             raise
-        raise named from None
+        raise named from error
+
+
+def closes_connection(error: BrokerError) -> bool:
+    """Return whether the broker has closed the connection, and not only the channel, with an answer."""
+    return not isinstance(error.__cause__, amqp.exceptions.ChannelError)
 
 
 def _named(subject: str, error: Any) -> BrokerError | None:
@@ -204,9 +209,9 @@ def _named(subject: str, error: Any) -> BrokerError | None:
     if ending is None:
         return None
     if ending == "unavailable":
+        text = f"{subject}: {error.reply_text}"
         # A connection that was closed over it is made anew; there is nothing to go on with.
-        is_connected = isinstance(error, amqp.exceptions.ChannelError)
-        return QueueUnavailableError(f"{subject}: {error.reply_text}") if is_connected else None
+        return QueueUnavailableError(text) if isinstance(error, amqp.exceptions.ChannelError) else None
     if isinstance(error, amqp.exceptions.AMQPNotImplementedError):
         return UnsupportedFeatureError(f"{subject}: {error.reply_text}")
     return TopologyMismatchError(f"{subject}: {_explain(error)}")

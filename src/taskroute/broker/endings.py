@@ -40,8 +40,10 @@ ANSWERS: Final[Sequence[Answer]] = (
     Answer(530, "", "denied", "the broker does not allow it"),
     Answer(506, "", "unavailable", "nothing is left of what it takes, or no replica runs"),
     Answer(540, "", "refused", "the broker cannot do it"),
-    Answer(541, "time(d |)out|[Cc]annot declare|noproc|nodedown", "unavailable", "a quorum queue has no leader"),
-    Answer(541, "", "refused", "the broker does not permit it, as transient queues on RabbitMQ 4.3"),
+    Answer(
+        541, "deprecated|permitted", "refused", "the broker does not permit it, as transient queues on RabbitMQ 4.3"
+    ),
+    Answer(541, "", "unavailable", "a quorum queue has no leader, or the broker failed"),
 )
 """The first row that fits counts. What is in none of them says nothing about the queue: the connection is to blame."""
 

@@ -17,6 +17,7 @@ from taskroute.broker.amqp import Channel, Connection, Incoming
 from taskroute.broker.declare import (
     Declaration,
     QueueUnavailableError,
+    closes_connection,
     count_consumers,
     count_each,
     count_messages,
@@ -272,8 +273,9 @@ class Consuming:
             if queue.state == "careful" and queue.spec.single_active_consumer:
                 # Next in line: it takes the place over when the careful one is cancelled.
                 queue.standby = self._add_consumer(queue, channel, queue.prefetch_when_wide)
-        except BrokerError:
-            self._drop_channel(queue)  # the broker has closed it
+        except BrokerError as error:
+            if not closes_connection(error):
+                self._drop_channel(queue)
             raise
         self._suspects.pop(queue.spec.name, None)
 
@@ -337,9 +339,10 @@ class Consuming:
         """Have what is wrong with a queue be its own affair."""
         try:
             yield
-        except BrokerError as error:
-            self._lose(queue, error)
-        except (amqp.exceptions.InternalError, amqp.exceptions.ResourceError, TimeoutError):
+        except (BrokerError, amqp.exceptions.InternalError, amqp.exceptions.ResourceError, TimeoutError) as error:
+            if isinstance(error, BrokerError) and not closes_connection(error):
+                self._lose(queue, error)
+                return
             before = self._suspects.get(queue.spec.name, 0.0)
             self._suspects[queue.spec.name] = min(max(2 * before, FIRST_SUSPICION), LONGEST_SUSPICION)
             raise
@@ -354,8 +357,9 @@ class Consuming:
         channel = self.connection.channel()
         try:
             yield channel
-        except BrokerError:
-            channel.close()
+        except BrokerError as error:
+            if not closes_connection(error):
+                channel.close()
             raise
         channel.close()
 
