@@ -40,9 +40,9 @@ MUTATIONS = (
     Mutation(
         "acknowledge on receive",
         "worker/processor.py",
-        "        self.work.put(deliveries)\n",
+        "        if not self.work.put(deliveries):\n",
         "        for delivery in deliveries:\n            self.consumer.settle(delivery)\n"
-        "        self.work.put(deliveries)\n",
+        "        if not self.work.put(deliveries):\n",
         "test_crash_points.py::test_worker_killed_at_a_crash_point_loses_no_message[handler_done]",
     ),
     Mutation(
@@ -68,16 +68,16 @@ MUTATIONS = (
     ),
     Mutation(
         "send a stale acknowledgement on the new channel",
-        "broker/roles/acknowledgements.py",
-        "            if delivery.generation != self._generation:\n",
-        "            if False:\n",
+        "broker/roles/consuming.py",
+        "            channel = channels.get(delivery.generation)\n",
+        "            channel = next(iter(channels.values()))\n",
         "test_channel.py::test_handler_finishing_after_a_reconnect_acknowledges_nothing",
     ),
     Mutation(
         "do not consume again after a reconnect",
         "broker/roles/consumer.py",
-        "        if not self._is_cancelled:\n            for queue in queues:\n",
-        "        if generation == 1:\n            for queue in queues:\n",
+        "        if not self._is_cancelled:\n            consuming.start()\n",
+        "        if generation == 1:\n            consuming.start()\n",
         "test_connection.py::test_reset_connections_lose_no_confirmed_message",
     ),
     Mutation(
@@ -89,7 +89,7 @@ MUTATIONS = (
     ),
     Mutation(
         "unlimited prefetch",
-        "broker/roles/consumer.py",
+        "broker/roles/consuming.py",
         "basic_qos(0, prefetch, False)",
         "basic_qos(0, 0, False)",
         "test_overload.py::test_backlog_of_100000_puts_at_most_prefetch_in_the_process",
@@ -254,6 +254,41 @@ MUTATIONS = (
         'if not self._is_finite and b"null" in document:',
         "if False:",
         "../unit/test_reading_back.py::test_body_that_cannot_be_read_back_is_refused_by_name",
+    ),
+    Mutation(
+        "lose the connection over the end of one consumer",
+        "broker/roles/consuming.py",
+        '            self.end(queue, "the broker has ended its consumer")\n',
+        '            raise ConnectionError("the broker has ended a consumer")\n',
+        "test_channel.py::test_deleted_queue_is_declared_and_consumed_again",
+    ),
+    Mutation(
+        "take a queue whose node is down for a mismatch",
+        "broker/endings.py",
+        '"unavailable", "the node that',
+        '"mismatch", "the node that',
+        "test_topology.py::test_classic_queue_whose_node_is_down_is_waited_for_alone",
+    ),
+    Mutation(
+        "begin a single-active queue with the whole prefetch",
+        "broker/roles/consumed_queue.py",
+        'self._admit(admission, self.spec.queue_type == "quorum")',
+        'self._admit(admission, self.spec.queue_type == "quorum" and not self.spec.single_active_consumer)',
+        "test_handlers.py::test_message_that_kills_its_process_is_dead_lettered_alone[kill-single active]",
+    ),
+    Mutation(
+        "give back everything up to the last message that nobody has begun",
+        "broker/roles/acknowledgements.py",
+        "            self._channel.put_back(*window.take(fresh.keys()))\n",
+        "            window.take(fresh.keys())\n            self._channel.put_back(max(fresh), [])\n",
+        "test_shutdown.py::test_signal_ends_a_busy_worker_after_its_handler",
+    ),
+    Mutation(
+        "let messages wait for handlers until the broker takes them back",
+        "handling/waiting_times.py",
+        "        if max(waited, expected or 0.0) < self.limit / 2:\n",
+        "        if True:\n",
+        "test_channel.py::test_short_handlers_behind_a_full_prefetch_stay_within_the_consumer_timeout",
     ),
 )
 

@@ -138,6 +138,30 @@ def test_handler_timeout_beyond_the_consumer_timeout_is_warned_of(
         assert len(warned.calls) == 1
 
 
+@pytest.mark.row(62)
+def test_short_handlers_behind_a_full_prefetch_stay_within_the_consumer_timeout(
+    site: Site, logged: Callable[[str], Calls]
+) -> None:
+    """Twelve messages of a quarter of a second each, taken in advance, against two seconds: none is handled twice."""
+    queue = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")])
+    pause = threading.Event()  # never set: how long a handler takes is the point
+    traffic, warned = Traffic(lambda _: not pause.wait(0.25), queue), logged("prefetch_waits queue=work")
+
+    _set_consumer_timeout(site, 2000, tick=250)
+    try:
+        with Publisher(site.url, traffic.topology) as publisher:
+            traffic.publish(publisher, 12)
+        with traffic.running(site.url, threads=1, consumer_timeout=2) as worker:
+            assert traffic.all_done(DEADLINE)
+            assert worker.wait_idle(DEADLINE)
+            assert worker.stats().connections == 1
+    finally:
+        _set_consumer_timeout(site, 1_800_000, tick=60_000)
+
+    warned.wait()
+    assert traffic.verdict(max_duplicates=0, min_confirmed=12).problems == ()
+
+
 @pytest.mark.row(13)
 def test_deleted_queue_is_declared_and_consumed_again(
     site: Site, stopwatch: Stopwatch, logged: Callable[[str], Calls]
@@ -156,6 +180,7 @@ def test_deleted_queue_is_declared_and_consumed_again(
         stopwatch.within(5, traffic.done(6), "and delivers them")
 
         assert worker.health().ready
+        assert worker.stats().connections == 1
 
 
 @pytest.mark.row(13)

@@ -75,6 +75,12 @@ class FairQueueAgainstModel(RuleBasedStateMachine):
         else:
             self.permits[queue] = count
 
+    @rule(queue=st.sampled_from(QUEUES), keep=st.integers(0, 3))
+    def withdraw(self, queue: str, keep: int) -> None:
+        """The last ones are taken away."""
+        assert self.fair_queue.withdraw(queue, keep) == self.waiting[queue][keep:]
+        del self.waiting[queue][keep:]
+
     @rule(queue=st.sampled_from((None, *QUEUES)))
     def clear(self, queue: str | None) -> None:
         dropped = self.fair_queue.clear(queue)

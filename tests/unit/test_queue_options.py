@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskroute import CircuitBreaker, ConfigurationError, QueueSpec, Topology, UnknownQueueError
-from taskroute.worker.queue_options import MAX_PREFETCH, read_breakers, read_concurrency, read_prefetch
+from taskroute.worker.queue_options import (
+    CONSUMER_TIMEOUT,
+    MAX_PREFETCH,
+    read_breakers,
+    read_concurrency,
+    read_consumer_timeout,
+    read_prefetch,
+)
 
 video, audit = QueueSpec(name="video"), QueueSpec(name="audit")
 topology = Topology(queues=[video, audit, QueueSpec(name="other")])
@@ -95,3 +102,22 @@ def test_concurrency_without_a_queue_is_refused() -> None:
 def test_prefetch_beyond_the_limit_of_amqp_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="65535"):
         prefetch(MAX_PREFETCH + 1)
+
+
+@pytest.mark.parametrize(
+    ("option", "limits"),
+    [
+        (5, {"video": 5, "audit": 5}),
+        (None, {}),
+        ({video: 0.5}, {"video": 0.5, "audit": CONSUMER_TIMEOUT}),
+        ({"video": None, audit: 7}, {"audit": 7}),
+    ],
+)
+def test_consumer_timeout_is_one_for_all_or_by_queue_or_none(option: Any, limits: dict[str, float]) -> None:
+    assert read_consumer_timeout(option, consumed, topology) == limits
+
+
+@pytest.mark.parametrize("option", [0, -1, True, "60", float("nan"), float("inf"), {video: 0}])
+def test_consumer_timeout_out_of_range_is_refused(option: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"consumer_timeout=.* of queue 'video' must be a number of seconds"):
+        read_consumer_timeout(option, consumed, topology)

@@ -32,7 +32,12 @@ class Consequence:
 ANSWERS: Final[Sequence[Answer]] = (
     Answer(406, "inequivalent arg", "mismatch", "it is there with other arguments"),
     Answer(406, "", "refused", "an argument that the broker does not take, or a limit of the virtual host"),
-    Answer(404, "no (queue|exchange) ", "mismatch", "it is not there, and `declare` does not create it"),
+    Answer(
+        404,
+        "^NOT_FOUND - no (queue|exchange) |^no (queue|exchange) ",
+        "mismatch",
+        "it is not there, and `declare` does not create it",
+    ),
     Answer(404, "", "unavailable", "the node that a classic queue lives on is down"),
     Answer(403, "in exclusive use", "unavailable", "another consumer has it to itself"),
     Answer(403, "", "denied", "a right is missing"),

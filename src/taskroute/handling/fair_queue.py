@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from taskroute.handling.waiting_times import Line
 from taskroute.message.delivery import Delivery
 
 _NO_LIMITS: Final[Mapping[str, int | None]] = MappingProxyType({})
@@ -70,10 +71,26 @@ class FairQueue:
         dropped = [delivery for line in lines for delivery in line]
         for line in lines:
             line.clear()
+        self._leave_turns()
+        return dropped
+
+    def line(self, queue: str) -> Line | None:
+        """Return what waits of a queue, None if nothing does."""
+        line = self._lines.get(queue)
+        return Line(len(line), line[0], line[-1]) if line else None
+
+    def withdraw(self, queue: str, keep: int) -> list[Delivery]:
+        """Drop what waits of a queue behind the first `keep`, and return it."""
+        line = self._lines.get(queue)
+        dropped = [] if line is None else [line.pop() for _ in range(len(line) - keep)]
+        self._leave_turns()
+        return dropped[::-1]
+
+    def _leave_turns(self) -> None:
+        """Keep turns for the lines alone that something waits in."""
         turns = [line for line in self.turns if line]
         self.turns.clear()
         self.turns.extend(turns)
-        return dropped
 
     def _gated(self, queue: str) -> tuple[_Line, _Gate]:
         line = self._lines[queue]

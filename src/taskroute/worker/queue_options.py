@@ -15,6 +15,11 @@ MAX_PREFETCH: Final = 65_535
 DEFAULT_MAX_PREFETCH: Final = 256
 PREFETCH_PER_THREAD: Final = 16
 
+CONSUMER_TIMEOUT: Final[float] = 1800
+"""Seconds after which RabbitMQ, by default, takes back what is not acknowledged."""
+
+MAX_CONSUMER_TIMEOUT: Final = 2**32
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -32,12 +37,14 @@ class QueueOptions:
     """What holds for each queue, by name.
 
     `prefetch`: unacknowledged messages. `limits`: how many may be handled at once, where that is limited. `breakers`:
-    when to pause, where a queue is paused at all.
+    when to pause, where a queue is paused at all. `timeouts`: seconds after which the broker takes a message back that
+    is not acknowledged, where it does.
     """
 
     prefetch: Mapping[str, int]
     limits: Mapping[str, int]
     breakers: Mapping[str, CircuitBreaker]
+    timeouts: Mapping[str, float]
 
 
 def read_queue_options(
@@ -49,6 +56,7 @@ def read_queue_options(
     prefetch: int | ByQueue[int] | None,
     concurrency: ByQueue[int] | None,
     circuit_breaker: CircuitBreaker | ByQueue[CircuitBreaker] | None,
+    consumer_timeout: float | ByQueue[float | None] | None,
 ) -> QueueOptions:
     """Read the arguments of a worker that consumes `queues`, of which those in `awaited` have async handlers.
 
@@ -60,7 +68,12 @@ def read_queue_options(
     counts = read_prefetch(prefetch, names, topology, threads, limits)
     # Async handlers outlive a connection, and the next connection brings its messages on top of theirs.
     limits = {name: counts[name] for name in awaited} | limits
-    return QueueOptions(prefetch=counts, limits=limits, breakers=read_breakers(circuit_breaker, names, topology))
+    return QueueOptions(
+        prefetch=counts,
+        limits=limits,
+        breakers=read_breakers(circuit_breaker, names, topology),
+        timeouts=read_consumer_timeout(consumer_timeout, names, topology),
+    )
 
 
 def by_queue(parameter: str, options: ByQueue[T], consumed: Iterable[str], topology: Topology) -> dict[str, T]:
@@ -136,6 +149,29 @@ def read_breakers(
         if not isinstance(each, CircuitBreaker):
             raise ConfigurationError(f"circuit_breaker={each!r} of queue {name!r} must be a CircuitBreaker")
     return breakers
+
+
+def read_consumer_timeout(
+    timeout: float | ByQueue[float | None] | None, consumed: Iterable[str], topology: Topology
+) -> dict[str, float]:
+    """Return after how many seconds the broker takes a message back, for the queues where it does.
+
+    A queue that is left out has the broker's default.
+
+    Raises:
+        UnknownQueueError, ConfigurationError: as `by_queue`; a number out of range.
+    """
+    consumed = tuple(consumed)
+    given = _for_each("consumer_timeout", timeout, consumed, topology)
+    for name, seconds in given.items():
+        is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if seconds is not None and not (is_number and 0 < seconds <= MAX_CONSUMER_TIMEOUT):
+            raise ConfigurationError(
+                f"consumer_timeout={seconds!r} of queue {name!r} must be a number of seconds above 0, "
+                f"{MAX_CONSUMER_TIMEOUT} at most, or None: the broker takes nothing back"
+            )
+    others = {} if timeout is None else dict.fromkeys(consumed, CONSUMER_TIMEOUT)
+    return {name: seconds for name, seconds in (others | given).items() if seconds is not None}
 
 
 def _for_each(parameter: str, option: Any, consumed: Sequence[str], topology: Topology) -> dict[str, Any]:

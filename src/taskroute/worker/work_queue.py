@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from taskroute.handling.fair_queue import FairQueue
+from taskroute.handling.waiting_times import Line
 from taskroute.message.delivery import Delivery
 
 
@@ -89,6 +90,16 @@ class WorkQueue:
         with self._finished:
             self._drop_waiting(queue)
 
+    def line(self, queue: str) -> Line | None:
+        """Return what waits of a queue, None if nothing does."""
+        with self._arrived:
+            return self._waiting.line(queue)
+
+    def withdraw(self, queue: str, keep: int) -> list[Delivery]:
+        """Drop what waits of a queue behind the first `keep`, and return it: it is put back to the broker's queue."""
+        with self._finished:
+            return self._drop(self._waiting.withdraw(queue, keep))
+
     def close(self) -> list[Delivery]:
         """Take no more, let the threads that wait end, and return what no thread has taken."""
         with self._arrived:
@@ -113,7 +124,9 @@ class WorkQueue:
             self._arrived.notify()
 
     def _drop_waiting(self, queue: str | None) -> list[Delivery]:
-        dropped = self._waiting.clear(queue)
+        return self._drop(self._waiting.clear(queue))
+
+    def _drop(self, dropped: list[Delivery]) -> list[Delivery]:
         self._open -= len(dropped)
         if not self._open:
             self._finished.notify_all()

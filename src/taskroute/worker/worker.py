@@ -6,6 +6,7 @@ Here is a worker's life and what can be asked of it; what happens to a delivery 
 from __future__ import annotations
 
 import logging
+import math
 import ssl
 import threading
 import time
@@ -43,17 +44,15 @@ from taskroute.worker.event_loop import EventLoop
 from taskroute.worker.idle import Idle
 from taskroute.worker.notifications import Notifications
 from taskroute.worker.phase import PHASE_MOVES, Phase, PhaseEvent
+from taskroute.worker.prefetch_watch import PrefetchWatch
 from taskroute.worker.processor import Processor
-from taskroute.worker.queue_options import ByQueue, read_queue_options
+from taskroute.worker.queue_options import CONSUMER_TIMEOUT, ByQueue, read_queue_options
 from taskroute.worker.queue_selection import select_queues
 from taskroute.worker.republish import Republisher
 from taskroute.worker.signals import StopSignal
 from taskroute.worker.stats import Stats, StatsCounter
 
 log = logging.getLogger("taskroute.worker")
-
-ACKNOWLEDGE_TIMEOUT: Final = 1800
-"""Seconds after which RabbitMQ, by default, closes the channel of a consumer that has not acknowledged."""
 
 MAX_TIMEOUT: Final = threading.TIMEOUT_MAX - 2
 """Seconds that Python can wait at most, less what `Worker.stop` may take longer."""
@@ -80,6 +79,8 @@ class Worker:
             and 256 at most.
         concurrency: by queue, how many of its messages may be handled at once.
         circuit_breaker: when to pause a queue whose handlers keep failing; one for every queue, or by queue.
+        consumer_timeout: seconds after which the broker takes back what is not acknowledged, as it is configured there;
+            for every queue, or by queue, None for never. A worker cannot ask for it.
         heartbeat: seconds, at least 1. A silent connection is given up after two of them.
         shutdown_timeout: seconds that `stop` gives running handlers.
         declare: ``create``, ``verify`` existence only, or ``skip``.
@@ -116,6 +117,7 @@ class Worker:
         prefetch: int | ByQueue[int] | None = None,
         concurrency: ByQueue[int] | None = None,
         circuit_breaker: CircuitBreaker | ByQueue[CircuitBreaker] | None = None,
+        consumer_timeout: float | ByQueue[float | None] | None = CONSUMER_TIMEOUT,
         heartbeat: float = 30,
         shutdown_timeout: float = 30,
         declare: DeclareMode = "create",
@@ -157,18 +159,21 @@ class Worker:
             emit=listeners.on_event,
         )
         thread_count = _whole("threads", threads)
+        options = read_queue_options(
+            self._queues,
+            topology,
+            threads=thread_count,
+            awaited=[queue for queue in self._queues if self._has_async_handler(queue)],
+            prefetch=prefetch,
+            concurrency=concurrency,
+            circuit_breaker=circuit_breaker,
+            consumer_timeout=consumer_timeout,
+        )
+        self._consumer_timeouts = options.timeouts
         self._processor = Processor(
             routes=self.routes,
             queues=self._queues,
-            options=read_queue_options(
-                self._queues,
-                topology,
-                threads=thread_count,
-                awaited=[queue for queue in self._queues if self._has_async_handler(queue)],
-                prefetch=prefetch,
-                concurrency=concurrency,
-                circuit_breaker=circuit_breaker,
-            ),
+            options=options,
             declaration=declaration,
             mailbox=mailbox,
             republisher=self._republisher,
@@ -188,6 +193,9 @@ class Worker:
             topology_digest=digest,
             on_end=self._note_end,
             emit=listeners.on_event,
+        )
+        self._prefetch_watch = PrefetchWatch(
+            options.timeouts, work=self._processor.work, consumer=self._processor.consumer, scheduler=mailbox
         )
         self._idle = Idle(
             self._queues.values(),
@@ -376,6 +384,7 @@ class Worker:
                 raise ClosedError("a worker is started once: make a new one")
             self._move("start")
             self._warn_of_long_timeouts()
+            self._prefetch_watch.start()
             self._processor.threads.start()
             self._session.start()
             return True
@@ -416,12 +425,13 @@ class Worker:
 
     def _warn_of_long_timeouts(self) -> None:
         for handler in self.routes.handlers:
-            if handler.timeout is not None and handler.timeout >= ACKNOWLEDGE_TIMEOUT:
+            limits = [limit for queue, limit in self._consumer_timeouts.items() if handler.queue in (None, queue)]
+            if handler.timeout is not None and handler.timeout >= min(limits, default=math.inf):
                 log.warning(
                     "handler_timeout_long handler=%s timeout=%s: RabbitMQ takes a message back after %d s by default",
                     handler.name,
                     handler.timeout,
-                    ACKNOWLEDGE_TIMEOUT,
+                    min(limits),
                 )
 
     def _declaration(self, topology: Topology, mode: DeclareMode) -> Declaration:

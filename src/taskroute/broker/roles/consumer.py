@@ -134,6 +134,33 @@ class Consumer(Role):
             queue.admit(self._admission(name))
             self._consuming.follow(queue)
 
+    def shrink(self, name: str, surplus: int, withdraw: Callable[[], Iterable[Delivery]]) -> int:
+        """Take fewer messages of a queue in advance, for as long as the connection lasts. On the session's thread.
+
+        Those that nobody has begun go back where that counts as no failed delivery: to a classic queue, and from
+        RabbitMQ 4.3 on to a quorum queue. A queue that cannot be left without harm keeps its prefetch.
+
+        Args:
+            name: of the queue.
+            surplus: how many of its messages should not wait here.
+            withdraw: returns those, which nobody begins then.
+
+        Returns:
+            The prefetch from now on.
+        """
+        consuming = self._consuming
+        if consuming is None or self._is_cancelled or consuming.queues[name].is_kept:
+            return self._prefetch[name]
+        queue = consuming.queues[name]
+        queue.prefetch = min(queue.prefetch, max(1, queue.unsettled - surplus))
+        queue.admit("none")
+        consuming.follow(queue)  # first: what is put back would come again
+        if consuming.puts_back_freely(queue):
+            self.put_back(withdraw())
+            self.flush()
+        self.reconsider(name)
+        return queue.prefetch
+
     def cancel(self) -> None:
         """Stop deliveries for good. What has been delivered can still be settled."""
         self._is_cancelled = True

@@ -232,6 +232,10 @@ class Consuming:
                 for delivery in channel.acknowledgements.put_back(deliveries):
                     self._count_settled(delivery)
 
+    def puts_back_freely(self, queue: ConsumedQueue) -> bool:
+        """Return whether what goes back to a queue counts as no failed delivery there."""
+        return queue.spec.queue_type == "classic" or _version(self.connection) >= (4, 3)
+
     def count_ready(self, queues: Iterable[str]) -> int:
         """Return the number of messages that are ready in those of `queues` that are there.
 
@@ -418,3 +422,12 @@ class Consuming:
                 self._to_widen.append(queue)
 
         return receive
+
+
+def _version(connection: Connection) -> tuple[int, ...]:
+    """Return RabbitMQ's version, as far as it is made of numbers; empty for another broker."""
+    properties = getattr(connection, "server_properties", {})
+    if properties.get("product") != "RabbitMQ":
+        return ()
+    parts = itertools.takewhile(str.isdecimal, str(properties.get("version")).split("."))
+    return tuple(int(part) for part in parts)
