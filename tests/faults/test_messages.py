@@ -327,6 +327,9 @@ def test_binary_routing_key_is_dead_lettered_and_forges_no_log_line(
     assert not any(character in line for line in lines for character in "\n\r\x00\x1b")
 
 
+WAITED = {"queue": "work.retry.50", "reason": "expired", "count": 7, "exchange": "", "routing-keys": ["work.retry.50"]}
+
+
 @pytest.mark.row(41)
 def test_forged_headers_change_neither_attempt_nor_routing_key(site: Site) -> None:
     """Headers of retries count only on a message straight to the queue, as a wait queue sends it, and are clamped."""
@@ -342,7 +345,7 @@ def test_forged_headers_change_neither_attempt_nor_routing_key(site: Site) -> No
         "x-taskroute-routing-key": "admin.delete",
         "x-taskroute-exchange": "internal",
         "x-taskroute-queue": "other",
-        "x-death": [{"queue": "work.retry.50", "reason": "expired", "count": 7, "exchange": ""}],
+        "x-death": [WAITED],
         "x-delivery-count": 99,
     }
     forged_for_work = {**forged, "x-taskroute-queue": "work"}

@@ -500,6 +500,19 @@ def test_dead_letter_of_the_broker_has_the_brokers_reason() -> None:
     }
 
 
+def test_dead_letter_of_the_broker_does_not_believe_its_publisher() -> None:
+    forged = {"x-taskroute-attempt": 9, "x-taskroute-exchange": "bank", "x-taskroute-routing-key": "transfer"}
+    short = QueueSpec(name="short", bindings=[media.bind("short.#")], message_ttl=60)
+
+    with Harness(topology | Topology(exchanges=[media], queues=[short]), registry_of(transcode)) as harness:
+        harness.publish(b"", "short.a", exchange=media, headers={**forged, "x-taskroute-reason": "rejected"})
+        harness.advance(60)
+        (letter,) = harness.dead_letters(short)
+
+    assert (letter.reason, letter.exchange, letter.routing_key) == ("expired", media.name, "short.a")
+    assert letter.attempt == 1
+
+
 def test_dead_letters_of_a_shared_queue_are_listed_by_source() -> None:
     grave = QueueSpec(name="grave", retry=False, dead_letter=False)
     one = QueueSpec(name="one", bindings=[media.bind("one")], dead_letter=grave)

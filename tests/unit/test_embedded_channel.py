@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from amqp import ConnectionForced, Message, RecoverableConnectionError
-from amqp.exceptions import FrameSyntaxError
+from amqp.exceptions import ChannelError, FrameSyntaxError, MessageNacked
 from kombu import Connection
 
 from taskroute.broker.embedded.transport import Transport, drop
@@ -83,3 +83,19 @@ def test_closed_channel_raises_recoverable_error(connection: Any, use: Callable[
 
     with pytest.raises(RecoverableConnectionError, match="channel closed"):
         use(channel)
+
+
+def test_confirmed_publish_returns_once_confirmed_and_raises_otherwise(connection: Any) -> None:
+    """As with py-amqp, what no queue takes is raised, and so is what a full queue rejects."""
+    channel = connection.channel()
+    channel.queue_declare("q", auto_delete=False)
+    full = {"x-max-length": 0, "x-overflow": "reject-publish"}
+    channel.queue_declare("full", auto_delete=False, arguments=full)
+
+    channel.basic_publish_confirm(Message(b"1"), "", "q", mandatory=True)
+    assert channel.basic_get("q", no_ack=True).body == b"1"
+
+    with pytest.raises(MessageNacked):
+        channel.basic_publish_confirm(Message(b"2"), exchange="", routing_key="full")
+    with pytest.raises(ChannelError, match="NO_ROUTE"):
+        channel.basic_publish_confirm(Message(b"3"), "", "nowhere", mandatory=True)

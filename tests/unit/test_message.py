@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskroute.message.delivery import MAX_ATTEMPT, Delivery
+from taskroute.message.delivery import Delivery
 from taskroute.message.message import Message
+from taskroute.message.origin import MAX_ATTEMPT
 
 OURS: dict[str, object] = {
     "x-taskroute-attempt": 3,
@@ -85,6 +86,35 @@ def test_dead_letter_begins_at_its_first_attempt() -> None:
 
     assert dead.attempt == 1
     assert (dead.exchange, dead.routing_key) == ("media", "video.upload")
+
+
+BY_NAME: dict[str, object] = {"queue": "a", "reason": "expired", "exchange": "", "routing-keys": ["a", "copy"]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"exchange": "shop"},
+        {"exchange": None},
+        {"queue": "b"},
+        {"routing-keys": ["copy", "a"]},
+        {"routing-keys": []},
+        {"routing-keys": "a"},
+    ],
+)
+def test_headers_published_elsewhere_and_dead_lettered_do_not_count(change: dict[str, object]) -> None:
+    """The broker may have brought the message here by the queue's name; its headers are anybody's all the same."""
+    wait_queue = {**BY_NAME, "queue": "q.retry.1000", "routing-keys": ["q.retry.1000"]}
+
+    assert delivery({**OURS, "x-death": [wait_queue, BY_NAME]}).is_retry
+    for deaths in ([{**BY_NAME, **change}], [wait_queue, {**BY_NAME, **change}], [{**BY_NAME, **change}, wait_queue]):
+        forged = delivery({**OURS, "x-death": deaths})
+        assert (forged.exchange, forged.routing_key, forged.attempt, forged.is_retry) == ("", "q", 1, False)
+
+
+@pytest.mark.parametrize("deaths", ["a", 5, [5], [None], {"queue": "a"}])
+def test_headers_beside_an_unreadable_x_death_do_not_count(deaths: object) -> None:
+    assert not delivery({**OURS, "x-death": deaths}).is_retry
 
 
 @pytest.mark.parametrize("headers", [None, "text", [1], 5])

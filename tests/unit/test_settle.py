@@ -38,7 +38,8 @@ def first(headers: dict[str, object] | None = None, body: bytes = b"{}", **prope
 
 def returned_from_wait(republish: Republish, queue: str = "q") -> Delivery:
     """Return the delivery that the broker makes of a republished message once its wait is over."""
-    headers = {**headers_of(republish), "x-death": [{"reason": "expired"}], "x-first-death-reason": "expired"}
+    death = {"queue": republish.queue, "reason": "expired", "exchange": "", "routing-keys": [republish.queue]}
+    headers = {**headers_of(republish), "x-death": [death], "x-first-death-reason": "expired"}
     properties = {**republish.properties, "application_headers": headers}
     return Delivery(queue=queue, exchange="", routing_key=queue, body=republish.body, properties=properties)
 
@@ -279,7 +280,7 @@ def test_forged_headers_are_stripped_and_never_believed(outcome: Failed) -> None
 
 def test_forged_attempt_costs_its_message_only_its_retries() -> None:
     """A sender can forge an attempt through the default exchange: its message is dead-lettered, not lost."""
-    headers = {**FORGED, "x-taskroute-queue": "q"}
+    headers = {name: value for name, value in FORGED.items() if name != "x-death"} | {"x-taskroute-queue": "q"}
     properties = {"application_headers": headers}
     delivery = Delivery(queue="q", exchange="", routing_key="q", body=b"", properties=properties)
 

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from taskroute.handling.retry import next_delay
 from taskroute.message import headers as names
 from taskroute.message.delivery import Delivery
+from taskroute.message.origin import origin_of
 from taskroute.message.outcome import Failed, Handled, Outcome, Reason
 from taskroute.topology.queue import QueueSpec
 
@@ -94,6 +95,28 @@ def _dead_letter(delivery: Delivery, failed: Failed, reason: Reason, queue: str,
         names.FAILED_AT: now.isoformat(timespec="milliseconds"),
     }
     return Republish(queue, delivery.body, _copied_properties(delivery, headers), "dead_letter", reason)
+
+
+def sent_again(
+    properties: Mapping[str, object], *, queue: str, exchange: str, routing_key: str
+) -> Mapping[str, object]:
+    """Return the properties with which a dead letter goes back to the queue that it failed in, as a first attempt.
+
+    Args:
+        properties: of the letter.
+        queue: where it lies.
+        exchange: through which it came there, as its delivery says.
+        routing_key: the same.
+    """
+    letter = Delivery(queue=queue, exchange=exchange, routing_key=routing_key, body=b"", properties=properties)
+    origin = origin_of(letter.headers, queue=queue, exchange=exchange, routing_key=routing_key)
+    headers = _copied_headers(letter) | {
+        names.ATTEMPT: 1,
+        names.QUEUE: origin.queue,
+        names.EXCHANGE: origin.exchange,
+        names.ROUTING_KEY: origin.routing_key,
+    }
+    return _copied_properties(letter, headers)
 
 
 def _copied_properties(delivery: Delivery, headers: Mapping[str, object]) -> Mapping[str, object]:

@@ -11,11 +11,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, Literal
 
-from taskroute.message.headers import ATTEMPT, EXCHANGE, QUEUE, ROUTING_KEY
 from taskroute.message.message import NO_HEADERS, Message
-
-MAX_ATTEMPT: Final = 1_000_000
-"""A forged attempt header is clamped to this, so that arithmetic on it stays in range."""
+from taskroute.message.origin import republished
 
 Flaw = tuple[Literal["invalid_header", "invalid_key", "too_large"], str]
 """What is wrong with a message besides its body: the reason, and a text that quotes no value."""
@@ -36,8 +33,8 @@ class Delivery:
     """One message as the broker delivered it.
 
     Reserved headers are believed only where the broker itself proves them: in a delivery through the default exchange
-    to the queue's own name, which is how wait queues return messages. `malformed` says why the message cannot be
-    handled, whatever its body is.
+    to the queue's own name, which is how wait queues return messages, and not if the broker has dead-lettered it there
+    after it was published elsewhere. `malformed` says why the message cannot be handled, whatever its body is.
     """
 
     # Not a dataclass: a __post_init__ makes construction 6 % slower, and every message is one.
@@ -140,14 +137,13 @@ class Delivery:
         return delivery
 
     def _restore_origin(self) -> None:
-        headers = self.headers
-        attempt, exchange, key = headers.get(ATTEMPT), headers.get(EXCHANGE), headers.get(ROUTING_KEY)
-        if isinstance(attempt, int) and isinstance(exchange, str) and isinstance(key, str):
+        known = republished(self.headers)
+        if known is not None:
             self.is_retry = True
-            if headers.get(QUEUE) == self.queue:  # attempts in the queue that dead-lettered it do not count
-                self.attempt = max(1, min(int(attempt), MAX_ATTEMPT))
-            self.exchange = exchange
-            self.routing_key = key
+            if known.queue == self.queue:  # attempts in the queue that dead-lettered it do not count
+                self.attempt = known.attempt
+            self.exchange = known.exchange
+            self.routing_key = known.routing_key
 
 
 def _text(value: object) -> str | None:

@@ -8,7 +8,7 @@ from typing import Self
 
 from taskroute.broker.embedded.backlog import StoredMessage
 from taskroute.exported import exported_by
-from taskroute.message import headers as names
+from taskroute.message.origin import origin_of
 
 
 @exported_by("taskroute.testing")
@@ -19,7 +19,7 @@ class DeadLetter:
     `reason` is the worker's (``handler_error``, ``invalid_body``, ...), or the broker's if the broker dead-lettered the
     message (``expired``, ``maxlen``, ``delivery_limit``). `error` adds types, fields and places, never a value.
     `attempt` is the last one, counted from 1. `queue`, `exchange` and `routing_key` are those before it was
-    dead-lettered.
+    dead-lettered. The worker's word counts only in a letter that nobody else can have written.
     """
 
     reason: str
@@ -33,37 +33,18 @@ class DeadLetter:
     message_id: str | None
 
     @classmethod
-    def of(cls, stored: StoredMessage) -> Self:
-        """Return the dead letter of a stored message, from the headers of the worker, or else of the broker."""
-        headers = stored.headers
-        told = headers if names.REASON in headers else _told_by_broker(headers)
+    def of(cls, stored: StoredMessage, queue: str) -> Self:
+        """Return the dead letter that a message in the dead-letter queue `queue` is."""
+        origin = origin_of(stored.headers, queue=queue, exchange=stored.exchange, routing_key=stored.routing_key)
         message_id = stored.properties.get("message_id")
         return cls(
-            reason=str(told.get(names.REASON, "")),
-            error=str(told.get(names.ERROR, "")),
-            attempt=_number(headers.get(names.ATTEMPT)),
+            reason=origin.reason,
+            error=origin.error,
+            attempt=origin.attempt,
             body=stored.body,
-            headers=dict(headers),
-            queue=str(told.get(names.QUEUE, "")),
-            exchange=str(told.get(names.EXCHANGE, stored.exchange)),
-            routing_key=str(told.get(names.ROUTING_KEY, stored.routing_key)),
+            headers=dict(stored.headers),
+            queue=origin.queue,
+            exchange=origin.exchange,
+            routing_key=origin.routing_key,
             message_id=message_id if isinstance(message_id, str) else None,
         )
-
-
-def _told_by_broker(headers: Mapping[str, object]) -> Mapping[str, object]:
-    deaths = headers.get("x-death")
-    death = deaths[0] if isinstance(deaths, list) and deaths else None
-    if not isinstance(death, Mapping):
-        return {}
-    keys = death.get("routing-keys")
-    return {
-        names.REASON: death.get("reason"),
-        names.QUEUE: death.get("queue"),
-        names.EXCHANGE: headers.get(names.EXCHANGE, death.get("exchange")),
-        names.ROUTING_KEY: headers.get(names.ROUTING_KEY, keys[0] if isinstance(keys, list) and keys else ""),
-    }
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 1

@@ -242,7 +242,8 @@ class Harness:
         if spec.dead_letter_queue is None:
             raise TopologyError(f"queue {spec.name!r} keeps no dead letters; messages() returns what is in it")
         self.drain()
-        letters = map(DeadLetter.of, self._broker.peek(spec.dead_letter_queue))
+        found = self._broker.peek(spec.dead_letter_queue)
+        letters = (DeadLetter.of(stored, spec.dead_letter_queue) for stored in found)
         return [letter for letter in letters if letter.queue == spec.name]
 
     def messages(self, queue: QueueSpec | str) -> list[Message]:
