@@ -297,6 +297,13 @@ MUTATIONS = (
         "False",
         "test_letter_origin.py::test_forged_headers_of_a_message_that_the_broker_moved_do_not_count[memory]",
     ),
+    Mutation(
+        "dead-letter a key that somebody newer has bound at once",
+        "handling/unhandled.py",
+        "    if _is_routed(delivery, topology):\n",
+        "    if True:\n",
+        "test_messages.py::test_key_bound_by_a_newer_version_waits_for_its_worker",
+    ),
 )
 
 

@@ -21,12 +21,13 @@ from tests.faults import ledger
 from tests.faults.site import Site
 from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import jobs
-from tests.kit.calls import Calls
+from tests.kit.calls import Calls, Events
 from tests.kit.peer import Peer, looking
 from tests.kit.running import registry_of, running
 from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
+from taskroute.instrumentation import Retried
 
 work = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.05,)))
 topology = Topology(exchanges=[jobs], queues=[work])
@@ -216,6 +217,48 @@ def test_message_without_a_handler_is_dead_lettered(site: Site) -> None:
 
     assert dead.properties["application_headers"]["x-taskroute-reason"] == "no_handler"
     assert dead.properties["application_headers"]["x-taskroute-attempt"] == 1
+
+
+of_old = QueueSpec(name="work", bindings=[jobs.bind("old.#")], retry=RetryPolicy(delays=(0.2,)))
+of_new = of_old.model_copy(update={"bindings": (jobs.bind("old.#"), jobs.bind("new.#"))})
+old, new = (Topology(exchanges=[jobs], queues=[queue]) for queue in (of_old, of_new))
+
+
+@pytest.mark.row(86)
+def test_key_bound_by_a_newer_version_waits_for_its_worker(site: Site) -> None:
+    """While a deployment rolls, an old worker retries what only the new one handles."""
+    seen, events = Calls(), Events()
+
+    def handle(message: Message) -> None:
+        seen(message.routing_key, message.attempt)
+
+    with Publisher(site.url, new) as publisher:
+        with Worker(site.url, old, registry_of(handle, "old.#", queue="work"), instrumentation=[events]) as old_worker:
+            publisher.publish({}, "new.a", exchange=jobs)
+            retried = events.wait(Retried)
+            old_worker.stop()
+        with Worker(site.url, new, registry_of(handle, "#", queue="work")):
+            seen.wait()
+
+    assert (retried.reason, retried.handler) == ("unknown_key", None)
+    assert seen.calls == [("new.a", 2)]
+
+
+@pytest.mark.row(86)
+def test_key_bound_by_somebody_else_is_dead_lettered_after_its_last_attempt(site: Site) -> None:
+    """A key that the worker's own topology routes to the queue is dead-lettered at once."""
+    with (
+        Publisher(site.url, new) as publisher,
+        Worker(site.url, old, registry_of(lambda body: None, "old.a", queue="work")) as worker,
+    ):
+        publisher.publish({}, "new.a", exchange=jobs)
+        publisher.publish({}, "old.b", exchange=jobs)
+        assert worker.wait_idle(DEADLINE)
+        with looking(site.url) as peer:
+            letters = [letter.properties["application_headers"] for letter in peer.receive("work.dead", 2)]
+
+    reasons = [(letter["x-taskroute-reason"], letter["x-taskroute-attempt"]) for letter in letters]
+    assert reasons == [("no_handler", 1), ("unknown_key", 2)]
 
 
 @pytest.mark.row(20)

@@ -20,6 +20,7 @@ from taskroute.handlers.handler import Handler, HandlerMatch
 from taskroute.handlers.middleware import CallNext, Layer, compose
 from taskroute.handlers.returned import ran
 from taskroute.handlers.sources import InvalidArgumentError
+from taskroute.handling.unhandled import no_handler
 from taskroute.instrumentation.hooks import Handling
 from taskroute.keys.pattern import Captures
 from taskroute.message.delivery import Delivery
@@ -49,9 +50,10 @@ class Dispatcher:
             overdue, and again when it goes on on the event loop.
         submit: has a coroutine run on the event loop, where middleware and handler are not of one kind.
         handling: entered around each handler and its middleware, in the thread or task that runs it.
+        unhandled: the outcome of what no handler takes.
     """
 
-    __slots__ = ("_handling", "_max_body_size", "_resolve", "_submit", "_watch")
+    __slots__ = ("_handling", "_max_body_size", "_resolve", "_submit", "_unhandled", "_watch")
 
     def __init__(
         self,
@@ -60,12 +62,14 @@ class Dispatcher:
         watch: Callable[[Delivery, Handler, float], None] = lambda *_: None,
         submit: Submit = _no_loop,
         handling: Handling | None = None,
+        unhandled: Callable[[Delivery], Failed] = no_handler,
     ) -> None:
         self._resolve = resolve
         self._max_body_size = max_body_size
         self._watch = watch
         self._submit = submit
         self._handling = handling
+        self._unhandled = unhandled
 
     def dispatch(self, delivery: Delivery) -> Outcome | Coroutine[Any, Any, Outcome]:
         """Call the handler. Whatever it raises becomes an outcome, `SystemExit` and its like included.
@@ -81,7 +85,7 @@ class Dispatcher:
         except AmbiguousHandlerError as error:
             return Failed("no_handler", str(error))
         if match is None:
-            return Failed("no_handler", f"no handler of queue {delivery.queue!r} takes this routing key")
+            return self._unhandled(delivery)
         handler = match.handler
         try:
             submit = self._submit if handler.timeout is None else self._watched(delivery, handler, handler.timeout)

@@ -17,6 +17,7 @@ Reason = Literal[
     "invalid_header",
     "unsupported_content",
     "no_handler",
+    "unknown_key",
     "too_large",
 ]
 """Why a message was dead-lettered: the header ``x-taskroute-reason``."""

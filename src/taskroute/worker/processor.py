@@ -21,6 +21,7 @@ from taskroute.handlers.handler import Handler
 from taskroute.handling.dispatch import Dispatcher
 from taskroute.handling.fair_queue import FairQueue
 from taskroute.handling.settle import Republish, settle
+from taskroute.handling.unhandled import unhandled
 from taskroute.instrumentation.hooks import Handling
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome
@@ -82,7 +83,14 @@ class Processor:
         self._is_timed = notifications.are_heard  # how long a handler takes is measured for instrumentation only
         self._gated = frozenset((*options.limits, *options.breakers))
         self._timeouts = Timeouts(mailbox, self._on_overdue)
-        self._dispatcher = Dispatcher(routes.resolve, max_body_size, self._timeouts.begin, loop.submit, handling)
+        self._dispatcher = Dispatcher(
+            routes.resolve,
+            max_body_size,
+            self._timeouts.begin,
+            loop.submit,
+            handling,
+            partial(unhandled, topology=routes.topology),
+        )
         self.work: Final = WorkQueue(FairQueue({queue: options.limits.get(queue) for queue in self._gated}))
         self.threads: Final = ThreadPool(threads, self.work, self.process, thread_name)
         self.async_handlers: Final = AsyncHandlers(loop)
