@@ -27,7 +27,8 @@ class Mailbox:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._lock = threading.Lock()  # guards what other threads touch: the calls, and how to wake the owner
+        # Guards what other threads touch: the calls, and how to wake the owner. A signal's handler may come in between.
+        self._lock = threading.RLock()
         self._calls: deque[Call] = deque()
         self._taken: deque[Call] = deque()  # from there; of the owner, which needs no lock for it
         self._wakeup: Wakeup | None = None
