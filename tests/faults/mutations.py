@@ -304,6 +304,13 @@ MUTATIONS = (
         "    if True:\n",
         "test_messages.py::test_key_bound_by_a_newer_version_waits_for_its_worker",
     ),
+    Mutation(
+        "take every message that a closed publisher has not published for one that may be there",
+        "publisher/unconfirmed.py",
+        "isinstance(error, PublishTimeoutError)),",
+        "isinstance(error, PublishError)),",
+        "test_publisher.py::test_close_tells_written_messages_from_those_never_written",
+    ),
 )
 
 

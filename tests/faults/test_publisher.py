@@ -25,7 +25,6 @@ from taskroute import (
     MessageInvalidError,
     MessageTooLargeError,
     Publisher,
-    PublishError,
     PublishRejectedError,
     PublishTimeoutError,
     QueueSpec,
@@ -232,9 +231,13 @@ for number in range(500):
 
 
 @pytest.mark.row(21)
-@pytest.mark.parametrize("stage", ["connected", "connecting"])
-def test_close_at_its_deadline_names_unconfirmed_messages(stage: str, site: Site, stopwatch: Stopwatch) -> None:
-    """The futures of these messages are resolved with an error."""
+@pytest.mark.parametrize(
+    ("stage", "error"), [("connected", PublishTimeoutError), ("connecting", BrokerUnavailableError)]
+)
+def test_close_at_its_deadline_names_unconfirmed_messages(
+    stage: str, error: type[Exception], site: Site, stopwatch: Stopwatch
+) -> None:
+    """They were written, and nobody knows what became of them, or never written. Their futures say the same."""
     proxy = site.proxy()
     publisher = Publisher(site.url_by(proxy), to_plain)
     if stage == "connected":
@@ -243,11 +246,55 @@ def test_close_at_its_deadline_names_unconfirmed_messages(stage: str, site: Site
     futures = [publisher.submit(b"x", "a", exchange=jobs, message_id=f"id-{number}") for number in range(15)]
 
     timed = stopwatch.timed(1 + 2, "close(timeout=1) with a silent broker")
-    with timed, pytest.raises(PublishTimeoutError, match=r"15 messages unconfirmed.*'id-0', 'id-1'.*\.\.\.$"):
+    with timed, pytest.raises(error, match=r"15 messages unconfirmed.*'id-0', 'id-1'.*\.\.\.$"):
         publisher.close(timeout=1)
 
-    assert all(isinstance(future.exception(0), PublishError) for future in futures)
+    assert all(isinstance(future.exception(0), error) for future in futures)
     proxy.resume()
+
+
+@pytest.mark.row(87)
+def test_close_tells_written_messages_from_those_never_written(site: Site) -> None:
+    """Each future has the outcome of its own message."""
+    proxy = site.proxy()
+    publisher = Publisher(site.url_by(proxy), to_plain)
+    publisher.start()
+    with proxy.stalled("to_client"):
+        written = publisher.submit(b"x", "a", exchange=jobs, message_id="one")
+        InsidePublisher(publisher).run_on_session()  # it is written after that, and before the next call
+        InsidePublisher(publisher).run_on_session()
+        InsidePublisher(publisher).block()
+        queued = publisher.submit(b"x", "a", exchange=jobs, message_id="two")
+
+        text = r"1 never written, safe to publish again .*'two'; 1 written, whose outcome is unknown, .*'one'$"
+        with pytest.raises(PublishTimeoutError, match=text):
+            publisher.close(0.2)
+
+    assert isinstance(written.exception(0), PublishTimeoutError)
+    assert isinstance(queued.exception(0), BrokerUnavailableError)
+
+
+@pytest.mark.row(87)
+def test_process_that_exits_without_a_broker_says_what_it_has_not_published(site: Site) -> None:
+    """One line, on stderr if there is no logging; the exit code is the program's own."""
+    program = f"""
+import sys
+from taskroute import Publisher, Topology
+topology = Topology.model_validate_json({to_plain.model_dump_json()!r})
+publisher = Publisher({site.deserted_url!r}, topology, timeout=0.5)
+for number in range(15):
+    publisher.submit(b"x", "a", exchange="jobs", message_id=f"id-{{number}}")
+sys.exit(4)
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+
+    assert done.returncode == 4
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("unpublished_at_exit session=taskroute-publisher never_written=15 unknown=0: ")
+    assert "'id-0', 'id-1'" in line
 
 
 @pytest.mark.row(15)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from unittest.mock import patch
 
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import DEADLINE, in_thread
 
 from taskroute import Publisher, Worker
 from taskroute.broker.connector import Connector
@@ -191,6 +191,7 @@ class InsidePublisher(_Inside):
 
     def __init__(self, publisher: Publisher) -> None:
         super().__init__(publisher._session)
+        self._publisher = publisher
         self._window = publisher._window
 
     @property
@@ -211,6 +212,36 @@ class InsidePublisher(_Inside):
         """Do as if the broker had sent connection.unblocked."""
         self.session._on_unblocked()
         self.session.wake()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more messages."""
+        return self._window.is_closed
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Have another thread hold the lock that its callers wait for."""
+        is_held, release = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with self._window._changed:
+                is_held.set()
+                release.wait(DEADLINE)
+
+        holding = in_thread(hold)
+        assert is_held.wait(DEADLINE)
+        try:
+            yield
+        finally:
+            release.set()
+            holding.result(DEADLINE)
+
+    @contextmanager
+    def handing_in(self, hand_in: Callable[[Callable[[Submission], None], Submission], None]) -> Iterator[None]:
+        """Have a function called with what leaves a message for the session, and with each message."""
+        confirms = self._publisher._confirms
+        with patch.object(confirms, "submit", partial(hand_in, confirms.submit)):
+            yield
 
     def wait_ended(self) -> None:
         """Wait until its session's thread has ended."""

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError, Future
 from functools import partial
 
 from taskroute.broker.properties import with_headers
-from taskroute.broker.roles.submission import Receipt, Submission
+from taskroute.broker.roles.submission import Identity, Receipt, Submission
 from taskroute.errors import BrokerUnavailableError, PublishError
 from taskroute.instrumentation.events import Published, PublishFailed, Returned
 from taskroute.instrumentation.hooks import Listeners
@@ -26,19 +26,20 @@ def announce(submission: Submission, listeners: Listeners) -> None:
         except PublishError as error:  # the message counts for more than what was to be added
             listeners.report(added_headers, error)
     if listeners.on_event is not None:
-        emit = partial(_emit_outcome, listeners.on_event, submission, time.monotonic())
+        # Not with the submission itself, body and all: its future keeps its callbacks, and it keeps its future.
+        emit = partial(_emit_outcome, listeners.on_event, submission.identity, submission.deadline, time.monotonic())
         submission.future.add_done_callback(emit)
 
 
 def _emit_outcome(
-    emit: Callable[[Outcome], object], submission: Submission, began: float, future: Future[Receipt]
+    emit: Callable[[Outcome], object], identity: Identity, deadline: float, began: float, future: Future[Receipt]
 ) -> None:
-    emit(_outcome(submission, time.monotonic() - began, future))
+    now = time.monotonic()
+    emit(_outcome(identity, now - began, _error_of(future, is_overdue=now >= deadline)))
 
 
-def _outcome(submission: Submission, seconds: float, future: Future[Receipt]) -> Outcome:
-    error = _error_of(submission, future)
-    exchange, routing_key, message_id = submission.identity
+def _outcome(identity: Identity, seconds: float, error: str | None) -> Outcome:
+    exchange, routing_key, message_id = identity
     if error is None:
         return Published(exchange=exchange, routing_key=routing_key, message_id=message_id, seconds=seconds)
     if error == "UnroutableError":
@@ -48,10 +49,9 @@ def _outcome(submission: Submission, seconds: float, future: Future[Receipt]) ->
     )
 
 
-def _error_of(submission: Submission, future: Future[Receipt]) -> str | None:
+def _error_of(future: Future[Receipt], *, is_overdue: bool) -> str | None:
     """Return the name of the error's class."""
     if future.cancelled():  # never written: given up by its publisher past its deadline, or by a caller
-        is_overdue = time.monotonic() >= submission.deadline
         return BrokerUnavailableError.__name__ if is_overdue else CancelledError.__name__
     error = future.exception()
     return None if error is None else type(error).__name__

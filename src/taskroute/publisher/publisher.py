@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from copy import copy
@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Final, Self, Unpack, overload
 
 from taskroute.broker.declare import Declaration, DeclareMode, checked_mode
+from taskroute.broker.link import describe_error
 from taskroute.broker.roles.confirms import Confirms, not_confirmed
 from taskroute.broker.roles.submission import Receipt, Submission
 from taskroute.broker.session import Session
@@ -26,20 +27,18 @@ from taskroute.errors import (
     ClosedError,
     ConfigurationError,
     PublishError,
-    PublishTimeoutError,
     TaskrouteError,
 )
 from taskroute.exported import exported_by
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
 from taskroute.publisher.options import EventOptions, PublishOptions
 from taskroute.publisher.submissions import DEFAULT_MAX_BODY_SIZE, Submissions
+from taskroute.publisher.unconfirmed import Unconfirmed, unconfirmed
 from taskroute.publisher.window import Window
-from taskroute.quoting import shorten
 from taskroute.topology.digest import topology_digest
 from taskroute.topology.event_spec import Event
 from taskroute.topology.topology import Topology
 
-_IDS_SHOWN: Final = 10
 _PAIR: Final = 2
 _TAKES_MANY: Final = "publish_many takes events and tuples of two, (body, routing key)"
 
@@ -98,19 +97,19 @@ class Publisher:
         if not isinstance(topology, Topology):
             raise ConfigurationError(f"topology must be a Topology, and is a {type(topology).__name__}")
         self._timeout = timeout
+        self._max_in_flight = max_in_flight
+        self._name = name or "taskroute-publisher"
         listeners = Listeners(instrumentation)
         self._submissions = Submissions(topology, listeners, timeout=timeout, max_body_size=max_body_size)
         self._window = Window(max_in_flight)
-        self._open = threading.Lock()  # held while a message is handed in, and to close
-        self._started = False
-        self._closed = False
+        self._starting = threading.Lock()  # of the one who starts the session; nobody waits for it
         self._confirms = Confirms(
             unavailable=self._unavailable, declaration=Declaration(topology, checked_mode(declare))
         )
         self._session = Session(
             Nodes(url, tls),
             self._confirms,
-            name=name or "taskroute-publisher",
+            name=self._name,
             heartbeat=heartbeat,
             topology_digest=topology_digest(topology),
             emit=listeners.on_event,
@@ -131,39 +130,52 @@ class Publisher:
         Raises:
             BrokerUnavailableError: not connected within `timeout` seconds (left out: the publisher's).
             TopologyMismatchError: the broker has something else. The publisher is closed then, as with the other.
+            ConfigurationError: as `close`.
         """
-        self._ensure_started()
+        self._check_process()
+        self._refuse_own_thread("start")
+        if self._window.is_closed:
+            raise _closed()
         try:
+            self._ensure_started()
             self._session.wait_open(self._timeout if timeout is None else timeout)
         except BaseException:
-            with suppress(PublishTimeoutError):  # names what was submitted meanwhile; why it failed counts for more
+            with suppress(PublishError):  # names what was submitted meanwhile; why it failed counts for more
                 self.close(0)
             raise
 
     def close(self, timeout: float | None = None) -> None:
         """Wait until what was submitted is confirmed, `timeout` seconds at most, and disconnect.
 
-        Every future is resolved when it returns: with an error, if its outcome is unknown. Called by itself when the
-        interpreter exits; does nothing in a fork of the process that made it.
+        Every future has its outcome then. Called by itself when the interpreter exits, which has a line in the log
+        instead of an error; does nothing in a fork of the process that made it. Safe in a signal handler.
 
         Raises:
-            PublishTimeoutError: names the messages that were not confirmed in time. The publisher is closed.
+            PublishTimeoutError: names the messages whose outcome is unknown, and those that were never written.
+            BrokerUnavailableError: names the messages that were not published: each of them was never written.
+            ConfigurationError: called in a callback of a future or instrumentation, on the thread that it waits for.
         """
+        if left := self._close(timeout):
+            raise left.error
+
+    def _close(self, timeout: float | None = None) -> Unconfirmed | None:
         if self._session.is_of_another_process:
-            return
-        with self._open:
-            already, self._closed = self._closed, True
-        if already or not self._started:
-            return
-        atexit.unregister(self.close)
-        unconfirmed = self._window.wait_empty(self._timeout if timeout is None else timeout)
+            return None
+        self._refuse_own_thread("close")
+        submissions = self._window.close()
+        self._window.wait_empty(self._timeout if timeout is None else timeout)
         self._session.stop()
         if not self._session.join(_GRACE):
             self._session.sever()
             self._session.join(_GRACE)
-        if unconfirmed:
-            _give_up(unconfirmed)
-            raise PublishTimeoutError(_describe_unconfirmed(list(unconfirmed.values())))
+        for submission in self._window.unsettled():  # the session's thread is late: it may hang in connecting
+            submission.resolve(_not_written(submission) if submission.take_back() else not_confirmed(submission))
+        atexit.unregister(self._close_at_exit)
+        return unconfirmed(submissions)
+
+    def _close_at_exit(self) -> None:
+        if left := self._close():
+            left.tell_at_exit(self._name)
 
     @overload
     def publish(self, body: Event[Any], /, **options: Unpack[EventOptions]) -> Receipt: ...
@@ -174,7 +186,8 @@ class Publisher:
     def publish(self, body: object, routing_key: str | None = None, **options: Any) -> Receipt:
         """Publish one message and wait until the broker has routed and confirmed it.
 
-        Takes the arguments and raises the errors of `submit`, and those of the future at once.
+        Takes the arguments and raises the errors of `submit`, those of the future at once, and ConfigurationError as
+        `close` does.
 
         Example:
             >>> from taskroute import EventSpec, QueueSpec, Topology
@@ -186,6 +199,7 @@ class Publisher:
             'jobs'
             'jobs'
         """
+        self._refuse_own_thread("publish")
         return self._result(self._submit(body, routing_key, options))
 
     @overload
@@ -199,7 +213,7 @@ class Publisher:
 
         Blocks, `timeout` seconds at most, while `max_in_flight` messages are unconfirmed. The future has its error by
         the message's deadline, or when an attempt to connect that goes on then has ended. Its callbacks run on the
-        thread that confirms messages: there `submit` never blocks, and `publish` would wait for itself.
+        thread that confirms messages: there `submit` never blocks, and what would wait for itself is refused.
 
         Args:
             body: bytes are sent as they are, str as UTF-8 text, anything else as JSON by pydantic. Or an event, made
@@ -213,8 +227,8 @@ class Publisher:
             UnknownExchangeError: the topology has no such exchange, or it is internal.
             MessageInvalidError: the body or a property cannot be encoded.
             MessageTooLargeError: more than `max_body_size` bytes.
-            BrokerUnavailableError: no room in time; never written.
-            ClosedError: the publisher is closed.
+            BrokerUnavailableError: no room in time, or no thread or descriptor to connect with; never written.
+            ClosedError: the publisher is closed, or belongs to the process that this one was forked from.
 
         The future raises:
             UnroutableError: no queue takes it.
@@ -238,22 +252,24 @@ class Publisher:
         Takes the arguments and raises the errors of `publish`. The loop goes on while `max_in_flight` messages are
         unconfirmed. A task that is cancelled meanwhile leaves the message to its fate.
         """
+        self._check_process()
+        self._refuse_own_thread("publish_async")
         limit = self._submissions.timeout(options)
         submission = self._submissions.make(body, routing_key, limit, **options)
-        self._check_process()
         try:
-            has_room = await self._window.enter_async(submission, limit)
-        except asyncio.CancelledError:
-            submission.future.cancel()  # for those who listen: it was never written
+            if not await self._window.enter_async(submission, limit):
+                raise self._no_room(submission, limit)
+            self._hand_in(submission)
+        except BaseException as error:
+            _tell_failure(submission, error)
             raise
-        if not has_room:
-            raise _no_room(submission, limit)
-        self._hand_in(submission)
         try:
             async with asyncio.timeout(_time_left(submission) + (_GRACE if self._session.is_open else 0.0)):
                 return await asyncio.wrap_future(submission.future)
         except TimeoutError:
             return self._overdue(submission)
+        finally:
+            del submission  # which would be in a circle: error, traceback, this frame, submission, future, error
 
     @overload
     def publish_many(
@@ -270,12 +286,14 @@ class Publisher:
     ) -> Iterator[Receipt | PublishError]:
         """Publish events and (body, routing key) pairs, and yield what became of each, in order.
 
-        Many are on their way at once. A receipt, or the `PublishError` that `publish` would raise. Takes the options of
-        `submit`; `exchange` is for the pairs.
+        Many are on their way at once, `max_in_flight` behind the oldest without an outcome. A receipt, or the
+        `PublishError` that `publish` would raise. Takes the options of `submit`; `exchange` is for the pairs.
 
         Raises:
             ConfigurationError: something else than an event or a pair; and what else `publish` raises. It ends it.
         """
+        self._check_process()
+        self._refuse_own_thread("publish_many")
         pending: deque[Submission | PublishError] = deque()
         of_events = {name: option for name, option in options.items() if name != "exchange"}
         for message in messages:
@@ -285,7 +303,7 @@ class Publisher:
                 pending.append(self._attempt(message, None, of_events))
             else:
                 raise ConfigurationError(f"{_TAKES_MANY}, and not a {type(message).__name__}")
-            while pending and _is_settled(pending[0]):
+            while pending and (len(pending) >= self._max_in_flight or _is_settled(pending[0])):
                 yield self._outcome(pending.popleft())
         while pending:
             yield self._outcome(pending.popleft())
@@ -298,26 +316,32 @@ class Publisher:
 
         Returns:
             Whether that came to pass in time.
+
+        Raises:
+            ConfigurationError: as `close`.
+            ClosedError: the publisher belongs to the process that this one was forked from.
         """
-        return not self._window.wait_empty(timeout)
+        self._check_process()
+        self._refuse_own_thread("wait_idle")
+        return self._window.wait_empty(timeout)
 
     def _submit(self, body: object, routing_key: str | None, options: Mapping[str, Any]) -> Submission:
+        self._check_process()
         limit = self._submissions.timeout(options)
         submission = self._submissions.make(body, routing_key, limit, **options)
-        self._check_process()
-        if not self._window.enter(submission, limit):
-            raise _no_room(submission, limit)
-        self._hand_in(submission)
+        try:
+            if not self._window.enter(submission, limit):
+                raise self._no_room(submission, limit)
+            self._hand_in(submission)
+        except BaseException as error:
+            _tell_failure(submission, error)
+            raise
         return submission
 
     def _hand_in(self, submission: Submission) -> None:
-        with self._open:
-            if self._closed:
-                error = _closed()
-                submission.future.set_exception(error)
-                raise error
-            self._start_thread()
-            self._confirms.submit(submission)
+        """Leave a message that has room for the session. It is in the window: `close` waits for it, or gives it up."""
+        self._ensure_started()
+        self._confirms.submit(submission)
         if not self._session.wake():
             submission.resolve(self._unavailable())
 
@@ -331,6 +355,8 @@ class Publisher:
             return submission.future.result(_GRACE)
         except FutureTimeoutError:
             return self._overdue(submission)
+        finally:
+            del submission  # which would be in a circle: error, traceback, this frame, submission, future, error
 
     def _overdue(self, submission: Submission) -> Receipt:
         """Give up a message whose outcome was not told in time: the session's thread is held up."""
@@ -353,6 +379,8 @@ class Publisher:
             return self._result(attempt)
         except PublishError as error:
             return error
+        finally:
+            del attempt  # as in `_result`
 
     def _unavailable(self) -> TaskrouteError:
         """Return why a message was never written."""
@@ -366,41 +394,59 @@ class Publisher:
         if self._session.is_of_another_process:
             raise ClosedError("this publisher belongs to the process that this one was forked from: make a new one")
 
-    def _ensure_started(self) -> None:
-        self._check_process()
-        with self._open:
-            if self._closed:
-                raise _closed()
-            self._start_thread()
+    def _refuse_own_thread(self, method: str) -> None:
+        if self._session.is_current:
+            raise ConfigurationError(
+                f"{method}() of publisher {self._name!r} on its own thread, as in a callback of a future or "
+                f"instrumentation, waits for itself: call it in another thread; submit() may be called there"
+            )
 
-    def _start_thread(self) -> None:
-        if not self._started:
-            self._started = True
-            atexit.register(self.close)  # what was submitted and not waited for
+    def _ensure_started(self) -> None:
+        """Start the session's thread, unless it was started, or is just being started: perhaps by this thread.
+
+        Raises:
+            BrokerUnavailableError: there is no descriptor or thread to be had. The next message tries again.
+        """
+        if self._session.was_started or not self._starting.acquire(blocking=False):
+            return None
+        try:
+            return self._start()
+        except (OSError, RuntimeError) as error:
+            atexit.unregister(self._close_at_exit)
+            failure = BrokerUnavailableError(f"never written: nothing to connect with: {describe_error(error)}")
+        finally:
+            self._starting.release()
+        for submission in self._window.unsettled():  # who came meanwhile has relied on this attempt
+            if submission.take_back():
+                submission.resolve(copy(failure))
+        raise failure
+
+    def _start(self) -> None:
+        if not self._session.was_started:  # by another thread, in this moment
             self._session.post(self._window.exempt)  # callbacks of futures run on its thread, and may submit
+            atexit.register(self._close_at_exit)  # what was submitted and not waited for
             self._session.start()
+
+    def _no_room(self, submission: Submission, limit: float) -> TaskrouteError:
+        if self._window.is_closed:
+            return _closed()
+        return BrokerUnavailableError(f"{submission}: no room within {limit} s, so it was never written")
+
+
+def _tell_failure(submission: Submission, error: BaseException) -> None:
+    """Tell those who listen that a message was not handed in."""
+    if isinstance(error, TaskrouteError):
+        submission.resolve(copy(error))  # a copy, as the other one's traceback leads to the submission
+    else:  # an interrupt: what was handed in already may still be written
+        submission.future.cancel()
+
+
+def _not_written(submission: Submission) -> BrokerUnavailableError:
+    return BrokerUnavailableError(f"{submission}: the publisher was closed before it was written")
 
 
 def _closed() -> ClosedError:
     return ClosedError("the publisher is closed: make a new one")
-
-
-def _no_room(submission: Submission, limit: float) -> BrokerUnavailableError:
-    error = BrokerUnavailableError(f"{submission}: no room within {limit} s, so it was never written")
-    submission.future.set_exception(error)
-    return error
-
-
-def _give_up(unconfirmed: Iterable[Future[Receipt]]) -> None:
-    for future in unconfirmed:
-        if not future.done():  # the session's thread did not end: it may hang in connecting
-            with suppress(InvalidStateError):
-                future.set_exception(PublishTimeoutError("the publisher was closed before the broker answered"))
-
-
-def _describe_unconfirmed(message_ids: Sequence[str]) -> str:
-    shown = ", ".join(map(shorten, message_ids[:_IDS_SHOWN])) + (", ..." if len(message_ids) > _IDS_SHOWN else "")
-    return f"closed with {len(message_ids)} messages unconfirmed, whose outcome is unknown; message_ids: {shown}"
 
 
 def _is_settled(attempt: Submission | PublishError) -> bool:

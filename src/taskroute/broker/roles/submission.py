@@ -83,16 +83,27 @@ class Submission:
     def begin_write(self) -> bool:
         """Move on to being written. Return False if nobody waits for it: it must not be written then."""
         if self.state == "queued":
+            if self.future.done() and not self.future.cancelled():  # given up, by a publisher that was closed
+                return False
             try:
                 if not self.future.set_running_or_notify_cancel():
                     self.move("give_up")
                     return False
-            except RuntimeError:  # resolved already, by a publisher that was closed
+            except RuntimeError:  # in this moment
                 return False
         elif self.future.done():
             return False
         self.move("write")
         return True
+
+    def take_back(self) -> bool:
+        """Keep a message from being written, on any thread. Return False if it was written, or has its outcome."""
+        if self.future.running() or self.future.done():
+            return False
+        try:
+            return self.future.set_running_or_notify_cancel()
+        except RuntimeError:  # it was begun in this moment
+            return False
 
     def move(self, event: SubmissionEvent) -> None:
         """Go on to the next state.
