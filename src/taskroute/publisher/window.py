@@ -48,7 +48,8 @@ class Window:
 
     def exempt(self) -> None:
         """Never have the calling thread wait for room: it is the thread that makes room."""
-        self._exempt = threading.get_ident()
+        with self._changed:
+            self._exempt = threading.get_ident()
 
     def enter(self, submission: Submission, timeout: float) -> bool:
         """Wait for room, and return whether there was; at once if it is closed."""
