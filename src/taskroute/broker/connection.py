@@ -16,7 +16,7 @@ from kombu.transport import pyamqp
 
 from taskroute.broker.amqp import Connection, NoChannelLeftError
 from taskroute.broker.dial import Progress, tell_nobody
-from taskroute.broker.frames import PlainTransport, TlsTransport, frame_handler
+from taskroute.broker.frames import frame_handler, transport_class
 from taskroute.broker.rabbitmq_channel import RabbitMQChannel
 from taskroute.broker.url import BrokerUrl
 
@@ -163,7 +163,7 @@ class RabbitMQConnection(pyamqp.Connection):
         **options: Any,
     ) -> Any:
         """Return the transport for a socket, as py-amqp asks for it."""
-        kind = TlsTransport if ssl else PlainTransport
+        kind: Any = transport_class(tls=bool(ssl))
         options |= {"ssl": ssl} if ssl else {}
         transport = kind(
             host, connect_timeout=connect_timeout, read_timeout=read_timeout, write_timeout=write_timeout, **options

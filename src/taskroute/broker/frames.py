@@ -11,6 +11,7 @@ transport class and a frame handler. Checked with py-amqp 5.4.
 
 from __future__ import annotations
 
+import _socket
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -121,7 +122,12 @@ class _Buffered:
 
     def _read_now(self) -> bool:
         """Read what is there, once, and return whether there may be more."""
-        raise NotImplementedError
+        try:
+            with self.having_timeout(0):  # type: ignore[attr-defined]
+                self._keep(self.sock.recv(_READ_SIZE))
+        except TimeoutError:
+            return False
+        return True
 
     def _cut(self) -> Frame | None:
         start = self._at + _FRAME.size
@@ -157,16 +163,19 @@ class PlainTransport(_Buffered, amqp.transport.TCPTransport):  # type: ignore[mi
         return len(chunk) == _READ_SIZE
 
 
-class TlsTransport(_Buffered, amqp.transport.SSLTransport):  # type: ignore[misc]
-    """TLS over TCP, with the given `ssl.SSLContext`, which py-amqp's own options cannot express."""
+class CooperativeTransport(_Buffered, amqp.transport.TCPTransport):  # type: ignore[misc]
+    """TCP on sockets that let other greenlets run while they wait (gevent's): a flag does not keep those from it."""
 
-    def _read_now(self) -> bool:
-        try:
-            with self.having_timeout(0):
-                self._keep(self.sock.recv(_READ_SIZE))
-        except TimeoutError:
-            return False
-        return True  # the TLS layer must be read until it has nothing: a selector does not see what it holds
+    def _init_socket(self, settings: Any, read_timeout: float | None, write_timeout: float | None) -> None:
+        super()._init_socket(settings, read_timeout, write_timeout)
+        self.sock.settimeout(read_timeout)  # the system's own, which py-amqp sets, mean nothing to these
+
+
+class TlsTransport(_Buffered, amqp.transport.SSLTransport):  # type: ignore[misc]
+    """TLS over TCP, with the given `ssl.SSLContext`, which py-amqp's own options cannot express.
+
+    The TLS layer is read until it has nothing: a selector does not see what it holds.
+    """
 
     def _setup_transport(self) -> None:
         """Shake hands on a socket that others can already see, and so shut down."""
@@ -181,6 +190,13 @@ class TlsTransport(_Buffered, amqp.transport.SSLTransport):  # type: ignore[misc
         """Say farewell, and wait for no answer: nobody may be there to give it."""
         self.sock.settimeout(0)
         super()._shutdown_transport()
+
+
+def transport_class(*, tls: bool) -> type[_Buffered]:
+    """Return what suits the sockets of this process, which gevent may have replaced."""
+    if tls:
+        return TlsTransport
+    return PlainTransport if issubclass(socket.socket, _socket.socket) else CooperativeTransport
 
 
 class Content(Message):  # type: ignore[misc]
