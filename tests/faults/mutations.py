@@ -216,7 +216,7 @@ MUTATIONS = (
     Mutation(
         "make what is republished fit into the usual frame",
         "worker/republish.py",
-        "self.session.frame_max or DEFAULT_FRAME_MAX",
+        "self.session.frame_max or self._frame_max() or DEFAULT_FRAME_MAX",
         "DEFAULT_FRAME_MAX",
         "test_negotiation.py::test_failed_message_that_outgrows_the_brokers_frame_is_retried",
     ),

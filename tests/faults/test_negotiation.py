@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -89,9 +89,9 @@ def test_headers_beyond_the_brokers_frame_fail_alone_by_name(site: Site) -> None
 
 
 @pytest.mark.row(81)
-def test_failed_message_that_outgrows_the_brokers_frame_is_retried(site: Site) -> None:
-    """As few of its headers as need be are left out, and no connection is lost over it."""
-    seen = Calls()
+def test_failed_message_that_outgrows_the_brokers_frame_is_retried(site: Site, logged: Callable[[str], Calls]) -> None:
+    """As few of its headers as need be are left out at once, and no connection is lost over it."""
+    seen, failed = Calls(), logged("hand_over_failed")
 
     def fail(message: Message) -> None:
         seen(message.attempt, message.routing_key, sorted(message.headers))
@@ -108,6 +108,7 @@ def test_failed_message_that_outgrows_the_brokers_frame_is_retried(site: Site) -
         assert worker.stats().connections == 1
         assert InsideWorker(worker).republish_generation == 1
 
+    assert failed.calls == []
     assert seen.calls[0] == (1, "a.key", ["x-large", "x-small"])
     assert seen.calls[1][:2] == (2, "a.key")
     assert "x-small" in seen.calls[1][2]

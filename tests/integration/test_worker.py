@@ -478,7 +478,7 @@ def test_worker_without_its_broker_is_live_and_not_ready(taskroute_url: str, mon
             raise ConnectionRefusedError("nobody listens")
 
         with monkeypatch.context() as patched:
-            patched.setattr("taskroute.broker.session.connect", refuse)
+            patched.setattr("taskroute.broker.connector.connect", refuse)
             broker_of(taskroute_url).close_connections()
             assert away.wait(DEADLINE)
             health = worker.health()

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from taskroute.broker.link import describe_error
 from taskroute.broker.roles.submission import Submission
-from taskroute.broker.session import describe_error
 from taskroute.errors import BrokerError, BrokerUnavailableError, ClosedError, PublishError, PublishTimeoutError
 from taskroute.quoting import shorten
 

@@ -68,6 +68,8 @@ class Republisher:
         queues: that messages may come from, by name.
         declaration: of the queues that they go to: one that is missing is declared again.
         topology_digest: of what the worker has declared.
+        frame_max: returns the bytes of a frame on the connection that deliveries come by, for as long as there is none
+            of this session.
         scheduler: makes the next attempt, on another thread than that of this session.
         notifications: reports attempts that fail.
         on_end: called when the session's thread ends.
@@ -83,6 +85,7 @@ class Republisher:
         queues: Mapping[str, QueueSpec],
         declaration: Declaration,
         topology_digest: str,
+        frame_max: Callable[[], int],
         scheduler: Scheduler,
         notifications: Notifications,
         on_end: Callable[[], object],
@@ -90,6 +93,7 @@ class Republisher:
     ) -> None:
         self._queues = queues
         self._declaration = declaration
+        self._frame_max = frame_max
         self._scheduler = scheduler
         self._notifications = notifications
         self._confirms = Confirms(unavailable=self._unavailable)  # the consuming session has declared everything
@@ -151,7 +155,7 @@ class Republisher:
             self._close(failure)
             sink.on_stale(failure)
             return
-        frame_max = self.session.frame_max or DEFAULT_FRAME_MAX
+        frame_max = self.session.frame_max or self._frame_max() or DEFAULT_FRAME_MAX
         submission = republication(delivery, action, partial(sink.is_stale, delivery), frame_max)
         if action.kind == "retry":  # noted first: it may be back before its confirm is read
             self._retries.add((delivery.queue, submission.message_id), action.delay)

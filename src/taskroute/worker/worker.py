@@ -153,6 +153,7 @@ class Worker:
             heartbeat=heartbeat,
             queues=self._queues,
             declaration=declaration,
+            frame_max=lambda: self._session.frame_max,
             scheduler=mailbox,
             notifications=notifications,
             on_end=self._note_end,
