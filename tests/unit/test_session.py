@@ -151,15 +151,20 @@ def test_pauses_grow_unless_a_connection_works_or_lives_a_while(lifetime: float,
 
 
 @pytest.mark.filterwarnings("ignore:Exception in thread test")  # it is what this test is about
-def test_exit_raised_in_a_call_ends_the_session_and_is_told() -> None:
-    """A question that waits is answered, and what ended the thread is in the error and the log."""
-    session = Session(Nodes(f"memory://{uuid.uuid4().hex}"), Role(), name="test", heartbeat=30)
-    session.start()
-    session.wait_open(DEADLINE)
+@pytest.mark.parametrize("is_open", [True, False])
+def test_exit_raised_in_a_call_ends_the_session_and_is_told(is_open: bool) -> None:
+    """What ended the thread is in the error and the log, and nobody is left waiting."""
+    url = f"memory://{uuid.uuid4().hex}"
+    session = Session(Nodes(url if is_open else unready), Role(), name="test", heartbeat=30)
+    event = "connection_lost" if is_open else "connect_failed"
 
-    with logged("connection_lost session=test error=SystemExit") as lost:
-        with pytest.raises(BrokerUnavailableError, match="the session has ended: SystemExit"):
-            session.ask(sys.exit, DEADLINE)
+    with logged(f"{event} session=test error=SystemExit") as lost:
+        session.start()
+        if is_open:
+            session.wait_open(DEADLINE)
+        session.post(sys.exit)
+        with pytest.raises((BrokerUnavailableError, ClosedError)):
+            session.ask(lambda: threading.Event().wait(DEADLINE), DEADLINE)
         assert session.join(DEADLINE)
         assert len(lost.calls) == 1
 
@@ -167,3 +172,20 @@ def test_exit_raised_in_a_call_ends_the_session_and_is_told() -> None:
     assert "SystemExit" in str(session.failure())
     with pytest.raises(ClosedError):
         session.ask(lambda: None, DEADLINE)
+
+
+@pytest.mark.filterwarnings("ignore:Exception in thread test")  # it is what this test is about
+def test_exit_raised_in_a_question_is_the_askers_error_and_no_exit() -> None:
+    session = Session(Nodes(f"memory://{uuid.uuid4().hex}"), Role(), name="test", heartbeat=30)
+    session.start()
+    session.wait_open(DEADLINE)
+
+    with pytest.raises(BrokerUnavailableError, match="the session has ended: SystemExit"):
+        session.ask(sys.exit, DEADLINE)
+
+    assert session.join(DEADLINE)
+
+
+def unready() -> str:
+    """Return no URL: as a function that does not know it yet."""
+    raise LookupError

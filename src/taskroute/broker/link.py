@@ -112,6 +112,10 @@ class Link:
             step=None,
         )
 
+    def failed(self, error: BaseException) -> Link:
+        """Return the link of a session to which something else has happened while it is not open."""
+        return replace(self, error=error)
+
     def ended(self) -> Link:
         """Return the link of a session that connects no more."""
         return replace(self, state=LINK_MOVES.after(self.state, "end"))

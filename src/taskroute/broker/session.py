@@ -394,6 +394,8 @@ class Session:
     def _discard(self, error: BaseException | None = None) -> None:
         link = self._link
         if link.state not in ("opening", "open"):
+            if error is not None:
+                self._current.replace(link.failed(error))
             return
         with ExitStack() as steps:  # each has its turn, whatever another one raises
             if link.state == "open":
