@@ -53,6 +53,9 @@ class Channel(Protocol):
     """Whether a body is decoded as its sender asks."""
     callbacks: dict[str, Callable[[Incoming], object]]
     """By consumer tag, what gets a delivery."""
+    on_closed: Callable[[Exception], object] | None
+    """What is called, if anything, when the broker closes it unasked; without it the connection's next read raises. The
+    channel cannot be used from then on. An embedded broker closes none so."""
     events: Mapping[str, set[Callable[..., Any]]]
     """What is called for ``basic_ack``, ``basic_nack`` and ``basic_return``."""
 

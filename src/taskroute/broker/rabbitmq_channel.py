@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from amqp import spec
+from amqp.exceptions import ChannelError, error_for_code
 from amqp.serialization import dumps
 from kombu.transport import pyamqp
 
@@ -34,6 +35,17 @@ class RabbitMQChannel(pyamqp.Channel):
 
     _asked: tuple[Any, Any]
     """The method that was sent last, and its fields."""
+    on_closed: Callable[[Exception], object] | None = None
+    """Called when the broker closes the channel while nothing waits for an answer on it."""
+
+    def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:
+        """Like py-amqp's, which raises for the whole connection, and opens the channel again."""
+        if self.on_closed is None or self._pending or self.is_closing:
+            super()._on_close(reply_code, reply_text, class_id, method_id)
+            return
+        self.send_method(spec.Channel.CloseOk)
+        self.collect()
+        self.on_closed(error_for_code(reply_code, reply_text, (class_id, method_id), ChannelError))
 
     def dispatch_method(self, method_sig: Any, payload: bytes, content: Content | None) -> None:
         """Like py-amqp's, but a routing key that is not UTF-8 does not end the connection."""

@@ -63,6 +63,7 @@ class Channel(KombuChannel):
         self.channel_id = channel_id
         self.auto_decode = True
         self.callbacks: dict[str, Callable[[Any], Any]] = {}
+        self.on_closed: Callable[[Exception], object] | None = None
         self.cancel_callbacks: dict[str, Callable[[str], Any]] = {}
         self.no_ack_consumers: set[str] = set()  # type: ignore[assignment]
         self.events: dict[str, set[Callable[..., Any]]] = defaultdict(set)

@@ -251,7 +251,7 @@ class Consuming:
 
     def wait_settled(self, until: float) -> None:
         """Wait until quorum queues have taken the last acknowledgements, at most until a moment."""
-        for name, channel in self._by_queue.items():
+        for name, channel in list(self._by_queue.items()):
             queue = self.queues[name]
             if queue.spec.queue_type == "quorum" and queue.state != "missing":
                 while time.monotonic() < until and count_consumers(channel.channel, name):
@@ -333,6 +333,11 @@ class Consuming:
         if tag in (queue.tag, queue.standby):
             self.end(queue, "the broker has ended its consumer")
 
+    def _on_closed(self, queue: ConsumedQueue, error: Exception) -> None:
+        """Take note that the broker has closed the channel of a queue, as over an acknowledgement that is late."""
+        self._forget_channel(queue)
+        self._lose(queue, QueueUnavailableError(f"queue {queue.spec.name!r}: {getattr(error, 'reply_text', error)}"))
+
     def _lose(self, queue: ConsumedQueue, problem: BrokerError) -> None:
         queue.lose(problem, time.monotonic())
         log.warning("queue_missing queue=%s pause=%.1f error=%s", queue.spec.name, queue.pause, problem)
@@ -372,6 +377,8 @@ class Consuming:
         channel = self._by_queue.get(name)
         if channel is None:
             channel = self._by_queue[name] = self._shared or self._open_channel()
+            if self._shared is None:
+                channel.channel.on_closed = partial(self._on_closed, queue)
         return channel
 
     def _open_channel(self) -> ConsumerChannel:
@@ -380,18 +387,22 @@ class Consuming:
         return channel
 
     def _drop_channel(self, queue: ConsumedQueue) -> None:
-        """Forget the channel of a queue, and what was delivered on it: the broker delivers it again."""
+        """Close the channel of a queue, which the broker has closed and py-amqp has opened again."""
         if self._shared is not None:
             raise ConnectionError("the broker has closed the channel that all queues share")
+        self._forget_channel(queue).channel.close()
+
+    def _forget_channel(self, queue: ConsumedQueue) -> ConsumerChannel:
+        """Forget the channel of a queue, and what was delivered on it: the broker delivers it again."""
         channel = self._by_queue.pop(queue.spec.name)
         self.channels = {number: one for number, one in self.channels.items() if one is not channel}
         self._left_tags = deque((left, tag) for left, tag in self._left_tags if left is not channel.channel)
-        channel.channel.close()  # py-amqp has opened it again
         queue.tag = queue.standby = None
         self.batch = [delivery for delivery in self.batch if delivery.generation != channel.number]
         if queue.unsettled:
             queue.unsettled = 0
             self._on_queue_lost(queue.spec.name)
+        return channel
 
     def _count_settled(self, delivery: Delivery) -> None:
         queue = self.queues[delivery.queue]
