@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 from taskroute.broker.wakeup import Wakeup
 
@@ -52,8 +53,10 @@ class StopSignal:
             return
 
         def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
+            # To process 1, as in a container, the kernel delivers no signal that would have its default effect.
+            ends = _end_process if os.getpid() == 1 else signal.SIG_DFL
             for each in _SIGNALS:
-                signal.signal(each, signal.SIG_DFL)
+                signal.signal(each, ends)
             self.set()
 
         previous = {number: signal.signal(number, on_signal) for number in _SIGNALS}
@@ -64,3 +67,8 @@ class StopSignal:
             signal.set_wakeup_fd(descriptor)
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+def _end_process(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a signal handler's signature
+    """End the process at once, with the exit code that a shell gives for an end by this signal."""
+    os._exit(128 + number)
