@@ -5,22 +5,20 @@ The hooks of `Listeners` raise nothing, and any thread may call them.
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 from taskroute.errors import ConfigurationError
 from taskroute.exported import exported_by
+from taskroute.foreign import must_go_on, say
 from taskroute.instrumentation.events import Event
 from taskroute.message.message import Message
 
 log = logging.getLogger("taskroute.instrumentation")
-
-_OF_A_HOOK: Final = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
-"""Errors of a hook that stop here. On the threads of a worker an exit would end one thread, and not the process."""
 
 
 @exported_by("taskroute.instrumentation")
@@ -69,13 +67,13 @@ Publishing = Callable[[str, str, str], Mapping[str, object]]
 class Listeners:
     """Several instrumentations as one. A hook that none of them overrides is None, so that it costs one test.
 
-    Any thread may call the hooks. They raise nothing.
+    Any thread may call the hooks. They raise nothing, but for what interrupts the main thread meanwhile.
 
     Raises:
         ConfigurationError: one is not an `Instrumentation`.
     """
 
-    __slots__ = ("_handling", "_listening", "_publishing", "_reported", "handling", "on_event", "publishing")
+    __slots__ = ("_handling", "_listening", "_lock", "_publishing", "_reported", "handling", "on_event", "publishing")
 
     def __init__(self, instrumentations: Iterable[Instrumentation] = ()) -> None:
         if isinstance(instrumentations, Instrumentation):
@@ -90,6 +88,7 @@ class Listeners:
         self._listening = [each.on_event for each in given if _overrides(each, "on_event")]
         self._handling = [each.handling for each in given if _overrides(each, "handling")]
         self._publishing = [each.publishing for each in given if _overrides(each, "publishing")]
+        self._lock = threading.Lock()  # of what follows
         self._reported: set[tuple[str, type[BaseException]]] = set()
         self.on_event: Callable[[Event], None] | None = self._emit if self._listening else None
         self.handling: Handling | None = self._around if self._handling else None
@@ -99,16 +98,20 @@ class Listeners:
         """Log an error that a hook raised, once for each class of error."""
         name = getattr(hook, "__qualname__", type(hook).__qualname__)
         kind = (name, type(error))
-        if kind not in self._reported:
+        with self._lock:
+            is_new = kind not in self._reported
             self._reported.add(kind)
-            log.error("instrumentation_failed hook=%s; not logged again", name, exc_info=error)
+        if is_new:
+            say(log.error, "instrumentation_failed hook=%s; not logged again", name, exc_info=error)
 
     def _emit(self, event: Event) -> None:
         for hook in self._listening:
             try:
                 hook(event)
-            except _OF_A_HOOK as error:  # instrumentation must not harm what it watches
-                self.report(hook, error)
+            except BaseException as error:
+                if must_go_on(error):
+                    raise
+                self.report(hook, error)  # instrumentation must not harm what it watches
 
     def _around(self, message: Message, handler: str) -> AbstractContextManager[object]:
         return _Around(self, self._handling, message, handler)
@@ -148,7 +151,9 @@ class _Around:
                 if manager is not None:
                     manager.__enter__()
                     self._entered.append((hook, manager))
-            except _OF_A_HOOK as error:
+            except BaseException as error:
+                if must_go_on(error):
+                    raise
                 self._listeners.report(hook, error)
 
     def __exit__(
@@ -157,7 +162,9 @@ class _Around:
         for hook, manager in reversed(self._entered):
             try:
                 manager.__exit__(kind, error, trace)
-            except _OF_A_HOOK as problem:
+            except BaseException as problem:
+                if must_go_on(problem):
+                    raise
                 if problem is not error:
                     self._listeners.report(hook, problem)
 
