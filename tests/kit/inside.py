@@ -175,6 +175,34 @@ class InsideWorker(_Inside):
         """Have the thread of the republishing session raise an error."""
         _Inside(self._worker._republisher.session).fail_on_session(error)
 
+    def note_end(self) -> None:
+        """Do as one of its sessions does when it has ended."""
+        self._worker._note_end()
+
+    @contextmanager
+    def locks_held(self) -> Iterator[None]:
+        """Hold locks of its parts, as another thread may at any moment."""
+        work, stats, mailbox = self._processor.work, self._worker._stats, self.session._mailbox
+        with work._lock, stats._lock, mailbox._lock, self.session._current._changed:
+            yield
+
+    @contextmanager
+    def noting_deliveries(self) -> Iterator[list[str]]:
+        """Note in which order deliveries are lined up for handlers, and counted as retries that are back."""
+        notes: list[str] = []
+        work, republisher = self._processor.work, self._worker._republisher
+        put, on_returned = work.put, republisher.on_returned
+
+        def note(what: str, call: Callable[[Any], Any], given: Any) -> Any:
+            notes.append(what)
+            return call(given)
+
+        with (
+            patch.object(work, "put", partial(note, "lined up", put)),
+            patch.object(republisher, "on_returned", partial(note, "returned", on_returned)),
+        ):
+            yield notes
+
     @contextmanager
     def republishing_held(self) -> Iterator[None]:
         """Keep what is to be republished from its session until the block ends."""

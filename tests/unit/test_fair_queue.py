@@ -26,13 +26,14 @@ class FairQueueAgainstModel(RuleBasedStateMachine):
         self.limits = limits
         self.fair_queue = FairQueue(limits)
         self.waiting: dict[str, list[Delivery]] = {queue: [] for queue in QUEUES}
-        self.in_hand: list[str] = []
+        self.in_hand: list[Delivery] = []
         self.permits: dict[str, int] = {}
+        self.permitted: set[Delivery] = set()  # taken by these permits
         self.passed_over: dict[str, Counter[str]] = {queue: Counter() for queue in QUEUES}
 
     def may_be_taken(self, queue: str) -> bool:
         limit = self.limits.get(queue)
-        has_room = limit is None or self.in_hand.count(queue) < limit
+        has_room = limit is None or sum(taken.queue == queue for taken in self.in_hand) < limit
         return bool(self.waiting[queue]) and has_room and self.permits.get(queue, 1) > 0
 
     @rule(queues=st.lists(st.sampled_from(QUEUES), max_size=6))
@@ -50,9 +51,10 @@ class FairQueueAgainstModel(RuleBasedStateMachine):
         assert taken.queue in before
         assert taken is self.waiting[taken.queue].pop(0)
         if taken.queue in self.limits:
-            self.in_hand.append(taken.queue)
+            self.in_hand.append(taken)
         if taken.queue in self.permits:
             self.permits[taken.queue] -= 1
+            self.permitted.add(taken)
         self.passed_over[taken.queue].clear()
         for queue in before:
             if queue != taken.queue:
@@ -60,16 +62,26 @@ class FairQueueAgainstModel(RuleBasedStateMachine):
                 assert self.passed_over[queue][taken.queue] == 1, "one queue had two turns while another one waited"
 
     @precondition(lambda self: self.in_hand)
+    @rule()
+    def put_back(self) -> None:
+        """The last one that was taken, as when a thread was interrupted over it."""
+        last = self.in_hand.pop()
+        self.fair_queue.put_back(last)
+        self.waiting[last.queue].insert(0, last)
+        if last in self.permitted:
+            self.permits[last.queue] += 1
+
+    @precondition(lambda self: self.in_hand)
     @rule(data=st.data())
     def release(self, data: Any) -> None:
-        queue = self.in_hand.pop(data.draw(st.integers(0, len(self.in_hand) - 1)))
-        self.fair_queue.release(queue)
+        self.fair_queue.release(self.in_hand.pop(data.draw(st.integers(0, len(self.in_hand) - 1))))
 
     @precondition(lambda self: self.limits)
     @rule(data=st.data(), count=st.none() | st.integers(0, 2))
     def permit(self, data: Any, count: int | None) -> None:
         queue = data.draw(st.sampled_from(sorted(self.limits)))
         self.fair_queue.permit(queue, count)
+        self.permitted = {each for each in self.permitted if each.queue != queue}
         if count is None:
             self.permits.pop(queue, None)
         else:
@@ -105,24 +117,25 @@ def test_queue_at_its_limit_is_passed_over_until_a_release() -> None:
     fair_queue = FairQueue({"slow": 1})
     fair_queue.put([delivery("slow", 1), delivery("slow", 2), delivery("fast", 3), delivery("fast", 4)])
 
-    assert [fair_queue.take().tag for _ in range(3)] == [1, 3, 4]
+    taken = [fair_queue.take() for _ in range(3)]
+    assert [each.tag for each in taken] == [1, 3, 4]
     assert not fair_queue.turns
 
-    fair_queue.release("slow")
+    fair_queue.release(taken[0])
     assert fair_queue.take().tag == 2
 
 
 def test_taken_delivery_counts_for_the_limit_after_a_clear() -> None:
     fair_queue = FairQueue({"slow": 1})
     fair_queue.put([delivery("slow", 1), delivery("slow", 2)])
-    fair_queue.take()
+    taken = fair_queue.take()
 
     assert len(fair_queue.clear()) == 1
 
     fair_queue.put([delivery("slow", 3)])
     assert not fair_queue.turns
 
-    fair_queue.release("slow")
+    fair_queue.release(taken)
     assert fair_queue.take().tag == 3
 
 

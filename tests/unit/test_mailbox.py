@@ -9,8 +9,10 @@ from contextlib import suppress
 from functools import partial
 
 import pytest
-from tests.kit.waiting import DEADLINE
+from tests.kit.interrupt import Interrupt, Tracer
+from tests.kit.waiting import DEADLINE, in_thread
 
+from taskroute.broker import mailbox as mailbox_module
 from taskroute.broker.mailbox import Mailbox
 
 
@@ -167,3 +169,25 @@ def test_call_posted_before_open_is_kept(clock: Clock) -> None:
     assert made == ["early"]
     with suppress(OSError):
         mailbox.wake()
+
+
+def test_interrupt_while_the_owner_is_woken_wakes_it_all_the_same(mailbox: Mailbox) -> None:
+    """A signal's exception that comes between the note that it is woken and its waking."""
+    tracer = Tracer([mailbox_module])
+    assert mailbox.begin_wait()
+    with tracer.tracing():
+        in_thread(mailbox.wake).result(DEADLINE)
+    mailbox.end_wait(was_woken=True)
+    lines = list(tracer.reached)
+
+    for line in lines:
+        assert mailbox.begin_wait()
+        tracer.raise_at(line)
+        with tracer.tracing():
+            waking = in_thread(mailbox.wake)
+        with pytest.raises(Interrupt):
+            waking.result(DEADLINE)
+        assert is_woken(mailbox, DEADLINE), line
+        mailbox.end_wait(was_woken=True)
+
+    assert lines

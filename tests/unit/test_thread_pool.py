@@ -70,12 +70,12 @@ def test_freed_thread_takes_the_place_of_one_without_replacement(pool: Hanging) 
 
     pool.begin("b")  # in the thread that replaced the first
     assert pool.give_up("b")  # there are twice as many as asked for: no further one
-    assert pool.threads.are_all_stuck()
+    assert pool.threads.is_none_left()
 
     pool.put("c")
     pool.end("a")
     assert pool.begun.get(timeout=DEADLINE) == "c"
-    assert not pool.threads.are_all_stuck()
+    assert not pool.threads.is_none_left()
     assert len(pool.threads.stuck()) == 1
 
 
@@ -92,7 +92,7 @@ def test_ended_thread_leaves_room_for_a_further_replacement(pool: Hanging) -> No
 
     pool.begin("c")
     assert pool.give_up("c")
-    assert pool.threads.are_all_stuck()
+    assert pool.threads.is_none_left()
 
 
 def test_threads_that_were_not_started_are_not_waited_for() -> None:

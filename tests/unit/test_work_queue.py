@@ -32,7 +32,7 @@ class TakingThreads:
         while (taken := self._ready.take()) is not None:
             self.taken.put(taken.tag)
             self._go_on.acquire()
-            self._ready.done()
+            self._ready.done(taken)
 
     def finish(self, count: int) -> None:
         self._go_on.release(count)
@@ -89,7 +89,7 @@ def test_every_delivery_is_taken_exactly_once() -> None:
     def run() -> None:
         while (work := queue.take()) is not None:
             taken.put(work.tag)
-            queue.done()
+            queue.done(work)
 
     threads = [threading.Thread(target=run, daemon=True) for _ in range(8)]
     for thread in threads:
@@ -126,17 +126,18 @@ def test_threads_held_back_by_a_limit_serve_other_queues() -> None:
     queue = WorkQueue(FairQueue({"slow": 1}))
     threads = TakingThreads(queue, 3)
 
-    queue.put([delivery(0, "slow"), delivery(1, "slow"), delivery(2, "slow"), delivery(3), delivery(4)])
+    slow = [delivery(number, "slow") for number in range(3)]
+    queue.put([*slow, delivery(3), delivery(4)])
     assert numbers(threads.taken, 3) == {0, 3, 4}  # no thread idles, and none has a second slow one
 
     threads.finish(3)
     queue.put([delivery(5)])
     assert numbers(threads.taken, 1) == {5}  # while a slow one would have been next
 
-    queue.release("slow")  # by a thread that takes nothing itself
+    queue.release(slow[0])  # by a thread that takes nothing itself
     assert numbers(threads.taken, 1) == {1}
 
-    queue.release("slow")
+    queue.release(slow[1])
     assert numbers(threads.taken, 1) == {2}
 
     threads.end()
@@ -158,8 +159,8 @@ def test_every_delivery_of_limited_queues_is_taken_exactly_once() -> None:
             with lock:
                 in_hand[work.queue] -= 1
             if work.queue in limits:
-                queue.release(work.queue)
-            queue.done()
+                queue.release(work)
+            queue.done(work)
 
     threads = [threading.Thread(target=run, daemon=True) for _ in range(8)]
     for thread in threads:

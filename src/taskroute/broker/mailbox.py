@@ -39,14 +39,18 @@ class Mailbox:
 
     def post(self, call: Call) -> bool:
         """Have the owner make a call, soon. Return False if the mailbox is closed, and the call is not made."""
-        with self._lock:
-            if self._is_closed:
-                return False
-            self._calls.append(call)
-            is_first, self._is_waiting = self._is_waiting, False
-        if is_first:
-            self._opened().wake()
-        return True
+        try:
+            with self._lock:
+                if self._is_closed:
+                    return False
+                self._calls.append(call)
+                is_first, self._is_waiting = self._is_waiting, False
+            if is_first:
+                self._opened().wake()
+            return True
+        except BaseException:
+            self._wake_all_the_same()
+            raise
 
     def call_later(self, delay: float, call: Call) -> bool:
         """Have the owner make a call after `delay` seconds. Return False as `post` does; `close` drops what waits."""
@@ -58,13 +62,22 @@ class Mailbox:
 
         Costs a system call only if the owner waits and no other thread has woken it yet.
         """
-        with self._lock:
-            if self._is_closed:
-                return False
-            is_first, self._is_waiting = self._is_waiting, False
-        if is_first:
-            self._opened().wake()
-        return True
+        try:
+            with self._lock:
+                if self._is_closed:
+                    return False
+                is_first, self._is_waiting = self._is_waiting, False
+            if is_first:
+                self._opened().wake()
+            return True
+        except BaseException:
+            self._wake_all_the_same()
+            raise
+
+    def _wake_all_the_same(self) -> None:
+        """Wake the owner, once too often rather than never: an interrupt has come while it was to be woken."""
+        if self._wakeup is not None:
+            self._wakeup.wake()
 
     # The owner makes every call below.
 

@@ -86,16 +86,19 @@ class Circuit:
         self._move("try_again")
 
     def begin(self, message: object) -> None:
-        """Take note that a message begins; in the half-open state, the first one is the one that was let through."""
-        self._running.add(message)
+        """Take note that a message begins; in the half-open state, the first one is the one that was let through.
+
+        What an exception cuts short can be ended all the same.
+        """
         if self.state == "half_open" and self._trial is None:
             self._trial = message
+        self._running.add(message)
 
     def end(self, message: object, succeeded: bool | None) -> Change | None:
         """Take note that a message was handled, or given up: with success or without; None says neither."""
-        if message not in self._running:
+        if message not in self._running and message is not self._trial:
             return None
-        self._running.remove(message)
+        self._running.discard(message)
         if self.state == "half_open" and message is self._trial:
             self._trial = None
             return "still_on_trial" if succeeded is None else self._end_trial(succeeded)

@@ -39,30 +39,42 @@ class FairQueue:
                 self.turns.append(line)
             line.append(delivery)
 
+    def first(self) -> Delivery:
+        """Return the delivery that `take` takes next. `turns` must not be empty."""
+        return self.turns[0][0]
+
     def take(self) -> Delivery:
         """Return the next delivery. `turns` must not be empty."""
         line = self.turns.popleft()
         delivery = line.popleft()
         gate = line.gate
         if gate is not None:
-            gate.count_one()
+            gate.count(delivery)
         if line and (gate is None or gate.is_open):
             self.turns.append(line)
         return delivery
 
-    def release(self, queue: str) -> None:
-        """Record that the handling of a delivery that was taken has ended."""
-        line, gate = self._gated(queue)
-        if gate.free is not None:
-            was_open = gate.is_open
-            gate.free += 1
-            self._changed(line, gate, was_open)
+    def put_back(self, delivery: Delivery) -> None:
+        """Undo that a delivery was taken, also if `take` did not come to its end: it is the first of its line again."""
+        line = self._lines[delivery.queue]
+        if not line or line[0] is not delivery:
+            line.appendleft(delivery)
+        if line.gate is not None:
+            line.gate.uncount(delivery)
+        self.mend()
+
+    def release(self, delivery: Delivery) -> None:
+        """Record that the handling of a delivery that was taken has ended. Once more does nothing."""
+        line, gate = self._gated(delivery.queue)
+        was_open = gate.is_open
+        gate.taken.discard(delivery)
+        self._changed(line, gate, was_open)
 
     def permit(self, queue: str, count: int | None) -> None:
         """Let so many more be taken and then none, within the limit; None lifts that."""
         line, gate = self._gated(queue)
         was_open = gate.is_open
-        gate.permits = count
+        gate.permit(count)
         self._changed(line, gate, was_open)
 
     def clear(self, queue: str | None = None) -> list[Delivery]:
@@ -71,7 +83,7 @@ class FairQueue:
         dropped = [delivery for line in lines for delivery in line]
         for line in lines:
             line.clear()
-        self._leave_turns()
+        self.mend()
         return dropped
 
     def line(self, queue: str) -> Line | None:
@@ -83,14 +95,15 @@ class FairQueue:
         """Drop what waits of a queue behind the first `keep`, and return it."""
         line = self._lines.get(queue)
         dropped = [] if line is None else [line.pop() for _ in range(len(line) - keep)]
-        self._leave_turns()
+        self.mend()
         return dropped[::-1]
 
-    def _leave_turns(self) -> None:
-        """Keep turns for the lines alone that something waits in."""
-        turns = [line for line in self.turns if line]
+    def mend(self) -> None:
+        """Make `turns` what it must be, also after an exception has come in the middle of a change."""
+        may_be_taken = [line for line in self._lines.values() if line and (line.gate is None or line.gate.is_open)]
+        in_turn = [line for line in self.turns if line in may_be_taken]
         self.turns.clear()
-        self.turns.extend(turns)
+        self.turns.extend([*in_turn, *(line for line in may_be_taken if line not in in_turn)])
 
     def _gated(self, queue: str) -> tuple[_Line, _Gate]:
         line = self._lines[queue]
@@ -117,22 +130,36 @@ class _Line(deque[Delivery]):
 
 
 class _Gate:
-    """Lets deliveries out. `free`: how many more the limit lets; `permits`: how many more are wanted. None: any."""
+    """Lets deliveries out: `limit` at once, and `permits` more since they were permitted. None: any number."""
 
-    __slots__ = ("free", "permits")
+    __slots__ = ("limit", "permits", "permitted", "taken")
 
-    def __init__(self, free: int | None) -> None:
-        self.free = free
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
         self.permits: int | None = None
+        self.taken: set[Delivery] = set()
+        """What is not released yet."""
+        self.permitted: set[Delivery] = set()
+        """What was taken by the permits that there are now."""
 
     @property
     def is_open(self) -> bool:
         """Whether one more delivery may be taken."""
-        return self.free != 0 and self.permits != 0
+        has_room = self.limit is None or len(self.taken) < self.limit
+        return has_room and (self.permits is None or len(self.permitted) < self.permits)
 
-    def count_one(self) -> None:
+    def permit(self, count: int | None) -> None:
+        """Let so many more be taken."""
+        self.permits = count
+        self.permitted.clear()
+
+    def count(self, delivery: Delivery) -> None:
         """Record that a delivery was taken."""
-        if self.free is not None:
-            self.free -= 1
+        self.taken.add(delivery)
         if self.permits is not None:
-            self.permits -= 1
+            self.permitted.add(delivery)
+
+    def uncount(self, delivery: Delivery) -> None:
+        """Undo that; a delivery that was not counted changes nothing."""
+        self.taken.discard(delivery)
+        self.permitted.discard(delivery)

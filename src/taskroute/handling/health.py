@@ -62,6 +62,7 @@ def diagnose(
     held_up: Iterable[HeldUp],
     capacities: Mapping[str, int],
     last_activity: float | None,
+    defects: Sequence[str] = (),
 ) -> Health:
     """Conclude from what a worker's parts say.
 
@@ -74,10 +75,11 @@ def diagnose(
         missing: by queue, why it cannot be consumed.
         paused: by queue, why it is left alone.
         stuck: what each stuck handler is doing.
-        no_thread_left: whether every thread that handlers have is stuck.
+        no_thread_left: whether every thread that handlers have is stuck or dead.
         held_up: failed messages that are not republished. They are a warning until there is no room for others.
         capacities: by queue, how many messages may be unsettled now.
         last_activity: seconds since.
+        defects: what does not work though it should.
     """
     consuming = tuple(sorted(consuming))
     left = ", ".join(sorted(set(queues).difference(consuming, paused, missing)))
@@ -94,8 +96,11 @@ def diagnose(
             reasons.append(f"not consuming {left}")
     reasons += paused.values()
     reasons += [f"{handler} for longer than its timeout" for handler in stuck]
+    reasons += defects
     if no_thread_left:
-        reasons.append("every handler thread is stuck")
+        reasons.append(
+            "no handler thread is left: every one is stuck or dead" if defects else "every handler thread is stuck"
+        )
     warnings: list[str] = []
     for held in held_up:
         is_full = held.count >= capacities[held.queue]

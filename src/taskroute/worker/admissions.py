@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
@@ -15,11 +15,12 @@ from taskroute.broker.roles.consumed_queue import Admission
 from taskroute.handling.circuit_breaker import Change, Circuit, CircuitBreaker, CircuitState, succeeded
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Outcome
+from taskroute.worker.in_order import InOrder
 from taskroute.worker.notifications import Notifications
 from taskroute.worker.scheduler import Scheduler
 
 _ADMISSIONS: Mapping[CircuitState, Admission] = {"closed": "all", "half_open": "one", "open": "none"}
-_PERMITS: Mapping[Change, int | None] = {"opened": 0, "still_on_trial": 1, "closed": None}
+_PERMITS: Mapping[CircuitState, int | None] = {"closed": None, "half_open": 1, "open": 0}
 
 
 class QueueGate(Protocol):
@@ -35,8 +36,8 @@ class QueueGate(Protocol):
 class Admissions:
     """The circuit of each queue that has a breaker, and what it admits. Safe from any thread.
 
-    Changes take effect in the order in which they came, as all of it is asked for under one lock; they are reported
-    after the lock is released.
+    Changes take effect in the order in which they came, as all of it is asked for under one lock. They are reported in
+    the same order, after the lock is released. An exception that comes into a change has it made again.
 
     Args:
         breakers: by queue.
@@ -53,7 +54,8 @@ class Admissions:
         scheduler: Scheduler,
         notifications: Notifications,
     ) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is asked for under it may ask what is admitted
+        self._reports = InOrder()
         self._circuits = {queue: Circuit(breaker) for queue, breaker in breakers.items()}
         self._until = dict.fromkeys(breakers, 0.0)
         self._gate = gate
@@ -63,24 +65,27 @@ class Admissions:
     def of(self, queue: str) -> Admission:
         """Return which messages of a queue the broker may deliver now."""
         circuit = self._circuits.get(queue)
-        return "all" if circuit is None else _ADMISSIONS[circuit.state]
+        if circuit is None:
+            return "all"
+        with self._lock:
+            return _ADMISSIONS[circuit.state]
 
     def reasons(self) -> dict[str, str]:
         """Return the queues that are paused, and why, for people."""
-        reasons = {}
-        for queue, circuit in self._circuits.items():
-            if (state := circuit.state) != "closed":
-                left = max(0.0, self._until[queue] - time.monotonic())
-                how = f"paused for {left:.1f} s more" if state == "open" else "tried with one message"
-                reasons[queue] = f"queue {queue!r} is {how}, after {circuit.failures} failures in a row"
-        return reasons
+        with self._lock:
+            paused = [(queue, circuit) for queue, circuit in self._circuits.items() if circuit.state != "closed"]
+            return {queue: self._reason(queue, circuit) for queue, circuit in paused}
 
     def on_handler_start(self, delivery: Delivery) -> None:
         """Record that a handler is about to be called."""
         circuit = self._circuits.get(delivery.queue)
         if circuit is not None:
             with self._lock:
-                circuit.begin(delivery)
+                try:
+                    circuit.begin(delivery)
+                except BaseException:
+                    self._make_again(delivery.queue)
+                    raise
 
     def on_handler_end(self, delivery: Delivery, outcome: Outcome) -> None:
         """Record how a handler has ended."""
@@ -90,33 +95,64 @@ class Admissions:
         """Record that a handler has outlived its timeout, which counts as a failure unless it has just ended."""
         self._end(delivery, False)
 
+    def on_abandoned(self, delivery: Delivery) -> None:
+        """Record that nothing more will be known of a handler, which says nothing. Once more does nothing."""
+        self._end(delivery, None)
+
     def let_one_through(self, queue: str) -> None:
         """End a pause: one message decides what follows."""
+        circuit = self._circuits[queue]
         with self._lock:
-            self._circuits[queue].let_one_through()  # before the permit: the handler of that message looks at it
-            self._gate.permit(queue, 1)
-            self._gate.reconsider(queue)
+            if circuit.state != "open":  # a pause that was begun again has two ends
+                return
+            try:
+                circuit.let_one_through()  # before the permit: the handler of that message looks at it
+                self._apply(queue, circuit)
+            except BaseException:
+                self._make_again(queue)
+                raise
 
     def _end(self, delivery: Delivery, has_succeeded: bool | None) -> None:
-        circuit = self._circuits.get(delivery.queue)
+        queue, circuit = delivery.queue, self._circuits.get(delivery.queue)
         if circuit is None:
             return
         with self._lock:
-            report = self._follow(delivery.queue, circuit, circuit.end(delivery, has_succeeded))
-        if report is not None:
-            report()
+            try:
+                change = circuit.end(delivery, has_succeeded)
+                if change is not None:
+                    self._apply(queue, circuit)
+                    self._report(queue, circuit, change)
+            except BaseException:
+                self._make_again(queue)
+                raise
+        self._reports.make()
 
-    def _follow(self, queue: str, circuit: Circuit, change: Change | None) -> Callable[[], None] | None:
-        """Have a change take effect, and return what reports it."""
-        if change is None:
-            return None
-        self._gate.permit(queue, _PERMITS[change])
+    # With the lock:
+
+    def _make_again(self, queue: str) -> None:
+        """Have what a state wants asked for again, on the scheduler's thread: an exception has cut that short."""
+        self._scheduler.call_later(0, partial(self._apply_again, queue))
+
+    def _apply_again(self, queue: str) -> None:
+        with self._lock:
+            self._apply(queue, self._circuits[queue])
+
+    def _apply(self, queue: str, circuit: Circuit) -> None:
+        """Ask for all that a circuit's state wants."""
+        self._gate.permit(queue, _PERMITS[circuit.state])
         self._gate.reconsider(queue)
-        if change == "closed":
-            return partial(self._notifications.resumed, queue)
-        if change == "still_on_trial":
-            return None
-        seconds = circuit.breaker.pause
-        self._until[queue] = time.monotonic() + seconds
-        self._scheduler.call_later(seconds, partial(self.let_one_through, queue))
-        return partial(self._notifications.paused, queue, circuit.failures, seconds)
+        if circuit.state == "open":
+            self._until[queue] = time.monotonic() + circuit.breaker.pause
+            self._scheduler.call_later(circuit.breaker.pause, partial(self.let_one_through, queue))
+
+    def _report(self, queue: str, circuit: Circuit, change: Change) -> None:
+        if change == "opened":
+            paused = partial(self._notifications.paused, queue, circuit.failures, circuit.breaker.pause)
+            self._reports.leave(paused)
+        elif change == "closed":
+            self._reports.leave(partial(self._notifications.resumed, queue))
+
+    def _reason(self, queue: str, circuit: Circuit) -> str:
+        left = max(0.0, self._until[queue] - time.monotonic())
+        how = f"paused for {left:.1f} s more" if circuit.state == "open" else "tried with one message"
+        return f"queue {queue!r} is {how}, after {circuit.failures} failures in a row"

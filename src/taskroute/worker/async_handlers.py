@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from taskroute.message.delivery import Delivery
@@ -30,16 +31,36 @@ class AsyncHandlers:
         """Whether they are being cancelled, or were."""
         return self._loop.is_stopping
 
-    def run(self, delivery: Delivery, handling: Coroutine[Any, Any, None]) -> None:
-        """Have a coroutine run that handles a delivery, and calls `on_end` last."""
+    @property
+    def are_dead(self) -> bool:
+        """Whether the loop's thread has ended that should run them."""
+        return self._loop.is_dead
+
+    def run(
+        self, delivery: Delivery, handling: Coroutine[Any, Any, None], on_drop: Callable[[Delivery], object]
+    ) -> None:
+        """Have a coroutine run that handles a delivery, and calls `on_end` last.
+
+        Args:
+            delivery: for the record.
+            handling: the coroutine.
+            on_drop: is called with the delivery if it never runs.
+
+        Raises:
+            OSError, RuntimeError: the loop's thread cannot be had now. It was closed.
+        """
         with self._lock:
             self._running[delivery] = _Running(time.monotonic())
-        self._loop.run(handling)
+        try:
+            self._loop.run(handling, partial(self._dropped, delivery, on_drop))
+        except BaseException:
+            self.on_end(delivery)
+            raise
 
     def on_end(self, delivery: Delivery) -> None:
         """Record that a delivery is not handled any longer."""
         with self._lock:
-            del self._running[delivery]
+            self._running.pop(delivery, None)
 
     def current(self) -> Iterator[tuple[Delivery, float]]:
         """Yield what is being handled, and since when by the monotonic clock."""
@@ -61,6 +82,10 @@ class AsyncHandlers:
     def stuck(self) -> list[str]:
         """Return what the handlers are doing that have outlived their timeout, for people."""
         return [self._describe(delivery) for delivery, running in self._snapshot() if running.is_overdue]
+
+    def _dropped(self, delivery: Delivery, on_drop: Callable[[Delivery], object]) -> None:
+        self.on_end(delivery)
+        on_drop(delivery)
 
     def _snapshot(self) -> list[tuple[Delivery, _Running]]:
         with self._lock:

@@ -59,13 +59,17 @@ class Idle:
         deadline = time.monotonic() + timeout
         while (remaining := deadline - time.monotonic()) > 0:
             delivered = self._consumer.delivered
-            is_idle = self._work.wait_idle(remaining) and not self._republisher.expects_retries
-            if is_idle and self._count_ready(remaining) == 0 and self._count_ready(remaining) == 0:
+            if self._has_finished(remaining) and self._count_ready(remaining) == 0 == self._count_ready(remaining):
                 if delivered == self._consumer.delivered and not self._republisher.expects_retries:
                     return True
                 continue
-            self._ended.wait(min(_INTERVAL, max(0.0, deadline - time.monotonic())))
+            if self._ended.wait(min(_INTERVAL, max(0.0, deadline - time.monotonic()))):
+                return False  # nobody can be asked any longer
         return False
+
+    def _has_finished(self, timeout: float) -> bool:
+        """Wait until nothing is open here, and return whether nothing is on its way back either."""
+        return self._work.wait_idle(timeout) and not self._work.abandoned and not self._republisher.expects_retries
 
     def _count_ready(self, timeout: float) -> int | None:
         try:

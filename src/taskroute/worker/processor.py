@@ -8,6 +8,7 @@ republished. Deciding is done elsewhere and is pure (`handling`); here things ar
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -36,6 +37,9 @@ from taskroute.worker.republish import Republisher
 from taskroute.worker.thread_pool import ThreadPool
 from taskroute.worker.timeouts import Timeouts
 from taskroute.worker.work_queue import WorkQueue
+
+PAUSE: Final = 1.0
+"""Seconds until a message is tried again for which the event loop had no thread."""
 
 
 class Processor:
@@ -82,6 +86,7 @@ class Processor:
         self._has_threads = threads > 0
         self._is_timed = notifications.are_heard  # how long a handler takes is measured for instrumentation only
         self._gated = frozenset((*options.limits, *options.breakers))
+        self._has_timeouts = any(handler.timeout is not None for handler in routes.handlers)
         self._timeouts = Timeouts(mailbox, self._on_overdue)
         self._dispatcher = Dispatcher(
             routes.resolve,
@@ -92,7 +97,7 @@ class Processor:
             partial(unhandled, topology=routes.topology),
         )
         self.work: Final = WorkQueue(FairQueue({queue: options.limits.get(queue) for queue in self._gated}))
-        self.threads: Final = ThreadPool(threads, self.work, self.process, thread_name)
+        self.threads: Final = ThreadPool(threads, self.work, self.process, thread_name, self._on_defect)
         self.async_handlers: Final = AsyncHandlers(loop)
         self.admissions: Final = Admissions(options.breakers, gate=self, scheduler=mailbox, notifications=notifications)
         self.consumer: Final = Consumer(
@@ -108,12 +113,12 @@ class Processor:
     def on_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """Line deliveries up for handlers."""
         self._notifications.received(deliveries)  # first: a handler's thread may report on them next
+        for delivery in deliveries:
+            if delivery.is_retry:  # noted before it can fail again, and its next retry is expected
+                self._republisher.on_returned(delivery)
         if not self.work.put(deliveries):
             self.consumer.put_back(deliveries)  # the worker is stopping
             return
-        for delivery in deliveries:
-            if delivery.is_retry:
-                self._republisher.on_returned(delivery)
         if not self._has_threads:
             self._handle_here()
 
@@ -146,24 +151,34 @@ class Processor:
             if isinstance(outcome, Handled | Failed):
                 self._conclude(delivery, outcome, began)
             else:
-                self.async_handlers.run(delivery, self._await(delivery, outcome, began))
-        except Exception as error:  # noqa: BLE001 - a defect of ours; the message stays open, so it is not lost
-            self._notifications.processing_failed(delivery, error)
+                self._begin(delivery, self._await(delivery, outcome, began))
+        except BaseException as error:  # noqa: BLE001 - a defect of ours, or what was put into this thread
+            self._on_defect(delivery, error)
+
+    def _begin(self, delivery: Delivery, handling: Coroutine[Any, Any, None]) -> None:
+        try:
+            self.async_handlers.run(delivery, handling, self._on_dropped)
+        except (OSError, RuntimeError) as error:  # no thread can be had now for the event loop
+            self._forget(delivery)
+            self._notifications.put_off(delivery, error)
+            if not self._mailbox.call_later(PAUSE, partial(self._try_again, delivery)):
+                self.work.done(delivery)
 
     # On the event loop's thread:
 
     async def _await(self, delivery: Delivery, outcome: Coroutine[Any, Any, Outcome], began: float) -> None:
         try:
             self._conclude(delivery, await outcome, began)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._notifications.processing_failed(delivery, error)
+        except BaseException as error:  # noqa: BLE001 - as above
+            self._on_defect(delivery, error)
         finally:
             self.async_handlers.on_end(delivery)
 
     # On the thread of `process` or `_await`:
 
     def _conclude(self, delivery: Delivery, outcome: Outcome, began: float) -> None:
-        self._timeouts.end(delivery)
+        if self._has_timeouts:
+            self._timeouts.end(delivery)
         if isinstance(outcome, Failed) and self.async_handlers.are_stopping:
             return  # past the deadline of `stop`, which cancels async handlers: the message returns to its queue
         if self._gated and delivery.queue in self._gated:
@@ -183,7 +198,7 @@ class Processor:
 
     def _leave_handler(self, delivery: Delivery, outcome: Outcome) -> None:
         self.admissions.on_handler_end(delivery, outcome)  # first: the next message may not be wanted
-        self.work.release(delivery.queue)
+        self.work.release(delivery)
         self._call_handlers()
 
     # On the republishing session's thread, or that of `_conclude`:
@@ -196,7 +211,7 @@ class Processor:
     def _acknowledge(self, delivery: Delivery) -> None:
         self.consumer.settle(delivery)
         self._mailbox.wake()
-        self.work.done()
+        self.work.done(delivery)
 
     # On any thread:
 
@@ -204,9 +219,9 @@ class Processor:
         """Return whether a delivery's connection is gone, so that the broker delivers it again."""
         return self.consumer.is_stale(delivery)
 
-    def on_stale(self, failure: Failure) -> None:  # noqa: ARG002 - it is counted, whichever it is
+    def on_stale(self, failure: Failure) -> None:
         """Forget a failed delivery: it is handled again."""
-        self.work.done()
+        self.work.done(failure.delivery)
 
     def permit(self, queue: str, count: int | None) -> None:
         """Let `count` of the messages that wait be handled, None for all."""
@@ -224,6 +239,55 @@ class Processor:
     def describe_current(self) -> list[str]:
         """Return a sentence for each handler that runs."""
         return [*self.threads.describe_current(), *self.async_handlers.describe_current()]
+
+    def defects(self) -> list[str]:
+        """Return a sentence for each thing that does not work here, and that only a defect can have brought about."""
+        defects = []
+        if dead := self.threads.dead_count():
+            defects.append(f"{dead} handler threads have died")
+        if self.async_handlers.are_dead:
+            defects.append("the thread of the event loop has died")
+        for queue, count in Counter(delivery.queue for delivery in self.work.abandoned).items():
+            defects.append(f"{count} messages of queue {queue!r} stay unacknowledged until the connection closes")
+        return defects
+
+    # What a defect leaves behind:
+
+    def _on_defect(self, delivery: Delivery | None, error: BaseException) -> None:
+        """Leave a delivery unacknowledged, so that it is not lost, and give its place to others.
+
+        On the thread that was to handle or conclude it. Part of its conclusion may have come to pass: if it is
+        republished after all it is acknowledged then.
+        """
+        if delivery is not None:
+            self._abandon(delivery)
+        self._notifications.processing_failed(delivery, error)
+
+    def _on_dropped(self, delivery: Delivery) -> None:
+        if not self.async_handlers.are_stopping:  # or else it returns to its queue, as at the end of `stop`
+            self._abandon(delivery)
+
+    def _abandon(self, delivery: Delivery) -> None:
+        self.work.abandon(delivery)
+        if self.is_stale(delivery):
+            self.work.done(delivery)
+        self._forget(delivery)
+
+    def _forget(self, delivery: Delivery) -> None:
+        """Forget that a handler runs, whatever of it was noted."""
+        self._timeouts.end(delivery)
+        if delivery.queue in self._gated:
+            self.admissions.on_abandoned(delivery)
+            self.work.release(delivery)
+            self._call_handlers()
+
+    def _try_again(self, delivery: Delivery) -> None:
+        """Have a delivery handled that was put off. On the consuming session's thread."""
+        if self.is_stale(delivery):
+            self.work.done(delivery)
+        else:
+            self.work.put_back(delivery)
+            self._call_handlers()
 
     # What a handler's timeout, or the lack of threads, asks for:
 

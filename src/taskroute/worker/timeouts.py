@@ -39,14 +39,13 @@ class Timeouts:
 
     def end(self, delivery: Delivery) -> None:
         """Forget a handler that has ended, if it was noted at all."""
-        if self._running:  # mostly no handler has a timeout; what was noted is seen here, as its own thread noted it
-            with self._lock:
-                self._running.pop(delivery, None)
+        with self._lock:
+            self._running.pop(delivery, None)
 
     def _set_timer(self, at: float) -> None:
         if at < self._timer_at:
-            self._timer_at = at
             self._scheduler.call_later(at - time.monotonic(), self._look)
+            self._timer_at = at  # only now: if that has failed, the next one that begins sets a timer
 
     def _look(self) -> None:
         for delivery, deadline in self._take_overdue():

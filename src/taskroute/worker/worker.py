@@ -29,6 +29,7 @@ from taskroute.errors import (
     TaskrouteError,
 )
 from taskroute.exported import exported_by
+from taskroute.foreign import say
 from taskroute.graph.routes import Routes, check_parts
 from taskroute.handlers.middleware import Middleware
 from taskroute.handlers.registry import HandlerRegistry
@@ -42,8 +43,8 @@ from taskroute.topology.topology import Topology
 from taskroute.worker.drain import drain
 from taskroute.worker.event_loop import EventLoop
 from taskroute.worker.idle import Idle
+from taskroute.worker.life import Life
 from taskroute.worker.notifications import Notifications
-from taskroute.worker.phase import PHASE_MOVES, Phase, PhaseEvent
 from taskroute.worker.prefetch_watch import PrefetchWatch
 from taskroute.worker.processor import Processor
 from taskroute.worker.queue_options import CONSUMER_TIMEOUT, ByQueue, read_queue_options
@@ -56,6 +57,8 @@ log = logging.getLogger("taskroute.worker")
 
 MAX_TIMEOUT: Final = threading.TIMEOUT_MAX - 2
 """Seconds that Python can wait at most, less what `Worker.stop` may take longer."""
+
+_OF_ANOTHER_PROCESS: Final = "this worker belongs to the process that this one was forked from"
 
 
 @exported_by("taskroute")
@@ -136,8 +139,7 @@ class Worker:
         self._queues = select_queues(self.routes, queues)
         self._name = name or "taskroute-worker"
         self._shutdown_timeout = _seconds("shutdown_timeout", shutdown_timeout)
-        self._lock = threading.RLock()  # held to change the phase; a signal's handler may stop what is just starting
-        self._phase: Phase = "new"
+        self._life = Life(self._start_threads, self._drain)
         self._ended = threading.Event()
         self._stop_signal: StopSignal | None = None  # while `run` waits for it
         listeners = Listeners(instrumentation)
@@ -227,11 +229,12 @@ class Worker:
             TopologyMismatchError: the broker has something else, lacks it, or does not let us declare it.
             UnsupportedFeatureError: the broker cannot do what a spec asks for.
             ClosedError: started or stopped before.
+            OSError, RuntimeError: no descriptor, no thread can be had now; it may be started again.
         """
         if not self._begin():
             raise ClosedError("the worker was stopped before it was started: make a new one")
         try:
-            self._session.wait_open(timeout)
+            self._session.wait_open(None if timeout is None else min(timeout, MAX_TIMEOUT))
         except BaseException:
             with suppress(ShutdownTimeoutError):  # it follows from what is wrong, which says more
                 self.stop()
@@ -241,8 +244,10 @@ class Worker:
         """Stop consuming, let running handlers finish, acknowledge, and disconnect.
 
         Messages that were delivered and not begun go back to their queues. Takes at most `shutdown_timeout`
-        plus 2 seconds. Before a `start` or `run` it counts: the worker does not begin then. Does nothing in a fork
-        of the process that made the worker.
+        plus 2 seconds. Before a `start` or `run` it counts: the worker does not begin then. While another thread
+        stops the worker, waits for that; after one that was interrupted, goes on with it. In a signal's handler that
+        interrupts `start` or `stop` it returns at once, and the worker is stopped there. Does nothing in a fork of
+        the process that made the worker.
 
         Raises:
             ConfigurationError: called in a handler, or elsewhere in one of the worker's own threads.
@@ -252,22 +257,9 @@ class Worker:
         if self._session.is_of_another_process:
             return
         self._refuse_own_threads("stop")
-        with self._lock:
-            if self._phase in ("draining", "stopped"):
-                return
-            self._move("stop")
-            if self._phase == "stopped":  # it was never started
-                return
-        hung = drain(
-            self._processor,
-            self._loop,
-            consuming=self._session,
-            republishing=self._republisher.session,
-            timeout=self._shutdown_timeout,
-        )
-        with self._lock:
-            self._move("drained")
-        self._note_end()
+        hung = self._life.end()
+        if self._life.phase == "stopped":
+            self._note_end()
         if hung:
             raise ShutdownTimeoutError(
                 f"not finished within {self._shutdown_timeout} s: {'; '.join(hung)}; "
@@ -290,7 +282,7 @@ class Worker:
             if not self._begin():
                 return
             self._stop_signal.wait()
-            failed = self._ended_session() if self._phase == "running" else None
+            failed = self._ended_session() if self._life.phase == "running" else None
             self.stop()
             if failed is not None:
                 raise failed.failure()
@@ -306,9 +298,11 @@ class Worker:
 
         Raises:
             ConfigurationError: as `stop`.
+            ClosedError: in a fork of the process that made the worker.
         """
+        self._refuse_other_process()
         self._refuse_own_threads("wait_idle")
-        return self._idle.wait(timeout)
+        return self._idle.wait(min(timeout, MAX_TIMEOUT))
 
     @property
     def queues(self) -> tuple[QueueSpec, ...]:
@@ -316,7 +310,12 @@ class Worker:
         return tuple(self._queues.values())
 
     def stats(self) -> Stats:
-        """Return counts of what became of the messages so far."""
+        """Return counts of what became of the messages so far.
+
+        Raises:
+            ClosedError: in a fork of the process that made the worker.
+        """
+        self._refuse_other_process()
         missed = self._processor.consumer.missed
         return replace(self._stats.stats(), connections=self._session.generation, missed_consumers=missed)
 
@@ -338,12 +337,13 @@ class Worker:
             >>> worker.depths()
             {'video.dead': 0}
         """
+        self._refuse_other_process()
         if (ended := self._why_ended()) is not None:
             raise ClosedError(f"the worker cannot ask the broker for depths: {ended}")
         asked = self._dead_letter_queues() if queues is None else queues
         names = [self.routes.topology.queue(str(queue)).name for queue in asked]
         try:
-            return self._session.ask(partial(self._processor.consumer.count_each, names), timeout)
+            return self._session.ask(partial(self._processor.consumer.count_each, names), min(timeout, MAX_TIMEOUT))
         except TaskrouteError:
             raise
         except Exception as error:
@@ -354,19 +354,22 @@ class Worker:
 
         Cheap enough for a probe: it asks nothing of the broker, and waits for no handler.
         """
+        if self._session.is_of_another_process:  # whose locks may be held here for ever
+            return Health(live=False, ready=False, reasons=(_OF_ANOTHER_PROCESS,))
         ended, is_open = self._why_ended(), self._session.is_open
         consumer = self._processor.consumer
         at = consumer.active_at
         return diagnose(
             ended=ended,
-            draining=self._phase == "draining",
+            draining=self._life.phase == "draining",
             unavailable=None if ended or is_open else str(self._session.unavailable()),
             queues=self._queues,
             consuming=consumer.consuming,
             missing=consumer.missing,
             paused=self._processor.admissions.reasons(),
             stuck=self._processor.stuck(),
-            no_thread_left=self._processor.threads.are_all_stuck(),
+            no_thread_left=self._processor.threads.is_none_left(),
+            defects=self._processor.defects(),
             held_up=self._republisher.held_up(),
             capacities=consumer.capacities,
             last_activity=None if at is None else time.monotonic() - at,
@@ -376,22 +379,23 @@ class Worker:
 
     def _begin(self) -> bool:
         """Start, and return whether it runs now: not if it was stopped before."""
-        if self._session.is_of_another_process:
-            raise ClosedError("this worker belongs to the process that this one was forked from: make a new one")
-        with self._lock:
-            if self._phase == "stopped" and not self._session.was_started:
-                return False
-            if self._phase != "new":
-                raise ClosedError("a worker is started once: make a new one")
-            self._move("start")
-            self._warn_of_long_timeouts()
-            self._prefetch_watch.start()
-            self._processor.threads.start()
-            self._session.start()
-            return True
+        self._refuse_other_process()
+        return self._life.begin()
 
-    def _move(self, event: PhaseEvent) -> None:
-        self._phase = PHASE_MOVES.after(self._phase, event)
+    def _start_threads(self) -> None:
+        self._warn_of_long_timeouts()
+        with self._processor.threads.starting():
+            self._session.start()
+        self._prefetch_watch.start()
+
+    def _drain(self) -> list[str]:
+        return drain(
+            self._processor,
+            self._loop,
+            consuming=self._session,
+            republishing=self._republisher.session,
+            timeout=self._shutdown_timeout,
+        )
 
     def _note_end(self) -> None:
         """Take note that a session has ended, or the worker. On any thread."""
@@ -401,17 +405,22 @@ class Worker:
 
     def _why_ended(self) -> str | None:
         """Return why it does not run, None if it does or lets handlers finish."""
-        if self._phase == "stopped":
+        phase = self._life.phase
+        if phase == "stopped":
             return "stopped"
-        if self._phase == "new":
+        if phase == "new":
             return "not started"
-        return "its session has ended" if self._phase == "running" and self._ended_session() is not None else None
+        return "its session has ended" if phase == "running" and self._ended_session() is not None else None
 
     def _ended_session(self) -> Session | None:
         """Return a session that should run, and whose thread is gone."""
         if not self._session.is_alive:
             return self._session
         return self._republisher.session if self._republisher.has_ended else None
+
+    def _refuse_other_process(self) -> None:
+        if self._session.is_of_another_process:
+            raise ClosedError(f"{_OF_ANOTHER_PROCESS}: make a new one")
 
     def _refuse_own_threads(self, method: str) -> None:
         if (
@@ -428,7 +437,8 @@ class Worker:
         for handler in self.routes.handlers:
             limits = [limit for queue, limit in self._consumer_timeouts.items() if handler.queue in (None, queue)]
             if handler.timeout is not None and handler.timeout >= min(limits, default=math.inf):
-                log.warning(
+                say(
+                    log.warning,
                     "handler_timeout_long handler=%s timeout=%s: RabbitMQ takes a message back after %d s by default",
                     handler.name,
                     handler.timeout,

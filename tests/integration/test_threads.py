@@ -1,0 +1,462 @@
+"""A worker's threads: what cannot start, what is raised where nobody takes it, and who waits for whom."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
+from fnmatch import fnmatch
+from types import FrameType
+from typing import Any
+
+import pytest
+from tests.kit.calls import Calls, logged
+from tests.kit.inside import InsideWorker
+from tests.kit.running import registry_of, running
+from tests.kit.waiting import DEADLINE, in_thread, until
+
+from taskroute import (
+    CircuitBreaker,
+    ClosedError,
+    HandlerRegistry,
+    Publisher,
+    QueueSpec,
+    RetryPolicy,
+    Topology,
+    Worker,
+)
+from taskroute.handling.settle import settle
+from taskroute.instrumentation import Event, Instrumentation, Paused, Resumed
+from taskroute.message.delivery import Delivery
+from taskroute.worker import processor
+
+jobs = QueueSpec(name="jobs", retry=False)
+topology = Topology(queues=[jobs])
+
+
+class Alien(BaseException):
+    """No `Exception`, as timeouts of other libraries and failures of test frameworks are none."""
+
+
+@contextmanager
+def no_thread_for(monkeypatch: pytest.MonkeyPatch, name: str, times: int | None = None) -> Iterator[None]:
+    """Have the system give no thread to one whose name is like this: at all, or the first times."""
+    start, left = threading.Thread.start, [times]
+
+    def refuse(thread: threading.Thread) -> None:
+        if fnmatch(thread.name, name) and left[0] != 0:
+            left[0] = None if left[0] is None else left[0] - 1
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        yield
+
+
+def threads_of(name: str) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith(name)]
+
+
+def send(publisher: Publisher, *bodies: str, queue: str = "jobs") -> None:
+    for body in bodies:
+        publisher.publish(body, queue, exchange="")
+
+
+# --- threads that cannot be started ---
+
+
+@pytest.mark.parametrize("missing", ["brief-handler-7", "brief"])
+def test_start_without_a_thread_leaves_none_and_may_be_repeated(
+    taskroute_url: str, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """It is a handler thread, or that of the session, for which the system has none."""
+    seen = Calls()
+    worker = Worker(taskroute_url, topology, registry_of(seen_body(seen), "#", queue=jobs), name="brief")
+
+    for _ in range(2):
+        with no_thread_for(monkeypatch, missing), pytest.raises(RuntimeError, match="can't start new thread"):
+            worker.start()
+        assert threads_of("brief") == []
+        assert worker.health().reasons == ("not started",)
+
+    with worker, Publisher(taskroute_url, topology) as publisher:
+        send(publisher, "a")
+        seen.wait_for("a")
+
+
+def test_async_message_without_a_thread_for_the_loop_is_handled_later(
+    taskroute_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "PAUSE", 0.01)
+    seen, registry = Calls(), HandlerRegistry()
+
+    @registry.handler("#", queue=jobs)
+    async def handle(body: str) -> None:
+        seen(body)
+
+    with running(taskroute_url, topology, registry, concurrency={"jobs": 1}) as (worker, publisher):
+        with no_thread_for(monkeypatch, "*-loop", times=2), logged("handling_put_off") as lines:
+            send(publisher, "a", "b")
+            assert sorted(seen.wait(2)) == ["a", "b"]
+        assert worker.wait_idle(DEADLINE)
+        assert lines.calls
+        assert worker.health().ready
+
+
+def test_thread_that_cannot_be_replaced_costs_no_connection(
+    taskroute_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again with the next handler that hangs, and nothing is delivered twice."""
+    go_on, seen = threading.Event(), Calls()
+
+    def handle(body: str) -> None:
+        seen(body)
+        go_on.wait(DEADLINE)
+
+    registry = registry_of(handle, "#", queue=jobs, timeout=0.05)
+    with running(taskroute_url, topology, registry, threads=2) as (worker, publisher):
+        with no_thread_for(monkeypatch, "*-handler-*"), logged("thread_not_replaced") as lines:
+            send(publisher, "a")
+            lines.wait()
+        send(publisher, "b", "c", "d")
+        seen.wait(4)  # both threads hang, and both are replaced
+
+        go_on.set()
+        assert worker.wait_idle(DEADLINE)
+        assert sorted(seen.calls) == ["a", "b", "c", "d"]
+        assert worker.stats().connections == 1
+
+
+# --- what is raised where nobody takes it ---
+
+
+def test_alien_exception_in_a_hook_ends_no_thread(taskroute_url: str) -> None:
+    class Raising(Instrumentation):
+        def on_event(self, event: Event) -> None:
+            raise Alien
+
+    seen = Calls()
+    registry = registry_of(seen_body(seen), "#", queue=jobs)
+    options: dict[str, Any] = {"threads": 2, "instrumentation": [Raising()]}
+    with running(taskroute_url, topology, registry, **options) as (worker, publisher):
+        send(publisher, *"abcdef")
+        seen.wait(6)
+
+        assert worker.wait_idle(DEADLINE)
+        assert worker.health().ready
+
+
+def test_exception_of_a_log_handler_harms_no_message(taskroute_url: str) -> None:
+    """Neither that over the line of the failed message nor that over the hook that fails."""
+
+    class Raising(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise Alien
+
+    class Failing(Instrumentation):
+        def on_event(self, event: Event) -> None:
+            raise ValueError
+
+    def fail(body: str) -> None:
+        raise ValueError
+
+    handler, log = Raising(logging.WARNING), logging.getLogger("taskroute")
+    log.addHandler(handler)
+    try:
+        registry = registry_of(fail, "#", queue=jobs)
+        with running(taskroute_url, topology, registry, instrumentation=[Failing()]) as (worker, publisher):
+            send(publisher, *"abc")
+
+            assert worker.wait_idle(DEADLINE)
+            assert worker.depths() == {"jobs.dead": 3}
+            assert worker.health().ready
+    finally:
+        log.removeHandler(handler)
+
+
+@pytest.mark.parametrize("error", [MemoryError, Alien])
+def test_defect_in_settling_is_told_and_holds_no_other_message_back(
+    taskroute_url: str, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """The message stays unacknowledged, its place under the limit is given back, and `wait_idle` knows of it."""
+    seen, errors = Calls(), [error]
+
+    def defective(*arguments: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return settle(*arguments)
+
+    def fail(body: str) -> None:
+        seen(body)
+        raise ValueError
+
+    monkeypatch.setattr(processor, "settle", defective)
+    with running(taskroute_url, topology, registry_of(fail, "#", queue=jobs), concurrency={"jobs": 1}) as parts:
+        worker, publisher = parts
+        send(publisher, *"abc")
+        seen.wait(3)
+        until(lambda: worker.depths() == {"jobs.dead": 2})
+
+        assert worker.health().reasons == (
+            "1 messages of queue 'jobs' stay unacknowledged until the connection closes",
+        )
+        assert not worker.wait_idle(0.1)
+
+        InsideWorker(worker).fail_on_session(ConnectionError("a test"))
+        assert worker.wait_idle(DEADLINE)  # it was delivered again
+        assert worker.depths() == {"jobs.dead": 3}
+        assert worker.health().ready
+
+
+def test_task_factory_that_raises_loses_no_message(taskroute_url: str) -> None:
+    seen, registry, errors = Calls(), HandlerRegistry(), [MemoryError]
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        if errors:
+            raise errors.pop()
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    @registry.handler("#", queue=jobs)
+    async def handle(body: str) -> None:
+        asyncio.get_running_loop().set_task_factory(factory)
+        seen(body)
+
+    with running(taskroute_url, topology, registry, threads=1) as (worker, publisher):
+        for count, body in enumerate("abc", 1):
+            send(publisher, body)
+            seen.wait(count)
+
+        assert worker.wait_idle(DEADLINE)
+        assert not errors
+
+
+# --- who waits for whom ---
+
+
+@contextmanager
+def stopping(worker: Worker, begun: Callable[[], object]) -> Iterator[Future[None]]:
+    """Have another thread stop a worker, and wait until that has begun."""
+    stop = in_thread(worker.stop)
+    until(begun)
+    yield stop
+
+
+def held(seen: Calls) -> tuple[Callable[[str], None], threading.Event]:
+    """Return a handler that is held up until an event is set."""
+    go_on = threading.Event()
+
+    def handle(body: str) -> None:
+        seen(body)
+        assert go_on.wait(DEADLINE)
+
+    return handle, go_on
+
+
+def test_run_and_a_second_stop_return_when_the_first_stop_is_done(taskroute_url: str) -> None:
+    seen = Calls()
+    handle, go_on = held(seen)
+    worker = Worker(taskroute_url, topology, registry_of(handle, "#", queue=jobs))
+    run = in_thread(worker.run)
+    with Publisher(taskroute_url, topology) as publisher:
+        send(publisher, "a")
+    seen.wait()
+
+    with stopping(worker, lambda: InsideWorker(worker).is_stopping) as first:
+        second = in_thread(worker.stop)
+        InsideWorker(worker).note_end()  # of one session, which `run` hears of, before the others are at their end
+        assert not any(call.done() for call in (first, second, run))
+
+        go_on.set()
+        for call in (second, run):
+            call.result(DEADLINE)
+            assert worker.health().reasons == ("stopped",)
+            assert not InsideWorker(worker).session.is_alive
+        first.result(DEADLINE)
+
+
+def test_stop_goes_on_after_an_interrupted_one(taskroute_url: str) -> None:
+    seen = Calls()
+    handle, go_on = held(seen)
+    worker = Worker(taskroute_url, topology, registry_of(handle, "#", queue=jobs))
+    worker.start()
+    with Publisher(taskroute_url, topology) as publisher:
+        send(publisher, "a")
+    seen.wait()
+
+    def interrupt() -> None:
+        until(lambda: InsideWorker(worker).is_stopping)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupting = in_thread(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        worker.stop()
+    interrupting.result(DEADLINE)
+    assert worker.health().reasons == ("draining",)
+
+    go_on.set()
+    worker.stop()
+    assert worker.health().reasons == ("stopped",)
+    assert not InsideWorker(worker).session.is_alive
+
+
+def test_stop_in_a_signals_handler_does_not_wait_for_the_stop_it_interrupts(taskroute_url: str) -> None:
+    seen = Calls()
+    handle, go_on = held(seen)
+    worker = Worker(taskroute_url, topology, registry_of(handle, "#", queue=jobs))
+    worker.start()
+    with Publisher(taskroute_url, topology) as publisher:
+        send(publisher, "a")
+    seen.wait()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        worker.stop()
+        go_on.set()
+
+    def interrupt() -> None:
+        until(lambda: InsideWorker(worker).is_stopping)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, on_signal)
+    try:
+        interrupting = in_thread(interrupt)
+        worker.stop()
+        interrupting.result(DEADLINE)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert worker.health().reasons == ("stopped",)
+
+
+def test_fork_while_locks_are_held_hangs_no_call_of_the_child(taskroute_url: str) -> None:
+    """The child looks whose worker it is before it takes a lock."""
+    worker = Worker(taskroute_url, topology, registry_of(lambda body: None, "#", queue=jobs))
+    worker.start()
+    reader, writer = os.pipe()
+
+    with InsideWorker(worker).locks_held():
+        child = os.fork()
+        if not child:
+            signal.alarm(int(DEADLINE))
+            asks = (worker.stats, worker.start, worker.run, worker.depths, lambda: worker.wait_idle(1))
+            told = [name_of_error(ask) for ask in asks]
+            worker.stop()
+            os.write(writer, f"{told} {worker.health().reasons}".encode())
+            os._exit(0)
+    os.close(writer)
+    with open(reader) as answers:
+        answer = answers.read()
+    os.waitpid(child, 0)
+    worker.stop()
+
+    belongs = ("this worker belongs to the process that this one was forked from",)
+    assert answer == f"{[ClosedError.__name__] * 5} {belongs}"
+
+
+def name_of_error(call: Callable[[], object]) -> str:
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - its name is asked for
+        return type(error).__name__
+    return "none"
+
+
+# --- what one message leaves to another ---
+
+
+def test_context_of_a_plain_handler_is_not_that_of_an_async_one(taskroute_url: str) -> None:
+    user: ContextVar[str] = ContextVar("user", default="nobody")
+    seen, registry = Calls(), HandlerRegistry()
+    queues = Topology(queues=[QueueSpec(name=name, retry=False) for name in ("plain", "async")])
+
+    @registry.handler("#", queue="plain")
+    def plain(body: str) -> None:
+        user.set(body)
+
+    @registry.handler("#", queue="async")
+    async def asynchronous(body: str) -> None:
+        seen(user.get())
+
+    with running(taskroute_url, queues, registry, threads=1) as (worker, publisher):
+        send(publisher, "alice", queue="plain")
+        assert worker.wait_idle(DEADLINE)
+        send(publisher, "", queue="async")
+        assert seen.wait() == ["nobody"]
+
+
+def test_idle_threads_keep_no_delivery_alive(taskroute_url: str) -> None:
+    begun = threading.Barrier(4)
+
+    def handle(body: str) -> None:
+        begun.wait(DEADLINE)
+
+    kept = QueueSpec(name="kept", retry=False)
+    registry = registry_of(handle, "#", queue=kept, timeout=60)
+    with running(taskroute_url, Topology(queues=[kept]), registry, threads=4) as (worker, publisher):
+        send(publisher, *"abcdefgh", queue="kept")
+        assert worker.wait_idle(DEADLINE)
+
+        def are_kept() -> bool:
+            return any(isinstance(each, Delivery) and each.queue == "kept" for each in gc.get_objects())
+
+        until(lambda: not are_kept())
+
+
+def test_retry_that_fails_at_once_again_is_still_expected_back(taskroute_url: str) -> None:
+    """The note that a retry is back comes before it can fail again, and is not taken for that of the next one."""
+    queue = QueueSpec(name="jobs", retry=RetryPolicy(delays=(0.05,)))
+    seen = Calls()
+
+    def fail(body: str) -> None:
+        seen(body)
+        raise ValueError
+
+    with (
+        running(taskroute_url, Topology(queues=[queue]), registry_of(fail, "#", queue=queue)) as (worker, publisher),
+        InsideWorker(worker).noting_deliveries() as notes,
+    ):
+        send(publisher, "a")
+        seen.wait(2)
+        assert worker.wait_idle(DEADLINE)
+
+    assert notes == ["lined up", "returned", "lined up"]
+
+
+def test_pause_is_told_before_the_end_of_it_though_a_hook_is_slow(taskroute_url: str) -> None:
+    told, resumed = Calls(), threading.Event()
+
+    class Slow(Instrumentation):
+        def on_event(self, event: Event) -> None:
+            if isinstance(event, Paused):
+                assert resumed.wait(DEADLINE)  # until the other message is handled
+            if isinstance(event, Paused | Resumed):
+                told(type(event).__name__)
+
+    def handle(body: str) -> None:
+        if body == "bad":
+            raise ValueError
+
+    options: dict[str, Any] = {
+        "threads": 2,
+        "circuit_breaker": CircuitBreaker(failures=1, pause=0.01),
+        "instrumentation": [Slow()],
+    }
+    with running(taskroute_url, topology, registry_of(handle, "#", queue=jobs), **options) as (worker, publisher):
+        send(publisher, "bad", "good")
+        until(lambda: not worker.health().paused)
+        resumed.set()
+        assert told.wait(2) == ["Paused", "Resumed"]
+
+
+def seen_body(seen: Calls) -> Callable[[str], None]:
+    def handle(body: str) -> None:
+        seen(body)
+
+    return handle
