@@ -151,10 +151,11 @@ def test_overdue_handlers_beside_longer_timeouts_are_reported(taskroute_url: str
 
 
 def test_message_that_waits_for_a_blocked_loop_is_reported_overdue(taskroute_url: str) -> None:
-    release, registry = threading.Event(), HandlerRegistry()
+    begun, release, registry = threading.Event(), threading.Event(), HandlerRegistry()
 
     @registry.handler("video.blocks", queue=video)
     async def block(body: bytes) -> None:
+        begun.set()
         release.wait(DEADLINE)
 
     @registry.handler("video.waits", queue=video, timeout=0.05)
@@ -162,6 +163,7 @@ def test_message_that_waits_for_a_blocked_loop_is_reported_overdue(taskroute_url
 
     with running(taskroute_url, topology, registry) as (worker, publisher):
         publisher.publish(b"", "video.blocks", exchange=media)
+        assert begun.wait(DEADLINE)
         publisher.publish(b"", "video.waits", exchange=media)
         until(lambda: not worker.health().ready)
         (reason,) = worker.health().reasons
