@@ -24,6 +24,7 @@ from taskroute.broker.roles.confirms import Confirms
 from taskroute.broker.roles.submission import Submission
 from taskroute.broker.session import Session
 from taskroute.keys.matcher import Matcher
+from taskroute.worker.pending_retries import PendingRetries
 from taskroute.worker.processor import Processor
 
 if TYPE_CHECKING:
@@ -337,6 +338,11 @@ DELIVER: Final = Method(Processor, Processor.on_deliveries.__name__)
 
 REPUBLISHED: Final = Method(Processor, Processor.on_republished.__name__)
 """The broker has confirmed what was republished; its arguments are a processor and a failure."""
+
+
+def pending_count(retries: PendingRetries) -> int:
+    """Return how many retries are remembered."""
+    return sum(map(len, retries._until.values()))
 
 
 def set_when_waiting(broker: Broker, begun: threading.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from tests.kit.inside import pending_count
 
 from taskroute.worker import pending_retries as waiting
 from taskroute.worker.pending_retries import PendingRetries
@@ -38,3 +39,18 @@ def test_retry_that_does_not_come_back_is_pending_until_grace_ends(monkeypatch: 
 
     now += 1
     assert not retries
+
+
+def test_retries_that_never_come_back_are_forgotten_behind_a_longer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another worker takes, half of all retries, must not be kept until a message with a long delay is back."""
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    retries = PendingRetries()
+    retries.add(("q", "long"), 86400)
+
+    for number in range(1000):
+        retries.add(("q", str(number)), 1)
+        now += 1
+
+    assert retries
+    assert pending_count(retries) <= 2 + waiting.GRACE + 1

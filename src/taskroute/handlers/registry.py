@@ -134,9 +134,10 @@ class HandlerRegistry:
         Raises:
             AmbiguousHandlerError: two handlers match, and neither is more specific.
         """
-        if self._resolver is None:
-            self._resolver = Resolver(self._by_keys.values())
-        return self._resolver.resolve(str(queue), routing_key)
+        resolver = self._resolver  # read once: several threads may ask first, and each one's is as good
+        if resolver is None:
+            resolver = self._resolver = Resolver(self._by_keys.values())
+        return resolver.resolve(str(queue), routing_key)
 
     def _extend(self, handlers: Iterable[Handler]) -> None:
         added: dict[object, Handler] = {}

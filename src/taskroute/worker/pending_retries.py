@@ -14,7 +14,7 @@ GRACE: Final = 5.0
 
 
 class PendingRetries:
-    """Remembers retries until they come back. Safe from any thread. False when there are none.
+    """Remembers retries until they come back, or count as another worker's. Safe from any thread. False without any.
 
     A broker does not count a message that is on its way from a wait queue to its queue: for a moment it is in
     neither, so that the depths of the queues alone do not say whether everything is done.
@@ -22,26 +22,31 @@ class PendingRetries:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._until: dict[Retry, float] = {}
+        self._until: dict[float, dict[Retry, float]] = {}  # by delay: with the same one, in the order of their ends
 
     def add(self, retry: Retry, delay: float) -> None:
         """Expect a retry after `delay` seconds."""
         with self._lock:
             self._forget_overdue()
-            self._until[retry] = time.monotonic() + delay + GRACE
+            self._forget(retry)
+            self._until.setdefault(delay, {})[retry] = time.monotonic() + delay + GRACE
 
     def discard(self, retry: Retry) -> None:
         """Take note that a retry is back."""
         with self._lock:
-            self._until.pop(retry, None)
+            self._forget(retry)
 
     def __bool__(self) -> bool:
         with self._lock:
             self._forget_overdue()
-            return bool(self._until)
+            return any(self._until.values())
+
+    def _forget(self, retry: Retry) -> None:
+        for pending in self._until.values():  # policies have few delays
+            pending.pop(retry, None)
 
     def _forget_overdue(self) -> None:
-        # In the order in which they were added, which is nearly that of their deadlines: a look at the first is cheap.
         now = time.monotonic()
-        while self._until and self._until[next(iter(self._until))] <= now:
-            del self._until[next(iter(self._until))]
+        for pending in self._until.values():
+            while pending and pending[next(iter(pending))] <= now:
+                del pending[next(iter(pending))]
