@@ -455,6 +455,24 @@ def test_pause_is_told_before_the_end_of_it_though_a_hook_is_slow(taskroute_url:
         assert told.wait(2) == ["Paused", "Resumed"]
 
 
+@pytest.mark.parametrize("seconds", [1e10, 1e300])
+def test_times_longer_than_python_can_wait_are_taken(taskroute_url: str, seconds: float) -> None:
+    """They used to be taken and to end in an OverflowError after the message was written."""
+    seen = Calls()
+    registry = registry_of(seen_body(seen), "#", queue=jobs, timeout=seconds)
+    worker = Worker(taskroute_url, topology, registry, circuit_breaker=CircuitBreaker(pause=seconds))
+    worker.start(seconds)
+    with Publisher(taskroute_url, topology, timeout=seconds) as publisher:
+        send(publisher, "a")
+        publisher.publish("b", "jobs", exchange="", timeout=seconds)
+        seen.wait(2)
+
+        assert worker.wait_idle(seconds)
+        assert worker.depths(timeout=seconds) == {"jobs.dead": 0}
+        publisher.close(seconds)
+    worker.stop()
+
+
 def seen_body(seen: Calls) -> Callable[[str], None]:
     def handle(body: str) -> None:
         seen(body)

@@ -138,7 +138,8 @@ class Publisher:
             raise _closed()
         try:
             self._ensure_started()
-            self._session.wait_open(self._timeout if timeout is None else timeout)
+            limit = self._timeout if timeout is None else timeout
+            self._session.wait_open(min(limit, threading.TIMEOUT_MAX))
         except BaseException:
             with suppress(PublishError):  # names what was submitted meanwhile; why it failed counts for more
                 self.close(0)
@@ -454,4 +455,4 @@ def _is_settled(attempt: Submission | PublishError) -> bool:
 
 
 def _time_left(submission: Submission) -> float:
-    return max(0.0, submission.deadline - time.monotonic())
+    return min(max(0.0, submission.deadline - time.monotonic()), threading.TIMEOUT_MAX - _GRACE)
