@@ -176,6 +176,24 @@ class InsideWorker(_Inside):
         """Have the thread of the republishing session raise an error."""
         _Inside(self._worker._republisher.session).fail_on_session(error)
 
+    def left_behind(self) -> dict[str, int]:
+        """Return how much of each kind is kept, once everything is settled; where that is nothing, it is left out."""
+        self.run_on_session()
+        processor = self._processor
+        kept = {
+            "open": processor.work.open_count,
+            "abandoned": len(processor.work.abandoned),
+            "in hand": sum(len(line.gate.taken) for line in processor.work._waiting._lines.values() if line.gate),
+            "timeouts": len(processor._timeouts._running),
+            "async handlers": len(processor.async_handlers._running),
+            "coroutines": len(self._worker._loop._tasks) + len(self._worker._loop._posted),
+            "trials": sum(len(circuit._running) for circuit in processor.admissions._circuits.values()),
+            "unsettled": sum(queue.unsettled for queue in self._consuming.queues.values()),
+            "retries": pending_count(self._worker._republisher._retries),
+            "republished": self._worker._republisher._confirms.has_work(),
+        }
+        return {name: count for name, count in kept.items() if count}
+
     def note_end(self) -> None:
         """Do as one of its sessions does when it has ended."""
         self._worker._note_end()
@@ -232,6 +250,10 @@ class InsidePublisher(_Inside):
     def awaiting_room(self) -> int:
         """How many coroutines it keeps in mind that wait for room."""
         return len(self._window._awaiting_room)
+
+    def left_behind(self) -> int:
+        """Return how many messages it keeps in mind, once each has its outcome."""
+        return len(self._window._open)
 
     def block(self) -> None:
         """Do as if the broker had sent connection.blocked."""
