@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from tests.kit.calls import Calls, logged
+from tests.kit.inside import InsideWorker
 from tests.kit.peer import Peer, looking
 from tests.kit.running import running
 from tests.kit.waiting import DEADLINE, in_thread, until
 
-from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, TopologyMismatchError, Worker
+from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, Topology, TopologyMismatchError, Worker
 
 one = QueueSpec(name="one")
 two = QueueSpec(name="two", type="classic")
@@ -128,6 +129,44 @@ def test_queue_in_exclusive_use_is_waited_for_alone(broker_url: str) -> None:
             publisher.publish(b"2", "two", exchange="")
             handlers.done.wait_for(b"2")
             assert worker.stats().connections == 1
+
+
+def test_exchange_deleted_with_the_last_binding_is_declared_again(broker_url: str) -> None:
+    fleeting = ExchangeSpec(name="fleeting", auto_delete=True)
+    queue = QueueSpec(name="two", type="classic", bindings=[fleeting.bind("#")])
+    handlers = Handlers()
+    with (
+        looking(broker_url) as peer,
+        logged("queue_missing queue=two") as missing,
+        running(broker_url, Topology(exchanges=[fleeting], queues=[one, queue]), handlers.registry, queues=[queue]) as (
+            worker,
+            publisher,
+        ),
+    ):
+        peer.channel.queue_delete("two")
+        missing.wait()
+        until(lambda: worker.health().ready)
+
+        publisher.publish(b"1", "a", exchange=fleeting)
+        handlers.done.wait_for(b"1")
+        assert worker.stats().connections == 1
+
+
+def test_probe_of_a_queue_that_is_gone_costs_no_connection(rabbitmq_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It may be asked about before the end of its consumer is read."""
+    caplog.set_level("DEBUG", logger="taskroute")
+    with handling(rabbitmq_url) as (handlers, worker, publisher, _), logged("probe_failed") as failed:
+        inside = InsideWorker(worker)
+
+        inside.probe_for("nowhere")
+        failed.wait()
+        inside.cancel_unnoticed("one")
+        inside.probe()
+        until(lambda: worker.stats().missed_consumers == 1)
+
+        publisher.publish(b"1", "one", exchange="")
+        handlers.done.wait_for(b"1")
+        assert worker.stats().connections == 1
 
 
 @pytest.mark.parametrize("queue", [one, two], ids=str)

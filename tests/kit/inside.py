@@ -149,6 +149,10 @@ class InsideWorker(_Inside):
         """Look for consumers that the broker has forgotten, as it is done once in a heartbeat interval."""
         self.run_on_session(self._consumer.probe)
 
+    def probe_for(self, queue: str) -> None:
+        """Ask for the consumers of a queue that may not be there."""
+        self.run_on_session(lambda: self._consuming.probe.ask_consumers(queue, lambda *_: None))
+
     def probe_unanswered(self) -> list[tuple[str, Answer]]:
         """Do the same without the broker's answers: return each queue asked about, and what takes the answer."""
         asked: list[tuple[str, Answer]] = []

@@ -5,6 +5,7 @@ Used by the thread that owns its connection.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -37,6 +38,10 @@ class RabbitMQChannel(pyamqp.Channel):
     """The method that was sent last, and its fields."""
     on_closed: Callable[[Exception], object] | None = None
     """Called when the broker closes the channel while nothing waits for an answer on it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._questions: deque[Callable[[str, int], object]] = deque()
+        super().__init__(*arguments, **options)
 
     def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:
         """Like py-amqp's, which raises for the whole connection, and opens the channel again."""
@@ -109,8 +114,12 @@ class RabbitMQChannel(pyamqp.Channel):
 
         On this channel nothing else may declare queues. It needs no right to configure.
         """
-        self._callbacks[spec.Queue.DeclareOk] = lambda name, _, consumers: answer(name, consumers)
+        self._questions.append(answer)
+        self._callbacks[spec.Queue.DeclareOk] = self._on_consumers
         self.send_method(spec.Queue.Declare, "BsbbbbbF", (0, queue, True, False, False, False, False, {}))
+
+    def _on_consumers(self, queue: str, _: int, consumers: int) -> None:
+        self._questions.popleft()(queue, consumers)  # answers come in the order of the questions
 
     def exchange_declare(self, exchange: str, type: str, *, internal: bool = False, **options: Any) -> Any:  # noqa: A002
         """Like py-amqp's, which has no `internal`: the fields of exchange.declare in their order."""

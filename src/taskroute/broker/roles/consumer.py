@@ -6,7 +6,10 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
+
+import amqp
 
 from taskroute.broker.amqp import Connection
 from taskroute.broker.declare import Declaration, count_each
@@ -276,7 +279,8 @@ class Consumer(Role):
                 self._missed += 1
                 consuming.end(queue, "the broker has lost its consumer")
 
-        consuming.probe.ask_consumers(queue.spec.name, answer)
+        with suppress(amqp.exceptions.ChannelError):  # an embedded broker answers at once
+            consuming.probe.ask_consumers(queue.spec.name, answer)
 
     def _opened(self) -> Consuming:
         assert self._consuming is not None, "not open"  # noqa: S101 - the session calls only while it is

@@ -29,6 +29,7 @@ from taskroute.errors import BrokerError
 from taskroute.keys.short_string import cut_key
 from taskroute.message.delivery import Delivery
 from taskroute.topology.digest import topology_digest
+from taskroute.topology.queue import QueueSpec
 
 log = logging.getLogger("taskroute.broker")
 
@@ -96,7 +97,7 @@ class Consuming:
         self.queues = {queue.spec.name: queue for queue in queues}
         self.channels: Mapping[int, ConsumerChannel] = {}
         """By number. Replaced, never changed: other threads look whether a delivery's channel is there."""
-        self.probe = connection.channel()
+        self._probe: Channel | None = None
         self.batch: list[Delivery] = []
         self.with_room: list[ConsumedQueue] = []
         """Queues that were full, and have room again."""
@@ -125,6 +126,14 @@ class Consuming:
         """The queues that cannot be had now, and why."""
         return {name: str(queue.problem) for name, queue in self.queues.items() if queue.state == "missing"}
 
+    @property
+    def probe(self) -> Channel:
+        """A channel for questions alone. The broker closes it over a queue that is gone: its consumer's end is told."""
+        if self._probe is None:
+            self._probe = self.connection.channel()
+            self._probe.on_closed = self._on_probe_closed
+        return self._probe
+
     # Setting up:
 
     def declare(self) -> None:
@@ -133,29 +142,21 @@ class Consuming:
         Raises:
             TopologyMismatchError, UnsupportedFeatureError: as `Declaration.on`.
         """
+        self._leave_suspects_alone()
         with self._set_up_channel() as channel:
             self._declaration.exchanges_on(channel)
             for spec in self._declaration.queues:
                 queue = self.queues.get(spec.name)
-                if queue is not None:
+                if queue is None:
+                    self._declare_other(channel, spec)
+                elif queue.state != "missing":
                     with self._losing(queue):
                         self._declaration.queue_on(channel, spec)
-                    continue
-                try:
-                    self._declaration.helper_on(channel, spec)
-                except BrokerError as error:
-                    if self.generation == 1:
-                        raise
-                    log.warning("queue_unavailable queue=%s error=%s", spec.name, error)
 
     def start(self) -> None:
         """Consume every queue that is there."""
-        now = time.monotonic()
         for name, queue in self.queues.items():
-            if name in self._suspects and queue.state != "missing":
-                problem = f"queue {name!r}: the broker has closed the connection over it"
-                queue.lose(QueueUnavailableError(problem), now, self._suspects[name])
-            elif queue.state != "missing":
+            if queue.state != "missing":
                 queue.start("all" if queue.is_kept else self._admission(name))
                 self.follow(queue)
         self._plan_search()
@@ -259,9 +260,26 @@ class Consuming:
 
     # Parts of it:
 
+    def _leave_suspects_alone(self) -> None:
+        now = time.monotonic()
+        for name, pause in self._suspects.items():
+            problem = QueueUnavailableError(f"queue {name!r}: the broker has closed the connection over it")
+            self.queues[name].lose(problem, now, pause)
+
+    def _declare_other(self, channel: Channel, spec: QueueSpec) -> None:
+        """Declare a queue that is not consumed here. A mismatch ends nothing after the first connection."""
+        try:
+            self._declaration.helper_on(channel, spec)
+        except BrokerError as error:
+            if self.generation == 1 or closes_connection(error):
+                raise
+            log.warning("queue_unavailable queue=%s error=%s", spec.name, error)
+
     def _find(self, queue: ConsumedQueue) -> None:
         """Declare a missing queue and what serves it, and consume it if it is wanted."""
         with self._set_up_channel() as channel:
+            if self._declaration.mode == "create":
+                self._declaration.exchanges_on(channel)  # one that is auto-delete went with the last binding
             self._declaration.queue_on(channel, queue.spec)
             for helper in self._declaration.helpers_of(queue.spec):
                 self._declaration.helper_on(channel, helper)
@@ -276,7 +294,11 @@ class Consuming:
             queue.tag = self._add_consumer(queue, channel, queue.next_prefetch)
             if queue.state == "careful" and queue.spec.single_active_consumer:
                 # Next in line: it takes the place over when the careful one is cancelled.
-                queue.standby = self._add_consumer(queue, channel, queue.prefetch_when_wide)
+                standby = self._add_consumer(queue, channel, queue.prefetch_when_wide)
+                if queue.is_wanted:
+                    queue.standby = standby
+                else:  # the broker has ended the first one meanwhile
+                    self._leave(queue, standby)
         except BrokerError as error:
             if not closes_connection(error):
                 self._drop_channel(queue)
@@ -332,6 +354,10 @@ class Consuming:
         """Take note that the broker has ended a consumer: its queue is deleted, its node is down, it took too long."""
         if tag in (queue.tag, queue.standby):
             self.end(queue, "the broker has ended its consumer")
+
+    def _on_probe_closed(self, error: Exception) -> None:
+        log.debug("probe_failed error=%s", error)
+        self._probe = None
 
     def _on_closed(self, queue: ConsumedQueue, error: Exception) -> None:
         """Take note that the broker has closed the channel of a queue, as over an acknowledgement that is late."""
