@@ -89,7 +89,7 @@ MUTATIONS = (
     ),
     Mutation(
         "unlimited prefetch",
-        "broker/roles/consuming.py",
+        "broker/roles/consumer_channel.py",
         "basic_qos(0, prefetch, False)",
         "basic_qos(0, 0, False)",
         "test_overload.py::test_backlog_of_100000_puts_at_most_prefetch_in_the_process",

@@ -13,7 +13,7 @@ from typing import Final
 
 import amqp
 
-from taskroute.broker.amqp import Channel, Connection, Incoming
+from taskroute.broker.amqp import Channel, Connection
 from taskroute.broker.declare import (
     Declaration,
     QueueUnavailableError,
@@ -21,10 +21,10 @@ from taskroute.broker.declare import (
     count_consumers,
     count_each,
     count_messages,
-    naming,
 )
-from taskroute.broker.roles.acknowledgements import Acknowledgements, drop_stale
+from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
+from taskroute.broker.roles.consumer_channel import ConsumerChannel
 from taskroute.errors import BrokerError
 from taskroute.keys.short_string import cut_key
 from taskroute.message.delivery import Delivery
@@ -40,25 +40,8 @@ FIRST_SUSPICION: Final = 5.0
 LONGEST_SUSPICION: Final = 60.0
 """Seconds that a queue over which the broker has closed the connection is left alone on the next one."""
 
-LEFT_TAGS: Final = 1000
-"""Consumers that were cancelled, for which a delivery may still be on its way: the last so many are remembered."""
-
 SPARE_CHANNELS: Final = 3
 """What else a connection has channels for: probing, declaring, counting."""
-
-_NO_PROPERTIES: Final[Mapping[str, object]] = {}
-
-
-class ConsumerChannel:
-    """A channel that messages are delivered on, and their acknowledgements. Its number is in each delivery."""
-
-    __slots__ = ("acknowledgements", "channel", "number")
-
-    def __init__(self, number: int, channel: Channel) -> None:
-        channel.auto_decode = False  # the sender's content_encoding must not change a byte
-        self.number = number
-        self.channel = channel
-        self.acknowledgements = Acknowledgements(channel)
 
 
 class Consuming:
@@ -112,7 +95,6 @@ class Consuming:
         self._by_queue: dict[str, ConsumerChannel] = {}
         has_enough_channels = len(self.queues) + SPARE_CHANNELS <= connection.channel_max
         self._shared = None if has_enough_channels else self._open_channel()
-        self._left_tags: deque[tuple[Channel, str]] = deque()  # of consumers that were cancelled
         self._helped = {helper.name: name for name, one in self.queues.items() for helper in one.spec.helper_queues()}
         self._arguments = {TOPOLOGY_ARGUMENT: topology_digest(declaration.topology)}
 
@@ -308,15 +290,14 @@ class Consuming:
     def _add_consumer(self, queue: ConsumedQueue, channel: ConsumerChannel, prefetch: int) -> str:
         name = queue.spec.name
         tag = cut_key(f"taskroute.{self.generation}.{next(self._numbers)}.{name}")
-        with naming(f"queue {name!r}"):
-            channel.channel.basic_qos(0, prefetch, False)
-            channel.channel.basic_consume(
-                name,
-                tag,
-                callback=self._receiver(queue, channel.number),
-                arguments=self._arguments,
-                on_cancel=partial(self._on_cancel, queue),
-            )
+        channel.consume(
+            name,
+            tag,
+            prefetch=prefetch,
+            receive=partial(self._receive, queue),
+            arguments=self._arguments,
+            on_cancel=partial(self._on_cancel, queue),
+        )
         log.info("consuming queue=%s prefetch=%d generation=%d", name, prefetch, self.generation)
         return tag
 
@@ -336,19 +317,8 @@ class Consuming:
 
     def _leave(self, queue: ConsumedQueue, tag: str | None) -> None:
         """End a consumer, if there is one."""
-        if tag is None:
-            return
-        channel = self._by_queue[queue.spec.name].channel
-        receive = channel.callbacks.get(tag)
-        channel.basic_cancel(tag, nowait=True)
-        if receive is None:
-            return  # the broker has ended it already
-        # A delivery may already be on its way; without a callback py-amqp would reject it.
-        channel.callbacks[tag] = receive
-        self._left_tags.append((channel, tag))
-        if len(self._left_tags) > LEFT_TAGS:
-            left, old = self._left_tags.popleft()
-            left.callbacks.pop(old, None)
+        if tag is not None:
+            self._by_queue[queue.spec.name].cancel(tag)
 
     def _on_cancel(self, queue: ConsumedQueue, tag: str) -> None:
         """Take note that the broker has ended a consumer: its queue is deleted, its node is down, it took too long."""
@@ -422,7 +392,6 @@ class Consuming:
         """Forget the channel of a queue, and what was delivered on it: the broker delivers it again."""
         channel = self._by_queue.pop(queue.spec.name)
         self.channels = {number: one for number, one in self.channels.items() if one is not channel}
-        self._left_tags = deque((left, tag) for left, tag in self._left_tags if left is not channel.channel)
         queue.tag = queue.standby = None
         self.batch = [delivery for delivery in self.batch if delivery.generation != channel.number]
         if queue.unsettled:
@@ -436,29 +405,10 @@ class Consuming:
         if queue.state == "full" and queue.has_room:
             self.with_room.append(queue)
 
-    def _receiver(self, queue: ConsumedQueue, number: int) -> Callable[[Incoming], None]:
-        name = queue.spec.name
-
-        def receive(message: Incoming) -> None:
-            info = message.delivery_info
-            redelivered = bool(info["redelivered"])
-            self.batch.append(
-                Delivery(
-                    queue=name,
-                    exchange=info["exchange"],
-                    routing_key=info["routing_key"],
-                    body=message.body,
-                    properties=message.properties or _NO_PROPERTIES,
-                    redelivered=redelivered,
-                    tag=info["delivery_tag"],
-                    generation=number,
-                    malformed=message.malformed,
-                )
-            )
-            if queue.on_delivery(redelivered):
-                self._to_widen.append(queue)
-
-        return receive
+    def _receive(self, queue: ConsumedQueue, delivery: Delivery) -> None:
+        self.batch.append(delivery)
+        if queue.on_delivery(delivery.redelivered):
+            self._to_widen.append(queue)
 
 
 def _version(connection: Connection) -> tuple[int, ...]:
