@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import math
 from typing import Any
 
 import amqp.exceptions
@@ -438,3 +440,45 @@ def test_an_invalid_expiration_closes_the_channel(peer: Peer, expiration: str) -
     peer.submit(b"x", "q", expiration=expiration)
     with pytest.raises(amqp.exceptions.PreconditionFailed, match="expiration"):
         peer.until(lambda: False)
+
+
+# --- headers that AMQP cannot tell ---
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, [1.0, -math.inf], {"score": {"of": math.nan}}])
+def test_a_header_that_is_not_finite_closes_the_connection(peer: Peer, value: Any) -> None:
+    other = peer.another()
+    other.queue("q")
+
+    other.submit(b"x", "q", application_headers={"score": value})
+    with pytest.raises(amqp.exceptions.InternalError) as closed:
+        other.until(lambda: False)
+
+    assert closed.value.code == 541
+    assert peer.ready("q") == 0
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Size(enum.IntEnum):
+    LARGE = 2
+
+
+class Ratio(float):
+    """A float with a class of its own, as those of numpy have."""
+
+
+def test_header_values_arrive_without_their_own_classes(peer: Peer) -> None:
+    peer.queue("q")
+    values = {"colour": Colour.RED, "size": Size.LARGE, "ratio": Ratio(0.5), "list": [Colour.RED], "yes": True}
+
+    peer.publish(b"x", "q", application_headers={**values, "table": dict(values)})
+    (message,) = peer.get_all("q")
+
+    plain = {"colour": "red", "size": 2, "ratio": 0.5, "list": ["red"], "yes": True}
+    headers = message.properties["application_headers"]
+    assert headers == {**plain, "table": plain}
+    assert [type(value) for value in headers.values()] == [str, int, float, list, bool, dict]
+    assert type(headers["list"][0]) is str

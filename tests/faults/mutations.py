@@ -311,6 +311,20 @@ MUTATIONS = (
         "isinstance(error, PublishError)),",
         "test_publisher.py::test_close_tells_written_messages_from_those_never_written",
     ),
+    Mutation(
+        "dead-letter a message for one header that cannot be decoded",
+        "broker/frames.py",
+        "            self._read_one_by_one(buf, offset + _PROPERTIES_AT)\n",
+        '            self.malformed = ("invalid_header", "headers")\n',
+        "../unit/test_header_table.py::test_value_that_cannot_be_decoded_costs_only_itself",
+    ),
+    Mutation(
+        "write a header that is NaN",
+        "broker/properties.py",
+        "        if type(value) not in _SIMPLE:\n",
+        "        if False:\n",
+        "../unit/test_properties.py::test_header_that_is_not_finite_is_refused_by_name",
+    ),
 )
 
 

@@ -28,6 +28,7 @@ from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
 from taskroute.instrumentation import Retried
+from taskroute.message.undecoded import UndecodedValue
 
 work = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.05,)))
 topology = Topology(exchanges=[jobs], queues=[work])
@@ -298,16 +299,18 @@ def nested(depth: int) -> bytes:
     return value
 
 
-BAD_HEADERS = {
+TOO_LATE = item(b"t", b"T", (2**62).to_bytes(8, "big"))
+TOO_LARGE = {
     "nested ten thousand deep": raw_header(nested(10_000)),
-    "a timestamp in the year 10,000 and beyond": raw_header(item(b"t", b"T", (2**62).to_bytes(8, "big"))),
-    "a name that is not UTF-8": raw_header(item(b"\xff\xfe", b"S", long(b"x"))),
     "more than the limit": raw_header(item(b"big", b"S", long(b"x" * 100_000))),
     "as much as a frame takes": raw_header(item(b"big", b"S", long(b"x" * 130_900))),
-    "a message id that is not UTF-8": b"\x00\x80" + b"\x02\xff\xfe",
-    "a content type that is not UTF-8": b"\x80\x00" + b"\x02\xff\xfe",
 }
-REASONS = {"more than the limit": "too_large", "as much as a frame takes": "too_large"}
+UNDECODABLE = {
+    "nested five thousand deep": raw_header(nested(5_000)),
+    "a timestamp in the year 10,000 and beyond": raw_header(TOO_LATE),
+    "a name that is not UTF-8": raw_header(item(b"\xff\xfe", b"S", long(b"x"))),
+    "a message id that is not UTF-8": b"\x00\x80" + b"\x02\xff\xfe",
+}
 
 
 class RawMessage(amqp.Message):  # type: ignore[misc]
@@ -320,23 +323,51 @@ class RawMessage(amqp.Message):  # type: ignore[misc]
 
 
 @pytest.mark.row(41)
-@pytest.mark.parametrize("name", BAD_HEADERS)
-def test_unreadable_headers_are_dead_lettered_once(name: str, site: Site) -> None:
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_headers_that_are_too_large_are_dead_lettered_once(name: str, site: Site) -> None:
     """The dead letter keeps the body and names the routing key, and the connection goes on."""
     with Bench(site) as bench:
         message = RawMessage(b'{"id": 1}')
-        message.raw = BAD_HEADERS[name]
+        message.raw = TOO_LARGE[name]
         bench.peer.write(message, "a", "jobs")
         dead = bench.dead()
 
         headers = dead.properties["application_headers"]
         assert bytes(dead.body) == b'{"id": 1}'
-        assert headers["x-taskroute-reason"] == REASONS.get(name, "invalid_header")
+        assert headers["x-taskroute-reason"] == "too_large"
         assert headers["x-taskroute-routing-key"] == "a"
 
         bench.peer.flush()
         bench.still_works(2)
         assert bench.seen.calls == [2]
+
+
+@pytest.mark.row(41)
+@pytest.mark.parametrize("name", UNDECODABLE)
+def test_message_with_an_undecodable_header_is_handled(name: str, site: Site) -> None:
+    with Bench(site) as bench:
+        message = RawMessage(b'{"id": 1}')
+        message.raw = UNDECODABLE[name]
+        bench.peer.write(message, "a", "jobs")
+
+        bench.seen.wait_for(1)
+        bench.still_works(2)
+
+
+@pytest.mark.row(41)
+def test_dead_letter_keeps_an_undecodable_header_byte_for_byte(site: Site) -> None:
+    """It keeps the other headers and properties, too."""
+    tenant = item(b"tenant", b"S", long(b"acme"))
+    with Bench(site) as bench:
+        message = RawMessage(b"no job")
+        message.raw = b"\x20\x80" + raw_header(tenant, TOO_LATE)[2:] + b"\x02id"
+        bench.peer.write(message, "a", "jobs")
+        dead = bench.dead()
+
+        headers = dead.properties["application_headers"]
+        assert headers["x-taskroute-reason"] == "invalid_body"
+        assert (headers["t"], headers["tenant"]) == (UndecodedValue(b"T", (2**62).to_bytes(8, "big")), "acme")
+        assert dead.properties["message_id"] == "id"
 
 
 @pytest.mark.row(50)

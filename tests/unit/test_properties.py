@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from taskroute import MessageInvalidError, MessageTooLargeError
 from taskroute.broker.encoding import publish_frames
-from taskroute.broker.properties import MAX_HEADERS_SIZE, encode_properties, passed_on
+from taskroute.broker.properties import MAX_HEADERS_SIZE, encode_properties, passed_on, with_headers
 
 
 def encoded(**headers: Any) -> Any:
@@ -93,3 +95,33 @@ def test_properties_that_are_passed_on_fit_into_a_frame(frame_max: int, count: i
 def test_headers_beyond_the_brokers_frame_are_refused_by_name() -> None:
     with pytest.raises(MessageTooLargeError, match="frame_max is 4096"):
         publish_frames(1, 4096, "", "key", True, {"application_headers": {"x": "v" * 4100}}, b"")
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [
+        (math.nan, ""),
+        (math.inf, ""),
+        ([1.0, -math.inf], " at 1"),
+        ({"of": [{"a": math.nan}]}, " at of.0.a"),
+        ((math.nan,), " at 0"),
+    ],
+)
+def test_header_that_is_not_finite_is_refused_by_name(value: Any, where: str) -> None:
+    with pytest.raises(MessageInvalidError, match=f"header 'score' is NaN or infinite{where}, which no broker takes"):
+        encoded(tenant="acme", score=value)
+    with pytest.raises(MessageInvalidError, match="'score' is NaN or infinite"):
+        with_headers({"application_headers": {"a": 1}}, {"score": value})
+
+
+def test_finite_headers_of_any_kind_are_taken() -> None:
+    headers = {"ratio": 0.5, "list": [1.5, "a", None], "table": {"b": 1e300}, "amount": Decimal("1.5")}
+
+    assert encoded(**headers) == headers
+
+
+def test_header_that_is_not_finite_is_left_out_of_a_republished_message() -> None:
+    """It could end the connection, and the message with it, again and again."""
+    headers = {"score": [math.nan], "x-taskroute-reason": "rejected"}
+
+    assert republished(headers) == {"x-taskroute-reason": "rejected", "x-taskroute-headers-dropped": 1}

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from struct import Struct
 from typing import Any, Final
 
-from amqp.serialization import dumps
-
+from taskroute.broker.header_table import encode_table
 from taskroute.errors import MessageInvalidError, MessageTooLargeError
 
 _FRAME: Final = Struct(">BHI")  # type, channel, size of the payload
@@ -101,15 +100,10 @@ def _octet(number: int) -> bytes:
     return bytes((number,))
 
 
-def _table(table: Mapping[str, object]) -> bytes:
-    encoded: bytes = dumps("F", [table])
-    return encoded
-
-
 _ENCODERS: Final[Sequence[tuple[str, int, Callable[[Any], bytes]]]] = (
     ("content_type", 1 << 15, _short),
     ("content_encoding", 1 << 14, _short),
-    ("application_headers", 1 << 13, _table),
+    ("application_headers", 1 << 13, encode_table),
     ("delivery_mode", 1 << 12, _octet),
     ("priority", 1 << 11, _octet),
     ("correlation_id", 1 << 10, _short),

@@ -14,6 +14,7 @@ from __future__ import annotations
 import _socket
 import socket
 import ssl
+import struct
 from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Any, Final
@@ -24,7 +25,9 @@ from amqp.basic_message import Message
 from amqp.exceptions import UnexpectedFrame
 
 from taskroute.broker.dial import Progress, dial, tell_nobody
+from taskroute.broker.header_table import read_properties
 from taskroute.message.delivery import Flaw
+from taskroute.message.undecoded import UndecodedText
 
 MAX_CONTENT_HEADER_SIZE: Final = 68 * 1024
 """Bytes of a message's properties and headers, encoded, that a handler gets at most: what a `Publisher` sends at most,
@@ -210,20 +213,25 @@ class Content(Message):  # type: ignore[misc]
         self.malformed: Flaw | None = None
 
     def inbound_header(self, buf: bytes, offset: int = 0) -> int:
-        """Read the properties. What cannot be read is left out and noted, so that the message can be dead-lettered."""
+        """Read the properties. A value that cannot be decoded stays undecoded, and costs only itself."""
         self.has_header = True
         if len(buf) > MAX_CONTENT_HEADER_SIZE:
             self.malformed = ("too_large", f"headers: {len(buf)} bytes, the limit is {MAX_CONTENT_HEADER_SIZE}")
         try:
             end: int = super().inbound_header(buf, offset)
-        except Exception as error:  # noqa: BLE001 - whatever a sender wrote, from bad UTF-8 to a year 10,000
-            self.malformed = ("invalid_header", f"headers: {type(error).__name__}")
+        except Exception:  # noqa: BLE001 - whatever a sender wrote, from bad UTF-8 to a year 10,000
             end = super().inbound_header(_without_properties(buf, offset))
+            self._read_one_by_one(buf, offset + _PROPERTIES_AT)
         headers = self.properties.get("application_headers")
         if headers and bytes in map(type, headers):  # what py-amqp makes of a name that is not UTF-8
             self.properties["application_headers"] = {_as_text(name): value for name, value in headers.items()}
-            self.malformed = ("invalid_header", "headers: a name is not UTF-8")
         return end
+
+    def _read_one_by_one(self, buf: bytes, at: int) -> None:
+        try:
+            self.properties.update(read_properties(buf, at))
+        except (ValueError, IndexError, struct.error) as error:  # it does not even say where a value ends
+            self.malformed = self.malformed or ("invalid_header", f"headers: {type(error).__name__}")
 
 
 def _without_properties(header: bytes, offset: int) -> bytes:
@@ -274,7 +282,7 @@ def read_deliver(payload: bytes, content: Content) -> tuple[str, int, bool, str,
 
 
 def _as_text(name: str | bytes) -> str:
-    return name if isinstance(name, str) else name.decode(errors="backslashreplace")
+    return name if isinstance(name, str) else UndecodedText.of(name)
 
 
 def _short_string(payload: bytes, at: int, content: Content) -> tuple[str, int]:

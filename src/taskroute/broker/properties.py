@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from amqp.exceptions import FrameSyntaxError
-from amqp.serialization import dumps
 
+from taskroute.broker.header_table import encode_table
 from taskroute.errors import MessageInvalidError, MessageTooLargeError
 from taskroute.keys.short_string import key_problem
+from taskroute.message.finite import not_finite
 from taskroute.message.headers import (
     ATTEMPT,
     EXCHANGE,
@@ -36,6 +37,9 @@ _TABLE_LENGTH: Final = 4
 
 _UNSENDABLE, _FOREIGN, _ORIGINAL, _OWN, _NEEDED = range(5)
 _WHERE_IT_BELONGS: Final = frozenset({ATTEMPT, QUEUE, EXCHANGE, ROUTING_KEY, REASON})
+
+_SIMPLE: Final = frozenset({str, int, bool, bytes, type(None)})
+"""Types of most headers, in which no number hides."""
 
 _TRANSIENT: Final = 1
 _PERSISTENT: Final = 2
@@ -161,13 +165,15 @@ def passed_on(properties: Mapping[str, object], frame_max: int = DEFAULT_FRAME_M
 
 def _fits(headers: Mapping[str, object], room: int) -> bool:
     try:
-        return _encoded_size(headers) <= room
+        return next(not_finite(headers), None) is None and _encoded_size(headers) <= room
     except MessageInvalidError:
         return False
 
 
 def _size(name: str, value: object) -> int:
-    """Return the bytes of one header, 0 if AMQP cannot carry it."""
+    """Return the bytes of one header, 0 if it cannot be sent."""
+    if next(not_finite(value), None) is not None:
+        return 0
     try:
         return _encoded_size({name: value}) - _TABLE_LENGTH
     except MessageInvalidError:
@@ -193,9 +199,11 @@ def _checked_headers(headers: Mapping[str, object] | None) -> dict[str, object] 
     except (TypeError, ValueError):
         kind = type(headers).__name__
         raise MessageInvalidError(f"headers is a mapping, {{'x-name': 'value'}}, not {kind}") from None
-    for name in table:
+    for name, value in table.items():
         if problem := key_problem(name, "name of a header"):
             raise MessageInvalidError(problem)
+        if type(value) not in _SIMPLE:
+            _check_finite(name, value)
     for name in ("CC", "BCC"):  # the broker closes the channel over anything else
         keys = table.get(name, [])
         if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
@@ -206,9 +214,19 @@ def _checked_headers(headers: Mapping[str, object] | None) -> dict[str, object] 
     return table
 
 
+def _check_finite(name: str, value: object) -> None:
+    """Refuse a number that RabbitMQ closes the connection over."""
+    place = next(not_finite(value), None)
+    if place is not None:
+        where = f" at {'.'.join(place)}" if place else ""
+        raise MessageInvalidError(
+            f"header {name!r} is NaN or infinite{where}, which no broker takes: leave it out, or send a text"
+        )
+
+
 def _encoded_size(table: Mapping[str, object]) -> int:
     try:
-        return len(dumps("F", [table]))
+        return len(encode_table(table))
     except (FrameSyntaxError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise MessageInvalidError(f"headers: AMQP cannot carry them: {error}") from None
     except Exception as error:

@@ -19,6 +19,7 @@ from taskroute.keys.pattern import Captures, RoutingPattern
 from taskroute.message.delivery import Delivery
 from taskroute.message.message import Message
 from taskroute.message.outcome import Reason
+from taskroute.message.undecoded import UndecodedValue
 from taskroute.quoting import shorten
 
 Source = Callable[[Delivery, Captures], object]
@@ -84,8 +85,12 @@ def _read_header(parameter: Parameter, _: RoutingPattern) -> Source | None:
             if default is Parameter.empty:
                 raise InvalidArgumentError("invalid_header", f"{header}: missing")
             return default
+        value = headers[header]
+        if isinstance(value, UndecodedValue):
+            kind = value.kind.decode(errors="backslashreplace")
+            raise InvalidArgumentError("invalid_header", f"{header}: a value of AMQP's type {kind!r} cannot be decoded")
         try:
-            return adapter.validate_python(headers[header])
+            return adapter.validate_python(value)
         except ValidationError as error:
             raise InvalidArgumentError("invalid_header", describe_invalid(error, header)) from None
 

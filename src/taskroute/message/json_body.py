@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import fields, is_dataclass
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import is_dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -13,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from taskroute.errors import MessageInvalidError
+from taskroute.message.finite import Place, declared, extra, not_finite
 from taskroute.message.reading_back import needs_of, root_kind
 
 TYPES_REMEMBERED: Final = 1024
@@ -116,7 +115,7 @@ def write(body: object) -> bytes:
 
 
 def _check_finite(body: object) -> None:
-    place = next(_not_finite(body, ()), None)
+    place = next(not_finite(body), None)
     if place is not None:
         raise MessageInvalidError(
             f"the body, {type(body).__name__}, cannot be sent: {'.'.join(place) or 'it'} is NaN or infinite, and JSON "
@@ -124,34 +123,12 @@ def _check_finite(body: object) -> None:
         )
 
 
-Place = tuple[str, ...]
-
-
-def _not_finite(value: Any, place: Place) -> Iterator[Place]:
-    """Yield the places of numbers that are NaN or infinite."""
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            yield place
-    elif isinstance(value, str | bytes | int):
-        return
-    elif isinstance(value, Mapping):
-        for key, inside in value.items():
-            yield from _not_finite(key, (*place, "a key"))
-            yield from _not_finite(inside, (*place, str(key)))
-    elif isinstance(value, list | tuple | AbstractSet):
-        for at, inside in enumerate(value):
-            yield from _not_finite(inside, (*place, str(at)))
-    else:
-        for name, inside in _fields(value):
-            yield from _not_finite(inside, (*place, name))
-
-
 def _differences(given: Any, read: Any, is_typed: bool, place: Place = ()) -> Iterator[Place]:
     """Yield the places where a value that was read is not the one that was given. What is private is not compared."""
     if isinstance(given, type(read)) and (isinstance(read, BaseModel) or is_dataclass(read)):
-        for name, inside in _declared(read):
+        for name, inside in declared(read):
             yield from _differences(getattr(given, name, None), inside, is_typed, (*place, name))
-        yield from _differences(_extra(given), _extra(read), False, place)
+        yield from _differences(extra(given), extra(read), False, place)
     elif isinstance(given, Mapping) and isinstance(read, Mapping) and given.keys() == read.keys():
         for key, inside in given.items():
             yield from _differences(inside, read[key], is_typed, (*place, str(key)))
@@ -172,22 +149,6 @@ def _is_same_json(given: Any, read: Any) -> bool:
 
 
 _JSON_VALUES: Final = (str, int, float, list, dict)
-
-
-def _fields(value: Any) -> Iterable[tuple[str, Any]]:
-    return (*_declared(value), *_extra(value).items())
-
-
-def _declared(value: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, BaseModel):
-        names: Iterable[str] = type(value).model_fields
-    else:
-        names = (field.name for field in fields(value)) if is_dataclass(value) else ()
-    return ((name, getattr(value, name)) for name in names if hasattr(value, name))
-
-
-def _extra(value: Any) -> Mapping[str, Any]:
-    return (isinstance(value, BaseModel) and value.model_extra) or {}
 
 
 def _unreadable(body: object, place: str, problem: str) -> MessageInvalidError:

@@ -35,6 +35,9 @@ class Connection(Protocol):
     def forget(self, state: ChannelState) -> None:
         """Make the events of a closed channel void."""
 
+    def hears(self, state: ChannelState) -> bool:
+        """Return whether the events of a channel still count."""
+
     def closed_by_broker(self) -> None:
         """Close every channel and leave the broker."""
 
@@ -241,7 +244,11 @@ class Channel(KombuChannel):
         """Publish a message. `drain_events` brings its return, its confirm or its refusal."""
         if immediate:
             self._refuse(Refusal(NOT_IMPLEMENTED, "immediate=true"), spec.Basic.Publish)
-        properties = carried_properties(msg.properties)
+        try:
+            properties = carried_properties(msg.properties)
+        except Refusal as refusal:
+            self._refuse_later(refusal)
+            return
         body = msg.body
         if isinstance(body, str):
             encoding = properties.setdefault("content_encoding", "utf-8")
@@ -268,7 +275,8 @@ class Channel(KombuChannel):
     def _publish(
         self, exchange: str, routing_key: str, mandatory: bool, properties: Mapping[str, object], body: bytes
     ) -> None:
-        self._opened()
+        if not self._opened().hears(self._state):
+            return  # the broker is closing the connection, and reads nothing more
         try:
             self._broker.publish(
                 self._state,
@@ -421,8 +429,13 @@ class Channel(KombuChannel):
 
     def _refuse_later(self, refusal: Refusal) -> None:
         """Have `drain_events` raise the refusal of a call that the broker does not answer."""
-        self._state.post(Closed(self._state, refusal))
-        self._reopen(refusal)
+        if refusal.closes_connection:
+            self._state.post(Closed(None, refusal))
+            self._broker.close_channel(self._state)
+            self._opened().forget(self._state)
+        else:
+            self._state.post(Closed(self._state, refusal))
+            self._reopen(refusal)
 
     def _reopen(self, refusal: Refusal) -> None:
         connection = self._opened()

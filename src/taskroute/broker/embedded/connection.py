@@ -116,6 +116,10 @@ class EmbeddedConnection:
         """Make the events of a closed channel void."""
         self._channels.pop(state, None)
 
+    def hears(self, state: ChannelState) -> bool:
+        """Return whether the events of a channel still count."""
+        return state in self._channels
+
     def check_open(self) -> None:
         """Raise what py-amqp raises once the connection is closed."""
         if not self._open:

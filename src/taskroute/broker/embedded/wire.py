@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from operator import index
 from types import MappingProxyType
 from typing import Any, Final
 
 from amqp.exceptions import FrameSyntaxError
+
+from taskroute.broker.embedded.refusal import INTERNAL_ERROR, Refusal
+from taskroute.message.undecoded import UndecodedValue
 
 _MAX_TEXT_BYTES: Final = 255
 _FITS_ANYWAY: Final = _MAX_TEXT_BYTES // 4
@@ -18,8 +23,8 @@ _HEADERS: Final = "application_headers"
 _NO_HEADERS: Final[Mapping[str, object]] = MappingProxyType({})
 """kombu sends empty headers with every message; one shared table spares memory and work for the garbage collector."""
 
-# Tuples for isinstance, made once; `str | int` would be made anew for each value.
-_PLAIN: Final = (str, bool, int, float, Decimal, type(None))
+_PLAIN: Final = frozenset({str, bool, int, type(None), UndecodedValue})
+_SCALARS: Final = (str, int, float, Decimal)
 _TABLE: Final = (dict, Mapping)  # dict first: nearly every table is one, and Mapping is slow to check
 
 
@@ -28,6 +33,7 @@ def carried_properties(properties: Mapping[str, object]) -> dict[str, object]:
 
     Raises:
         FrameSyntaxError: AMQP cannot carry a value.
+        Refusal: 541, a number is NaN or infinite, which RabbitMQ does not read.
     """
     carried: dict[str, object] = {}
     for name, value in properties.items():
@@ -95,8 +101,10 @@ _CHECKS: Final[Mapping[str, Callable[[object, str], object]]] = {
 
 
 def _carried(value: object) -> object:
-    if isinstance(value, _PLAIN):
+    if type(value) in _PLAIN:
         return value
+    if isinstance(value, _SCALARS):
+        return _scalar(value)
     if isinstance(value, _TABLE):
         return carried_table(value)
     if isinstance(value, list | tuple):
@@ -107,6 +115,17 @@ def _carried(value: object) -> object:
         moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
         return moment.replace(microsecond=0)
     raise FrameSyntaxError(f"a table cannot carry {type(value).__name__}: {value!r}")
+
+
+def _scalar(value: str | float | Decimal) -> object:
+    """Return a value of its plain class: the bytes do not tell of an enum or another subclass."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
+    if isinstance(value, int):
+        return index(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Refusal(INTERNAL_ERROR, f"a header is {value}")
+    return Decimal(value) if isinstance(value, Decimal) else float(value)
 
 
 def _text_or_bytes(value: bytes) -> str | bytes:
