@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import CancelledError, Future
+from contextvars import ContextVar
 
 import pytest
 from tests.kit.waiting import DEADLINE
@@ -199,3 +200,22 @@ def test_second_stop_lets_async_generators_close(loop: EventLoop) -> None:
     assert loop.join(DEADLINE)
 
     assert events == ["closed"]
+
+
+def test_coroutine_that_is_run_sees_no_variable_of_another_thread(loop: EventLoop) -> None:
+    """What a plain handler has set is not known to async handlers of other messages, which its thread begins."""
+    tenant = ContextVar("tenant", default="nobody")
+    seen: Future[str] = Future()
+
+    async def look() -> None:
+        seen.set_result(tenant.get())
+
+    async def look_and_return() -> str:
+        return tenant.get()
+
+    token = tenant.set("acme")
+    loop.run(look())
+
+    assert seen.result(DEADLINE) == "nobody"
+    assert loop.submit(look_and_return()).result(DEADLINE) == "acme"  # its thread waits: it is the same message
+    tenant.reset(token)

@@ -92,10 +92,13 @@ def _limited(call: Call, finish: Finish) -> Call:
 
 async def _within(seconds: float, finish: Finish, result: Awaitable[Any]) -> Any:
     """Await, and cancel what takes too long."""
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds) as limit:
+        async with limit:
             return await finish(result)
     except TimeoutError:
-        if limit.expired():
-            raise HandlerTimeoutError(f"cancelled after {seconds} s") from None
-        raise
+        if not limit.expired():
+            raise
+    finally:
+        del limit  # else there is a circle: error, traceback, this frame, limit, its task, error
+    raise HandlerTimeoutError(f"cancelled after {seconds} s")  # outside, as the other error knows the limit as well

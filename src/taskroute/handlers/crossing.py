@@ -66,7 +66,10 @@ class Crossing:
                     self._changed.notify_all()
             if not has_thread:
                 plain_call.refuse()
-            return await asyncio.wrap_future(plain_call.result)
+            try:
+                return await asyncio.wrap_future(plain_call.result)
+            finally:
+                del plain_call  # as in `wait`
 
         return call
 
@@ -85,7 +88,8 @@ class Crossing:
         except CancelledError:
             raise asyncio.CancelledError from None  # the error of the cancelled code, which is no `Exception`
         finally:
-            del result  # breaks the cycle between this frame and the error that the future holds
+            # Else there is a circle with message and body in it: error, traceback, this frame, future, error.
+            del result
 
     def _next(self, result: Future[Any]) -> _PlainCall | None:
         """Wait for a call to make; None when there is the result."""
@@ -132,3 +136,5 @@ class _PlainCall(NamedTuple):
             self.result.set_exception(raised.with_traceback(error.__traceback__))
         except BaseException as error:  # noqa: BLE001
             self.result.set_exception(error)
+        finally:
+            del self  # as in `Crossing.wait`

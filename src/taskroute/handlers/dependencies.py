@@ -148,20 +148,19 @@ def provided(dependencies: Iterable[Dependency], delivery: Delivery, captures: C
     """
     made: dict[Provider, object] = {}
     failure: BaseException | None = None
-    with ExitStack() as stack:
-        try:
-            for each in dependencies:
-                given = each.provider(**each.arguments(delivery, captures, made))
-                if type(given) is CoroutineType or type(given) in _OPENED_ASYNC:
-                    raise _needs_a_loop(each.provider, given)
-                opened = _OPENED.get(type(given))
-                made[each.provider] = given if opened is None else stack.enter_context(opened(each.provider, given))
-            yield made
-        except BaseException as error:
-            failure = error
-            raise
-    if failure is not None:
-        raise failure  # a generator has swallowed it
+    try:
+        with ExitStack() as stack:
+            try:
+                for each in dependencies:
+                    made[each.provider] = _make(each.provider, each.arguments(delivery, captures, made), stack)
+                yield made
+            except BaseException as error:
+                failure = error
+                raise
+        if failure is not None:
+            raise failure  # a generator has swallowed it
+    finally:
+        del failure  # else there is a circle: error, traceback, this frame, error
 
 
 @asynccontextmanager
@@ -171,23 +170,39 @@ async def provided_async(
     """Do the same on an event loop, with providers of any kind."""
     made: dict[Provider, object] = {}
     failure: BaseException | None = None
-    async with AsyncExitStack() as stack:
-        try:
-            for each in dependencies:
-                given = each.provider(**each.arguments(delivery, captures, made))
-                while type(given) is CoroutineType:
-                    given = await given
-                if (opened := _OPENED.get(type(given))) is not None:
-                    given = stack.enter_context(opened(each.provider, given))
-                elif (opened_async := _OPENED_ASYNC.get(type(given))) is not None:
-                    given = await stack.enter_async_context(opened_async(each.provider, given))
-                made[each.provider] = given
-            yield made
-        except BaseException as error:
-            failure = error
-            raise
-    if failure is not None:
-        raise failure
+    try:
+        async with AsyncExitStack() as stack:
+            try:
+                for each in dependencies:
+                    arguments = each.arguments(delivery, captures, made)
+                    made[each.provider] = await _make_async(each.provider, arguments, stack)
+                yield made
+            except BaseException as error:
+                failure = error
+                raise
+        if failure is not None:
+            raise failure
+    finally:
+        del failure  # else there is a circle: error, traceback, this frame, error
+
+
+def _make(provider: Provider, arguments: Mapping[str, object], stack: ExitStack) -> object:
+    given = provider(**arguments)
+    if type(given) is CoroutineType or type(given) in _OPENED_ASYNC:
+        raise _needs_a_loop(provider, given)
+    opened = _OPENED.get(type(given))
+    return given if opened is None else stack.enter_context(opened(provider, given))
+
+
+async def _make_async(provider: Provider, arguments: Mapping[str, object], stack: AsyncExitStack) -> object:
+    given = provider(**arguments)
+    while type(given) is CoroutineType:
+        given = await given
+    if (opened := _OPENED.get(type(given))) is not None:
+        return stack.enter_context(opened(provider, given))
+    if (opened_async := _OPENED_ASYNC.get(type(given))) is not None:
+        return await stack.enter_async_context(opened_async(provider, given))
+    return given
 
 
 def _needs_a_loop(provider: Provider, given: Any) -> ConfigurationError:
