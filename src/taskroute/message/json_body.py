@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import is_dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from taskroute.errors import MessageInvalidError
 from taskroute.message.finite import Place, declared, extra, not_finite
@@ -16,6 +17,13 @@ from taskroute.message.reading_back import needs_of, root_kind
 
 TYPES_REMEMBERED: Final = 1024
 """How many types of bodies are remembered, with what each of them needs."""
+
+_ALWAYS_READ: Final = 200
+"""Levels of arrays and objects that pydantic reads. It writes some more."""
+
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_ASTERISKS: Final = b"***"
+"""What pydantic writes of a secret."""
 
 _WAY_OUT: Final = (
     "let its type read what it writes (a serializer that hides nothing, a validator that takes what it returns, one "
@@ -30,13 +38,14 @@ class JsonType:
         adapter: of the type.
     """
 
-    __slots__ = ("_adapter", "_is_finite", "_is_typed", "_needs_trial", "_to_json", "is_raw")
+    __slots__ = ("_adapter", "_is_finite", "_is_typed", "_may_be_deep", "_needs_trial", "_to_json", "is_raw")
 
     def __init__(self, adapter: TypeAdapter[Any]) -> None:
         needs = needs_of(adapter.core_schema)
         self._adapter = adapter
         self._to_json = adapter.serializer.to_json
         self._is_finite = "finite" not in needs
+        self._may_be_deep = "depth" in needs
         self._needs_trial = "trial" in needs
         self._is_typed = "untyped" not in needs
         self.is_raw: Final = root_kind(adapter.core_schema) in ("bytes", "any")
@@ -58,7 +67,9 @@ class JsonType:
             self._read(body, document)
         if not self._is_finite and b"null" in document:  # as which pydantic writes them
             _check_finite(body)
-        if self._needs_trial:
+        if self._may_be_deep:
+            _check_depth(body, document)
+        if self._needs_trial or (not self._is_typed and _ASTERISKS in document):
             self._try(body, document)
         return document
 
@@ -111,7 +122,43 @@ def write(body: object) -> bytes:
     # How a number that is not finite is written: by a model, as a value, as a key. A text may hold the same.
     if b"null" in document or b"NaN" in document or b"Inf" in document or b'nan"' in document or b'inf"' in document:
         _check_finite(body)
+    _check_depth(body, document)
+    if _ASTERISKS in document:
+        _check_secrets(body, body, ())
     return document
+
+
+def _check_depth(body: object, document: bytes) -> None:
+    """Refuse a body that is nested so deeply that pydantic writes it and does not read it."""
+    if document.count(b"[") + document.count(b"{") <= _ALWAYS_READ:
+        return
+    brackets = document.translate(None, _NO_BRACKETS)
+    for _ in range(_ALWAYS_READ):  # each turn takes the innermost ones away
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    if brackets:  # unless they are those of a text
+        try:
+            from_json(document)
+        except ValueError as error:
+            raise MessageInvalidError(
+                f"the body, {type(body).__name__}, cannot be sent: no handler could read it: {error}: nest it less deep"
+            ) from None
+
+
+def _check_secrets(body: object, value: Any, place: Place) -> None:
+    """Refuse a secret in a body without a type, which is written as asterisks. Models say how theirs are written."""
+    if hasattr(value, "get_secret_value"):
+        raise _unreadable(body, ".".join(place), f"{type(value).__name__} is written as asterisks")
+    if isinstance(value, Mapping):
+        for key, inside in value.items():
+            _check_secrets(body, inside, (*place, str(key)))
+    elif isinstance(value, list | tuple | AbstractSet):
+        for at, inside in enumerate(value):
+            _check_secrets(body, inside, (*place, str(at)))
+    else:
+        kind: Any = type(value)
+        known = json_type(kind)
+        if known is not None:
+            known.write(value)
 
 
 def _check_finite(body: object) -> None:
@@ -145,7 +192,8 @@ def _is_same(given: Any, read: Any) -> bool:
 
 def _is_same_json(given: Any, read: Any) -> bool:
     """Return whether a value was read as JSON has it: a moment as a text, where a type says nothing."""
-    return isinstance(read, _JSON_VALUES) and to_json(given) == to_json(read)
+    is_secret = hasattr(given, "get_secret_value")
+    return not is_secret and isinstance(read, _JSON_VALUES) and to_json(given) == to_json(read)
 
 
 _JSON_VALUES: Final = (str, int, float, list, dict)

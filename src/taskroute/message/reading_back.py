@@ -12,9 +12,9 @@ from typing import Any, Final, Literal
 
 from pydantic_core import SchemaValidator
 
-Need = Literal["finite", "trial", "untyped"]
+Need = Literal["finite", "trial", "untyped", "depth"]
 """``finite``: no number may be NaN or infinite. ``trial``: a body must be read back. ``untyped``: it has places that
-hold anything, where what is read may be of another type."""
+hold anything, where what is read may be of another type. ``depth``: it may be nested deeper than JSON is read."""
 
 Needs = frozenset[Need]
 Node = Mapping[str, Any]
@@ -22,7 +22,8 @@ Node = Mapping[str, Any]
 _NOTHING: Final[Needs] = frozenset()
 _FINITE: Final[Needs] = frozenset({"finite"})
 _TRIAL: Final[Needs] = frozenset({"finite", "trial"})
-_UNTYPED: Final[Needs] = frozenset({"finite", "untyped"})
+_UNTYPED: Final[Needs] = frozenset({"finite", "untyped", "depth"})
+_DEPTH: Final[Needs] = frozenset({"depth"})
 
 _TEXTS: Final = ("str", "bytes", "date", "time", "datetime", "timedelta", "decimal", "uuid")
 _JSON_KINDS: Final[Mapping[str, str]] = {
@@ -64,7 +65,7 @@ class _Walk:
         self.visited: set[str] = set()
 
     def of(self, node: Node, config: Node) -> Needs:
-        """Return what a node needs. A definition inside itself needs nothing more."""
+        """Return what a node needs."""
         if "serialization" in node or any(key.startswith(_CHANGES_FORMAT) for key in config):
             return _unknown(node)
         return _VISITS.get(node["type"], _not_understood)(self, node, config)
@@ -138,7 +139,7 @@ def _definitions(walk: _Walk, node: Node, config: Node) -> Needs:
 def _reference(walk: _Walk, node: Node, config: Node) -> Needs:
     name = node["schema_ref"]
     if name in walk.visited:
-        return _NOTHING
+        return _DEPTH
     walk.visited.add(name)
     return walk.of(walk.known[name], config)
 
