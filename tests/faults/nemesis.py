@@ -20,6 +20,18 @@ BACKLOG = 2.5
 ALARM = 15.0
 POLICY = 6.0
 
+GENTLE = frozenset(
+    {
+        "hand-over connections closed by the operator",
+        "length policy on wait queues",
+        "length policy on a neighbouring queue",
+        "wait queue deleted",
+        "dead-letter queue deleted",
+        "main queue deleted",
+    }
+)
+"""Faults that are no reason to lose the connection by which a worker consumes all its queues."""
+
 Fault = Callable[[], object]
 """Returns False if it could not strike."""
 

@@ -6,8 +6,9 @@ Handlers fail throughout, one message in ten for good. Two to four seconds after
 fault strikes. Which one and what it does follows from the seed.
 
 The run fails if anything is lost or made up, if duplicates go beyond the bound, if a letter says a wrong reason, if
-work does not go on or a retry is not back within a minute, and if a worker stands still for ten seconds and gives no
-reason. It also fails if it proved nothing: no fault, no disconnect, too few messages.
+work does not go on or a retry is not back within a minute, if a worker stands still for ten seconds and gives no
+reason, and if it loses its connection over what is no reason to. It also fails if it proved nothing: no fault, no
+disconnect, too few messages.
 """
 
 from __future__ import annotations
@@ -80,11 +81,17 @@ class Run:
             if time.monotonic() > end:
                 return
             name = next(names)
+            cuts = self._cuts()
             if faults[name]() is False:
                 self.withheld[name] += 1
                 print(f"     {name}: withheld, the queues did not become empty", flush=True)
             self._await_work(name)
             self._note_standstills(name)
+            if name in nemesis.GENTLE and self._cuts() > cuts:
+                self._report(f"CUT: {self._cuts() - cuts} connections that consume were lost by {name}")
+
+    def _cuts(self) -> int:
+        return self._on.disconnects()["taskroute-worker"]
 
     def _await_work(self, fault: str) -> None:
         after: dict[str, float] = {}
