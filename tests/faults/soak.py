@@ -192,7 +192,7 @@ def _cell(seconds: Sequence[float | None]) -> str:
     times = sorted(one for one in seconds if one is not None)
     never = len(seconds) - len(times)
     told = [f"{times[len(times) // 2]:.2f} s, {times[-1]:.2f} s"] if times else []
-    return "; ".join((*told, *([f"never {never} times"] if never else [])))
+    return "; ".join((*told, *([f"never: {never}"] if never else [])))
 
 
 def report(header: str, strikes: Sequence[Strike], withheld: Counter[str], figures: str, problems: list[str]) -> str:
