@@ -5,6 +5,7 @@ Both have the surface of `broker.amqp.Connection`; nothing above this module ask
 
 from __future__ import annotations
 
+import _socket
 import logging
 import socket
 import sys
@@ -16,7 +17,7 @@ from kombu.transport import pyamqp
 
 from taskroute.broker.amqp import Connection, NoChannelLeftError
 from taskroute.broker.dial import Progress, tell_nobody
-from taskroute.broker.frames import frame_handler, transport_class
+from taskroute.broker.frames import CooperativeTransport, PlainTransport, TlsTransport, frame_handler
 from taskroute.broker.rabbitmq_channel import RabbitMQChannel
 from taskroute.broker.url import BrokerUrl
 
@@ -163,7 +164,9 @@ class RabbitMQConnection(pyamqp.Connection):
         **options: Any,
     ) -> Any:
         """Return the transport for a socket, as py-amqp asks for it."""
-        kind: Any = transport_class(tls=bool(ssl))
+        # Those of the process: gevent may have replaced them.
+        plain = PlainTransport if issubclass(socket.socket, _socket.socket) else CooperativeTransport
+        kind: Any = TlsTransport if ssl else plain
         options |= {"ssl": ssl} if ssl else {}
         transport = kind(
             host, connect_timeout=connect_timeout, read_timeout=read_timeout, write_timeout=write_timeout, **options

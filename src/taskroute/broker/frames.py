@@ -11,7 +11,6 @@ transport class and a frame handler. Checked with py-amqp 5.4.
 
 from __future__ import annotations
 
-import _socket
 import socket
 import ssl
 import struct
@@ -193,13 +192,6 @@ class TlsTransport(_Buffered, amqp.transport.SSLTransport):  # type: ignore[misc
         """Say farewell, and wait for no answer: nobody may be there to give it."""
         self.sock.settimeout(0)
         super()._shutdown_transport()
-
-
-def transport_class(*, tls: bool) -> type[_Buffered]:
-    """Return what suits the sockets of this process, which gevent may have replaced."""
-    if tls:
-        return TlsTransport
-    return PlainTransport if issubclass(socket.socket, _socket.socket) else CooperativeTransport
 
 
 class Content(Message):  # type: ignore[misc]

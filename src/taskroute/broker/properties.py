@@ -33,6 +33,9 @@ DEFAULT_FRAME_MAX: Final = 128 * 1024
 _FRAME_RESERVE: Final = 256
 """Bytes of a frame that are neither headers nor texts of properties, and some to spare."""
 
+_BROKERS_SHARE: Final = 16
+"""One part in so many of a frame is left to what the broker adds, ``x-death`` for one."""
+
 _TABLE_LENGTH: Final = 4
 
 _UNSENDABLE, _FOREIGN, _ORIGINAL, _OWN, _NEEDED = range(5)
@@ -148,7 +151,12 @@ def passed_on(properties: Mapping[str, object], frame_max: int = DEFAULT_FRAME_M
     headers = properties.get("application_headers")
     assert isinstance(headers, Mapping)  # noqa: S101 - republishing adds some
     texts = (str(value) for name, value in properties.items() if name != "application_headers")
-    room = frame_max - _FRAME_RESERVE - sum(len(text.encode(errors="replace")) for text in texts)
+    room = (
+        frame_max
+        - frame_max // _BROKERS_SHARE
+        - _FRAME_RESERVE
+        - sum(len(text.encode(errors="replace")) for text in texts)
+    )
     if _fits(headers, room):
         return properties
     sizes = {name: _size(name, value) for name, value in headers.items()}
