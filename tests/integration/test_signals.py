@@ -9,7 +9,7 @@ import sys
 
 import psutil
 import pytest
-from tests.kit.waiting import PROCESS_DEADLINE
+from tests.kit.waiting import DEADLINE
 
 PROGRAM = """
 import threading
@@ -49,7 +49,7 @@ def test_second_signal_ends_process_one_at_once() -> None:
             assert unshare.stdout.readline() == "draining\n"
 
             process.send_signal(signal.SIGTERM)
-            assert unshare.wait(PROCESS_DEADLINE) == 128 + signal.SIGTERM
+            assert unshare.wait(DEADLINE) == 128 + signal.SIGTERM
         finally:
             for child in psutil.Process(unshare.pid).children() if unshare.poll() is None else []:
                 child.kill()

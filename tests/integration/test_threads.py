@@ -32,6 +32,7 @@ from taskroute import (
     Topology,
     Worker,
 )
+from taskroute.handling.dispatch import Dispatcher
 from taskroute.handling.settle import settle
 from taskroute.instrumentation import Event, Instrumentation, Paused, Resumed
 from taskroute.message.delivery import Delivery
@@ -214,6 +215,25 @@ def test_defect_in_settling_is_told_and_holds_no_other_message_back(
         assert worker.wait_idle(DEADLINE)  # it was delivered again
         assert worker.depths() == {"jobs.dead": 3}
         assert worker.health().ready
+
+
+def test_defect_before_a_handler_gives_its_place_to_the_next_message(
+    taskroute_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, dispatch, errors = Calls(), Dispatcher.dispatch, [MemoryError]
+
+    def defective(dispatcher: Dispatcher, delivery: Delivery) -> Any:
+        if errors:
+            raise errors.pop()
+        return dispatch(dispatcher, delivery)
+
+    monkeypatch.setattr(Dispatcher, "dispatch", defective)
+    registry = registry_of(seen_body(seen), "#", queue=jobs)
+    with running(taskroute_url, topology, registry, concurrency={"jobs": 1}) as (worker, publisher):
+        send(publisher, *"abc")
+
+        assert seen.wait(2) == ["b", "c"]
+        assert "stay unacknowledged" in worker.health().reasons[0]
 
 
 def test_task_factory_that_raises_loses_no_message(taskroute_url: str) -> None:
