@@ -333,18 +333,11 @@ MUTATIONS = (
         "unit/test_circles.py::test_message_is_freed_when_it_is_handled",
     ),
     Mutation(
-        "show an async handler the variables of other messages",
-        "worker/event_loop.py",
-        "            loop.call_soon_threadsafe(self._begin, context=Context())",
-        "            loop.call_soon_threadsafe(self._begin)",
-        "unit/test_event_loop.py::test_coroutine_that_is_run_sees_no_variable_of_another_thread",
-    ),
-    Mutation(
         "reset the handlers of process 1, which takes no signal then",
         "worker/signals.py",
         "            ends = _end_process if os.getpid() == 1 else signal.SIG_DFL\n",
         "            ends = signal.SIG_DFL\n",
-        "../integration/test_signals.py::test_second_signal_ends_process_one_at_once",
+        "integration/test_signals.py::test_second_signal_ends_process_one_at_once",
     ),
     Mutation(
         "let a hook's exits end the thread that calls it",
@@ -353,21 +346,21 @@ MUTATIONS = (
         "                self.report(hook, error)  # instr",
         "                if not isinstance(error, Exception):\n                    raise\n"
         "                self.report(hook, error)  # instr",
-        "../integration/test_threads.py::test_alien_exception_in_a_hook_ends_no_thread",
+        "integration/test_threads.py::test_alien_exception_in_a_hook_ends_no_thread",
     ),
     Mutation(
         "leave a thread called that an exception has hit",
         "worker/work_queue.py",
         "                self._waiting.put_back(delivery)\n            self._mend()\n",
         "                self._waiting.put_back(delivery)\n",
-        "../integration/test_interrupts.py::test_exception_at_any_line_is_survived_or_told[worker.work_queue]",
+        "integration/test_interrupts.py::test_exception_at_any_line_is_survived_or_told[worker.work_queue]",
     ),
     Mutation(
         "keep the place of a message that a defect has left open",
         "worker/processor.py",
         "            self.admissions.on_abandoned(delivery)\n            self.work.release(delivery)\n",
         "            self.admissions.on_abandoned(delivery)\n",
-        "../integration/test_threads.py::test_defect_before_a_handler_gives_its_place_to_the_next_message",
+        "integration/test_threads.py::test_defect_before_a_handler_gives_its_place_to_the_next_message",
     ),
     Mutation(
         "keep the loop of a thread that could not be started",
@@ -379,35 +372,35 @@ MUTATIONS = (
         "                if self._loop is None and not self._stopping:\n"
         "                    self._loop, self._thread = loop, thread\n"
         "            thread.start()\n",
-        "../integration/test_threads.py::test_async_message_without_a_thread_for_the_loop_is_handled_later",
+        "integration/test_threads.py::test_async_message_without_a_thread_for_the_loop_is_handled_later",
     ),
     Mutation(
         "begin async handlers in the context of the thread that calls the loop",
         "worker/event_loop.py",
         "            loop.call_soon_threadsafe(self._begin, context=Context())\n",
         "            loop.call_soon_threadsafe(self._begin)\n",
-        "../integration/test_threads.py::test_context_of_a_plain_handler_is_not_that_of_an_async_one",
+        "integration/test_threads.py::test_context_of_a_plain_handler_is_not_that_of_an_async_one",
     ),
     Mutation(
         "return from a stop while another one goes on",
         "worker/life.py",
         "        with self._turn:\n",
         "        if self._depth:\n            yield False\n        else:\n",
-        "../integration/test_threads.py::test_run_and_a_second_stop_return_when_the_first_stop_is_done",
+        "integration/test_threads.py::test_run_and_a_second_stop_return_when_the_first_stop_is_done",
     ),
     Mutation(
         "do nothing after a stop that was interrupted",
         "worker/life.py",
         '            if not is_first or self.phase == "stopped":\n                return []\n',
         '            if not is_first or self.phase in ("draining", "stopped"):\n                return []\n',
-        "../integration/test_threads.py::test_stop_goes_on_after_an_interrupted_one",
+        "integration/test_threads.py::test_stop_goes_on_after_an_interrupted_one",
     ),
     Mutation(
         "keep overdue retries until one with a longer delay is back",
         "worker/pending_retries.py",
         "            self._until.setdefault(delay, {})[retry]",
         "            self._until.setdefault(0, {})[retry]",
-        "../unit/test_pending_retries.py::test_retries_that_never_come_back_are_forgotten_behind_a_longer_one",
+        "unit/test_pending_retries.py::test_retries_that_never_come_back_are_forgotten_behind_a_longer_one",
     ),
 )
 
