@@ -244,8 +244,8 @@ MUTATIONS = (
     Mutation(
         "publish what a handler of the same type cannot read",
         "message/json_body.py",
-        "        if self._needs_trial:\n            self._try(body, document)\n",
-        "",
+        "        if self._needs_trial or (",
+        "        if False and (",
         "unit/test_reading_back.py::test_body_that_cannot_be_read_back_is_refused_by_name",
     ),
     Mutation(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -15,27 +14,11 @@ from tests.faults.site import Site
 from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import Traffic, jobs, topology
 from tests.kit.calls import Calls
+from tests.kit.fork import run_in_fork
 from tests.kit.inside import InsidePublisher, InsideWorker
 from tests.kit.waiting import DEADLINE, in_thread
 
 from taskroute import BrokerUnavailableError, ClosedError, Publisher
-
-
-def run_in_fork(function: Callable[[], object]) -> str:
-    """Run a function in a forked child, which ends with it; return its result as text."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:  # nothing else of the test may run here
-        result: object = None
-        try:
-            result = function()
-        finally:
-            os.write(writer, repr(result).encode())
-            os._exit(0)
-    os.close(writer)
-    assert os.waitpid(child, 0)[1] == 0
-    with os.fdopen(reader) as pipe:
-        return pipe.read()
 
 
 @pytest.mark.row(48)

@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 from tests.kit.calls import Calls, logged
+from tests.kit.fork import run_in_fork
 from tests.kit.inside import InsideWorker
 from tests.kit.running import registry_of, running
 from tests.kit.waiting import DEADLINE, in_thread, until
 
 from taskroute import (
     CircuitBreaker,
-    ClosedError,
     HandlerRegistry,
     Publisher,
     QueueSpec,
@@ -261,6 +261,48 @@ def test_task_factory_that_raises_loses_no_message(taskroute_url: str) -> None:
 # --- who waits for whom ---
 
 
+def test_hooks_and_log_handlers_may_publish_and_ask_for_health(taskroute_url: str) -> None:
+    """They are called at starts and stops, failures and pauses, and by no thread that holds a lock."""
+    audit = QueueSpec(name="audit", retry=False)
+    queues, seen = Topology(queues=[jobs, audit]), Calls()
+    auditor = Publisher(taskroute_url, queues)
+
+    def tell() -> None:
+        auditor.submit("told", "audit", exchange="")
+        seen(worker.health().ready, worker.stats().connections)
+
+    class Telling(Instrumentation):
+        def on_event(self, event: Event) -> None:
+            tell()
+
+    class Shipping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.name == "taskroute.worker":
+                tell()
+
+    def fail(body: str) -> None:
+        raise ValueError
+
+    worker = Worker(
+        taskroute_url,
+        queues,
+        registry_of(fail, "#", queue=jobs, timeout=3600),
+        circuit_breaker=CircuitBreaker(failures=1, pause=0.01),
+        instrumentation=[Telling()],
+    )
+    handler, log = Shipping(), logging.getLogger("taskroute")
+    log.addHandler(handler)
+    try:
+        with auditor, worker:
+            send(auditor, *"abc")
+            assert worker.wait_idle(DEADLINE)
+            assert worker.depths() == {"jobs.dead": 3}
+    finally:
+        log.removeHandler(handler)
+
+    assert len(seen.calls) > 10
+
+
 @contextmanager
 def stopping(worker: Worker, begun: Callable[[], object]) -> Iterator[Future[None]]:
     """Have another thread stop a worker, and wait until that has begun."""
@@ -355,29 +397,24 @@ def test_stop_in_a_signals_handler_does_not_wait_for_the_stop_it_interrupts(task
     assert worker.health().reasons == ("stopped",)
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # from Python 3.12 on: that is what it is about
 def test_fork_while_locks_are_held_hangs_no_call_of_the_child(taskroute_url: str) -> None:
     """The child looks whose worker it is before it takes a lock."""
     worker = Worker(taskroute_url, topology, registry_of(lambda body: None, "#", queue=jobs))
     worker.start()
-    reader, writer = os.pipe()
+
+    def use_in_child() -> list[object]:
+        asks = (worker.stats, worker.start, worker.run, worker.depths, lambda: worker.wait_idle(1))
+        told = [name_of_error(ask) for ask in asks]
+        worker.stop()
+        return [*told, worker.health().live, *worker.health().reasons]
 
     with InsideWorker(worker).locks_held():
-        child = os.fork()
-        if not child:
-            signal.alarm(int(DEADLINE))
-            asks = (worker.stats, worker.start, worker.run, worker.depths, lambda: worker.wait_idle(1))
-            told = [name_of_error(ask) for ask in asks]
-            worker.stop()
-            os.write(writer, f"{told} {worker.health().reasons}".encode())
-            os._exit(0)
-    os.close(writer)
-    with open(reader) as answers:
-        answer = answers.read()
-    os.waitpid(child, 0)
+        answers = run_in_fork(use_in_child)
     worker.stop()
 
-    belongs = ("this worker belongs to the process that this one was forked from",)
-    assert answer == f"{[ClosedError.__name__] * 5} {belongs}"
+    belongs = "this worker belongs to the process that this one was forked from"
+    assert answers == repr([*["ClosedError"] * 5, False, belongs])
 
 
 def name_of_error(call: Callable[[], object]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from unittest.mock import patch
@@ -395,3 +395,8 @@ def trie_of(matcher: Matcher[Any]) -> object:
 def open_spans(instrumentation: OpenTelemetryInstrumentation) -> int:
     """Return how many messages it keeps spans of that have not ended."""
     return len(instrumentation._publishing._spans)
+
+
+def spans_locked(instrumentation: OpenTelemetryInstrumentation) -> AbstractContextManager[object]:
+    """Hold the lock of the spans that have not ended, as a thread may."""
+    return instrumentation._publishing._lock

@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 from opentelemetry.trace import SpanKind, StatusCode
-from tests.kit.inside import open_spans
+from tests.kit.fork import run_in_fork
+from tests.kit.inside import open_spans, spans_locked
 
 from taskroute import Message, Reject
 from taskroute.instrumentation import Dropped, Published, PublishFailed, Retried, Returned
@@ -426,3 +427,19 @@ def test_context_of_thread_is_restored_after_publish_and_handling(seen: Seen) ->
         pass
 
     assert context.get_current() == before
+
+
+def test_instrumentation_begins_anew_in_a_fork(seen: Seen) -> None:
+    """A publisher of the child may have the instrumentation of the parent, of which a thread holds the lock."""
+    seen.instrumentation.publishing(*KEY)
+
+    def publish_in_child() -> list[int]:
+        before = open_spans(seen.instrumentation)
+        seen.instrumentation.publishing(*KEY)
+        return [before, open_spans(seen.instrumentation)]
+
+    with spans_locked(seen.instrumentation):
+        answers = run_in_fork(publish_in_child)
+
+    assert answers == repr([0, 1])
+    assert open_spans(seen.instrumentation) == 1

@@ -6,11 +6,14 @@ names, metrics), it is the name of a queue, an exchange or a handler.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 
@@ -168,9 +171,18 @@ class OpenTelemetryInstrumentation(Instrumentation):
 
 
 class _Open:
-    """Spans of messages that have no outcome yet. Two messages may have the same key. Any thread may call it."""
+    """Spans of messages that have no outcome yet. Two messages may have the same key. Any thread may call it.
+
+    A fork begins without any: a thread of the parent may hold the lock at that moment, and publishers of the child may
+    have the same instrumentation.
+    """
 
     def __init__(self) -> None:
+        self.forget()
+        os.register_at_fork(after_in_child=partial(_forget_in_child, weakref.ref(self)))
+
+    def forget(self) -> None:
+        """Begin without any."""
         self._lock = threading.Lock()
         self._spans: dict[tuple[str, str, str], deque[Span]] = {}
 
@@ -188,6 +200,12 @@ class _Open:
             if not spans:
                 del self._spans[message]
             return span
+
+
+def _forget_in_child(reference: weakref.ref[_Open]) -> None:
+    spans = reference()
+    if spans is not None:
+        spans.forget()
 
 
 class _Headers(Getter[Mapping[str, object]]):
