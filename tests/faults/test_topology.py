@@ -111,6 +111,39 @@ def _change(site: Site, queue: str, change: str) -> None:
     site.node.eval(f"Name = {name}, rabbit_misc:execute_mnesia_transaction(fun() -> {change} end).")
 
 
+def damage(site: Site, queue: str) -> None:
+    """Have the broker fail, and close the connection with 541, when a classic queue is consumed."""
+    _change(site, queue, "[Q] = mnesia:read(rabbit_durable_queue, Name), mnesia:write(rabbit_queue, Q, write)")
+
+
+@pytest.mark.row(60)
+def test_queue_over_which_the_broker_closes_the_connection_is_left_alone(
+    site: Site, logged: Callable[[str], Calls]
+) -> None:
+    """As RabbitMQ does over a quorum queue without a leader. The next connection has the other queues."""
+    old = QueueSpec(name="old", type="classic", retry=False, dead_letter=False)
+    declared = Topology(exchanges=[jobs], queues=[old, work])
+    registry, seen = HandlerRegistry(), Calls()
+
+    def handle(body: bytes) -> None:
+        seen(body)
+
+    for queue in (old, work):
+        registry.add("#", handle, queue=queue)
+    with Publisher(site.url, declared) as publisher:
+        publisher.publish(b"1", "a", exchange=jobs)
+        damage(site, "old")
+
+        with Worker(site.url, declared, registry) as worker:
+            seen.wait_for(b"1")
+            (reason,) = worker.health().reasons
+            connections = worker.stats().connections
+            logged("queue_missing queue=old").wait(3)
+            assert worker.stats().connections == connections
+
+    assert "the broker has closed the connection over it" in reason
+
+
 @pytest.mark.row(60)
 def test_classic_queue_whose_node_is_down_is_waited_for_alone(site: Site, logged: Callable[[str], Calls]) -> None:
     """A worker starts without it and says so, a publisher goes on without it; once it is back it is consumed."""

@@ -161,6 +161,8 @@ def limit(url: str) -> None:
     Worker(url, topology, registry, concurrency={video: 2}, prefetch={video: 20, "other": 5})
     Worker(url, topology, registry, circuit_breaker=CircuitBreaker(failures=3, pause=10))
     Worker(url, topology, registry, circuit_breaker={video: CircuitBreaker()})
+    Worker(url, topology, registry, consumer_timeout=60)
+    Worker(url, topology, registry, consumer_timeout={video: None, "audit": 90.5})
 
 
 # An event keeps its body's type.

@@ -142,6 +142,17 @@ def count_messages(channel: Channel, queue: str) -> int:
     return channel.queue_declare(queue, passive=True).message_count
 
 
+def shows_life(channel: Channel, queue: str) -> bool:
+    """Return whether a queue has messages or consumers: one without a leader seems to have neither.
+
+    Raises:
+        BrokerError: it is not there, or cannot be had.
+    """
+    with naming(f"queue {queue!r}"):
+        counts = channel.queue_declare(queue, passive=True)
+    return bool(counts.message_count or counts.consumer_count)
+
+
 def count_consumers(channel: Channel, queue: str) -> int:
     """Return the number of consumers of a queue. Called by the session's thread."""
     return channel.queue_declare(queue, passive=True).consumer_count
@@ -200,7 +211,7 @@ def naming(subject: str, binding: BindingSpec | None = None) -> Iterator[None]:
 
 def closes_connection(error: BrokerError) -> bool:
     """Return whether the broker has closed the connection, and not only the channel, with an answer."""
-    return not isinstance(error.__cause__, amqp.exceptions.ChannelError)
+    return isinstance(error.__cause__, amqp.exceptions.ConnectionError)
 
 
 def _named(subject: str, error: Any) -> BrokerError | None:

@@ -120,7 +120,7 @@ class ConsumedQueue:
         else:
             self._admit(admission, True)
 
-    def lose(self, problem: BrokerError, now: float, pause: float | None = None) -> None:
+    def lose(self, problem: BrokerError, now: float) -> None:
         """Take note that it has no consumer, and cannot have one now.
 
         The pause until the next attempt grows, and begins anew once the queue has been there for as long as the longest
@@ -130,7 +130,7 @@ class ConsumedQueue:
         self._move("lose")
         self.problem = problem
         self.pause = FIRST_PAUSE if was_there or not self.pause else min(2 * self.pause, LONGEST_PAUSE)
-        self.due = now + (self.pause if pause is None else pause)
+        self.due = now + self.pause
 
     def find(self, now: float) -> None:
         """Take note that it is there again: it can be admitted."""

@@ -15,7 +15,7 @@ from taskroute.broker.amqp import Connection
 from taskroute.broker.declare import Declaration, count_each
 from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
-from taskroute.broker.roles.consuming import Consuming
+from taskroute.broker.roles.consuming import Consuming, Suspicion
 from taskroute.broker.roles.role import Role
 from taskroute.message.delivery import Delivery
 from taskroute.topology.queue import QueueSpec
@@ -74,7 +74,7 @@ class Consumer(Role):
         self._returned: deque[Delivery] = deque()  # and here
         self._consuming: Consuming | None = None
         self._numbers = itertools.count(1)
-        self._suspects: dict[str, float] = {}
+        self._suspects: dict[str, Suspicion] = {}
         self._is_cancelled = False
         self._has_acknowledged = False  # on this connection
         self._delivered = 0

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import amqp
 
@@ -21,6 +21,7 @@ from taskroute.broker.declare import (
     count_consumers,
     count_each,
     count_messages,
+    shows_life,
 )
 from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
@@ -37,11 +38,18 @@ TOPOLOGY_ARGUMENT: Final = "x-taskroute-topology"
 """The argument of a consumer that says which topology its process runs: operators see it, brokers ignore it."""
 
 FIRST_SUSPICION: Final = 5.0
-LONGEST_SUSPICION: Final = 60.0
-"""Seconds that a queue over which the broker has closed the connection is left alone on the next one."""
+LONGEST_SUSPICION: Final = 300.0
+"""Seconds that a queue over which the broker has closed the connection is left alone, unless it shows life."""
 
 SPARE_CHANNELS: Final = 3
 """What else a connection has channels for: probing, declaring, counting."""
+
+
+class Suspicion(NamedTuple):
+    """Of a queue over which the broker has closed the connection: left alone for `pause` seconds, `until` then."""
+
+    pause: float
+    until: float
 
 
 class Consuming:
@@ -58,8 +66,7 @@ class Consuming:
         declaration: what must be there first.
         admission: returns which messages of a queue are wanted now.
         numbers: of channels and consumers; none comes twice in a process's life.
-        suspects: queues over which the broker has closed a connection, and for how many seconds each is left alone on
-            the next one. Kept from connection to connection.
+        suspects: queues over which the broker has closed a connection. Kept from connection to connection.
         on_queue_lost: is told of a queue whose deliveries cannot be settled any more.
     """
 
@@ -72,7 +79,7 @@ class Consuming:
         declaration: Declaration,
         admission: Callable[[str], Admission],
         numbers: itertools.count[int],
-        suspects: dict[str, float],
+        suspects: dict[str, Suspicion],
         on_queue_lost: Callable[[str], object],
     ) -> None:
         self.connection = connection
@@ -243,10 +250,8 @@ class Consuming:
     # Parts of it:
 
     def _leave_suspects_alone(self) -> None:
-        now = time.monotonic()
-        for name, pause in self._suspects.items():
-            problem = QueueUnavailableError(f"queue {name!r}: the broker has closed the connection over it")
-            self.queues[name].lose(problem, now, pause)
+        for name in self._suspects:
+            self.queues[name].lose(_suspected(name), time.monotonic())
 
     def _declare_other(self, channel: Channel, spec: QueueSpec) -> None:
         """Declare a queue that is not consumed here. A mismatch ends nothing after the first connection."""
@@ -259,14 +264,18 @@ class Consuming:
 
     def _find(self, queue: ConsumedQueue) -> None:
         """Declare a missing queue and what serves it, and consume it if it is wanted."""
+        name = queue.spec.name
+        suspicion = self._suspects.get(name)
         with self._set_up_channel() as channel:
+            if suspicion and time.monotonic() < suspicion.until and not shows_life(channel, name):
+                raise _suspected(name)
             if self._declaration.mode == "create":
                 self._declaration.exchanges_on(channel)  # one that is auto-delete went with the last binding
             self._declaration.queue_on(channel, queue.spec)
             for helper in self._declaration.helpers_of(queue.spec):
                 self._declaration.helper_on(channel, helper)
         queue.find(time.monotonic())
-        queue.admit("all" if queue.is_kept else self._admission(queue.spec.name))
+        queue.admit("all" if queue.is_kept else self._admission(name))
         if queue.is_wanted:
             self._consume(queue)
 
@@ -348,8 +357,9 @@ class Consuming:
             if isinstance(error, BrokerError) and not closes_connection(error):
                 self._lose(queue, error)
                 return
-            before = self._suspects.get(queue.spec.name, 0.0)
-            self._suspects[queue.spec.name] = min(max(2 * before, FIRST_SUSPICION), LONGEST_SUSPICION)
+            before = self._suspects.get(queue.spec.name, Suspicion(0, 0))
+            pause = min(max(2 * before.pause, FIRST_SUSPICION), LONGEST_SUSPICION)
+            self._suspects[queue.spec.name] = Suspicion(pause, time.monotonic() + pause)
             raise
 
     def _plan_search(self) -> None:
@@ -409,6 +419,10 @@ class Consuming:
         self.batch.append(delivery)
         if queue.on_delivery(delivery.redelivered):
             self._to_widen.append(queue)
+
+
+def _suspected(name: str) -> QueueUnavailableError:
+    return QueueUnavailableError(f"queue {name!r}: the broker has closed the connection over it, and it shows no life")
 
 
 def _version(connection: Connection) -> tuple[int, ...]:
