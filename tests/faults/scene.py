@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -78,6 +79,10 @@ class Process:
         """How often it has noticed the loss of a connection, by the connection's name."""
         lines = (line for line in self.log.read_text().splitlines() if " connection_lost " in line)
         return Counter(line.partition("session=")[2].partition(" ")[0] for line in lines)
+
+    def left_in_flight(self) -> int:
+        """How many messages were unconfirmed on channels that it has left, and may have been sent again."""
+        return sum(map(int, re.findall(r" channel_replaced in_flight=(\d+)", self.log.read_text())))
 
 
 class Scene:
@@ -249,6 +254,10 @@ class Scene:
     def disconnects(self) -> Counter[str]:
         """How often the processes have noticed the loss of a connection, by the connection's name."""
         return sum((process.disconnects() for process in (self.publisher, *self.workers)), Counter[str]())
+
+    def left_in_flight(self) -> int:
+        """How many messages were unconfirmed on channels that the processes have left."""
+        return sum(process.left_in_flight() for process in (self.publisher, *self.workers))
 
     def print_logs(self) -> None:
         """Print the end of what each process has logged, apart from the failures that are part of the plan."""

@@ -127,7 +127,7 @@ class Run:
             self._report(f"UNFINISHED: messages are left in {totals}; what no queue delivers counts as lost, too")
         self._note_standstills("the end of publishing")
         disconnects = on.disconnects()
-        bound = _bound(disconnects, cuts=on.kills + on.stops)
+        bound = allowed(disconnects, cuts=on.kills + on.stops, left_in_flight=on.left_in_flight())
         left = ledger.drain(on.node.url(), QUEUES)
         verdict = ledger.check(
             ledger.read(on.folder),
@@ -152,13 +152,14 @@ class Run:
         self.problems.append(problem)
 
 
-def _bound(disconnects: Counter[str], *, cuts: int) -> int:
-    """How many copies the contract allows: a prefetch for each cut of a worker, a window for each of a publisher.
+def allowed(disconnects: Counter[str], *, cuts: int, left_in_flight: int) -> int:
+    """Return how many copies the contract allows: a prefetch for each cut of a worker, a window for a publisher's.
 
-    A worker that stops counts as one: its last acknowledgements may be forgotten.
+    A worker that stops counts as one: its last acknowledgements may be forgotten. What was unconfirmed on a channel
+    that was left may have been sent again as well.
     """
     sizes = {name: service.WINDOW if "publisher" in name else service.PREFETCH for name in disconnects}
-    return sum(count * sizes[name] for name, count in disconnects.items()) + cuts * service.PREFETCH
+    return sum(count * sizes[name] for name, count in disconnects.items()) + cuts * service.PREFETCH + left_in_flight
 
 
 def _figures(verdict: ledger.Verdict, late: letters.Lateness, disconnects: Counter[str], bound: int) -> str:

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from itertools import islice
 
-from tests.faults import soak
+from tests.faults import service, soak
 from tests.faults.soak import STEPS, Strike
 
 ALL = dict.fromkeys(STEPS, 1.5)
@@ -36,3 +36,10 @@ def test_report_says_which_step_never_came_and_lists_the_problems() -> None:
 def test_report_without_a_problem_bounds_the_rate_by_faults_that_struck() -> None:
     strikes = [Strike("kill", ALL)] * 4 + [Strike("reset", ALL)]
     assert "No loss in 4 faults" in soak.report("3 minutes", strikes, Counter(reset=1), "- figures", [])
+
+
+def test_copies_allowed_follow_from_the_cuts_that_were_noticed() -> None:
+    disconnects = Counter({"taskroute-publisher": 2, "taskroute-worker": 1, "taskroute-worker-hand-over": 3})
+
+    allowed = soak.allowed(disconnects, cuts=5, left_in_flight=7)
+    assert allowed == 2 * service.WINDOW + (1 + 3 + 5) * service.PREFETCH + 7
