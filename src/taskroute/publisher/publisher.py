@@ -348,12 +348,12 @@ class Publisher:
 
     def _result(self, submission: Submission) -> Receipt:
         try:
-            return submission.future.result(_time_left(submission))
-        except FutureTimeoutError:
-            if not self._session.is_open:  # its thread may be held up in connecting
-                return self._overdue(submission)
-        try:
-            return submission.future.result(_GRACE)
+            try:
+                return submission.future.result(_time_left(submission))
+            except FutureTimeoutError:
+                if self._session.is_open:  # else its thread may be held up in connecting
+                    return submission.future.result(_GRACE)
+                raise
         except FutureTimeoutError:
             return self._overdue(submission)
         finally:
