@@ -28,7 +28,7 @@ def encode(body: object, declared: JsonType | None = None) -> tuple[bytes, str]:
     """
     try:
         if isinstance(body, _BYTES_LIKE) and (declared is None or declared.is_raw):
-            return bytes(body), BYTES
+            return body if type(body) is bytes else bytes(body), BYTES
         if isinstance(body, str):
             if declared is not None:
                 declared.check_text(body)

@@ -67,7 +67,7 @@ class JsonType:
             self._read(body, document)
         if not self._is_finite and b"null" in document:  # as which pydantic writes them
             _check_finite(body)
-        if self._may_be_deep:
+        if self._may_be_deep and document.count(b"[") + document.count(b"{") > _ALWAYS_READ:
             _check_depth(body, document)
         if self._needs_trial or (not self._is_typed and _ASTERISKS in document):
             self._try(body, document)
@@ -122,7 +122,8 @@ def write(body: object) -> bytes:
     # How a number that is not finite is written: by a model, as a value, as a key. A text may hold the same.
     if b"null" in document or b"NaN" in document or b"Inf" in document or b'nan"' in document or b'inf"' in document:
         _check_finite(body)
-    _check_depth(body, document)
+    if document.count(b"[") + document.count(b"{") > _ALWAYS_READ:
+        _check_depth(body, document)
     if _ASTERISKS in document:
         _check_secrets(body, body, ())
     return document
@@ -130,8 +131,6 @@ def write(body: object) -> bytes:
 
 def _check_depth(body: object, document: bytes) -> None:
     """Refuse a body that is nested so deeply that pydantic writes it and does not read it."""
-    if document.count(b"[") + document.count(b"{") <= _ALWAYS_READ:
-        return
     brackets = document.translate(None, _NO_BRACKETS)
     for _ in range(_ALWAYS_READ):  # each turn takes the innermost ones away
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
