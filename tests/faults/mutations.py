@@ -230,8 +230,8 @@ MUTATIONS = (
     Mutation(
         "take a result that nobody runs for handled",
         "handlers/returned.py",
-        "    if type(result) not in _PLAIN and isinstance(result, _ALL):\n",
-        "    if False:\n",
+        "    elif type(result) not in _PLAIN and isinstance(result, _ALL):\n",
+        "    elif False:\n",
         "unit/test_returned.py::test_what_nobody_runs_is_an_error_that_names_it",
     ),
     Mutation(

@@ -207,6 +207,8 @@ UNRUN: dict[str, Callable[..., Any]] = {
     "a future": lambda body: Future[int](),
     "a function": lambda body: generator,
     "a function that": lambda body: functools.partial(generator, body),
+    "a list of coroutines": lambda body: [asyncio.sleep(0), asyncio.sleep(0)],
+    "a tuple of coroutines or futures": lambda body: (Future[int](),),
 }
 
 
