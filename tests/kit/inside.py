@@ -24,6 +24,7 @@ from taskroute.broker.roles.confirms import Confirms
 from taskroute.broker.roles.submission import Submission
 from taskroute.broker.session import Session
 from taskroute.keys.matcher import Matcher
+from taskroute.publisher import publisher as publishers
 from taskroute.worker.pending_retries import PendingRetries
 from taskroute.worker.processor import Processor
 
@@ -353,6 +354,16 @@ SESSIONS_THREAD: Final = frozenset(
     )
 )
 """The code of a session's thread, up to what a role and a connection do."""
+
+
+THREADS_FIRST_CALL: Final = Session._run.__code__
+
+
+@contextmanager
+def callers_waiting_longer(seconds: float) -> Iterator[None]:
+    """Have callers of a publisher give a thread that is to report a deadline so many seconds."""
+    with patch.object(publishers, "_GRACE", seconds):
+        yield
 
 
 class Method(NamedTuple):

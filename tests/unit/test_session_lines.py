@@ -10,7 +10,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
-from tests.kit.inside import SESSIONS_THREAD, close_descriptors
+from tests.kit.inside import SESSIONS_THREAD, THREADS_FIRST_CALL, close_descriptors
 from tests.kit.waiting import DEADLINE, until
 
 from taskroute.broker import session as sessions
@@ -64,6 +64,7 @@ def lead_a_life(line: Line | None, error: type[BaseException]) -> set[Line]:
     session.stop()
     assert session.join(DEADLINE)
     assert not session.is_alive
+    assert ended.is_set() or (line is not None and line[0] is THREADS_FIRST_CALL)  # before its first line, or its last
     close_descriptors(session)  # a thread that does not even come to its first line has not
     return seen
 
