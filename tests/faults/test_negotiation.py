@@ -142,7 +142,7 @@ def test_channel_limit_that_is_too_low_for_a_worker_is_named(site: Site) -> None
 def test_channel_limit_that_leaves_none_to_ask_depths_costs_no_connection(site: Site) -> None:
     registry = registry_of(lambda body: None, "#", queue=work)
     with configured(site, "channel_max", 2), Worker(site.url, topology, registry) as worker:
-        InsideWorker(worker).open_channel()
+        InsideWorker(worker).probe()  # for which there is a channel of its own
         for _ in range(2):
             with pytest.raises(UnsupportedFeatureError, match=r"allows 2 channels .* \(channel_max\)"):
                 worker.depths()

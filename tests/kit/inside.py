@@ -199,12 +199,6 @@ class InsideWorker(_Inside):
         }
         return {name: count for name, count in kept.items() if count}
 
-    def open_channel(self) -> None:
-        """Take another channel of the consuming connection, for as long as that lives."""
-        connection = self.session._current.link.connection
-        assert connection is not None
-        self.run_on_session(connection.channel)
-
     def note_end(self) -> None:
         """Do as one of its sessions does when it has ended."""
         self._worker._note_end()
