@@ -284,13 +284,12 @@ def logged_events(path: Path) -> Iterator[str]:
 
 
 def is_log_call(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and re.match(r"log\.|say$", ast.unparse(node.func)) is not None
+    return isinstance(node, ast.Call) and ast.unparse(node.func).startswith("log.")
 
 
 def format_of(node: ast.AST) -> str:
     assert isinstance(node, ast.Call)
-    template = node.args[ast.unparse(node.func) == "say"]  # which is given the method first
-    (text,) = strings_in(template)  # a message that is put together would escape this test
+    (text,) = strings_in(node.args[0])  # a message that is put together would escape this test
     return text
 
 

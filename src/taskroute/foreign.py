@@ -5,15 +5,9 @@ A thread of the library's own has nobody above it who could take an error, and o
 
 from __future__ import annotations
 
+import logging
 import threading
-from typing import Protocol
-
-
-class LogMethod(Protocol):
-    """A method of a logger, such as `warning`."""
-
-    def __call__(self, text: str, /, *args: object, exc_info: BaseException | None = None, stacklevel: int = 1) -> None:
-        """Log a line."""
+from typing import Final
 
 
 def must_go_on(error: BaseException) -> bool:
@@ -21,10 +15,37 @@ def must_go_on(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
-def say(log: LogMethod, text: str, *args: object, exc_info: BaseException | None = None) -> None:
-    """Log a line. What a handler of `logging` raises over it is dropped, as nobody is left to tell it to."""
-    try:
-        log(text, *args, exc_info=exc_info, stacklevel=2)
-    except BaseException as error:
-        if must_go_on(error):
-            raise
+class Log:
+    """A logger of the library. What a handler of `logging` raises over a line is dropped: nobody is left to tell it to.
+
+    Args:
+        name: of the logger.
+    """
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, name: str) -> None:
+        self._logger: Final = logging.getLogger(name)
+
+    def debug(self, text: str, *args: object) -> None:
+        """Log what helps to find a defect."""
+        self._log(logging.DEBUG, text, args)
+
+    def info(self, text: str, *args: object) -> None:
+        """Log what goes as it should."""
+        self._log(logging.INFO, text, args)
+
+    def warning(self, text: str, *args: object, exc_info: BaseException | None = None) -> None:
+        """Log what somebody should look at."""
+        self._log(logging.WARNING, text, args, exc_info)
+
+    def error(self, text: str, *args: object, exc_info: BaseException | None = None) -> None:
+        """Log what somebody has to mend."""
+        self._log(logging.ERROR, text, args, exc_info)
+
+    def _log(self, level: int, text: str, args: tuple[object, ...], error: BaseException | None = None) -> None:
+        try:
+            self._logger.log(level, text, *args, exc_info=error, stacklevel=3)
+        except BaseException as raised:
+            if must_go_on(raised):
+                raise

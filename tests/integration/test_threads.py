@@ -156,7 +156,7 @@ def test_alien_exception_in_a_hook_ends_no_thread(taskroute_url: str) -> None:
 
 
 def test_exception_of_a_log_handler_harms_no_message(taskroute_url: str) -> None:
-    """Neither that over the line of the failed message nor that over the hook that fails."""
+    """Neither that over the line of the failed message, nor over a hook that fails, nor over a connection."""
 
     class Raising(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -169,8 +169,9 @@ def test_exception_of_a_log_handler_harms_no_message(taskroute_url: str) -> None
     def fail(body: str) -> None:
         raise ValueError
 
-    handler, log = Raising(logging.WARNING), logging.getLogger("taskroute")
+    handler, log = Raising(), logging.getLogger("taskroute")
     log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
     try:
         registry = registry_of(fail, "#", queue=jobs)
         with running(taskroute_url, topology, registry, instrumentation=[Failing()]) as (worker, publisher):
@@ -181,6 +182,7 @@ def test_exception_of_a_log_handler_harms_no_message(taskroute_url: str) -> None
             assert worker.health().ready
     finally:
         log.removeHandler(handler)
+        log.setLevel(logging.NOTSET)
 
 
 @pytest.mark.parametrize("error", [MemoryError, Alien])

@@ -16,7 +16,7 @@ FILES = [path for path in sorted(SOURCE.rglob("*.py")) if "embedded" not in path
 
 FOREIGN = re.compile(
     r"""
-    (^|\.)log\.\w+$ | ^say$                                # handlers of logging
+    (^|\.)log\.\w+$                                       # handlers of logging
     | (_|\.)emit$ | \.on_event$ | notifications\.\w+$       # hooks
     | \.(set_result|set_exception|cancel|add_done_callback)$  # callbacks of futures
     | (thread|session)\.(start|join)$                       # of threads: waits for one that may want the lock

@@ -6,7 +6,6 @@ Both have the surface of `broker.amqp.Connection`; nothing above this module ask
 from __future__ import annotations
 
 import _socket
-import logging
 import socket
 import sys
 from collections.abc import Callable
@@ -20,8 +19,9 @@ from taskroute.broker.dial import Progress, tell_nobody
 from taskroute.broker.frames import CooperativeTransport, PlainTransport, TlsTransport, frame_handler
 from taskroute.broker.rabbitmq_channel import RabbitMQChannel
 from taskroute.broker.url import BrokerUrl
+from taskroute.foreign import Log
 
-log = logging.getLogger("taskroute.broker")
+log = Log("taskroute.broker")
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for each step of connecting."""

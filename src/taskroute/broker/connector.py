@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -12,8 +11,9 @@ from taskroute.broker.connection import connect
 from taskroute.broker.link import CurrentLink, Step
 from taskroute.broker.url import BrokerUrl, Nodes
 from taskroute.errors import BrokerUnavailableError
+from taskroute.foreign import Log
 
-log = logging.getLogger("taskroute.broker")
+log = Log("taskroute.broker")
 
 
 class Connector:

@@ -5,7 +5,6 @@ What the broker answers about one queue is that queue's affair (`endings`), unle
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,11 +22,12 @@ from taskroute.errors import (
     TopologyMismatchError,
     UnsupportedFeatureError,
 )
+from taskroute.foreign import Log
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
 
-log = logging.getLogger("taskroute.broker")
+log = Log("taskroute.broker")
 
 DeclareMode = Literal["create", "verify", "skip"]
 

@@ -6,7 +6,6 @@ What the connection is for is a `Role`: consuming (`roles.consumer`) or publishi
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import selectors
@@ -28,9 +27,10 @@ from taskroute.broker.question import Question
 from taskroute.broker.roles.role import Role
 from taskroute.broker.url import Nodes
 from taskroute.errors import BrokerUnavailableError, ClosedError, ConfigurationError, TaskrouteError
+from taskroute.foreign import Log
 from taskroute.instrumentation.events import Connected, Disconnected, Event
 
-log = logging.getLogger("taskroute.broker")
+log = Log("taskroute.broker")
 
 T = TypeVar("T")
 

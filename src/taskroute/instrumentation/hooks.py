@@ -5,7 +5,6 @@ The hooks of `Listeners` raise nothing, and any thread may call them.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -14,11 +13,11 @@ from typing import Any
 
 from taskroute.errors import ConfigurationError
 from taskroute.exported import exported_by
-from taskroute.foreign import must_go_on, say
+from taskroute.foreign import Log, must_go_on
 from taskroute.instrumentation.events import Event
 from taskroute.message.message import Message
 
-log = logging.getLogger("taskroute.instrumentation")
+log = Log("taskroute.instrumentation")
 
 
 @exported_by("taskroute.instrumentation")
@@ -102,7 +101,7 @@ class Listeners:
             is_new = kind not in self._reported
             self._reported.add(kind)
         if is_new:
-            say(log.error, "instrumentation_failed hook=%s; not logged again", name, exc_info=error)
+            log.error("instrumentation_failed hook=%s; not logged again", name, exc_info=error)
 
     def _emit(self, event: Event) -> None:
         for hook in self._listening:

@@ -5,12 +5,12 @@ No label is a routing key or an id, so that senders cannot create time series.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
 from taskroute.errors import TaskrouteError
+from taskroute.foreign import Log
 from taskroute.instrumentation import events
 from taskroute.instrumentation.events import Event
 from taskroute.instrumentation.extras import extra
@@ -22,7 +22,7 @@ with extra("prometheus"):
     from prometheus_client.metrics_core import GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
 
-log = logging.getLogger("taskroute.instrumentation")
+log = Log("taskroute.instrumentation")
 
 DEFAULT_EXCHANGE: Final = "amq.default"
 """The label of the default exchange. Its name is empty, and Prometheus takes an empty label for none."""

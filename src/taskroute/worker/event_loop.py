@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -14,7 +13,9 @@ from functools import partial
 from inspect import CORO_CREATED, getcoroutinelocals, getcoroutinestate, iscoroutine
 from typing import Any, NamedTuple
 
-log = logging.getLogger("taskroute.worker")
+from taskroute.foreign import Log
+
+log = Log("taskroute.worker")
 
 
 class EventLoop:
@@ -245,8 +246,7 @@ def _make_task(loop: asyncio.AbstractEventLoop, posted: _Posted) -> asyncio.Task
     except Exception as error:  # of a task factory that a handler has set
         if getcoroutinestate(posted.coroutine) != CORO_CREATED:
             raise
-        with suppress(Exception):  # of a log handler
-            log.warning("task_factory_failed error=%s", type(error).__name__)
+        log.warning("task_factory_failed error=%s", type(error).__name__)
         return asyncio.Task(posted.coroutine, loop=loop, context=posted.context)
 
 
@@ -273,5 +273,4 @@ def _run_on(run: Callable[[], object]) -> None:
         run()
     except BaseException as error:  # noqa: BLE001 - the loop must go on for others
         # Of a task that a handler has left behind: asyncio lets exits through.
-        with suppress(BaseException):  # of a log handler
-            log.warning("loop_interrupted error=%s", type(error).__name__)
+        log.warning("loop_interrupted error=%s", type(error).__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -11,11 +10,12 @@ from typing import Final
 
 from taskroute.broker.roles.consumer import Consumer
 from taskroute.broker.session import Session
+from taskroute.foreign import Log
 from taskroute.topology.queue import QueueSpec
 from taskroute.worker.republish import Republisher
 from taskroute.worker.work_queue import WorkQueue
 
-log = logging.getLogger("taskroute.worker")
+log = Log("taskroute.worker")
 
 _INTERVAL: Final = 0.05
 """Seconds between questions for the depth of queues: a broker does not tell by itself."""

@@ -5,11 +5,10 @@ The one place that makes them, from one set of facts. Any thread may call.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 
-from taskroute.foreign import say
+from taskroute.foreign import Log
 from taskroute.handling.settle import Republish
 from taskroute.instrumentation.events import (
     DeadLettered,
@@ -27,7 +26,7 @@ from taskroute.quoting import shorten
 from taskroute.worker.failure import Failure
 from taskroute.worker.stats import StatsCounter
 
-log = logging.getLogger("taskroute.worker")
+log = Log("taskroute.worker")
 
 
 class Notifications:
@@ -61,8 +60,7 @@ class Notifications:
 
     def failed(self, failure: Failure) -> None:
         """Report that a delivery has failed, and where it goes."""
-        say(
-            log.warning,
+        log.warning(
             "message_failed %s attempt=%d reason=%s error=%s to=%s",
             _named(failure.delivery),
             failure.delivery.attempt,
@@ -81,8 +79,7 @@ class Notifications:
     def republish_failed(self, failure: Failure, error: BaseException) -> None:
         """Report that a failed delivery could not be put where it goes, and is tried again."""
         delivery = failure.delivery
-        say(
-            log.warning,  # under the name that operators know
+        log.warning(  # under the name that operators know
             "hand_over_failed queue=%s to=%s message_id=%s error=%s",
             delivery.queue,
             failure.destination,
@@ -99,32 +96,32 @@ class Notifications:
         self._stats.count(delivery.queue, "overdue")
         if self._emit is not None:
             self._emit(Overdue(**_facts(delivery), handler=handler, timeout=timeout))
-        say(log.warning, "handler_overdue %s handler=%s timeout=%s", _named(delivery), handler, timeout)
+        log.warning("handler_overdue %s handler=%s timeout=%s", _named(delivery), handler, timeout)
 
     def lost(self, delivery: Delivery, elapsed: float) -> None:
         """Report that the connection of a delivery is gone while its handler runs, for `elapsed` seconds so far."""
-        say(log.warning, "delivery_lost %s elapsed=%.1f", _named(delivery), elapsed)
+        log.warning("delivery_lost %s elapsed=%.1f", _named(delivery), elapsed)
 
     def paused(self, queue: str, failures: int, seconds: float) -> None:
         """Report that a circuit breaker leaves a queue alone."""
-        say(log.warning, "queue_paused queue=%s failures=%d seconds=%s", queue, failures, seconds)
+        log.warning("queue_paused queue=%s failures=%d seconds=%s", queue, failures, seconds)
         self._stats.count(queue, "paused")
         if self._emit is not None:
             self._emit(Paused(queue=queue, failures=failures, seconds=seconds))
 
     def resumed(self, queue: str) -> None:
         """Report that a paused queue is consumed again."""
-        say(log.info, "queue_resumed queue=%s", queue)
+        log.info("queue_resumed queue=%s", queue)
         if self._emit is not None:
             self._emit(Resumed(queue=queue))
 
     def put_off(self, delivery: Delivery, error: BaseException) -> None:
         """Report that a delivery is handled later, as the system had nothing to handle it with."""
-        say(log.warning, "handling_put_off %s error=%s", _named(delivery), type(error).__name__)
+        log.warning("handling_put_off %s error=%s", _named(delivery), type(error).__name__)
 
     def processing_failed(self, delivery: Delivery | None, error: BaseException) -> None:
         """Report a defect, which has left a delivery open if there is one."""
-        say(log.error, "settling_failed queue=%s", None if delivery is None else delivery.queue, exc_info=error)
+        log.error("settling_failed queue=%s", None if delivery is None else delivery.queue, exc_info=error)
 
 
 class _Facts(TypedDict):

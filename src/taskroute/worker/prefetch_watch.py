@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 from functools import partial
 
 from taskroute.broker.roles.consumer import Consumer
+from taskroute.foreign import Log
 from taskroute.handling.waiting_times import CHECKS, Overlong, WaitingTimes
 from taskroute.worker.scheduler import Scheduler
 from taskroute.worker.work_queue import WorkQueue
 
-log = logging.getLogger("taskroute.worker")
+log = Log("taskroute.worker")
 
 
 class PrefetchWatch:

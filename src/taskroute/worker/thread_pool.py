@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
+from taskroute.foreign import Log
 from taskroute.message.delivery import Delivery
 from taskroute.quoting import shorten
 from taskroute.worker.work_queue import WorkQueue
 
-log = logging.getLogger("taskroute.worker")
+log = Log("taskroute.worker")
 
 Work = tuple[Delivery, float]
 """What is being handled, and since when by the monotonic clock."""
@@ -146,8 +146,7 @@ class ThreadPool:
                 self._threads = tuple(other for other in self._threads if other is not thread)
             if not isinstance(error, Exception):
                 raise
-            with suppress(Exception):  # of a log handler
-                log.warning("thread_not_replaced thread=%s error=%s", hung.name, type(error).__name__)
+            log.warning("thread_not_replaced thread=%s error=%s", hung.name, type(error).__name__)
 
     def _leave(self, replaced: _HandlerThread) -> bool:
         """Return whether a thread that was replaced, and is free again, is not needed."""

@@ -5,7 +5,6 @@ Here is a worker's life and what can be asked of it; what happens to a delivery 
 
 from __future__ import annotations
 
-import logging
 import math
 import ssl
 import threading
@@ -29,7 +28,7 @@ from taskroute.errors import (
     TaskrouteError,
 )
 from taskroute.exported import exported_by
-from taskroute.foreign import say
+from taskroute.foreign import Log
 from taskroute.graph.routes import Routes, check_parts
 from taskroute.handlers.middleware import Middleware
 from taskroute.handlers.registry import HandlerRegistry
@@ -53,7 +52,7 @@ from taskroute.worker.republish import Republisher
 from taskroute.worker.signals import StopSignal
 from taskroute.worker.stats import Stats, StatsCounter
 
-log = logging.getLogger("taskroute.worker")
+log = Log("taskroute.worker")
 
 MAX_TIMEOUT: Final = threading.TIMEOUT_MAX - 2
 """Seconds that Python can wait at most, less what `Worker.stop` may take longer."""
@@ -437,8 +436,7 @@ class Worker:
         for handler in self.routes.handlers:
             limits = [limit for queue, limit in self._consumer_timeouts.items() if handler.queue in (None, queue)]
             if handler.timeout is not None and handler.timeout >= min(limits, default=math.inf):
-                say(
-                    log.warning,
+                log.warning(
                     "handler_timeout_long handler=%s timeout=%s: RabbitMQ takes a message back after %d s by default",
                     handler.name,
                     handler.timeout,

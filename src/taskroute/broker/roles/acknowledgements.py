@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 
 from taskroute.broker.amqp import Channel
+from taskroute.foreign import Log
 from taskroute.message.delivery import Delivery
 from taskroute.quoting import shorten
 
-log = logging.getLogger("taskroute.broker")
+log = Log("taskroute.broker")
 
 
 class Acknowledgements:

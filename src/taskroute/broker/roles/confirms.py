@@ -6,7 +6,6 @@ another one on the same connection, and a confirm that never comes ends the conn
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -31,9 +30,10 @@ from taskroute.errors import (
     TaskrouteError,
     UnroutableError,
 )
+from taskroute.foreign import Log
 from taskroute.quoting import shorten
 
-log = logging.getLogger("taskroute.broker")
+log = Log("taskroute.broker")
 
 PUBLISHES_PER_FLUSH: Final = 256
 """Messages written before what the broker has answered is read again."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,12 +26,13 @@ from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
 from taskroute.broker.roles.consumer_channel import ConsumerChannel
 from taskroute.errors import BrokerError
+from taskroute.foreign import Log
 from taskroute.keys.short_string import cut_key
 from taskroute.message.delivery import Delivery
 from taskroute.topology.digest import topology_digest
 from taskroute.topology.queue import QueueSpec
 
-log = logging.getLogger("taskroute.broker")
+log = Log("taskroute.broker")
 
 TOPOLOGY_ARGUMENT: Final = "x-taskroute-topology"
 """The argument of a consumer that says which topology its process runs: operators see it, brokers ignore it."""
