@@ -402,6 +402,13 @@ MUTATIONS = (
         "            self._until.setdefault(0, {})[retry]",
         "unit/test_pending_retries.py::test_retries_that_never_come_back_are_forgotten_behind_a_longer_one",
     ),
+    Mutation(
+        "lose the connection over the channel of one queue",
+        "broker/rabbitmq_channel.py",
+        "        if self.on_closed is None or",
+        "        if True or",
+        "test_channel.py::test_worker_handles_again_after_a_406",
+    ),
 )
 
 
