@@ -143,13 +143,16 @@ def count_messages(channel: Channel, queue: str) -> int:
 
 
 def shows_life(channel: Channel, queue: str) -> bool:
-    """Return whether a queue has messages or consumers: one without a leader seems to have neither.
+    """Return whether a queue has messages or consumers, or is gone: one without a leader seems to be there and empty.
 
     Raises:
-        BrokerError: it is not there, or cannot be had.
+        BrokerError: it cannot be had.
     """
-    with naming(f"queue {queue!r}"):
-        counts = channel.queue_declare(queue, passive=True)
+    try:
+        with naming(f"queue {queue!r}"):
+            counts = channel.queue_declare(queue, passive=True)
+    except TopologyMismatchError:
+        return True
     return bool(counts.message_count or counts.consumer_count)
 
 
