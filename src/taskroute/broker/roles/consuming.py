@@ -87,7 +87,7 @@ class Consuming:
         self.queues = {queue.spec.name: queue for queue in queues}
         self.channels: Mapping[int, ConsumerChannel] = {}
         """By number. Replaced, never changed: other threads look whether a delivery's channel is there."""
-        self._probe: Channel | None = None
+        self._probe: Channel | None = self._open_probe()  # now: while a long frame comes in, it would take its time
         self.batch: list[Delivery] = []
         self.with_room: list[ConsumedQueue] = []
         """Queues that were full, and have room again."""
@@ -119,9 +119,13 @@ class Consuming:
     def probe(self) -> Channel:
         """A channel for questions alone. The broker closes it over a queue that is gone: its consumer's end is told."""
         if self._probe is None:
-            self._probe = self.connection.channel()
-            self._probe.on_closed = self._on_probe_closed
+            self._probe = self._open_probe()
         return self._probe
+
+    def _open_probe(self) -> Channel:
+        channel = self.connection.channel()
+        channel.on_closed = self._on_probe_closed
+        return channel
 
     # Setting up:
 
