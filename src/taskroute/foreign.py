@@ -27,6 +27,16 @@ class Log:
     def __init__(self, name: str) -> None:
         self._logger: Final = logging.getLogger(name)
 
+    @property
+    def is_silenced(self) -> bool:
+        """Whether a line goes nowhere, not even to stderr: all that a handler does is to keep Python from that."""
+        logger: logging.Logger | None = self._logger
+        handlers: list[logging.Handler] = []
+        while logger is not None:
+            handlers += logger.handlers
+            logger = logger.parent if logger.propagate else None
+        return bool(handlers) and all(isinstance(handler, logging.NullHandler) for handler in handlers)
+
     def debug(self, text: str, *args: object) -> None:
         """Log what helps to find a defect."""
         self._log(logging.DEBUG, text, args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from taskroute.broker.amqp import Connection
 from taskroute.broker.connection import connect
@@ -14,6 +15,8 @@ from taskroute.errors import BrokerUnavailableError
 from taskroute.foreign import Log
 
 log = Log("taskroute.broker")
+
+_ASKING: Final = Step("waiting for the function that was given as url", can_be_cut=False)
 
 
 class Connector:
@@ -62,7 +65,7 @@ class Connector:
             BrokerUnavailableError: the session is to stop, or nobody says where the node is.
             Exception: what `connect` raises.
         """
-        self._current.replace(self._current.link.connecting())
+        self._current.replace(self._current.link.connecting(None if self._nodes.fixed else _ASKING))
         self._raise_if_stopping()
         nodes = self._nodes.ask()
         self._current.replace(self._current.link.among(nodes))

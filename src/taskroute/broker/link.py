@@ -60,15 +60,15 @@ class Link:
     step: Step | None = None
     frame_max: int = 0
 
-    def connecting(self) -> Link:
-        """Return the link while the next connection is made and set up."""
+    def connecting(self, step: Step | None = None) -> Link:
+        """Return the link while the next connection is made and set up. `step`: what that waits for first."""
         return replace(
             self,
             state=LINK_MOVES.after(self.state, "connect"),
             connection=None,
             is_blocked=False,
             attempts=self.attempts + 1,
-            step=Step("waiting for the function that was given as url", can_be_cut=False),
+            step=step,
         )
 
     def among(self, nodes: tuple[BrokerUrl, ...]) -> Link:

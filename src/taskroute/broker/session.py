@@ -274,7 +274,8 @@ class Session:
         while not self._current.is_stopping:
             try:
                 self._pause(delay * self._jitter.uniform(0.5, 1.0))
-                self._serve(self._open())
+                if not self._current.is_stopping:
+                    self._serve(self._open())
             except BaseException as error:
                 # One that has lived for a moment only has shown nothing: what has ended it may end the next one too.
                 delay = FIRST_DELAY if self._has_proved() else min(max(delay * 2, FIRST_DELAY), LONGEST_DELAY)

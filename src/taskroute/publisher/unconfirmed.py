@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from typing import Final
 from taskroute.broker.link import describe_error
 from taskroute.broker.roles.submission import Submission
 from taskroute.errors import BrokerError, BrokerUnavailableError, ClosedError, PublishError, PublishTimeoutError
+from taskroute.foreign import Log
 from taskroute.quoting import shorten
 
-log = logging.getLogger("taskroute.publisher")
+log = Log("taskroute.publisher")
 
 _IDS_SHOWN: Final = 10
 
@@ -46,7 +46,7 @@ class Unconfirmed:
         """Write a line to the log; to stderr if logging is not set up, as nothing else can tell it any more."""
         facts = f"never_written={len(self.never_written)} unknown={len(self.unknown)}: {self}"
         log.error("unpublished_at_exit session=%s %s", session, facts)
-        if _is_silenced(log):
+        if log.is_silenced:
             print(f"unpublished_at_exit session={session} {facts}", file=sys.stderr)
 
     def _parts(self) -> Iterator[str]:
@@ -65,15 +65,6 @@ def unconfirmed(submissions: Iterable[Submission]) -> Unconfirmed:
         tuple(each for each, error in outcomes if isinstance(error, PublishTimeoutError)),
         describe_error(never_written[0][1]) if never_written else "",
     )
-
-
-def _is_silenced(logger: logging.Logger | None) -> bool:
-    """Return whether a line goes nowhere, not even to stderr: all that a handler does is to keep Python from that."""
-    handlers: list[logging.Handler] = []
-    while logger is not None:
-        handlers += logger.handlers
-        logger = logger.parent if logger.propagate else None
-    return bool(handlers) and all(isinstance(handler, logging.NullHandler) for handler in handlers)
 
 
 def _error_of(submission: Submission) -> BaseException | None:
