@@ -69,8 +69,8 @@ MUTATIONS = (
     Mutation(
         "send a stale acknowledgement on the new channel",
         "broker/roles/consuming.py",
-        "            channel = channels.get(delivery.generation)\n",
-        "            channel = next(iter(channels.values()))\n",
+        "            channel = self.channels.get(number)\n",
+        "            channel = next(iter(self.channels.values()))\n",
         "test_channel.py::test_handler_finishing_after_a_reconnect_acknowledges_nothing",
     ),
     Mutation(
@@ -117,7 +117,7 @@ MUTATIONS = (
     ),
     Mutation(
         "publish without mandatory",
-        "broker/roles/confirm_channel.py",
+        "broker/roles/confirms.py",
         "mandatory=submission.mandatory,\n",
         "mandatory=False,\n",
         "test_publisher.py::test_unroutable_message_raises_with_exchange_key_and_id[rabbitmq]",
@@ -279,7 +279,7 @@ MUTATIONS = (
     Mutation(
         "give back everything up to the last message that nobody has begun",
         "broker/roles/acknowledgements.py",
-        "            self._channel.put_back(*window.take(fresh.keys()))\n",
+        "            self._channel.put_back(*self._window.take(fresh.keys()))\n",
         "            window.take(fresh.keys())\n            self._channel.put_back(max(fresh), [])\n",
         "test_shutdown.py::test_signal_ends_a_busy_worker_after_its_handler",
     ),

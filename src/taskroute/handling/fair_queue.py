@@ -39,10 +39,6 @@ class FairQueue:
                 self.turns.append(line)
             line.append(delivery)
 
-    def first(self) -> Delivery:
-        """Return the delivery that `take` takes next. `turns` must not be empty."""
-        return self.turns[0][0]
-
     def take(self) -> Delivery:
         """Return the next delivery. `turns` must not be empty."""
         line = self.turns.popleft()

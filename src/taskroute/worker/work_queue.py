@@ -72,7 +72,7 @@ class WorkQueue:
                     if self._closed:
                         return None
                     self._wait()
-                delivery = self._waiting.first()
+                delivery = self._turns[0][0]  # known before it is taken: an exception may come in between
                 self._next()
                 self._call_one()
                 return delivery
@@ -109,10 +109,15 @@ class WorkQueue:
 
     def done(self, delivery: Delivery) -> None:
         """Record that a delivery is settled, or will be redelivered. Once more does nothing."""
-        with self._lock, self._mending:
-            self._open.discard(delivery)
-            self._abandoned.discard(delivery)
-            self._tell_if_finished()
+        with self._lock:
+            try:  # each message comes here: no calls
+                self._open.discard(delivery)
+                self._abandoned.discard(delivery)
+                if not self._open:
+                    self._finished.notify_all()
+            except BaseException:
+                self._mend()
+                raise
 
     def abandon(self, delivery: Delivery) -> None:
         """Record that nobody works at an open delivery any longer, and that it is not settled."""

@@ -26,17 +26,10 @@ class Acknowledgements:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._window = AckWindow()
-        self._fresh: dict[int, Delivery] = {}
 
-    def add(self, delivery: Delivery) -> None:
-        """Have a delivery of this channel acknowledged by the next `write`, unless it was settled before."""
-        tag, window = delivery.tag, self._window
-        if tag > window.prefix and tag not in window.beyond:
-            self._fresh[tag] = delivery
-
-    def write(self) -> Collection[Delivery]:
-        """Acknowledge what was added since, and return that."""
-        fresh, self._fresh = self._fresh, {}
+    def write(self, deliveries: Iterable[Delivery]) -> Collection[Delivery]:
+        """Acknowledge deliveries of this channel, and return those that were not settled before."""
+        fresh = self._unsettled(deliveries)
         if fresh:
             self._channel.acknowledge(*self._window.take(fresh.keys()))
         return fresh.values()
@@ -44,18 +37,17 @@ class Acknowledgements:
     def put_back(self, deliveries: Iterable[Delivery]) -> Collection[Delivery]:
         """Put deliveries of this channel back to their queue, and return those that were not settled before.
 
-        What was added must be written before: `multiple` may name a tag only when nothing older is unsettled, as with
-        an acknowledgement.
+        What is to be acknowledged must be written before: `multiple` may name a tag only when nothing older is
+        unsettled, as with an acknowledgement.
         """
-        window = self._window
-        fresh = {
-            delivery.tag: delivery
-            for delivery in deliveries
-            if delivery.tag > window.prefix and delivery.tag not in window.beyond
-        }
+        fresh = self._unsettled(deliveries)
         if fresh:
-            self._channel.put_back(*window.take(fresh.keys()))
+            self._channel.put_back(*self._window.take(fresh.keys()))
         return fresh.values()
+
+    def _unsettled(self, deliveries: Iterable[Delivery]) -> dict[int, Delivery]:
+        prefix, beyond = self._window.prefix, self._window.beyond
+        return {each.tag: each for each in deliveries if each.tag > prefix and each.tag not in beyond}
 
 
 def drop_stale(delivery: Delivery) -> None:

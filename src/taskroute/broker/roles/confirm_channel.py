@@ -33,17 +33,3 @@ class ConfirmChannel:
         in_flight = self.in_flight
         oldest = in_flight.oldest_tag if in_flight else in_flight.last_tag + 1
         return self.watch.look(now, was_heard=was_heard, is_blocked=is_blocked, oldest=oldest, last=in_flight.last_tag)
-
-    def write(self, submission: Submission) -> None:
-        """Publish a message that was filed as in flight.
-
-        Raises:
-            MessageInvalidError: AMQP cannot carry it; nothing was written.
-        """
-        self.channel.publish(
-            submission.exchange,
-            submission.routing_key,
-            mandatory=submission.mandatory,
-            properties=submission.properties,
-            body=submission.body,
-        )

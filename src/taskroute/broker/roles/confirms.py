@@ -259,7 +259,8 @@ class Confirms(Role):
             yield from (submission for submission in submissions if not submission.is_resolved)
 
     def _write(self, submission: Submission) -> None:
-        current = self._opened()
+        current = self._current
+        assert current is not None  # noqa: S101 - the session flushes only what is open
         if not current.in_flight.add(submission):
             self._duplicates.append(submission)
             return
@@ -269,7 +270,13 @@ class Confirms(Role):
         if self._look_at is None:
             self._look_at = time.monotonic() + _LOOK_EVERY
         try:
-            current.write(submission)
+            current.channel.publish(
+                submission.exchange,
+                submission.routing_key,
+                mandatory=submission.mandatory,
+                properties=submission.properties,
+                body=submission.body,
+            )
         except MessageInvalidError as error:
             current.in_flight.undo_last()
             self._fail(submission, "unwrite", MessageInvalidError(f"{submission}: {error}"))

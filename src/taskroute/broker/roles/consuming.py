@@ -199,32 +199,23 @@ class Consuming:
 
     def acknowledge(self, settled: deque[Delivery]) -> bool:
         """Write the acknowledgements of `settled`, and count them. Return whether there were any."""
-        channels, touched = self.channels, dict[int, ConsumerChannel]()
-        while settled:
-            delivery = settled.popleft()
-            channel = channels.get(delivery.generation)
-            if channel is None:
-                drop_stale(delivery)
-            else:
-                channel.acknowledgements.add(delivery)
-                touched[channel.number] = channel
         has_written = False
-        for channel in touched.values():
-            for delivery in channel.acknowledgements.write():
-                self._count_settled(delivery)
-                has_written = True
+        for number, deliveries in _by_channel(settled).items():
+            channel = self.channels.get(number)
+            if channel is not None:
+                acknowledged = channel.acknowledgements.write(deliveries)
+                self._count_settled(acknowledged)
+                has_written = has_written or bool(acknowledged)
+            else:
+                for delivery in deliveries:
+                    drop_stale(delivery)
         return has_written
 
     def put_back(self, returned: deque[Delivery]) -> None:
         """Put deliveries back to their queues. What was settled must be acknowledged before."""
-        by_channel: dict[int, list[Delivery]] = {}
-        while returned:
-            delivery = returned.popleft()
-            by_channel.setdefault(delivery.generation, []).append(delivery)
-        for number, deliveries in by_channel.items():
+        for number, deliveries in _by_channel(returned).items():
             if (channel := self.channels.get(number)) is not None:
-                for delivery in channel.acknowledgements.put_back(deliveries):
-                    self._count_settled(delivery)
+                self._count_settled(channel.acknowledgements.put_back(deliveries))
 
     def puts_back_freely(self, queue: ConsumedQueue) -> bool:
         """Return whether what goes back to a queue counts as no failed delivery there."""
@@ -413,16 +404,28 @@ class Consuming:
             self._on_queue_lost(queue.spec.name)
         return channel
 
-    def _count_settled(self, delivery: Delivery) -> None:
-        queue = self.queues[delivery.queue]
-        queue.unsettled -= 1
-        if queue.state == "full" and queue.has_room:
-            self.with_room.append(queue)
+    def _count_settled(self, deliveries: Iterable[Delivery]) -> None:
+        for delivery in deliveries:
+            queue = self.queues[delivery.queue]
+            queue.unsettled -= 1
+            if queue.state == "full" and queue.has_room:
+                self.with_room.append(queue)
 
     def _receive(self, queue: ConsumedQueue, delivery: Delivery) -> None:
         self.batch.append(delivery)
-        if queue.on_delivery(delivery.redelivered):
+        if queue.state != "careful":  # nearly always: as `on_delivery`
+            queue.unsettled += 1
+        elif queue.on_delivery(delivery.redelivered):
             self._to_widen.append(queue)
+
+
+def _by_channel(deliveries: deque[Delivery]) -> dict[int, list[Delivery]]:
+    """Empty `deliveries`, which other threads append to, and return them by the number of their channel."""
+    by_channel: dict[int, list[Delivery]] = {}
+    while deliveries:
+        delivery = deliveries.popleft()
+        by_channel.setdefault(delivery.generation, []).append(delivery)
+    return by_channel
 
 
 def _suspected(name: str) -> QueueUnavailableError:

@@ -37,12 +37,13 @@ class InFlight:
 
     def add(self, submission: Submission) -> bool:
         """File a submission that is about to be written. Return False if a duplicate is in flight: it is not filed."""
-        if self.has_duplicate_of(submission):
+        identity, returnable = submission.identity, self._returnable
+        if identity in returnable and not returnable[identity].is_resolved:  # as `has_duplicate_of`
             return False
         self.last_tag += 1
         self._by_tag[self.last_tag] = submission
         if submission.mandatory:
-            self._returnable[submission.identity] = submission
+            returnable[identity] = submission
         return True
 
     def has_duplicate_of(self, submission: Submission) -> bool:
