@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -436,19 +437,25 @@ def survives(mutation: Mutation) -> str | None:
 
 
 def main() -> None:
-    """Try the mutations that are named, or all."""
+    """Try the mutations that are named, or all, one on each core."""
     chosen = [mutation for mutation in MUTATIONS if not sys.argv[1:] or mutation.name in sys.argv[1:]]
-    survivors = []
-    for mutation in chosen:
-        began = time.monotonic()
-        why = survives(mutation)
-        print(f"{'SURVIVED' if why else 'caught'} in {time.monotonic() - began:.0f} s: {mutation.name}", flush=True)
-        if why:
-            survivors.append(mutation.name)
-            print(why, flush=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        survivors = [
+            mutation.name for mutation, survived in zip(chosen, pool.map(_try, chosen), strict=True) if survived
+        ]
     if survivors:
         raise SystemExit(f"{len(survivors)} of {len(chosen)} mutants survived: {', '.join(survivors)}")
     print(f"all {len(chosen)} mutants caught")
+
+
+def _try(mutation: Mutation) -> bool:
+    """Try a mutation, say how it went, and return whether it survives."""
+    began = time.monotonic()
+    why = survives(mutation)
+    print(f"{'SURVIVED' if why else 'caught'} in {time.monotonic() - began:.0f} s: {mutation.name}", flush=True)
+    if why:
+        print(why, flush=True)
+    return why is not None
 
 
 if __name__ == "__main__":
