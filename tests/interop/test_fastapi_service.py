@@ -84,6 +84,7 @@ def test_health_endpoint_has_the_health_of_the_worker(broker_url: str) -> None:
             "live": True,
             "ready": True,
             "reasons": [],
+            "warnings": [],
             "connected": True,
             "consuming": ["orders"],
             "paused": [],
