@@ -46,8 +46,8 @@ class Acknowledgements:
         return fresh.values()
 
     def _unsettled(self, deliveries: Iterable[Delivery]) -> dict[int, Delivery]:
-        prefix, beyond = self._window.prefix, self._window.beyond
-        return {each.tag: each for each in deliveries if each.tag > prefix and each.tag not in beyond}
+        highest, gaps = self._window.highest, self._window.gaps
+        return {each.tag: each for each in deliveries if each.tag > highest or each.tag in gaps}
 
 
 def drop_stale(delivery: Delivery) -> None:
@@ -58,7 +58,8 @@ def drop_stale(delivery: Delivery) -> None:
 class AckWindow:
     """The settled tags of one channel, which the broker numbers from 1.
 
-    Invariant: every tag up to `prefix` is settled, `prefix` + 1 is not, and `beyond` has the settled tags above it.
+    Invariant: the settled tags are those up to `highest`, without `gaps`. What is kept is bounded by the prefetch, as
+    a gap is a delivery that is not settled, however many others were settled since.
     No tag is acknowledged twice, not even as part of a prefix: the broker forgets a tag with its acknowledgement, and
     closes the channel over one that it does not know (406).
 
@@ -70,11 +71,11 @@ class AckWindow:
         (3, [])
     """
 
-    __slots__ = ("beyond", "prefix")
+    __slots__ = ("gaps", "highest")
 
     def __init__(self) -> None:
-        self.prefix = 0
-        self.beyond: set[int] = set()
+        self.highest = 0
+        self.gaps: set[int] = set()
 
     def take(self, tags: AbstractSet[int]) -> tuple[int, list[int]]:
         """Settle tags that are not settled yet. Return how to acknowledge them.
@@ -83,14 +84,11 @@ class AckWindow:
             The tag up to which all may be acknowledged with one `multiple` frame, 0 for none, and the tags to be
             acknowledged one by one.
         """
-        prefix, last = self.prefix, 0
-        while (following := prefix + 1) in tags or following in self.beyond:
-            prefix = following
-            if prefix in tags:
-                last = prefix  # not the end of the prefix: that tag may have been acknowledged by itself
-            else:
-                self.beyond.remove(prefix)
-        self.prefix = prefix
-        behind_gap = sorted(tag for tag in tags if tag > prefix)
-        self.beyond.update(behind_gap)
-        return last, behind_gap
+        gaps, highest = self.gaps, max(self.highest, max(tags, default=0))
+        gaps.update(range(self.highest + 1, highest + 1))
+        gaps.difference_update(tags)
+        self.highest = highest
+        prefix = min(gaps) - 1 if gaps else highest
+        # Not the end of the prefix: that tag may have been acknowledged by itself.
+        last = max((tag for tag in tags if tag <= prefix), default=0)
+        return last, sorted(tag for tag in tags if tag > prefix)
