@@ -305,12 +305,43 @@ def test_publish_async_waits_for_room_in_turn_without_a_thread(taskroute_url: st
         assert publisher.wait_idle(DEADLINE)
 
 
-def test_window_room_of_a_cancelled_waiter_goes_to_the_next() -> None:
-    def submission() -> Submission:
-        return Submission(
-            exchange="", routing_key="", body=b"", properties={}, message_id="", mandatory=True, deadline=0
-        )
+def submission() -> Submission:
+    return Submission(exchange="", routing_key="", body=b"", properties={}, message_id="", mandatory=True, deadline=0)
 
+
+def test_window_keeps_the_room_of_a_waiter_whose_turn_it_is() -> None:
+    """Threads that come before it has run do not take its place, so that it need not begin to wait again."""
+
+    async def main() -> None:
+        window, first, waiting = Window(1), submission(), submission()
+        assert window.enter(first, 0)
+        waiter = asyncio.ensure_future(window.enter_async(waiting, DEADLINE))
+        await asyncio.sleep(0)
+
+        first.future.set_result(Receipt("", "", ""))
+        assert not window.enter(submission(), 0)
+
+        assert window.unsettled() == (waiting,)
+        assert await waiter
+
+    asyncio.run(main())
+
+
+def test_window_that_is_closed_takes_no_waiter_in() -> None:
+    async def main() -> None:
+        window, first = Window(1), submission()
+        assert window.enter(first, 0)
+        waiter = asyncio.ensure_future(window.enter_async(submission(), DEADLINE))
+        await asyncio.sleep(0)
+
+        assert window.close() == (first,)
+
+        assert not await waiter
+
+    asyncio.run(main())
+
+
+def test_window_room_of_a_cancelled_waiter_goes_to_the_next() -> None:
     async def main() -> None:
         window, first = Window(1), submission()
         assert window.enter(first, 0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import OrderedDict
 from concurrent.futures import Future
+from typing import NamedTuple
 
 from taskroute.broker.roles.submission import Receipt, Submission
 
@@ -26,7 +26,7 @@ class Window:
         self._is_full = False
         self._is_closed = False
         self._changed = threading.Condition()
-        self._awaiting_room: OrderedDict[Future[None], None] = OrderedDict()
+        self._awaiting_room: OrderedDict[Future[bool], Submission] = OrderedDict()
         self._exempt: int | None = None
 
     @property
@@ -40,10 +40,9 @@ class Window:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-            rooms = self._take_rooms(len(self._awaiting_room))
+            turns = self._next_turns()
             submissions = tuple(self._open.values())
-        for room in rooms:
-            room.set_result(None)
+        self._tell(turns)
         return submissions
 
     def exempt(self) -> None:
@@ -67,29 +66,33 @@ class Window:
         )
 
     async def enter_async(self, submission: Submission, timeout: float) -> bool:
-        """Do the same on an event loop. No thread waits: a loop has few, and waits for each of them at its end."""
-        until = time.monotonic() + timeout
-        while not self.enter(submission, 0):
-            if self.is_closed:
-                return False
-            room = self._room()
-            try:
-                async with asyncio.timeout(until - time.monotonic()):
-                    await asyncio.wrap_future(room)
-            except BaseException as error:
-                self._let_in(room)  # if it was this caller's turn, it is the next one's now
-                if isinstance(error, TimeoutError):
-                    return False
-                raise
-        return True
+        """Do the same on an event loop. No thread waits: a loop has few, and waits for each of them at its end.
 
-    def _room(self) -> Future[None]:
-        room: Future[None] = Future()
+        Callers come in by turns: room is kept for the one whose turn it is. One that leaves cancels its message, which
+        makes room as any other does.
+        """
+        if self.enter(submission, 0):
+            return True
+        room = self._room(submission)
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.wrap_future(room)
+        except TimeoutError:
+            return False
+        except BaseException:
+            submission.future.cancel()
+            raise
+        finally:
+            with self._changed:
+                self._awaiting_room.pop(room, None)
+
+    def _room(self, submission: Submission) -> Future[bool]:
+        """Return a future that says whether a message is in; False: the window was closed."""
+        room: Future[bool] = Future()
         with self._changed:
-            if self._is_full and not self._is_closed:
-                self._awaiting_room[room] = None
-            else:
-                room.set_result(None)
+            self._awaiting_room[room] = submission
+            turns = self._next_turns()
+        self._tell(turns)
         return room
 
     def wait_empty(self, timeout: float) -> bool:
@@ -105,27 +108,38 @@ class Window:
     def _leave(self, future: Future[Receipt]) -> None:
         with self._changed:
             del self._open[future]
+            turns: list[_Turn] = []
             if not self._open or (self._is_full and len(self._open) <= self._size // 2):
                 self._is_full = False
+                turns = self._next_turns()
                 self._changed.notify_all()
-            is_awaited = bool(self._awaiting_room)
-        if is_awaited:
-            self._let_in()
+        self._tell(turns)
 
-    def _let_in(self, leaving: Future[None] | None = None) -> None:
-        """Give the room that there is to callers on event loops, in the order in which they came."""
-        with self._changed:
-            if leaving is not None:
-                self._awaiting_room.pop(leaving, None)
-            rooms = self._take_rooms(0 if self._is_full else self._size - len(self._open))
-        for room in rooms:
-            room.set_result(None)
+    def _next_turns(self) -> list[_Turn]:
+        """Take in the messages of those on event loops whose turn it is: half of the room is left to threads.
 
-    def _take_rooms(self, most: int) -> list[Future[None]]:
-        """Take out those whose turn it is. Whoever holds the lock gives them their room after it."""
-        rooms: list[Future[None]] = []
-        while self._awaiting_room and len(rooms) < most:
-            room, _ = self._awaiting_room.popitem(last=False)
+        Who holds the lock tells them after it.
+        """
+        most = 0 if self._is_full else (self._size - len(self._open) + 1) // 2
+        turns: list[_Turn] = []
+        while self._awaiting_room and (len(turns) < most or self._is_closed):
+            room, submission = self._awaiting_room.popitem(last=False)
             if room.set_running_or_notify_cancel():
-                rooms.append(room)
-        return rooms
+                turns.append(_Turn(room, submission, not self._is_closed))
+        self._open |= {turn.submission.future: turn.submission for turn in turns if turn.is_in}
+        self._is_full = self._is_full or len(self._open) >= self._size
+        return turns
+
+    def _tell(self, turns: list[_Turn]) -> None:
+        for turn in turns:
+            if turn.is_in:
+                turn.submission.future.add_done_callback(self._leave)
+            turn.room.set_result(turn.is_in)
+
+
+class _Turn(NamedTuple):
+    """Of a caller on an event loop: what tells it whether its message is in."""
+
+    room: Future[bool]
+    submission: Submission
+    is_in: bool
