@@ -14,7 +14,7 @@ from tests.kit.calls import logged
 from tests.kit.inside import is_waiting
 from tests.kit.waiting import DEADLINE, until
 
-from taskroute import BrokerUnavailableError, ClosedError
+from taskroute import BrokerUnavailableError, ClosedError, ConfigurationError, Publisher, Topology
 from taskroute.broker import session as sessions
 from taskroute.broker.roles.role import Role
 from taskroute.broker.session import Session
@@ -189,3 +189,9 @@ def test_exit_raised_in_a_question_is_the_askers_error_and_no_exit() -> None:
 def unready() -> str:
     """Return no URL: as a function that does not know it yet."""
     raise LookupError
+
+
+def test_name_that_outgrows_the_first_frame_is_refused() -> None:
+    """It is sent before the broker has agreed to more than 4,096 bytes: it would never connect."""
+    with pytest.raises(ConfigurationError, match=r"the name .* has 300 bytes"):
+        Publisher("memory://", Topology(), name="w" * 300)

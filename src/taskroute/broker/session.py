@@ -29,6 +29,7 @@ from taskroute.broker.url import Nodes
 from taskroute.errors import BrokerUnavailableError, ClosedError, ConfigurationError, TaskrouteError
 from taskroute.foreign import Log
 from taskroute.instrumentation.events import Connected, Disconnected, Event
+from taskroute.keys.short_string import key_problem
 
 log = Log("taskroute.broker")
 
@@ -73,7 +74,7 @@ class Session:
         monotonic: the clock, in seconds. One that a test moves needs a `wake` after each move.
 
     Raises:
-        ConfigurationError: `heartbeat`; without one, a peer that falls silent would not be noticed.
+        ConfigurationError: `heartbeat`; without one, a peer that falls silent would not be noticed. `name`: too long.
     """
 
     def __init__(
@@ -92,6 +93,8 @@ class Session:
     ) -> None:
         if isinstance(heartbeat, bool) or not isinstance(heartbeat, int | float) or not 1 <= heartbeat <= MAX_HEARTBEAT:
             raise ConfigurationError(f"heartbeat={heartbeat!r} must be between 1 and {MAX_HEARTBEAT} seconds")
+        if problem := key_problem(name, "name"):  # it is one of the properties that open a connection
+            raise ConfigurationError(problem)
         self._role = role
         self._name = name
         self._heartbeat = heartbeat

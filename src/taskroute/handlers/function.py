@@ -71,8 +71,11 @@ def names_of(function: Callable[..., object]) -> tuple[str, str]:
     ('taskroute.handlers.function', 'describe')
     """
     function = _unwrapped(function)
-    qualified = getattr(function, "__qualname__", None) or type(function).__qualname__
-    return getattr(function, "__module__", None) or "?", qualified  # methods of C have a module of None
+    qualified, module = getattr(function, "__qualname__", None), getattr(function, "__module__", None)
+    return (
+        module if isinstance(module, str) else "?",  # methods of C have a module of None
+        qualified if isinstance(qualified, str) else type(function).__qualname__,  # an object may have anything
+    )
 
 
 def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
