@@ -38,6 +38,15 @@ def confirms() -> Confirms:
     return Confirms(unavailable=lambda: BrokerUnavailableError("a test"))
 
 
+@pytest.fixture
+def full(connection: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A queue that refuses every message; one refusal is already too many."""
+    monkeypatch.setattr(refusals, "REFUSED_FOR", 0.0)
+    arguments = {"x-max-length": 0, "x-overflow": "reject-publish"}
+    connection.channel().queue_declare("full", auto_delete=False, arguments=arguments)
+    return "full"
+
+
 def submission(message_id: str = "m", routing_key: str = "q") -> Submission:
     return Submission(
         exchange="",
@@ -303,14 +312,9 @@ def test_session_looks_at_what_is_in_flight_each_second(connection: Any, confirm
     assert confirms.next_deadline() == one.deadline
 
 
-def test_address_refused_for_some_seconds_gets_another_channel(
-    connection: Any, confirms: Confirms, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_address_refused_for_some_seconds_gets_another_channel(connection: Any, confirms: Confirms, full: str) -> None:
     """What is in flight on the first channel is confirmed there; then that one is closed."""
-    monkeypatch.setattr(refusals, "REFUSED_FOR", 0.0)
-    arguments = {"x-max-length": 0, "x-overflow": "reject-publish"}
-    connection.channel().queue_declare("full", auto_delete=False, arguments=arguments)
-    refused, same, later = submission("1", "full"), submission("2"), submission("3")
+    refused, same, later = submission("1", full), submission("2"), submission("3")
     confirms.on_open(connection, 1)
     (first,) = channels_of(confirms)
 
@@ -332,12 +336,9 @@ def test_address_refused_for_some_seconds_gets_another_channel(
 
 
 def test_channel_left_for_too_long_is_closed_and_its_messages_sent_again(
-    connection: Any, confirms: Confirms, monkeypatch: pytest.MonkeyPatch
+    connection: Any, confirms: Confirms, full: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refusals, "REFUSED_FOR", 0.0)
-    arguments = {"x-max-length": 0, "x-overflow": "reject-publish"}
-    connection.channel().queue_declare("full", auto_delete=False, arguments=arguments)
-    refused, lost = submission("1", "full"), submission("2")
+    refused, lost = submission("1", full), submission("2")
     confirms.on_open(connection, 1)
     confirms.submit(refused)
     confirms.flush()
@@ -356,19 +357,14 @@ def test_channel_left_for_too_long_is_closed_and_its_messages_sent_again(
     assert states(lost) == ["confirmed"]
 
 
-def test_full_queue_gets_another_channel_only_after_a_pause(
-    connection: Any, confirms: Confirms, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_queue_gets_another_channel_only_after_a_pause(connection: Any, confirms: Confirms, full: str) -> None:
     """A queue that is full refuses on every channel: no channel is opened for each message."""
-    monkeypatch.setattr(refusals, "REFUSED_FOR", 0.0)
-    arguments = {"x-max-length": 0, "x-overflow": "reject-publish"}
-    connection.channel().queue_declare("full", auto_delete=False, arguments=arguments)
     confirms.on_open(connection, 1)
     (first,) = channels_of(confirms)
 
     seen = {first}
     for number in range(20):
-        confirms.submit(submission(str(number), "full"))
+        confirms.submit(submission(str(number), full))
         confirms.flush()
         read(connection, confirms)
         seen.update(channels_of(confirms))
