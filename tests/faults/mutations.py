@@ -231,7 +231,7 @@ MUTATIONS = (
     Mutation(
         "take a result that nobody runs for handled",
         "handlers/returned.py",
-        "    elif type(result) not in _PLAIN and isinstance(result, _ALL):\n",
+        "    elif type(result) not in _PLAIN and isinstance(result, _ALL) and not _has_ended(result):\n",
         "    elif False:\n",
         "unit/test_returned.py::test_what_nobody_runs_is_an_error_that_names_it",
     ),
@@ -404,11 +404,11 @@ MUTATIONS = (
         "unit/test_pending_retries.py::test_retries_that_never_come_back_are_forgotten_behind_a_longer_one",
     ),
     Mutation(
-        "lose the connection over the channel of one queue",
-        "broker/rabbitmq_channel.py",
-        "        if self.on_closed is None or",
-        "        if True or",
-        "test_channel.py::test_worker_handles_again_after_a_406",
+        "count an exception that is returned as a success",
+        "handlers/returned.py",
+        "isinstance(result, BaseException) or (",
+        "isinstance(result, type(None)) or (",
+        "unit/test_returned.py::test_what_nobody_runs_is_an_error_that_names_it",
     ),
 )
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import functools
+import io
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, nullcontext
 from contextvars import ContextVar
 from itertools import starmap
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ import pytest
 from tests.kit.calls import Calls
 from tests.kit.waiting import DEADLINE
 
-from taskroute import ConfigurationError, Depends, HandlerRegistry, HandlerSignatureError, Message
+from taskroute import ConfigurationError, Depends, HandlerRegistry, HandlerSignatureError, Message, Reject, Retry
 from taskroute.handling.dispatch import Dispatcher
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome
@@ -209,6 +210,18 @@ UNRUN: dict[str, Callable[..., Any]] = {
     "a function that": lambda body: functools.partial(generator, body),
     "a list of coroutines": lambda body: [asyncio.sleep(0), asyncio.sleep(0)],
     "a tuple of coroutines or futures": lambda body: (Future[int](),),
+    "a dict of coroutines": lambda body: {"one": asyncio.sleep(0)},
+    "a list of coroutines or": lambda body: [("one", asyncio.sleep(0))],
+    "a list of coroutines or futures": lambda body: [generator(body)],
+    "a set of coroutines or futures": lambda body: {threading.Thread()},
+    "a thread": lambda body: threading.Thread(),
+    "a context manager that nobody": lambda body: closing(io.BytesIO()),
+    "a context manager that nobody enters": lambda body: nullcontext(),
+    "a context manager that nobody enters:": lambda body: ExitStack(),
+    "an exception: raise it": lambda body: Reject("x"),
+    "an exception: raise": lambda body: Retry,
+    "an exception:": lambda body: ValueError(),
+    "an exception": lambda body: KeyboardInterrupt,
 }
 
 
@@ -226,7 +239,31 @@ def test_what_nobody_runs_is_an_error_that_names_it(
     assert ": " in outcome.error, "it says the way out"
 
 
-@pytest.mark.parametrize("result", [1, "text", [1], {"a": 1}, SimpleNamespace(), iter([1]), object])
+ended = threading.Thread(target=int)
+ended.start()
+ended.join()
+circle: list[Any] = []
+circle.append(circle)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        1,
+        "text",
+        [1],
+        {"a": 1},
+        SimpleNamespace(),
+        iter([1]),
+        object,
+        ended,
+        [ended],
+        io.BytesIO(),
+        circle,
+        {"a": [b"b"]},
+    ],
+    ids=lambda result: type(result).__name__,
+)
 def test_plain_result_is_handled(result: object, loop: EventLoop) -> None:
     assert isinstance(handle(lambda body: result, loop), Handled)
 
