@@ -410,6 +410,13 @@ MUTATIONS = (
         "isinstance(result, type(None)) or (",
         "unit/test_returned.py::test_what_nobody_runs_is_an_error_that_names_it",
     ),
+    Mutation(
+        "send headers that are nested deeper than they are read",
+        "broker/header_problem.py",
+        "    return levels == 0 or any(",
+        "    return levels == -99 or any(",
+        "unit/test_properties.py::test_header_is_sent_as_deep_as_it_is_read",
+    ),
 )
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import enum
 import math
+import re
+from contextlib import nullcontext
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 
 from taskroute import MessageInvalidError, MessageTooLargeError
 from taskroute.broker.encoding import publish_frames
+from taskroute.broker.header_table import encode_table, read_properties
 from taskroute.broker.properties import MAX_HEADERS_SIZE, encode_properties, passed_on, with_headers
 
 
@@ -112,6 +119,63 @@ def test_header_that_is_not_finite_is_refused_by_name(value: Any, where: str) ->
         encoded(tenant="acme", score=value)
     with pytest.raises(MessageInvalidError, match="'score' is NaN or infinite"):
         with_headers({"application_headers": {"a": 1}}, {"score": value})
+
+
+class Colour(enum.Enum):
+    RED = "s3cret"
+
+
+HAS = "AMQP has text, numbers, bool, bytes, datetime, None, lists and dicts of them: send"
+itself: list[Any] = []
+itself.append({"a": itself})
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (date(2000, 1, 1), f"is a date: {HAS} value.isoformat()"),
+        ([1, {"a": UUID(int=7)}], f"is a UUID at 1.a: {HAS} str(value)"),
+        (Colour.RED, f"is a Colour: {HAS} value.value"),
+        ({"s3cret"}, f"is a set: {HAS} list(value)"),
+        (2**63, f"is an int beyond 64 bits: {HAS} str(value)"),
+        (Decimal("NaN"), "is NaN or infinite, which no broker takes"),
+        (Decimal("1e99"), f"is a Decimal beyond AMQP's 32 bits: {HAS} str(value)"),
+        (datetime(1960, 1, 1, tzinfo=UTC), f"is a datetime before 1970: {HAS} value.isoformat()"),
+        (timedelta(1), f"is a timedelta: {HAS} value.total_seconds()"),
+        (bytearray(b"s3cret"), f"is a bytearray: {HAS} bytes(value)"),
+        (SecretStr("s3cret"), f"is a SecretStr: {HAS} a text"),
+        ([{1: "s3cret"}], "has a key that is an int at 0: AMQP has texts of 255 bytes at most"),
+        ({"k" * 256: 1}, "has a key that is a str: AMQP has texts of 255 bytes at most"),
+        (itself, "contains itself, or is nested more than 100 levels deep"),
+    ],
+)
+def test_header_that_amqp_does_not_have_is_refused_by_name(value: Any, problem: str) -> None:
+    """On one line, with what it is and the way out, and never with its value."""
+    with pytest.raises(MessageInvalidError, match=re.escape(f"header 'h' {problem}")) as refused:
+        encoded(tenant="acme", h=value)
+
+    assert not re.search("s3cret|1960|\n", str(refused.value))
+
+
+@pytest.mark.parametrize(("levels", "is_sent"), [(100, True), (101, False), (500, False), (5000, False)])
+def test_header_is_sent_as_deep_as_it_is_read(levels: int, is_sent: bool) -> None:
+    value: Any = "s3cret"
+    for level in range(levels):
+        value = {"a": value} if level % 2 else [value]
+
+    with nullcontext() if is_sent else pytest.raises(MessageInvalidError, match=r"header 'h' .* 100 levels deep"):
+        assert read_properties(publish_properties(encoded(h=value)), 0)["application_headers"] == {"h": value}
+
+
+def publish_properties(headers: dict[str, object]) -> bytes:
+    return b"\x20\x00" + encode_table(headers)
+
+
+def test_header_that_contains_itself_is_left_out_of_a_republished_message() -> None:
+    assert republished({"h": itself, "x-taskroute-reason": "rejected"}) == {
+        "x-taskroute-reason": "rejected",
+        "x-taskroute-headers-dropped": 1,
+    }
 
 
 def test_finite_headers_of_any_kind_are_taken() -> None:

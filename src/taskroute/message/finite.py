@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
+from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,8 +17,8 @@ Place = tuple[str, ...]
 
 def not_finite(value: Any, place: Place = ()) -> Iterator[Place]:
     """Yield the places of numbers that are NaN or infinite."""
-    if isinstance(value, float):
-        if not math.isfinite(value):
+    if isinstance(value, float | Decimal):
+        if not (math.isfinite(value) if isinstance(value, float) else value.is_finite()):
             yield place
     elif isinstance(value, str | bytes | int):
         return
