@@ -245,15 +245,15 @@ MUTATIONS = (
     Mutation(
         "publish what a handler of the same type cannot read",
         "message/json_body.py",
-        "        if self._needs_trial or (",
-        "        if False and (",
+        "            self._needs_trial\n",
+        "            False\n",
         "unit/test_reading_back.py::test_body_that_cannot_be_read_back_is_refused_by_name",
     ),
     Mutation(
         "publish NaN as null",
         "message/json_body.py",
-        'if not self._is_finite and b"null" in document:',
-        "if False:",
+        "            if byte in document and mark in document:\n",
+        "            if False:\n",
         "unit/test_reading_back.py::test_body_that_cannot_be_read_back_is_refused_by_name",
     ),
     Mutation(
@@ -416,6 +416,20 @@ MUTATIONS = (
         "    return levels == 0 or any(",
         "    return levels == -99 or any(",
         "unit/test_properties.py::test_header_is_sent_as_deep_as_it_is_read",
+    ),
+    Mutation(
+        "lose in silence what a subclass in a field adds",
+        "message/json_body.py",
+        "or (self._classes and any(",
+        "or (not self._classes and any(",
+        "unit/test_reading_back.py::test_subclass_that_is_made_after_the_first_publish_is_looked_at",
+    ),
+    Mutation(
+        "publish dicts with keys that JSON writes alike",
+        "message/json_body.py",
+        "if len(from_json(to_json(keys))) < len(keys):",
+        "if len(from_json(to_json(keys))) > len(keys):",
+        "unit/test_reading_back.py::test_body_without_a_type_is_held_to_the_rules_of_what_is_in_it",
     ),
 )
 

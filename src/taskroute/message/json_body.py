@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import is_dataclass
+from datetime import date, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
+from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from taskroute.errors import MessageInvalidError
-from taskroute.message.finite import Place, declared, extra, not_finite
-from taskroute.message.reading_back import needs_of, root_kind
+from taskroute.message.difference import ARRAYS, differences
+from taskroute.message.document import (
+    ALWAYS_READ,
+    DECIMAL_MARKS,
+    MOST_DIGITS,
+    check_depth,
+    check_digits,
+    check_finite,
+    marks_of,
+)
+from taskroute.message.finite import Place
+from taskroute.message.reading_back import root_kind, survey
 
 TYPES_REMEMBERED: Final = 1024
 """How many types of bodies are remembered, with what each of them needs."""
 
-_ALWAYS_READ: Final = 200
-"""Levels of arrays and objects that pydantic reads. It writes some more."""
-
-_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_ASTERISK: Final = ord("*")
 _ASTERISKS: Final = b"***"
 """What pydantic writes of a secret."""
 
+_SCALARS: Final = frozenset({str, int, float, bool, type(None), bytes, datetime, date, UUID, Decimal})
+"""Types of most values: no containers, and written by pydantic alone."""
+
+_TEXT: Final = frozenset({str})
+_CONTAINERS: Final = (*ARRAYS, AbstractSet)
+_subclasses: Final = type.__subclasses__
+
 _WAY_OUT: Final = (
     "let its type read what it writes (a serializer that hides nothing, a validator that takes what it returns, one "
-    "alias for both ways, no exclude), or publish another type"
+    "alias for both ways, no exclude, no subclass in the place of its base), or publish another type"
 )
 
 
@@ -38,20 +55,36 @@ class JsonType:
         adapter: of the type.
     """
 
-    __slots__ = ("_adapter", "_is_finite", "_is_typed", "_may_be_deep", "_needs_trial", "_to_json", "is_raw")
+    __slots__ = (
+        "_adapter",
+        "_classes",
+        "_fields",
+        "_is_open",
+        "_is_typed",
+        "_marks",
+        "_may_be_deep",
+        "_model",
+        "_needs_trial",
+        "_open_fields",
+        "_to_json",
+        "is_raw",
+    )
 
     def __init__(self, adapter: TypeAdapter[Any]) -> None:
-        needs = needs_of(adapter.core_schema)
+        needs, kind, self._classes, self._open_fields = survey(adapter.core_schema)
         self._adapter = adapter
         self._to_json = adapter.serializer.to_json
-        self._is_finite = "finite" not in needs
         self._may_be_deep = "depth" in needs
         self._needs_trial = "trial" in needs
         self._is_typed = "untyped" not in needs
+        self._is_open = kind is None and not self._is_typed and not self._needs_trial
+        self._marks = marks_of(needs)
+        self._model = kind if kind is not None and issubclass(kind, BaseModel) else None
+        self._fields = frozenset(() if self._model is None else self._model.model_fields)
         self.is_raw: Final = root_kind(adapter.core_schema) in ("bytes", "any")
         """Whether bytes are published as they are: nothing else of the type could be taken for them."""
 
-    def write(self, body: object) -> bytes:
+    def write(self, body: Any) -> bytes:
         """Return a body as JSON. Fields are written under their aliases, as handlers read them.
 
         Raises:
@@ -60,18 +93,35 @@ class JsonType:
         """
         try:
             document = self._to_json(body, by_alias=True, warnings="error")
-        except (
-            PydanticSerializationError
-        ):  # it is not of the type, as nothing has validated it; it may be read all the same
+        except PydanticSerializationError:
+            # It is not of the type, as nothing has validated it; it may be read all the same.
             document = self._to_json(body, by_alias=True, warnings="none")
             self._read(body, document)
-        if not self._is_finite and b"null" in document:  # as which pydantic writes them
-            _check_finite(body)
-        if self._may_be_deep and document.count(b"[") + document.count(b"{") > _ALWAYS_READ:
-            _check_depth(body, document)
-        if self._needs_trial or (not self._is_typed and _ASTERISKS in document):
+        for byte, mark in self._marks:
+            if byte in document and mark in document:
+                check_finite(body)
+                break
+        if self._may_be_deep and document.count(b"[") + document.count(b"{") > ALWAYS_READ:
+            check_depth(body, document)
+        if len(document) > MOST_DIGITS and check_digits(body, document):
+            self._read(body, document)  # a key may be a number as well
+        if (
+            self._needs_trial
+            or (not self._is_typed and _ASTERISK in document and _ASTERISKS in document)
+            or (type(body) is self._model and len(body.__dict__) != len(self._fields) and self._lacks_fields(body))
+            # Fields may hold a subclass of theirs.
+            or (self._classes and any(map(_subclasses, self._classes)))
+        ):
             self._try(body, document)
+        if self._is_open:
+            _check_inside(body, body)
+        for name in self._open_fields:
+            _check_inside(body, getattr(body, name, None))
         return document
+
+    def _lacks_fields(self, body: BaseModel) -> bool:
+        """Return whether a model was made without validation, and without a field. It may keep more than fields."""
+        return not self._fields <= body.__dict__.keys()
 
     def check_text(self, text: str) -> None:
         """Refuse a text that is published as it is, and read as if it were JSON. Raises as `write` does."""
@@ -80,9 +130,9 @@ class JsonType:
 
     def _try(self, body: object, document: bytes) -> None:
         read = self._read(body, document)
-        place = next(_differences(body, read, self._is_typed), None)
+        place = next(differences(body, read, self._is_typed), None)
         # A type without equality differs from itself as well.
-        if place is not None and next(_differences(self._read(body, document), read, True), None) is None:
+        if place is not None and next(differences(self._read(body, document), read, True), None) is None:
             raise _unreadable(body, ".".join(place), "as it is written, another value would be read")
 
     def _read(self, body: object, document: bytes) -> object:
@@ -119,28 +169,58 @@ def write(body: object) -> bytes:
     if known is not None:
         return known.write(body)
     document = to_json(body, inf_nan_mode="constants")
-    # How a number that is not finite is written: by a model, as a value, as a key. A text may hold the same.
-    if b"null" in document or b"NaN" in document or b"Inf" in document or b'nan"' in document or b'inf"' in document:
-        _check_finite(body)
-    if document.count(b"[") + document.count(b"{") > _ALWAYS_READ:
-        _check_depth(body, document)
-    if _ASTERISKS in document:
+    for byte, mark in DECIMAL_MARKS:  # of numbers that are no model's, and no keys
+        if byte in document and mark in document:
+            check_finite(body)
+            break
+    if document.count(b"[") + document.count(b"{") > ALWAYS_READ:
+        check_depth(body, document)
+    if len(document) > MOST_DIGITS:
+        check_digits(body, document)
+    if _ASTERISK in document and _ASTERISKS in document:
         _check_secrets(body, body, ())
+    _check_inside(body, body)
     return document
 
 
-def _check_depth(body: object, document: bytes) -> None:
-    """Refuse a body that is nested so deeply that pydantic writes it and does not read it."""
-    brackets = document.translate(None, _NO_BRACKETS)
-    for _ in range(_ALWAYS_READ):  # each turn takes the innermost ones away
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-    if brackets:  # unless they are those of a text
-        try:
-            from_json(document)
-        except ValueError as error:
-            raise MessageInvalidError(
-                f"the body, {type(body).__name__}, cannot be sent: no handler could read it: {error}: nest it less deep"
-            ) from None
+def _check_inside(body: object, value: Any) -> None:
+    """Hold models in a place without a type to the rules of their own, and refuse keys that JSON has once."""
+    kind: Any = type(value)
+    if kind in _SCALARS or _is_plain(value):
+        return
+    if isinstance(value, Mapping):
+        if not _TEXT.issuperset(map(type, value)):
+            _check_keys(body, dict.fromkeys(value))
+        for each in value.values():
+            _check_inside(body, each)
+    elif isinstance(value, _CONTAINERS):
+        for each in value:
+            _check_inside(body, each)
+    elif (known := json_type(kind)) is not None:
+        known.write(value)
+
+
+def _check_keys(body: object, keys: Mapping[Any, None]) -> None:
+    check_finite(keys)
+    if len(from_json(to_json(keys))) < len(keys):
+        raise MessageInvalidError(
+            f"the body, {type(body).__name__}, cannot be sent: two keys of a dict are written as the same text, as "
+            f"1 and '1' are, and one of them would be lost: use texts"
+        )
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether there are only dicts with keys of text, lists and scalars: quickly, as most are that."""
+    if type(value) is dict:
+        if not _TEXT.issuperset(map(type, value)):
+            return False
+        value = value.values()
+    elif type(value) is not list:
+        return False
+    for each in value:  # noqa: SIM110 - a generator takes twice as long
+        if type(each) not in _SCALARS and not _is_plain(each):
+            return False
+    return True
 
 
 def _check_secrets(body: object, value: Any, place: Place) -> None:
@@ -150,7 +230,7 @@ def _check_secrets(body: object, value: Any, place: Place) -> None:
     if isinstance(value, Mapping):
         for key, inside in value.items():
             _check_secrets(body, inside, (*place, str(key)))
-    elif isinstance(value, list | tuple | AbstractSet):
+    elif isinstance(value, _CONTAINERS):
         for at, inside in enumerate(value):
             _check_secrets(body, inside, (*place, str(at)))
     else:
@@ -158,44 +238,6 @@ def _check_secrets(body: object, value: Any, place: Place) -> None:
         known = json_type(kind)
         if known is not None:
             known.write(value)
-
-
-def _check_finite(body: object) -> None:
-    place = next(not_finite(body), None)
-    if place is not None:
-        raise MessageInvalidError(
-            f"the body, {type(body).__name__}, cannot be sent: {'.'.join(place) or 'it'} is NaN or infinite, and JSON "
-            f"has no such number: send None, or a text"
-        )
-
-
-def _differences(given: Any, read: Any, is_typed: bool, place: Place = ()) -> Iterator[Place]:
-    """Yield the places where a value that was read is not the one that was given. What is private is not compared."""
-    if isinstance(given, type(read)) and (isinstance(read, BaseModel) or is_dataclass(read)):
-        for name, inside in declared(read):
-            yield from _differences(getattr(given, name, None), inside, is_typed, (*place, name))
-        yield from _differences(extra(given), extra(read), False, place)
-    elif isinstance(given, Mapping) and isinstance(read, Mapping) and given.keys() == read.keys():
-        for key, inside in given.items():
-            yield from _differences(inside, read[key], is_typed, (*place, str(key)))
-    elif type(given) is type(read) and isinstance(given, list | tuple) and len(given) == len(read):
-        for at, (one, other) in enumerate(zip(given, read, strict=True)):
-            yield from _differences(one, other, is_typed, (*place, str(at)))
-    elif not _is_same(given, read) and (is_typed or not _is_same_json(given, read)):
-        yield place
-
-
-def _is_same(given: Any, read: Any) -> bool:
-    return isinstance(given, bool) is isinstance(read, bool) and bool(given == read)
-
-
-def _is_same_json(given: Any, read: Any) -> bool:
-    """Return whether a value was read as JSON has it: a moment as a text, where a type says nothing."""
-    is_secret = hasattr(given, "get_secret_value")
-    return not is_secret and isinstance(read, _JSON_VALUES) and to_json(given) == to_json(read)
-
-
-_JSON_VALUES: Final = (str, int, float, list, dict)
 
 
 def _unreadable(body: object, place: str, problem: str) -> MessageInvalidError:

@@ -8,19 +8,38 @@ tells, for each body.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from pydantic_core import SchemaValidator
 
-Need = Literal["finite", "trial", "untyped", "depth"]
-"""``finite``: no number may be NaN or infinite. ``trial``: a body must be read back. ``untyped``: it has places that
-hold anything, where what is read may be of another type. ``depth``: it may be nested deeper than JSON is read."""
+Need = Literal["finite", "decimal", "trial", "untyped", "depth"]
+"""``finite``: no number may be NaN or infinite. ``decimal``: no Decimal may be. ``trial``: a body must be read back.
+``untyped``: it has places that hold anything, where what is read may be of another type. ``depth``: it may be nested
+deeper than JSON is read."""
 
 Needs = frozenset[Need]
 Node = Mapping[str, Any]
 
+
+class Survey(NamedTuple):
+    """What must be looked at of a body.
+
+    Attributes:
+        needs: for each body.
+        kind: the type of the body itself, if it is a model or dataclass.
+        classes: models and dataclasses that are fields. Where one has subclasses, a body is read back.
+        open_fields: names of attributes of `kind` that hold anything, models too.
+    """
+
+    needs: Needs
+    kind: type | None = None
+    classes: tuple[type, ...] = ()
+    open_fields: tuple[str, ...] = ()
+
+
 _NOTHING: Final[Needs] = frozenset()
 _FINITE: Final[Needs] = frozenset({"finite"})
+_DECIMAL: Final[Needs] = frozenset({"decimal"})
 _TRIAL: Final[Needs] = frozenset({"finite", "trial"})
 _UNTYPED: Final[Needs] = frozenset({"finite", "untyped", "depth"})
 _DEPTH: Final[Needs] = frozenset({"depth"})
@@ -39,22 +58,34 @@ _KEYS: Final = frozenset({"str", "int", "uuid"})
 
 _CHANGES_FORMAT: Final = ("ser_json_", "val_json_", "val_temporal_")
 _WRAPPERS: Final = ("definitions", "default", "function-before", "function-after", "function-wrap")
+_RECORDS: Final = ("model", "dataclass")
 _ABOUT: Final = ("metadata", "config", "cls", "function", "serialization")
 
 
-def needs_of(schema: Node) -> Needs:
+def survey(schema: Node) -> Survey:
     """Return what must be looked at of a body, given the core schema of its type."""
+    walk = _Walk()
     try:
-        return _Walk().of(schema, {})
+        needs = walk.of(schema, {})
     except (KeyError, TypeError, ValueError, AttributeError):  # a core schema of another version of pydantic
-        return _TRIAL | _UNTYPED
+        return Survey(_TRIAL | _UNTYPED)
+    root = _root(schema)
+    kind = root["cls"] if root["type"] in _RECORDS else None
+    classes = walk.classes[1:] if kind in walk.classes[:1] else walk.classes
+    return Survey(needs, kind, tuple(dict.fromkeys(classes)), walk.open_fields if kind else ())
 
 
 def root_kind(schema: Node) -> str:
     """Return the type of the node that is inside of validators and defaults."""
-    while schema["type"] in _WRAPPERS:
-        schema = schema["schema"]
-    return str(schema["type"])
+    return str(_root(schema)["type"])
+
+
+def _root(node: Node) -> Node:
+    known: dict[str, Node] = {}
+    while node["type"] in _WRAPPERS or node.get("schema_ref") in known:
+        known |= {each["ref"]: each for each in node.get("definitions", ())}
+        node = node["schema"] if "schema" in node else known[node["schema_ref"]]
+    return node
 
 
 class _Walk:
@@ -63,6 +94,8 @@ class _Walk:
     def __init__(self) -> None:
         self.known: dict[str, Node] = {}
         self.visited: set[str] = set()
+        self.classes: list[type] = []
+        self.open_fields: tuple[str, ...] = ()
 
     def of(self, node: Node, config: Node) -> Needs:
         """Return what a node needs."""
@@ -93,6 +126,10 @@ def _not_understood(_walk: _Walk, node: Node, _config: Node) -> Needs:
 
 def _plain(_walk: _Walk, _node: Node, _config: Node) -> Needs:
     return _NOTHING
+
+
+def _decimal(_walk: _Walk, _node: Node, _config: Node) -> Needs:
+    return _DECIMAL
 
 
 def _any(_walk: _Walk, _node: Node, _config: Node) -> Needs:
@@ -139,6 +176,7 @@ def _definitions(walk: _Walk, node: Node, config: Node) -> Needs:
 def _reference(walk: _Walk, node: Node, config: Node) -> Needs:
     name = node["schema_ref"]
     if name in walk.visited:
+        walk.classes += [cls] if (cls := walk.known[name].get("cls")) else []
         return _DEPTH
     walk.visited.add(name)
     return walk.of(walk.known[name], config)
@@ -176,9 +214,14 @@ def _dict(walk: _Walk, node: Node, config: Node) -> Needs:
 
 def _model(walk: _Walk, node: Node, _config: Node) -> Needs:
     config = node.get("config") or {}
+    walk.classes.append(node["cls"])
     if node.get("custom_init") or node.get("post_init") not in (None, "init_private_attributes"):
         return _unknown(node) if not _is_private(node) else _record(walk, node["schema"], config)
-    return walk.of(node["schema"], config) if node.get("root_model") else _record(walk, node["schema"], config)
+    if not node.get("root_model"):
+        return _record(walk, node["schema"], config)
+    needs = walk.of(node["schema"], config)
+    walk.open_fields = ("root",) if _is_open(needs) else ()
+    return needs
 
 
 def _is_private(node: Node) -> bool:
@@ -188,6 +231,7 @@ def _is_private(node: Node) -> bool:
 
 
 def _dataclass(walk: _Walk, node: Node, _config: Node) -> Needs:
+    walk.classes.append(node["cls"])
     return _unknown(node) if node.get("post_init") else _record(walk, node["schema"], node.get("config") or {})
 
 
@@ -200,12 +244,20 @@ def _record(walk: _Walk, node: Node, config: Node) -> Needs:
     if listed is None or node.get("extras_schema") or node.get("extras_keys_schema"):
         return _unknown(node)  # validators of the user's stand around the fields
     named = listed.items() if isinstance(listed, Mapping) else [(field["name"], field) for field in listed]
-    needs = walk.each([field["schema"] for _, field in named], config)
+    each = {name: walk.of(field["schema"], config) for name, field in named}
+    needs = _NOTHING.union(*each.values())
+    walk.open_fields = tuple(name for name, needed in each.items() if _is_open(needed))  # the outermost is the last
     extra = node.get("extra_behavior") or config.get("extra_fields_behavior") or "ignore"
     if extra == "allow":
-        needs |= _FINITE
+        needs |= _UNTYPED
+        walk.open_fields += ("model_extra",)
     is_read = all(_is_read_as_written(name, field) for name, field in named)
     return needs if is_read and not (node.get("computed_fields") and extra != "ignore") else needs | _TRIAL
+
+
+def _is_open(needs: Needs) -> bool:
+    """Return whether a field holds models that are written by what they are, and by nothing else."""
+    return "untyped" in needs and "trial" not in needs
 
 
 def _is_read_as_written(name: str, field: Node) -> bool:
@@ -218,6 +270,7 @@ _Visit = Callable[[_Walk, Node, Node], Needs]
 
 _VISITS: Final[Mapping[str, _Visit]] = {
     **dict.fromkeys(("none", "bool", "int", *_TEXTS), _plain),
+    "decimal": _decimal,
     "any": _any,
     "float": _float,
     "literal": _literal,
