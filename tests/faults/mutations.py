@@ -431,6 +431,13 @@ MUTATIONS = (
         "if len(from_json(to_json(keys))) > len(keys):",
         "unit/test_reading_back.py::test_body_without_a_type_is_held_to_the_rules_of_what_is_in_it",
     ),
+    Mutation(
+        "lose the connection over the channel of one queue",
+        "broker/rabbitmq_channel.py",
+        "        if self.on_closed is None or",
+        "        if True or",
+        "test_channel.py::test_worker_handles_again_after_a_406",
+    ),
 )
 
 
