@@ -108,4 +108,6 @@ def _deletion(scene: Scene, queue: str) -> bool:
         if is_empty:
             scene.collect_letters()
             scene.delete(queue)
+            if queue == service.WORK_QUEUE:
+                scene.wait_consumed(queue)
     return is_empty

@@ -150,11 +150,16 @@ class Scene:
 
         What is unacknowledged counts: so nothing is on its way to a queue that `work` or a wait queue feeds.
         """
-        with self.publisher.frozen():
-            deadline = time.monotonic() + QUIET_DEADLINE
-            while any(self.totals(*queues)) and time.monotonic() < deadline:
+        asked, is_quiet = self.folder / service.QUIET_ASKED, self.folder / service.IS_QUIET
+        deadline = time.monotonic() + QUIET_DEADLINE
+        asked.touch()
+        try:
+            while not (is_quiet.exists() and not any(self.totals(*queues))) and time.monotonic() < deadline:
                 QUIET.wait(0.1)
-            yield not any(self.totals(*queues))
+            yield is_quiet.exists() and not any(self.totals(*queues))
+        finally:
+            is_quiet.unlink(missing_ok=True)
+            asked.unlink()
 
     def copy_to(self, queue: str) -> None:
         """Have a queue that is there for good keep copies of the last thousand messages that are published."""
@@ -167,6 +172,23 @@ class Scene:
         """Delete a queue, as an operator would."""
         with closing(pika.BlockingConnection(pika.URLParameters(self.node.url()))) as connection:
             connection.channel().queue_delete(queue)
+
+    def wait_consumed(self, queue: str) -> None:
+        """Wait until a queue that was deleted is consumed, and so bound, again.
+
+        What is published before that is confirmed all the same if another queue takes it, such as one with copies.
+        """
+        deadline = time.monotonic() + RECOVERY_DEADLINE
+        while not self._consumers(queue) and time.monotonic() < deadline:
+            QUIET.wait(0.05)
+
+    def _consumers(self, queue: str) -> int:
+        with closing(pika.BlockingConnection(pika.URLParameters(self.node.url()))) as connection:
+            try:
+                count: int = connection.channel().queue_declare(queue, passive=True).method.consumer_count
+            except pika.exceptions.ChannelClosedByBroker:  # it is not there
+                return 0
+            return count
 
     @contextmanager
     def policy(self, pattern: str, definition: str) -> Iterator[None]:

@@ -42,6 +42,10 @@ DEAD_QUEUE = "work.dead"
 _FAILURES = {2: 1, 3: 1, 5: 2, 7: len(DELAYS) + 1}
 """By the last digit of a message's number: how many attempts at it fail."""
 
+QUIET_ASKED = "quiet-asked"
+IS_QUIET = "is-quiet"
+"""Files by which the soak has the publisher publish nothing, and the publisher says that nothing is in flight."""
+
 
 def failures(number: str) -> int:
     """How many attempts at a message fail: the first of four in ten messages, and all of one in ten."""
@@ -121,11 +125,21 @@ def run_publisher(
         pause = threading.Event()  # never set
         while stop.empty() and (not count or number < count):
             pause.wait(1 / rate if rate else 0)
+            keep_quiet(publisher, folder)
             number += 1
             name = str(os.getpid() * 1_000_000 + number)
             ledger.write("attempted", name)
             future = publisher.submit(body_of(name), "a", exchange=jobs, message_id=name)
             future.add_done_callback(lambda done, name=name: settled(done, name))  # type: ignore[misc]
+
+
+def keep_quiet(publisher: Publisher, folder: Path) -> None:
+    """Publish nothing for as long as a file asks for it, and say so once nothing is in flight."""
+    asked = folder / QUIET_ASKED
+    if asked.exists() and publisher.wait_idle(60):
+        (folder / IS_QUIET).touch()
+    while asked.exists():
+        threading.Event().wait(0.05)  # never set
 
 
 def verdict(url: str, folder: Path, **options: Any) -> Verdict:

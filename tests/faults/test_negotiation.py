@@ -129,7 +129,7 @@ def test_declaration_beyond_the_brokers_frame_is_named(site: Site) -> None:
 
 @pytest.mark.row(82)
 def test_channel_limit_that_is_too_low_for_a_worker_is_named(site: Site) -> None:
-    """A publisher gets by with a channel, a worker needs a second one."""
+    """A publisher gets by with a channel, a worker needs two, and a third to declare."""
     with configured(site, "channel_max", 1):
         with Publisher(site.url, topology) as publisher:
             publisher.publish({}, "a", exchange=jobs)
@@ -141,10 +141,10 @@ def test_channel_limit_that_is_too_low_for_a_worker_is_named(site: Site) -> None
 @pytest.mark.row(82)
 def test_channel_limit_that_leaves_none_to_ask_depths_costs_no_connection(site: Site) -> None:
     registry = registry_of(lambda body: None, "#", queue=work)
-    with configured(site, "channel_max", 2), Worker(site.url, topology, registry) as worker:
-        InsideWorker(worker).probe()  # for which there is a channel of its own
+    with configured(site, "channel_max", 3), Worker(site.url, topology, registry) as worker:
+        InsideWorker(worker).open_channel()  # the last one
         for _ in range(2):
-            with pytest.raises(UnsupportedFeatureError, match=r"allows 2 channels .* \(channel_max\)"):
+            with pytest.raises(UnsupportedFeatureError, match=r"allows 3 channels .* \(channel_max\)"):
                 worker.depths()
         InsideWorker(worker).run_on_session()
         assert worker.stats().connections == 1

@@ -150,6 +150,10 @@ class InsideWorker(_Inside):
         """Look for consumers that the broker has forgotten, as it is done once in a heartbeat interval."""
         self.run_on_session(self._consumer.probe)
 
+    def open_channel(self) -> None:
+        """Take another channel of the consuming connection, for as long as that lives."""
+        self.run_on_session(self._consuming.connection.channel)
+
     def probe_for(self, queue: str) -> None:
         """Ask for the consumers of a queue that may not be there."""
         self.run_on_session(lambda: self._consuming.probe.ask_consumers(queue, lambda *_: None))

@@ -114,8 +114,13 @@ class Node:
 
     @contextlib.contextmanager
     def memory_alarm(self) -> Iterator[None]:
-        """Out of memory, as far as it knows, for as long as the block takes."""
+        """Out of memory, as far as it knows, for as long as the block takes: each connection knows it by then."""
         self.ctl("set_vm_memory_high_watermark", "0")
+        self.eval(
+            "State = fun(C) -> catch rabbit_networking:connection_info(C, [state]) end, Wait = fun W() -> "
+            "case [C || C <- rabbit_networking:connections(), State(C) =:= [{state, running}]] of "
+            "[] -> ok; _ -> timer:sleep(5), W() end end, Wait()."
+        )
         try:
             yield
         finally:
