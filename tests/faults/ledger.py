@@ -93,7 +93,8 @@ class Follower:
         for path in self._folder.glob("*.ledger"):
             with path.open("rb") as file:
                 file.seek(self._read[path])
-                new = file.read()
+                read = file.read()
+            new = read[: read.rfind(b"\n") + 1]  # a line that is being written is read the next time
             self._read[path] += len(new)
             for line in new.decode().splitlines():
                 event, number, _, attempt, _ = line.split()

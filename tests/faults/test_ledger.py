@@ -96,3 +96,14 @@ def test_attempts_that_failures_promise_are_awaited_until_they_begin(tmp_path: P
         ledger.write("raised 10 1 1 100.0\nraised 7 1 1 102.0\n")
     assert follower.awaited() == {("8", 2)}
     assert (follower.count("raised"), follower.count("started"), follower.count("done")) == (5, 2, 0)
+
+
+def test_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    follower, path = Follower(tmp_path, retries=1), tmp_path / "1.ledger"
+    path.write_bytes(b"done 1 1 1 0.0\ndone 2")
+
+    assert follower.count("done") == 1
+
+    with path.open("ab") as file:
+        file.write(b" 1 1 0.0\n")
+    assert follower.count("done") == 2
