@@ -112,11 +112,16 @@ def _declared_by_hand(queue: str, vhost: str) -> str:
 
 @pytest.mark.row(73)
 def test_length_policy_set_and_lifted_delays_no_retry(site: Site) -> None:
-    """RabbitMQ refuses on a channel for ever what it has refused there once: the worker takes another channel."""
-    seen, topology = Calls(), topology_of(retried)
+    """RabbitMQ refuses on a channel for ever what it has refused there once: the worker takes another channel.
+
+    So it does if the limit is lifted while the queue is full: messages wait there for longer than that takes.
+    """
+    patient = QueueSpec(name="patient", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(4,)))
+    seen, topology = Calls(), topology_of(patient)
+    registry = failing_on_first_attempt(patient, seen)
 
     with (
-        Worker(site.url, topology, failing_on_first_attempt(retried, seen), prefetch=64, shutdown_timeout=2) as worker,
+        Worker(site.url, topology, registry, prefetch=64, shutdown_timeout=2) as worker,
         Publisher(site.url, topology) as publisher,
     ):
         site.ctl("set_policy", "full", "retry", '{"max-length":1}', "--apply-to", "queues")
