@@ -44,7 +44,7 @@ MUTATIONS = (
         "        if not self.work.put(deliveries):\n",
         "        for delivery in deliveries:\n            self.consumer.settle(delivery)\n"
         "        if not self.work.put(deliveries):\n",
-        "test_crash_points.py::test_worker_killed_at_a_crash_point_loses_no_message[handler_done]",
+        "test_shutdown.py::test_signal_ends_a_busy_worker_after_its_handler",
     ),
     Mutation(
         "take a written message for a confirmed one",
@@ -128,7 +128,7 @@ MUTATIONS = (
         "broker/roles/consumed_queue.py",
         '"all_one_by_one" if admission == "all" and is_careful',
         '"all_one_by_one" if False',
-        "test_handlers.py::test_message_that_kills_its_process_is_dead_lettered_alone[kill]",
+        "test_handlers.py::test_message_that_kills_its_process_is_dead_lettered_alone[kill-shared]",
     ),
     Mutation(
         "do not look for a consumer that the broker has forgotten",
@@ -154,8 +154,8 @@ MUTATIONS = (
     Mutation(
         "have an id wait for a message that was given up",
         "broker/roles/in_flight.py",
-        "earlier is not None and not earlier.is_resolved\n",
-        "earlier is not None\n",
+        "        if identity in returnable and not returnable[identity].is_resolved:",
+        "        if identity in returnable:",
         "unit/test_confirms.py::test_given_up_message_blocks_no_other_one_with_its_id",
     ),
     Mutation(
