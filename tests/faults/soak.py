@@ -1,6 +1,6 @@
 """Soak: two workers and a publisher in processes of their own, and one fault after another; then the ledger.
 
-    python -m tests.faults.soak --minutes 3 [--seed N] [--only TEXT] [--report FILE]
+    python -m tests.faults.soak --minutes 3 [--seed N] [--only TEXT] [--without TEXT] [--report FILE]
 
 Handlers fail throughout, one message in ten for good. Two to four seconds after the work goes on as before, the next
 fault strikes. Which one and what it does follows from the seed.
@@ -61,9 +61,10 @@ def deck(names: Sequence[str], dice: random.Random) -> Iterator[str]:
 class Run:
     """One soak: faults until the time is over, and what is wrong."""
 
-    def __init__(self, on: Scene, seed: int, only: str) -> None:
+    def __init__(self, on: Scene, seed: int, only: str, without: str = "") -> None:
         self._on = on
         self._only = only
+        self._without = without
         self._dice = random.Random(seed)
         self._known: set[tuple[int, float]] = set()
         self.strikes: list[Strike] = []
@@ -72,7 +73,11 @@ class Run:
 
     def strike_until(self, end: float) -> None:
         """Let one fault after the other strike."""
-        faults = {name: fault for name, fault in nemesis.faults(self._on, self._dice).items() if self._only in name}
+        faults = {
+            name: fault
+            for name, fault in nemesis.faults(self._on, self._dice).items()
+            if self._only in name and not (self._without and self._without in name)
+        }
         if not faults:
             raise SystemExit(f"--only {self._only!r} is in no fault's name")
         names = deck(tuple(faults), self._dice)
@@ -212,14 +217,14 @@ def report(header: str, strikes: Sequence[Strike], withheld: Counter[str], figur
     return "\n".join(lines) + "\n"
 
 
-def run(minutes: float, seed: int, only: str = "") -> tuple[str, list[str]]:
+def run(minutes: float, seed: int, only: str = "", without: str = "") -> tuple[str, list[str]]:
     """Run; return the report and what is wrong."""
     with scene() as on:
         first = on.await_one_more("done")
         if first is None:
             raise SystemExit(f"nothing was handled within {RECOVERY_DEADLINE:.0f} s after the start")
         print(f"seed {seed}; first message after {first:.1f} s", flush=True)
-        this = Run(on, seed, only)
+        this = Run(on, seed, only, without)
         this.strike_until(time.monotonic() + minutes * 60)
         figures = this.finish(minutes)
         if this.problems:
@@ -235,11 +240,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("--seed", type=int, default=None, help="left out: a new one, which is printed")
     parser.add_argument("--only", default="", help="only faults with this text in their name")
+    parser.add_argument("--without", default="", help="no faults with this text in their name")
     parser.add_argument("--report", type=Path, default=None, help="a file to write the report to")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # an end at which the broker is stopped, too
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(1_000_000)
-    text, problems = run(arguments.minutes, seed, arguments.only)
+    text, problems = run(arguments.minutes, seed, arguments.only, arguments.without)
     print(text)
     if arguments.report is not None:
         arguments.report.write_text(text)
