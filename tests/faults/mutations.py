@@ -191,7 +191,7 @@ MUTATIONS = (
         "worker/republication.py",
         "        if self.is_stale() and",
         "        if False and",
-        "integration/test_republish.py::test_failure_of_a_lost_connection_is_not_republished_as_well",
+        "unit/test_republication.py::test_message_whose_delivery_became_stale_is_not_written_again",
     ),
     Mutation(
         "keep it to oneself that failed messages are held up",

@@ -109,7 +109,7 @@ def test_failure_of_a_lost_connection_is_not_republished_as_well(
     """Handlers fail while the consuming connection is down: the broker delivers their messages again."""
     jobs = QueueSpec(name="jobs", retry=False)
     seen, down, connect, fail = Calls(), threading.Event(), connection.connect, threading.Event()
-    registry, failed = HandlerRegistry(), Calls()
+    registry, failed, connecting = HandlerRegistry(), Calls(), threading.Event()
 
     @registry.handler("#", queue=jobs)
     def handle(message: Message) -> None:
@@ -120,6 +120,7 @@ def test_failure_of_a_lost_connection_is_not_republished_as_well(
 
     def connect_later(*arguments: Any, name: str, **options: Any) -> Any:
         if name == "taskroute-worker" and down.is_set():
+            connecting.set()
             failed.wait(4)
             down.clear()
         return connect(*arguments, name=name, **options)
@@ -135,6 +136,7 @@ def test_failure_of_a_lost_connection_is_not_republished_as_well(
         seen.wait(4)
         down.set()
         InsideWorker(worker).fail_on_session(ConnectionError("lost"))
+        assert connecting.wait(DEADLINE)  # all of the worker knows by then that the connection is gone
         fail.set()
         assert worker.wait_idle(DEADLINE)
 
@@ -169,3 +171,40 @@ def test_failure_held_up_during_a_careful_beginning_is_a_reason(
             until(lambda: worker.health().connected and worker.health().reasons)
             assert "1 failed messages are not republished" in worker.health().reasons[0]
         assert worker.wait_idle(DEADLINE)
+
+
+def test_stale_failures_do_not_pile_up_without_a_republishing_connection(
+    taskroute_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection that consumes is cut again and again, while the other one cannot be had."""
+    jobs = QueueSpec(name="jobs", retry=False)
+    topology, seen, connect, may_connect = Topology(queues=[jobs]), Calls(), connection.connect, threading.Event()
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=jobs)
+    def handle(message: Message) -> None:
+        seen(message.message_id)
+        raise RuntimeError("as planned")
+
+    def connect_later(*arguments: Any, name: str, **options: Any) -> Any:
+        if name.endswith("hand-over") and not may_connect.is_set():
+            raise ConnectionError("not now")
+        return connect(*arguments, name=name, **options)
+
+    monkeypatch.setattr(connector, "connect", connect_later)
+    with (
+        Worker(taskroute_url, topology, registry) as worker,
+        Publisher(taskroute_url, topology) as publisher,
+    ):
+        inside = InsideWorker(worker)
+        publisher.publish({}, "jobs", exchange="")
+        for cuts in range(5):
+            seen.wait(cuts + 1)
+            until(lambda: inside.count_to_republish() == 1)
+            inside.fail_on_session(ConnectionError("lost"))
+        seen.wait(6)
+        until(lambda: inside.count_to_republish() == 1)
+
+        may_connect.set()
+        assert worker.wait_idle(DEADLINE)
+        assert worker.depths() == {"jobs.dead": 1}

@@ -231,6 +231,11 @@ class InsideWorker(_Inside):
         ):
             yield notes
 
+    def count_to_republish(self) -> int:
+        """Return how many failed messages wait for the republishing session."""
+        confirms = self._worker._republisher._confirms
+        return len(confirms._inbox) + len(confirms._waiting)
+
     @contextmanager
     def republishing_held(self) -> Iterator[None]:
         """Keep what is to be republished from its session until the block ends."""

@@ -125,6 +125,7 @@ class Processor:
     def on_connection_lost(self) -> None:
         """Drop what no handler has begun: the broker delivers it again, and what is being handled as well."""
         self.work.forget_waiting()
+        self._republisher.on_connection_lost()
         now = time.monotonic()
         for handlers in (self.threads, self.async_handlers):
             for delivery, since in handlers.current():
@@ -133,6 +134,7 @@ class Processor:
     def on_queue_lost(self, queue: str) -> None:
         """Do the same for one queue, whose channel is gone."""
         self.work.forget_waiting(queue)
+        self._republisher.on_connection_lost()
         now = time.monotonic()
         for handlers in (self.threads, self.async_handlers):
             for delivery, since in handlers.current():

@@ -26,7 +26,7 @@ from taskroute.topology.queue import QueueSpec
 from taskroute.worker.failure import Failure
 from taskroute.worker.notifications import Notifications
 from taskroute.worker.pending_retries import PendingRetries
-from taskroute.worker.republication import StaleDelivery, republication
+from taskroute.worker.republication import Republication, StaleDelivery, republication
 from taskroute.worker.scheduler import Scheduler
 
 PAUSE: Final = 1.0
@@ -140,6 +140,14 @@ class Republisher:
         if delivery.message_id is not None:
             self._retries.discard((delivery.queue, delivery.message_id))
 
+    def on_connection_lost(self) -> None:
+        """Drop what is stale now and was not written: without a connection here nothing else would."""
+        with self._lock:
+            waiting = [each.submission for each in self._open.values() if each.submission is not None]
+        stale = [submission for submission in waiting if submission.is_stale() and submission.future.cancel()]
+        if stale:
+            self.session.post(self._confirms.forget_resolved)
+
     def held_up(self) -> Sequence[HeldUp]:
         """Return the queues whose failed messages cannot be republished, or take long to be, and why."""
         with self._lock:
@@ -157,6 +165,8 @@ class Republisher:
             return
         frame_max = self.session.frame_max or self._frame_max() or DEFAULT_FRAME_MAX
         submission = republication(delivery, action, partial(sink.is_stale, delivery), frame_max)
+        with self._lock:
+            self._open[delivery].submission = submission
         if action.kind == "retry":  # noted first: it may be back before its confirm is read
             self._retries.add((delivery.queue, submission.message_id), action.delay)
         submission.future.add_done_callback(partial(self._on_answer, failure, action, sink))
@@ -170,7 +180,7 @@ class Republisher:
             submission.resolve(self._unavailable())
 
     def _on_answer(self, failure: Failure, action: Republish, sink: RepublishSink, future: Future[Receipt]) -> None:
-        error = future.exception()
+        error = StaleDelivery() if future.cancelled() else future.exception()
         if error is None:
             self._close(failure)
             sink.on_republished(failure)
@@ -233,6 +243,8 @@ class _Open:
     since: float
     is_stale: Callable[[], bool]
     error: BaseException | None = None
+    submission: Republication | None = None
+    """The last attempt."""
 
     def is_held_up(self, overdue: float) -> bool:
         """Return whether it takes too long. A stale one takes nobody's room."""

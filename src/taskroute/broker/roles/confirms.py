@@ -79,6 +79,11 @@ class Confirms(Role):
         """Take a message; wake the session afterwards. If that has ended, nothing becomes of the message."""
         self._inbox.append(submission)
 
+    def forget_resolved(self) -> None:
+        """Drop what waits and need not be written any more, connected or not."""
+        self._empty_inbox()
+        self._waiting = deque(submission for submission in self._waiting if not submission.is_resolved)
+
     def on_another_channel(self, use: Callable[[Channel], object]) -> None:
         """Call `use` with a channel of its own, if there is a connection: what the broker refuses ends only that."""
         if self._connection is not None:
