@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from taskroute.broker.amqp import Connection
 from taskroute.broker.connection import connect
+from taskroute.broker.dial import is_reachable
 from taskroute.broker.link import CurrentLink, Step
+from taskroute.broker.node_order import NodeOrder
 from taskroute.broker.url import BrokerUrl, Nodes
 from taskroute.errors import BrokerUnavailableError
 from taskroute.foreign import Log
@@ -23,7 +24,7 @@ class Connector:
     """Connects a session, and keeps its link up to date with the node, the connection and what is waited for.
 
     Args:
-        nodes: tried in turn.
+        nodes: tried in an order of this session's own.
         current: the session's link.
         name: of the session, for people.
         heartbeat: seconds.
@@ -50,7 +51,7 @@ class Connector:
         self._topology_digest = topology_digest
         self._on_blocked = on_blocked
         self._on_unblocked = on_unblocked
-        self._turns = itertools.count()
+        self._order = NodeOrder()
         self._warned: set[str] = set()  # of these nodes
 
     def warn_of_fixed_nodes(self) -> None:
@@ -69,7 +70,7 @@ class Connector:
         self._raise_if_stopping()
         nodes = self._nodes.ask()
         self._current.replace(self._current.link.among(nodes))
-        url = nodes[next(self._turns) % len(nodes)]
+        url = self._order.next(nodes)
         self._warn_once(url)
         log.debug("connecting session=%s url=%s", self._name, url)
         return url, connect(
@@ -82,6 +83,23 @@ class Connector:
             on_created=self._on_created,
             on_step=partial(self._on_step, url),
         )
+
+    @property
+    def is_at_first_node(self) -> bool:
+        """Whether the last attempt was to the first node of the order."""
+        return self._order.is_first
+
+    def begin_anew(self) -> None:
+        """Take note that a connection that was of use is lost: the next attempt is to the first node but that one."""
+        self._order.begin_anew()
+
+    def return_to_first_node(self) -> bool:
+        """Have the next attempt be to the first node of the order, and return True, if that takes connections."""
+        first = self._order.of(self._current.link.nodes)[0]
+        if not is_reachable(first.host, first.port):
+            return False
+        self._order.return_to_first()
+        return True
 
     def _on_created(self, connection: Connection) -> None:
         self._current.replace(self._current.link.made(connection))

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import selectors
 import socket
-from collections.abc import Callable
-from typing import Any, Protocol
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from itertools import groupby
+from typing import Any, Final, Protocol
+
+_LOOK_TIME: Final = 0.5
+"""Seconds for a look whether a host takes connections, during which the session's thread does nothing else."""
 
 
 class Progress(Protocol):
@@ -29,10 +36,12 @@ def tell_nobody(step: str, *, can_be_cut: bool = True) -> None:
 def dial(host: str, port: int, timeout: float, *, on_step: Progress, on_socket: Callable[[Any], None]) -> None:
     """Try every address of a host in turn, until one takes the connection.
 
+    Those of one family come in random order, as a name may stand for the nodes of a cluster.
+
     Args:
         host: a name, which is looked up, or an address.
         port: of each of them.
-        timeout: seconds for each address.
+        timeout: seconds for all of them; each may take its equal share of what is left.
         on_step: is told each address; asked again after each wait.
         on_socket: is given each socket before it is used, the one that is connected last.
 
@@ -42,18 +51,38 @@ def dial(host: str, port: int, timeout: float, *, on_step: Progress, on_socket: 
     """
     on_step(f"waiting for a lookup of {host}", can_be_cut=False)
     failures: list[tuple[str, OSError]] = []
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    found = _shuffled(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    end = time.monotonic() + timeout
+    for position, (family, kind, protocol, _, address) in enumerate(found):
         number, its_port = str(address[0]), int(address[1])
         shown = f"[{number}]:{its_port}" if family == socket.AF_INET6 else f"{number}:{its_port}"
         try:
             sock = socket.socket(family, kind, protocol)
             on_socket(sock)
-            _connect(sock, address, timeout, f"waiting for {shown} to take a connection", on_step)
+            share = max(end - time.monotonic(), 0) / (len(found) - position)
+            _connect(sock, address, share, f"waiting for {shown} to take a connection", on_step)
         except OSError as error:
             failures.append((shown, error))
         else:
             return
     raise OSError(failures[-1][1].errno, "; ".join(f"{shown}: {error.strerror}" for shown, error in failures))
+
+
+def is_reachable(host: str, port: int) -> bool:
+    """Return whether a host takes connections, as far as half a second shows."""
+    with suppress(OSError), socket.create_connection((host, port), _LOOK_TIME):
+        return True
+    return False
+
+
+def _shuffled(found: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return addresses in random order, but each family at its place: the system knows which one works here."""
+    shuffled: list[tuple[Any, ...]] = []
+    for _, addresses in groupby(found, key=lambda one: one[0]):
+        among = list(addresses)
+        random.SystemRandom().shuffle(among)
+        shuffled += among
+    return shuffled
 
 
 def _connect(sock: socket.socket, address: Any, timeout: float, step: str, on_step: Progress) -> None:

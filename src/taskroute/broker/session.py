@@ -23,6 +23,7 @@ from taskroute.broker.connection import collect, sever
 from taskroute.broker.connector import Connector
 from taskroute.broker.link import CurrentLink, Link, describe_error
 from taskroute.broker.mailbox import Call, Mailbox
+from taskroute.broker.moving import Moving
 from taskroute.broker.question import Question
 from taskroute.broker.roles.role import Role
 from taskroute.broker.url import Nodes
@@ -60,7 +61,7 @@ class Session:
     Thread-safe: `start`, `post`, `ask`, `wake`, `wait_open`, `stop`, `join`, `sever`, and the properties.
 
     Args:
-        nodes: tried in turn.
+        nodes: tried in an order of the session's own; see `NodeOrder` and `Moving`.
         role: what the connection is for.
         name: of the thread and, for people, of the connection on the broker.
         heartbeat: seconds, at least 1.
@@ -116,6 +117,7 @@ class Session:
         )
         self._process = os.getpid()
         self._jitter = random.Random()  # noqa: S311 - of its own: the process's numbers are its users'
+        self._moving = Moving(role, self._connector.return_to_first_node, monotonic, self._jitter)
 
     @property
     def _link(self) -> Link:
@@ -279,9 +281,14 @@ class Session:
                 self._pause(delay * self._jitter.uniform(0.5, 1.0))
                 if not self._current.is_stopping:
                     self._serve(self._open())
+                    delay = 0.0
             except BaseException as error:
                 # One that has lived for a moment only has shown nothing: what has ended it may end the next one too.
-                delay = FIRST_DELAY if self._has_proved() else min(max(delay * 2, FIRST_DELAY), LONGEST_DELAY)
+                if self._has_proved():
+                    delay = FIRST_DELAY
+                    self._connector.begin_anew()
+                else:
+                    delay = min(max(delay * 2, FIRST_DELAY), LONGEST_DELAY)
                 may_go_on = self._lose(error)  # whatever happened, the connection cannot be trusted
                 if not isinstance(error, Exception):
                     raise
@@ -292,6 +299,7 @@ class Session:
         url, connection = self._connector.connect()
         self._role.on_open(connection, self.generation + 1)
         self._current.replace(self._link.set_up(connection.frame_max, self._monotonic()))
+        self._moving.opened(is_first=self._connector.is_at_first_node)
         log.info("connected session=%s url=%s generation=%d", self._name, url, self.generation)
         if self._emit is not None:
             self._emit(Connected(session=self._name, generation=self.generation))
@@ -318,12 +326,21 @@ class Session:
                     more = connection.drain_available(EVENTS_PER_PASS)
                     drained = connection.bytes_recv
                 self._role.on_read()
+                if self._moving.is_over():
+                    self._leave()
+                    return
                 if self._monotonic() >= check_at:
                     connection.heartbeat_tick()
                     checks += 1
                     if checks % _HEARTBEAT_CHECKS == 0:
                         self._role.probe()
                     check_at = self._monotonic() + interval
+
+    def _leave(self) -> None:
+        """Close a connection in good order, to open another one."""
+        log.info("connection_left session=%s: another node is the first of its order", self._name)
+        self._close()
+        self._discard()
 
     def _answer(self, question: Question[T]) -> None:
         if not question.begin():
@@ -354,7 +371,7 @@ class Session:
         sees that this one waits, and wakes it.
         """
         may_wait = self._mailbox.begin_wait()
-        moments = (until, self._role.next_deadline(), self._mailbox.next_due())
+        moments = (until, self._role.next_deadline(), self._moving.next_deadline(), self._mailbox.next_due())
         if not may_wait or self._current.is_stopping or (self.is_open and self._role.has_work()):
             timeout = 0.0
         else:

@@ -41,6 +41,9 @@ PUBLISHES_PER_FLUSH: Final = 256
 LEAVING_TIME: Final = 10.0
 """Seconds that a channel gets for the confirms of what was written on it, once another one has taken its place."""
 
+LEAVING_FOR_ANOTHER_NODE: Final = 2.0
+"""Seconds that messages wait at most, so that the connection can be left when nothing is in flight."""
+
 _LOOK_EVERY: Final = 1.0
 """Seconds between looks at what is in flight."""
 
@@ -54,6 +57,8 @@ class Confirms(Role):
         unavailable: makes the error for a message that was never written.
         declaration: what must be on the broker first; None: another connection has declared it.
     """
+
+    leaving_time = LEAVING_FOR_ANOTHER_NODE
 
     def __init__(self, *, unavailable: Callable[[], TaskrouteError], declaration: Declaration | None = None) -> None:
         self._unavailable = unavailable
@@ -71,6 +76,7 @@ class Confirms(Role):
         self._reconnecting = GrowingPause(CONFIRM_TIME, 600)
         self._bytes_seen = 0
         self._is_blocked = False
+        self._is_leaving = False
         self._has_confirmed = False  # on this connection
         self._next_deadline: float | None = None
         self._look_at: float | None = None
@@ -103,8 +109,17 @@ class Confirms(Role):
         self._connection = connection
         self._current = self._confirming(connection, channel)
         self._bytes_seen = connection.bytes_recv
-        self._is_blocked = False
+        self._is_blocked = self._is_leaving = False
         self._has_confirmed = False
+
+    def leave(self) -> bool:
+        """Write nothing until every confirm is in."""
+        self._is_leaving = True
+        return not any(any(channel.unconfirmed()) for channel in self._channels())
+
+    def stay(self) -> None:
+        """Write again."""
+        self._is_leaving = False
 
     def on_blocked(self, is_blocked: bool) -> None:
         """Write nothing while the broker reads nothing."""
@@ -244,8 +259,11 @@ class Confirms(Role):
         submission.body = b""  # it may stay in flight, for its confirm, but is never written again
 
     def _is_held_back(self) -> bool:
-        """Return whether nothing may be written now: the broker does not read, or a suspect must be alone in flight."""
-        if self._is_blocked:
+        """Return whether nothing may be written now.
+
+        The broker does not read, the connection is being left, or a suspect must be alone in flight.
+        """
+        if self._is_blocked or self._is_leaving:
             return True
         # While there are suspects, every message is sent alone: they are at the head of the line.
         return bool(self._suspects) and any(any(channel.unconfirmed()) for channel in self._channels())

@@ -20,6 +20,9 @@ from taskroute.broker.roles.role import Role
 from taskroute.message.delivery import Delivery
 from taskroute.topology.queue import QueueSpec
 
+LEAVING_FOR_ANOTHER_NODE: Final = 30.0
+"""Seconds that nothing new is consumed at most, so that the connection can be left when every delivery is settled."""
+
 SETTLING_TIME: Final = 0.25
 """Seconds after the last acknowledgement that quorum queues get at most to take it, before the channel is closed."""
 
@@ -56,6 +59,8 @@ class Consumer(Role):
         admission: returns which messages of a queue are wanted now; call `reconsider` when that has changed.
     """
 
+    leaving_time = LEAVING_FOR_ANOTHER_NODE
+
     def __init__(
         self,
         queues: Iterable[QueueSpec],
@@ -76,6 +81,7 @@ class Consumer(Role):
         self._numbers = itertools.count(1)
         self._suspects: dict[str, Suspicion] = {}
         self._is_cancelled = False
+        self._left: frozenset[str] | None = None  # while it is leaving: what it consumed before
         self._has_acknowledged = False  # on this connection
         self._delivered = 0
         self._missed = 0
@@ -88,9 +94,9 @@ class Consumer(Role):
 
     @property
     def consuming(self) -> frozenset[str]:
-        """The queues that are being consumed now."""
-        consuming = self._consuming
-        return frozenset() if consuming is None else consuming.names
+        """The queues that are being consumed now, or are again in a moment, on another node."""
+        consuming, left = self._consuming, self._left
+        return frozenset() if consuming is None else consuming.names | (left or frozenset())
 
     @property
     def capacities(self) -> Mapping[str, int]:
@@ -134,7 +140,7 @@ class Consumer(Role):
             return
         queue = self._consuming.queues[name]
         if not queue.is_kept:
-            queue.admit(self._admission(name))
+            queue.admit(self._wanted(name))
             self._consuming.follow(queue)
 
     def shrink(self, name: str, surplus: int, withdraw: Callable[[], Iterable[Delivery]]) -> int:
@@ -188,7 +194,7 @@ class Consumer(Role):
             generation,
             queues,
             declaration=self._declaration,
-            admission=self._admission,
+            admission=self._wanted,
             numbers=self._numbers,
             suspects=self._suspects,
             on_queue_lost=self._sink.on_queue_lost,
@@ -202,6 +208,22 @@ class Consumer(Role):
             consuming.raise_what_is_wrong()
         self._has_acknowledged = False
         self._consuming = consuming  # only now: what was half set up leaves nothing behind
+
+    def leave(self) -> bool:
+        """Consume nothing until every delivery is settled. Never from a queue that cannot be left without harm."""
+        consuming = self._opened()
+        if self._is_cancelled or any(queue.is_kept for queue in consuming.queues.values()):
+            return False
+        if self._left is None:
+            self._left = consuming.names
+            self._reconsider_all(consuming)
+        return not self._settled and not any(queue.unsettled for queue in consuming.queues.values())
+
+    def stay(self) -> None:
+        """Consume again."""
+        if self._left is not None:
+            self._left = None
+            self._reconsider_all(self._opened())
 
     def has_work(self) -> bool:
         """Return whether settlements wait to be written, or a queue has room again."""
@@ -269,7 +291,7 @@ class Consumer(Role):
 
     def on_lost(self, error: BaseException | None) -> None:  # noqa: ARG002 - the sink does not ask
         """Forget the channel."""
-        self._consuming = None
+        self._consuming = self._left = None
         self._sink.on_connection_lost()
 
     def _ask_consumers(self, consuming: Consuming, queue: ConsumedQueue, tag: str) -> None:
@@ -281,6 +303,13 @@ class Consumer(Role):
 
         with suppress(amqp.exceptions.ChannelError):  # an embedded broker answers at once
             consuming.probe.ask_consumers(queue.spec.name, answer)
+
+    def _wanted(self, name: str) -> Admission:
+        return self._admission(name) if self._left is None else "none"
+
+    def _reconsider_all(self, consuming: Consuming) -> None:
+        for name in consuming.queues:
+            self.reconsider(name)
 
     def _opened(self) -> Consuming:
         assert self._consuming is not None, "not open"  # noqa: S101 - the session calls only while it is

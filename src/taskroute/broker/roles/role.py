@@ -11,6 +11,9 @@ class Role:
     A role overrides what it needs; each of these does nothing.
     """
 
+    leaving_time = 0.0
+    """Seconds in which `leave` should come to its end."""
+
     def on_open(self, connection: Connection, generation: int) -> None:
         """Set up a fresh connection: declare, consume. An error discards the connection."""
 
@@ -19,6 +22,13 @@ class Role:
 
     def on_read(self) -> None:
         """Hand on what was read since the last call."""
+
+    def leave(self) -> bool:
+        """Take on nothing new, and return whether the connection can be closed without harm. Asked again and again."""
+        return True
+
+    def stay(self) -> None:
+        """Go on as before `leave`: the connection is not closed."""
 
     def on_leave(self) -> None:
         """Finish with a connection that is closed next."""
