@@ -438,6 +438,27 @@ MUTATIONS = (
         "        if True or",
         "test_channel.py::test_worker_handles_again_after_a_406",
     ),
+    Mutation(
+        "leave a connection for the first node while deliveries are open",
+        "broker/roles/consumer.py",
+        "        return not self._settled and not any(queue.unsettled for queue in consuming.queues.values())\n",
+        "        return True\n",
+        "test_nodes.py::test_worker_goes_back_to_its_first_node_and_repeats_nothing",
+    ),
+    Mutation(
+        "leave a connection for the first node while confirms are open",
+        "broker/roles/confirms.py",
+        "        return not any(any(channel.unconfirmed()) for channel in self._channels())\n",
+        "        return True\n",
+        "unit/test_confirms.py::test_connection_is_left_once_every_confirm_is_in",
+    ),
+    Mutation(
+        "try the nodes in the same order everywhere",
+        "broker/node_order.py",
+        "        self._key = secrets.token_bytes(_KEY_BYTES) if key is None else key\n",
+        "        self._key = b'the same'\n",
+        "unit/test_node_order.py::test_fleet_is_spread_over_the_nodes",
+    ),
 )
 
 

@@ -61,6 +61,11 @@ class Proxy:
         self._loop.close()
 
     @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return len(self._links)
+
+    @property
     def accepted(self) -> int:
         """How many connections there have been."""
         return self._accepted
@@ -99,6 +104,16 @@ class Proxy:
             yield
         finally:
             self.resume()
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Break every connection and take no other one, as a node that is down, for as long as the block takes."""
+        self._server.close()
+        self.reset()
+        try:
+            yield
+        finally:
+            self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", self.port))
 
     def trickle(self, bytes_per_second: int | None) -> None:
         """Pass on so much from the broker, 64 bytes at a time; None for no limit."""

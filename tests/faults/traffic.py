@@ -14,6 +14,7 @@ from tests.faults.ledger import Entries, Verdict, body_of, check
 from tests.kit.running import registry_of
 
 from taskroute import ExchangeSpec, Publisher, QueueSpec, RetryPolicy, Topology, Worker
+from taskroute.broker.url import Urls
 
 PREFETCH = 16
 WINDOW = 100
@@ -41,20 +42,20 @@ class Traffic:
         self.topology = Topology(exchanges=[jobs], queues=[queue])
         self.errors: list[BaseException] = []
 
-    def worker(self, url: str, **options: Any) -> Worker:
+    def worker(self, url: Urls, **options: Any) -> Worker:
         """A worker on the queue, not started."""
         registry = registry_of(self._receive, "#", queue=self.queue)
         options = {"threads": 4, "prefetch": PREFETCH, "heartbeat": 5} | options
         return Worker(url, self.topology, registry, **options)
 
     @contextmanager
-    def running(self, url: str, **options: Any) -> Iterator[Worker]:
+    def running(self, url: Urls, **options: Any) -> Iterator[Worker]:
         """A worker on the queue."""
         with self.worker(url, **options) as worker:
             yield worker
 
     @contextmanager
-    def publishing(self, url: str, *, pause: float = 0.005, **options: Any) -> Iterator[Publisher]:
+    def publishing(self, url: Urls, *, pause: float = 0.005, **options: Any) -> Iterator[Publisher]:
         """A publisher, and a thread that publishes one message after the other until the block is left."""
         options = {"max_in_flight": WINDOW, "timeout": 90, "heartbeat": 5} | options
         with Publisher(url, self.topology, **options) as publisher:
@@ -86,6 +87,11 @@ class Traffic:
     def all_done(self, timeout: float) -> bool:
         """An event: everything that was confirmed is done."""
         return self._wait(lambda: self._counts["confirmed"].keys() <= self._counts["done"].keys(), timeout)
+
+    def repeated(self) -> int:
+        """How many handlings there were of messages that had been handled before."""
+        with self._changed:
+            return sum(count - 1 for count in self._counts["done"].values())
 
     def verdict(self, *, max_duplicates: int, min_confirmed: int, **options: Any) -> Verdict:
         """Check the books."""

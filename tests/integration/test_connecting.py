@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from tests.kit import ports
 from tests.kit.calls import Calls, logged
 from tests.kit.inside import InsideWorker, callers_waiting_longer
 from tests.kit.running import registry_of, running
@@ -35,21 +34,8 @@ def steps_take_an_hour(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """The port of a peer that takes connections and never says a word."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        yield listener.getsockname()[1]
-
-
-@contextmanager
-def full_port() -> Iterator[int]:
-    """The port of a peer whose queue of connections is full: a further one is not answered."""
-    with socket.socket() as listener, socket.socket() as only:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        only.connect(listener.getsockname())
-        yield listener.getsockname()[1]
+    with ports.silent_port() as port:
+        yield port
 
 
 @pytest.fixture(params=["amqp", "amqps", "full", "function"])
@@ -66,7 +52,7 @@ def hanging(request: pytest.FixtureRequest, silent_port: int) -> Iterator[tuple[
     elif request.param == "amqps":
         yield url.replace("amqp", "amqps"), "waiting for the TLS handshake, at amqps://"
     elif request.param == "full":
-        with full_port() as port:
+        with ports.full_port() as port:
             yield f"amqp://u:p@127.0.0.1:{port}/", f"waiting for 127.0.0.1:{port} to take a connection"
     else:
         yield ask, "waiting for the function that was given as url"

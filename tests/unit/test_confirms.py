@@ -402,3 +402,23 @@ def test_message_without_a_deadline_is_never_given_up(connection: Any, confirms:
     confirms.expire(time.monotonic() + 10)
 
     assert states(one) == ["written"]
+
+
+def test_connection_is_left_once_every_confirm_is_in(connection: Any, confirms: Confirms) -> None:
+    """What is submitted meanwhile waits: it is written on the next connection, or on this one if that is kept."""
+    before, after = submission("1"), submission("2")
+    confirms.on_open(connection, 1)
+    confirms.submit(before)
+    confirms.flush()
+
+    assert not confirms.leave()
+    confirms.submit(after)
+    confirms.flush()
+    read(connection, confirms)
+    assert confirms.leave()
+    assert states(before, after) == ["confirmed", "queued"]
+    assert not confirms.has_work()
+
+    confirms.stay()
+    confirms.flush()
+    assert states(after) == ["written"]

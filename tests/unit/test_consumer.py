@@ -161,3 +161,40 @@ def test_delivery_of_a_lost_connection_is_not_acknowledged(connection: Any, sink
     consumer.flush()
 
     assert connection.broker.depths(["one"])["one"].unsettled == 1
+
+
+def test_connection_is_left_once_every_delivery_is_settled(connection: Any, sink: Sink) -> None:
+    """Nothing new is consumed meanwhile; health goes on naming the queue, which is consumed again in a moment."""
+    consumer = consumer_of(sink, one)
+    consumer.on_open(connection, 1)
+    publish(connection, b"before")
+    read(connection, consumer)
+
+    assert not consumer.leave()
+    publish(connection, b"after")
+    read(connection, consumer)
+    assert sink.bodies == [b"before"]
+    assert consumer.consuming == {"one"}
+
+    consumer.settle(sink.deliveries[0])
+    assert not consumer.leave()
+    consumer.flush()
+    assert consumer.leave()
+
+    consumer.stay()
+    read(connection, consumer)
+    assert sink.bodies == [b"before", b"after"]
+
+
+@pytest.mark.parametrize("kept", [{"exclusive": True}, {"single_active_consumer": True}, {"expires": 60}])
+def test_connection_is_never_left_with_a_queue_that_would_lose_by_it(
+    kept: dict[str, Any], connection: Any, sink: Sink
+) -> None:
+    consumer = consumer_of(sink, QueueSpec(name="one", type="classic", retry=False, dead_letter=False, **kept))
+    consumer.on_open(connection, 1)
+
+    assert not consumer.leave()
+
+    publish(connection, b"after")
+    read(connection, consumer)
+    assert sink.bodies == [b"after"]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.kit.ports import full_port
 
 from taskroute.broker.connection import connect
 from taskroute.broker.dial import dial
@@ -94,3 +95,30 @@ def test_address_of_either_version_is_connected(family: socket.AddressFamily, po
 
     with sockets[-1] as connected:
         assert connected.getpeername()[:2] == (host, port)
+
+
+def test_third_address_is_reached_when_two_are_down(
+    monkeypatch: pytest.MonkeyPatch, port_of: Callable[..., int]
+) -> None:
+    """One refuses, and one does not answer: together they take no longer than one that is alone."""
+    listening, sockets = port_of(listening=True), list[socket.socket]()
+    with full_port() as silent:
+        resolve_to(monkeypatch, silent, port_of(listening=False), listening)
+
+        dial("broker", 5672, 1.5, on_step=lambda *_, **__: None, on_socket=sockets.append)
+
+    with sockets[-1] as connected:
+        assert connected.getpeername() == ("127.0.0.1", listening)
+
+
+def test_addresses_of_a_name_come_in_random_order(monkeypatch: pytest.MonkeyPatch, port_of: Callable[..., int]) -> None:
+    ports, chosen = [port_of(listening=True) for _ in range(3)], set[int]()
+    resolve_to(monkeypatch, *ports)
+
+    for _ in range(60):
+        sockets = list[socket.socket]()
+        dial("broker", 5672, 10, on_step=lambda *_, **__: None, on_socket=sockets.append)
+        with sockets[-1] as connected:
+            chosen.add(connected.getpeername()[1])
+
+    assert chosen == set(ports)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -59,7 +60,7 @@ def test_fleet_does_not_go_back_all_at_once() -> None:
     moments = sorted(Scene(seed).moving.next_deadline() or 0.0 for seed in range(300))
 
     assert FIRST_MOVE <= moments[0] < moments[-1] <= LAST_MOVE
-    assert max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False)) < 60
+    assert max(later - earlier for earlier, later in itertools.pairwise(moments)) < 60
 
 
 def test_connection_is_left_once_nothing_is_open() -> None:

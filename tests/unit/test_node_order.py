@@ -54,9 +54,7 @@ def test_order_of_the_others_is_the_same_without_a_node(names: set[str], key: by
 
 
 @given(names=NAMES, key=KEYS, data=st.data())
-def test_lost_node_is_not_the_next_and_the_first_is_preferred(
-    names: set[str], key: bytes, data: st.DataObject
-) -> None:
+def test_lost_node_is_not_the_next_and_the_first_is_preferred(names: set[str], key: bytes, data: st.DataObject) -> None:
     nodes, order = nodes_of(names), NodeOrder(key)
     ordered = order.of(nodes)
     for _ in range(data.draw(st.integers(1, len(nodes)))):

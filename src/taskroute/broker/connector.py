@@ -69,8 +69,8 @@ class Connector:
         self._current.replace(self._current.link.connecting(None if self._nodes.fixed else _ASKING))
         self._raise_if_stopping()
         nodes = self._nodes.ask()
-        self._current.replace(self._current.link.among(nodes))
         url = self._order.next(nodes)
+        self._current.replace(self._current.link.trying(url, nodes))
         self._warn_once(url)
         log.debug("connecting session=%s url=%s", self._name, url)
         return url, connect(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from taskroute.broker.amqp import Connection
@@ -43,7 +43,8 @@ class Link:
 
     `generation` counts the connections that were set up, and `attempts` those to connect since it was last open.
     `since`, by the session's clock, is when it was opened if it is open, else when it was last open. `error` is why
-    that ended, or why the last attempt failed. `nodes` are those that were last known. `connection` is None unless
+    that ended, or why the last attempt failed. `nodes` are those that were last known, `node` is the one that is or was
+    tried, and `failures` has by node why attempts since it was last open have failed. `connection` is None unless
     `state` is ``opening`` or ``open``, and while it is being made; `step` is None unless `state` is ``opening``.
     `is_blocked`: the broker has said that it reads no publishes (an alarm). `frame_max`: of the last connection, 0
     before the first.
@@ -54,6 +55,8 @@ class Link:
     connection: Connection | None = None
     is_blocked: bool = False
     nodes: tuple[BrokerUrl, ...] = ()
+    node: BrokerUrl | None = None
+    failures: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 0
     since: float = 0.0
     error: BaseException | None = None
@@ -67,13 +70,14 @@ class Link:
             state=LINK_MOVES.after(self.state, "connect"),
             connection=None,
             is_blocked=False,
+            node=None,
             attempts=self.attempts + 1,
             step=step,
         )
 
-    def among(self, nodes: tuple[BrokerUrl, ...]) -> Link:
+    def trying(self, node: BrokerUrl, nodes: tuple[BrokerUrl, ...]) -> Link:
         """Return the link that connects to one of some nodes."""
-        return replace(self, nodes=nodes)
+        return replace(self, node=node, nodes=nodes)
 
     def waiting(self, step: Step) -> Link:
         """Return the link at a step of its connecting."""
@@ -92,6 +96,7 @@ class Link:
             attempts=0,
             since=now,
             error=None,
+            failures={},
             step=None,
             frame_max=frame_max,
         )
@@ -102,6 +107,10 @@ class Link:
 
     def lost(self, error: BaseException | None, now: float) -> Link:
         """Return the link without its connection."""
+        nodes = {str(node) for node in self.nodes}
+        failures = {node: why for node, why in self.failures.items() if node in nodes}
+        if self.node is not None and error is not None:
+            failures[str(self.node)] = describe_error(error)
         return replace(
             self,
             state=LINK_MOVES.after(self.state, "lose"),
@@ -109,6 +118,7 @@ class Link:
             is_blocked=False,
             since=now if self.state == "open" else self.since,
             error=error,
+            failures=failures,
             step=None,
         )
 
@@ -129,7 +139,9 @@ class Link:
         if self.state == "open":
             why = "the broker has blocked publishing" if self.is_blocked else "the broker does not keep up"
             return f"{nodes}: {why}; the message was never written"
-        reasons = [] if self.error is None else [describe_error(self.error)]
+        reasons = [f"{node}: {failure}" for node, failure in self.failures.items()]
+        if len(reasons) < 2:
+            reasons = [] if self.error is None else [describe_error(self.error)]
         if self.step is not None:
             reasons.append(f"now {self.step.text}" if reasons else self.step.text)
         why = "; ".join(reasons) or "nothing was tried yet"
