@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 from tests.faults.ledger import Entries, Verdict, body_of, check
 from tests.kit.running import registry_of
@@ -16,6 +18,8 @@ from tests.kit.running import registry_of
 from taskroute import ExchangeSpec, Publisher, QueueSpec, RetryPolicy, Topology, Worker
 from taskroute.broker.url import Urls
 
+Event = Literal["attempted", "confirmed", "done"]
+EVENTS: Final[tuple[Event, ...]] = get_args(Event)
 PREFETCH = 16
 WINDOW = 100
 
@@ -35,7 +39,8 @@ class Traffic:
     def __init__(self, handle: Callable[[str], object] = lambda _: None, queue: QueueSpec = work) -> None:
         self._handle = handle
         self._changed = threading.Condition()
-        self._counts = {event: Counter[str]() for event in ("attempted", "confirmed", "done")}
+        self._counts = {event: Counter[str]() for event in EVENTS}
+        self._moments: dict[str, list[float]] = {event: [] for event in EVENTS}
         self._stop = threading.Event()
         self._next = 0
         self.queue = queue
@@ -64,8 +69,12 @@ class Traffic:
             try:
                 yield publisher
             finally:
-                self._stop.set()
+                self.stop_publishing()
                 thread.join()
+
+    def stop_publishing(self) -> None:
+        """Publish nothing more. What was submitted goes on."""
+        self._stop.set()
 
     def submit(self, publisher: Publisher, count: int = 1) -> list[Future[Any]]:
         """Publish so many messages; the futures."""
@@ -93,6 +102,21 @@ class Traffic:
         with self._changed:
             return sum(count - 1 for count in self._counts["done"].values())
 
+    def outstanding(self) -> int:
+        """How many messages are confirmed and not done."""
+        with self._changed:
+            return len(self._counts["confirmed"].keys() - self._counts["done"].keys())
+
+    def last(self, event: Event) -> float:
+        """When something last happened to a message, by the monotonic clock."""
+        with self._changed:
+            return self._moments[event][-1]
+
+    def longest_gap(self, event: Event) -> float:
+        """The longest time, in seconds, in which that happened to no message."""
+        with self._changed:
+            return max(later - earlier for earlier, later in itertools.pairwise(self._moments[event]))
+
     def verdict(self, *, max_duplicates: int, min_confirmed: int, **options: Any) -> Verdict:
         """Check the books."""
         with self._changed:
@@ -103,9 +127,10 @@ class Traffic:
         with self._changed:
             return self._changed.wait_for(condition, timeout)
 
-    def _note(self, event: str, number: str) -> None:
+    def _note(self, event: Event, number: str) -> None:
         with self._changed:
             self._counts[event][number] += 1
+            self._moments[event].append(time.monotonic())
             self._changed.notify_all()
 
     def _receive(self, body: bytes) -> None:

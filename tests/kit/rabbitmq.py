@@ -11,8 +11,10 @@ import subprocess
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 BOOT_DEADLINE = 90.0
@@ -30,24 +32,81 @@ def missing() -> str | None:
     return None if (ROOT / "usr/bin/erl").exists() else "Erlang is not installed"
 
 
-class Node:
-    """One broker process and its port mapper. `rights`: what each user may do in every new virtual host."""
+@dataclass(frozen=True)
+class Place:
+    """Where a node runs: the address that clients connect to, the host in its name, which the other nodes connect to,
+    and the command that enters its network."""
 
-    def __init__(self) -> None:
+    address: str = "127.0.0.1"
+    host: str = "127.0.0.1"
+    enter: tuple[str, ...] = ()
+
+
+HERE: Final = Place()
+
+
+class PortMapper:
+    """Tells the nodes of one host and their tools which ports the nodes have. Those of a cluster have the same port."""
+
+    def __init__(self, place: Place = HERE, port: int | None = None) -> None:
+        self.port = port or _free_ports(1)[0]
+        self._place = place
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, environment: dict[str, str]) -> None:
+        """Start it, unless it runs."""
+        if self._process is None:
+            program = _erlang_program("epmd", environment)
+            command = _inside(program, "-port", str(self.port), "-address", self._place.host)
+            self._process = subprocess.Popen([*self._place.enter, *command], env=environment)
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(30)
+
+
+class Node:
+    """One broker process, with a port mapper of its own unless one is given.
+
+    `rights`: what each user may do in every new virtual host.
+
+    Args:
+        place: where it runs.
+        port_mapper: that of the cluster that it is to join.
+        cookie: the secret of that cluster.
+        config: further lines of its configuration.
+        flags: of the Erlang machine.
+    """
+
+    def __init__(
+        self,
+        place: Place = HERE,
+        port_mapper: PortMapper | None = None,
+        cookie: str | None = None,
+        config: Sequence[str] = (),
+        flags: str = "",
+    ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="taskroute-rabbitmq-", dir=None if str(ROOT) == "/" else ROOT / "tmp"))
-        self.port, self._dist_port, self._epmd_port = _free_ports(3)
-        self._name = f"taskroute-{uuid.uuid4().hex[:8]}@localhost"
+        self.port, self._dist_port = _free_ports(2)
+        self._place = place
+        self._port_mapper = port_mapper or PortMapper(place)
+        self.name = f"taskroute-{uuid.uuid4().hex[:8]}@{place.host}"
+        self._flags = flags
         self._sbin = SCRIPTS[-1]
         self._process: subprocess.Popen[bytes] | None = None
-        self._epmd: subprocess.Popen[bytes] | None = None
         self._fresh: list[str] = []
         self._used: list[str] = []
         self.rights = {"guest": (".*", ".*", ".*")}
         (self.home / "enabled_plugins").write_text(f"[{','.join(PLUGINS)}].\n")
         (self.home / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nloopback_users = none\nlog.file.level = warning\n"
-            "log.console = true\nlog.console.level = info\n"
+            f"listeners.tcp.1 = {place.address}:{self.port}\nloopback_users = none\nlog.file.level = warning\n"
+            "log.console = true\nlog.console.level = info\n" + "".join(f"{line}\n" for line in config)
         )
+        if cookie is not None:
+            (self.home / ".erlang.cookie").write_text(cookie)
+            (self.home / ".erlang.cookie").chmod(0o400)
 
     def use_tls(self, certificate: bytes, key: bytes) -> int:
         """Have it listen with TLS as well; the port. Before it is started."""
@@ -65,12 +124,9 @@ class Node:
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
         environment = self._environment()
-        if self._epmd is None:
-            epmd = _erlang_program("epmd", environment)
-            command = [epmd, "-port", str(self._epmd_port), "-address", "127.0.0.1"]
-            self._epmd = subprocess.Popen(_inside(*command), env=environment)
+        self._port_mapper.start(environment)
         self._process = subprocess.Popen(
-            _inside(str(_seen_inside(self._sbin / "rabbitmq-server"))),
+            self._command("rabbitmq-server"),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -94,6 +150,20 @@ class Node:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and not killed since."""
+        return self._process is not None
+
+    def wipe(self) -> None:
+        """Remove its data, while it is down."""
+        shutil.rmtree(self.home / "data")
+
+    def shut_down(self) -> None:
+        """End it as an operator does, in good order."""
+        self.ctl("stop", str(_seen_inside(self.home / "pid")))
+        self.kill()
 
     def pause(self) -> None:
         """Stop the process where it is. Its kernel goes on acknowledging what is sent to it."""
@@ -129,9 +199,7 @@ class Node:
     def stop(self) -> None:
         """End it and remove what it wrote."""
         self.kill()
-        if self._epmd is not None:
-            self._epmd.kill()
-            self._epmd.wait(30)
+        self._port_mapper.stop()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def restart(self) -> None:
@@ -139,10 +207,10 @@ class Node:
         self.kill()
         self.start()
 
-    def ctl(self, *arguments: str) -> str:
-        """Run rabbitmqctl against it; return what it prints."""
+    def ctl(self, *arguments: str, tool: str = "rabbitmqctl") -> str:
+        """Run rabbitmqctl or another tool against it; return what it prints."""
         done = subprocess.run(
-            _inside(str(_seen_inside(self._sbin / "rabbitmqctl")), "--quiet", *arguments),
+            self._command(tool, "--quiet", *arguments),
             env=self._environment(),
             capture_output=True,
             text=True,
@@ -150,12 +218,12 @@ class Node:
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}")
+            raise RuntimeError(f"{tool} {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
 
     def url(self, vhost: str = "/", *, user: str = "guest:guest", port: int | None = None) -> str:
         """How to reach a virtual host of it, by another port if there is a proxy."""
-        return f"amqp://{user}@127.0.0.1:{port or self.port}/{quote(vhost, safe='')}"
+        return f"amqp://{user}@{self._place.address}:{port or self.port}/{quote(vhost, safe='')}"
 
     @contextlib.contextmanager
     def vhost(self) -> Iterator[str]:
@@ -198,15 +266,21 @@ class Node:
         """Evaluate Erlang in it."""
         return self.ctl("eval", expression)
 
+    def _command(self, script: str, *arguments: str) -> list[str]:
+        return [*self._place.enter, *_inside(str(_seen_inside(self._sbin / script)), *arguments)]
+
     def _pid(self) -> int:
         return int((self.home / "pid").read_text())
 
     def _environment(self) -> dict[str, str]:
         home = _seen_inside(self.home)
+        interface = f"-kernel inet_dist_use_interface {{{self._place.host.replace('.', ',')}}}"
         own = {
             "HOME": home,
-            "RABBITMQ_NODENAME": self._name,
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": self.name,
+            "RABBITMQ_USE_LONGNAME": "true",  # the host in it is an address
+            "RABBITMQ_NODE_IP_ADDRESS": self._place.address,
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{self._flags} {interface}",
             "RABBITMQ_NODE_PORT": self.port,
             "RABBITMQ_DIST_PORT": self._dist_port,
             "RABBITMQ_MNESIA_BASE": home / "data",
@@ -215,8 +289,8 @@ class Node:
             "RABBITMQ_ENABLED_PLUGINS_FILE": home / "enabled_plugins",
             "RABBITMQ_PID_FILE": home / "pid",
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            "ERL_EPMD_PORT": self._epmd_port,
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": self._port_mapper.port,
+            "ERL_EPMD_ADDRESS": self._place.host,
         }
         inherited = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
         return {**inherited, "LANG": "C.UTF-8", **{name: str(value) for name, value in own.items()}}

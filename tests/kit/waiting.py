@@ -10,6 +10,9 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
+CLUSTER_DEADLINE: Final = 180.0
+"""Seconds that a test waits for a cluster to be in order again."""
+
 DEADLINE: Final = 30.0
 """Seconds that a test waits for something before it fails; as a rule it comes much sooner."""
 
@@ -23,6 +26,13 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it has not happened in time"
         pause.wait(0.01)
+
+
+def until_slow(condition: Callable[[], object]) -> None:
+    """The same for what takes a process of its own to find out, and a cluster a minute or two to come to."""
+    deadline = time.monotonic() + CLUSTER_DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "it has not happened in time"
 
 
 def in_thread(call: Callable[[], T]) -> Future[T]:

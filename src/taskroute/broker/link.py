@@ -145,7 +145,8 @@ class Link:
         if self.step is not None:
             reasons.append(f"now {self.step.text}" if reasons else self.step.text)
         why = "; ".join(reasons) or "nothing was tried yet"
-        return f"no connection to {nodes}: {self.attempts} attempts in {now - self.since:.1f} s: {why}"
+        attempts = f"{self.attempts} attempt{'' if self.attempts == 1 else 's'}"
+        return f"no connection to {nodes}: {attempts} in {now - self.since:.1f} s: {why}"
 
 
 class CurrentLink:

@@ -1,0 +1,174 @@
+"""A cluster of three nodes: nothing confirmed is lost, and the work goes on, whatever happens to some of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from tests.cluster.trial import trial
+from tests.faults.stopwatch import Stopwatch
+from tests.faults.traffic import Traffic, jobs
+from tests.kit.calls import Calls
+from tests.kit.cluster import Cluster
+from tests.kit.network import Network
+from tests.kit.running import registry_of
+from tests.kit.waiting import until
+
+from taskroute import BrokerUnavailableError, Publisher, QueueSpec, Topology, Worker
+
+PAUSE = threading.Event()  # never set: to wait a time that is part of the plan
+FROZEN = 20.0
+WITHOUT_QUORUM = 45.0
+PARTED = 30.0
+START = 8.0
+
+
+@pytest.mark.row(52)
+@pytest.mark.usefixtures("in_given_order")
+def test_leader_is_killed_with_clients_connected_to_it(cluster: Cluster, vhost: str, stopwatch: Stopwatch) -> None:
+    first = cluster.nodes[1]
+    with trial(cluster, vhost, stopwatch, first=first, cuts=1, gap=10) as run:
+        assert run.leader is first
+
+        first.kill()
+
+        run.goes_on()
+
+
+@pytest.mark.row(53)
+@pytest.mark.usefixtures("in_given_order")
+def test_leader_is_killed_with_clients_elsewhere(cluster: Cluster, vhost: str, stopwatch: Stopwatch) -> None:
+    with trial(cluster, vhost, stopwatch, first=cluster.nodes[1], cuts=0, gap=10) as run:
+        cluster.move_leaders(vhost, cluster.nodes[2])
+
+        cluster.nodes[2].kill()
+
+        run.goes_on()
+
+
+@pytest.mark.row(54)
+def test_three_leaders_are_killed_in_turn(cluster: Cluster, vhost: str, stopwatch: Stopwatch) -> None:
+    with trial(cluster, vhost, stopwatch, cuts=3, gap=10) as run:
+        for _ in range(3):
+            leader = run.leader
+            leader.kill()
+            run.goes_on()
+            leader.start()
+            cluster.wait_in_sync(vhost)
+
+
+@pytest.mark.row(55)
+def test_every_node_is_restarted_in_turn(cluster: Cluster, vhost: str, stopwatch: Stopwatch) -> None:
+    with trial(cluster, vhost, stopwatch, cuts=3, gap=10) as run:
+        for node in cluster.nodes:
+            node.shut_down()
+            run.goes_on()
+            node.start()
+            cluster.wait_in_sync(vhost)
+
+
+@pytest.mark.row(56)
+@pytest.mark.usefixtures("in_given_order")
+def test_leader_is_frozen_for_20_seconds(cluster: Cluster, vhost: str, stopwatch: Stopwatch) -> None:
+    first = cluster.nodes[1]
+    with trial(cluster, vhost, stopwatch, first=first, cuts=2, gap=15) as run:
+        with first.paused():
+            PAUSE.wait(FROZEN)
+
+        run.goes_on()
+
+
+@pytest.mark.row(57)
+@pytest.mark.parametrize("handling", ["pause_minority", "ignore"])
+def test_quorum_is_lost_for_45_seconds(cluster: Cluster, vhost: str, stopwatch: Stopwatch, handling: str) -> None:
+    cluster.handle_partitions(handling)
+    with trial(cluster, vhost, stopwatch, cuts=4, gap=WITHOUT_QUORUM + 15) as run:
+        down = cluster.nodes[1:]
+        for node in down:
+            node.kill()
+        PAUSE.wait(WITHOUT_QUORUM)
+        cluster.start_again(down)
+
+        run.goes_on()
+    cluster.handle_partitions("pause_minority")
+
+
+@pytest.mark.row(57)
+@pytest.mark.parametrize(
+    ("handling", "says"),
+    [("pause_minority", "Connection refused"), ("ignore", "waiting for the broker's answer to basic.consume 'work'")],
+)
+def test_start_without_quorum_ends_at_its_timeout_and_says_so(
+    cluster: Cluster, vhost: str, stopwatch: Stopwatch, handling: str, says: str
+) -> None:
+    cluster.handle_partitions(handling)
+    traffic = Traffic()
+    with traffic.running(cluster.urls(vhost)):
+        pass  # which has declared the queue
+    down = cluster.nodes[1:]
+    for node in down:
+        node.kill()
+    worker = traffic.worker(cluster.urls(vhost))
+
+    with stopwatch.timed(START, f"start(timeout={START:g}) raises"), pytest.raises(BrokerUnavailableError, match=says):
+        worker.start(START)
+
+    cluster.start_again(down)
+    cluster.handle_partitions("pause_minority")
+    with traffic.running(cluster.urls(vhost)), traffic.publishing(cluster.urls(vhost)):
+        assert traffic.done(10)(60)
+
+
+@pytest.mark.row(59)
+def test_home_node_of_a_classic_queue_is_down(cluster: Cluster, vhost: str, stopwatch: Stopwatch) -> None:
+    """What is in it waits there; the quorum queue beside it is handled throughout."""
+    home, other = cluster.nodes[2], cluster.nodes[0]
+    old = QueueSpec(name="old", type="classic", bindings=[jobs.bind("old")], retry=False, dead_letter=False)
+    with Publisher(home.url(vhost), Topology(exchanges=[jobs], queues=[old])) as publisher:
+        publisher.publish(b"1", "old", exchange=jobs)
+    seen = Calls()
+
+    def handle(body: bytes) -> None:
+        seen(body)
+
+    with trial(cluster, vhost, stopwatch, cuts=1, gap=10) as run:
+        home.shut_down()
+        topology = Topology(exchanges=[jobs], queues=[old])
+        with Worker(other.url(vhost), topology, registry_of(handle, "#", queue=old)) as worker:
+            (reason,) = worker.health().reasons
+            assert reason.startswith("not consuming old: queue 'old'")
+            run.goes_on()
+
+            home.start()
+            seen.wait_for(b"1")
+            until(lambda: worker.health().ready)
+
+
+@pytest.mark.row(63)
+def test_node_that_has_lost_its_disk_is_replaced(cluster: Cluster, vhost: str, stopwatch: Stopwatch) -> None:
+    with trial(cluster, vhost, stopwatch, cuts=1, gap=10) as run:
+        lost = run.leader
+        lost.kill()
+        run.goes_on()
+
+        cluster.replace(lost)
+        cluster.wait_in_sync(vhost)
+
+        run.goes_on()
+        assert len(cluster.members(vhost, "work")) == 3
+
+
+@pytest.mark.row(58)
+@pytest.mark.usefixtures("in_given_order")
+def test_node_is_parted_from_the_others(cluster: Cluster, cuttable: Network, vhost: str, stopwatch: Stopwatch) -> None:
+    """Clients are connected to it, and still reach it."""
+    first = cluster.nodes[1]
+    with trial(cluster, vhost, stopwatch, first=first, cuts=3, gap=75) as run:
+        with cuttable.parted(1):
+            PAUSE.wait(PARTED)
+            began = time.monotonic()
+            run.goes_on()
+            stopwatch.note(f"went on {time.monotonic() - began + PARTED:.1f} s after the partition began")
+
+        run.goes_on()

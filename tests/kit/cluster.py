@@ -1,0 +1,129 @@
+"""A cluster of RabbitMQ nodes of the tests' own."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.kit.rabbitmq import HERE, Node, Place, PortMapper
+from tests.kit.waiting import until_slow
+
+SIZE = 3
+FLAGS = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"
+"""One scheduler each, that does not spin: the nodes share the machine's few cores."""
+
+
+class Cluster:
+    """Three nodes. One thread.
+
+    Args:
+        places: of the nodes, one each.
+        config: further lines of each node's configuration.
+    """
+
+    def __init__(self, places: Sequence[Place] = (HERE,) * SIZE, config: Sequence[str] = ()) -> None:
+        cookie = uuid.uuid4().hex.upper()
+        first = PortMapper(places[0])
+        mappers = {places[0]: first} | {place: PortMapper(place, first.port) for place in places[1:] if place != HERE}
+        self.nodes = [Node(place, mappers[place], cookie, config, FLAGS) for place in places]
+
+    def start(self) -> None:
+        """Start every node, and have them be one cluster."""
+        self._all(Node.start, self.nodes)
+        first, *others = self.nodes
+        for node in others:
+            self.join(node, first)
+
+    def join(self, node: Node, member: Node) -> None:
+        """Have an empty node join the cluster that another one is in."""
+        node.ctl("stop_app")
+        node.ctl("join_cluster", member.name)
+        node.ctl("start_app")
+
+    def start_again(self, nodes: Iterable[Node]) -> None:
+        """Start nodes that are down. All at once: the first may wait for the others."""
+        self._all(Node.start, list(nodes))
+
+    def stop(self) -> None:
+        """End every node and remove what it wrote."""
+        self._all(Node.stop, self.nodes)
+
+    def replace(self, node: Node) -> None:
+        """Have the others forget a node that is down, as if its disk were gone, and let an empty one join in its place.
+
+        The queues that had a replica on it get one there again.
+        """
+        member = next(other for other in self.nodes if other.is_running)
+        member.ctl("forget_cluster_node", node.name)
+        node.wipe()
+        node.start()
+        self.join(node, member)
+        node.ctl("grow", node.name, "all", tool="rabbitmq-queues")
+
+    def node(self, name: str) -> Node:
+        """Return a node by its name."""
+        return next(node for node in self.nodes if node.name == name)
+
+    def urls(self, vhost: str, *, first: Node | None = None) -> list[str]:
+        """Return a URL for each node, that of one before the others if it is given."""
+        return [node.url(vhost) for node in sorted(self.nodes, key=lambda node: node is not first)]
+
+    def leader(self, vhost: str, queue: str) -> Node:
+        """Return the node on which the leader of a quorum queue runs. Every node must be up."""
+        rows = self._queues(vhost, "leader")
+        return self.node(rows[queue])
+
+    def members(self, vhost: str, queue: str) -> list[Node]:
+        """Return the nodes that have a replica of a quorum queue."""
+        names = self._queues(vhost, "members")[queue]
+        return [node for node in self.nodes if node.name in names]
+
+    def move_leaders(self, vhost: str, node: Node) -> None:
+        """Have the leaders of the quorum queues of a virtual host be on one node."""
+        self.nodes[0].eval(
+            f"To = '{node.name}', [rabbit_quorum_queue:transfer_leadership(Q, To) || "
+            f'Q <- rabbit_amqqueue:list(<<"{vhost}">>), '
+            "amqqueue:get_type(Q) =:= rabbit_quorum_queue, amqqueue:qnode(Q) =/= To]."
+        )
+        until_slow(lambda: {leader for leader in self._queues(vhost, "leader").values() if leader} == {node.name})
+
+    def handle_partitions(self, how: str) -> None:
+        """Change what a node does that sees too few others: ``pause_minority`` or ``ignore``."""
+        for node in self.nodes:
+            node.eval(f"application:set_env(rabbit, cluster_partition_handling, {how}).")
+
+    def wait_in_sync(self, vhost: str) -> None:
+        """Wait until each quorum queue of a virtual host has a leader, and a replica on every node."""
+        until_slow(lambda: self._is_in_sync(vhost))
+
+    def _is_in_sync(self, vhost: str) -> bool:
+        try:
+            online = self._queues(vhost, "online")
+            leaders = self._queues(vhost, "leader")
+        except (RuntimeError, StopIteration):
+            return False
+        names = [node.name for node in self.nodes]
+        return all(all(name in row for name in names) for row in online.values() if row) and all(
+            leader in names for queue, leader in leaders.items() if online[queue]
+        )
+
+    def _queues(self, vhost: str, column: str) -> dict[str, str]:
+        rows = self.nodes[0].ctl("list_queues", "-p", vhost, "name", column, "--no-table-headers").splitlines()
+        return dict(row.split("\t", 1) for row in rows)
+
+    @staticmethod
+    def _all(call: Callable[[Node], object], nodes: Sequence[Node]) -> None:
+        with ThreadPoolExecutor(SIZE) as pool:
+            list(pool.map(call, nodes))
+
+
+@contextlib.contextmanager
+def running(cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster that runs for as long as the block takes."""
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
