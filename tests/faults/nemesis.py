@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager, ExitStack
 
 from tests.faults import service
 from tests.faults.scene import QUEUES, QUIET, Process, Scene
+from tests.kit.cluster import Cluster
+from tests.kit.rabbitmq import Node
 
 SILENCE = 3.0 * service.HEARTBEAT
 AWAY = 5.0
@@ -38,24 +40,64 @@ Fault = Callable[[], object]
 
 def faults(scene: Scene, dice: random.Random) -> Mapping[str, Fault]:
     """Return each fault by its name."""
-    node = scene.node
-    return {
-        "proxy reset": scene.proxy.reset,
-        "proxy stall for three heartbeats": lambda: _during(scene.proxy.stalled(), SILENCE),
+    of_nodes = _of_a_cluster(scene, dice) if len(scene.cluster.nodes) > 1 else _of_one_node(scene, dice)
+    return of_nodes | {
+        "proxy reset": scene.reset,
+        "proxy stall for three heartbeats": lambda: _during(scene.stalled(), SILENCE),
         "worker SIGKILL": lambda: scene.kill(dice.choice(scene.workers)),
         "worker SIGTERM and restart": lambda: scene.restart(dice.choice(scene.workers)),
-        "all connections closed by the operator": node.close_all_connections,
+        "all connections closed by the operator": lambda: _close_all(scene),
         "hand-over connections closed by the operator": lambda: scene.close_connections("hand-over"),
         "memory alarm over a backlog": lambda: _memory_alarm(scene),
-        "broker SIGSTOP for three heartbeats": lambda: _during(node.paused(), SILENCE),
-        "broker kill -9, away for 5 s": lambda: _killed(scene),
-        "broker stopped, a worker killed meanwhile": lambda: _stopped(scene, dice.choice(scene.workers)),
         "length policy on wait queues": lambda: _wait_policy(scene),
         "length policy on a neighbouring queue": lambda: _neighbour_policy(scene),
         "wait queue deleted": lambda: _deletion(scene, dice.choice(service.WAIT_QUEUES)),
         "dead-letter queue deleted": lambda: _deletion(scene, service.DEAD_QUEUE),
         "main queue deleted": lambda: _deletion(scene, service.WORK_QUEUE),
     }
+
+
+def _of_one_node(scene: Scene, dice: random.Random) -> dict[str, Fault]:
+    return {
+        "broker SIGSTOP for three heartbeats": lambda: _during(scene.node.paused(), SILENCE),
+        "broker kill -9, away for 5 s": lambda: _killed(scene),
+        "broker stopped, a worker killed meanwhile": lambda: _stopped(scene, dice.choice(scene.workers)),
+    }
+
+
+def _of_a_cluster(scene: Scene, dice: random.Random) -> dict[str, Fault]:
+    cluster = scene.cluster
+
+    def leader() -> Node:
+        return cluster.leader("/", service.WORK_QUEUE)
+
+    return {
+        "leader kill -9, away for 5 s": lambda: _node_killed(cluster, leader()),
+        "node kill -9, away for 5 s": lambda: _node_killed(cluster, dice.choice(cluster.nodes)),
+        "node stopped, a worker killed meanwhile": lambda: _node_stopped(
+            scene, dice.choice(cluster.nodes), dice.choice(scene.workers)
+        ),
+        "leader SIGSTOP for three heartbeats": lambda: _during(leader().paused(), SILENCE),
+    }
+
+
+def _node_killed(cluster: Cluster, node: Node) -> None:
+    node.kill()
+    QUIET.wait(AWAY)
+    node.start()
+    cluster.wait_in_sync("/")
+
+
+def _node_stopped(scene: Scene, node: Node, worker: Process) -> None:
+    node.shut_down()
+    QUIET.wait(AWAY)
+    scene.kill(worker)
+    node.start()
+    scene.cluster.wait_in_sync("/")
+
+
+def _close_all(scene: Scene) -> None:
+    scene.node.close_all_connections()  # of the node that runs now
 
 
 def _during(trouble: AbstractContextManager[None], seconds: float) -> None:

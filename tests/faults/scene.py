@@ -1,4 +1,6 @@
-"""The scene of the soak: a broker, a proxy before it, and two workers and a publisher in processes behind the proxy."""
+"""The scene of the soak: a broker, one node or a cluster, a proxy before each node, and two workers and a publisher in
+processes behind the proxies.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,17 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pika
 from tests.faults import ledger, letters, pulse, service
 from tests.faults.proxy import Proxy
+from tests.kit import cluster as clusters
 from tests.kit import rabbitmq as server
+from tests.kit.cluster import Cluster
+from tests.kit.rabbitmq import HERE
 
 RATE = 100.0
 DRAIN_DEADLINE = 240.0
@@ -36,8 +41,9 @@ QUEUES = (service.WORK_QUEUE, *service.WAIT_QUEUES)
 class Process:
     """A worker or publisher in a process of its own, which is killed, stopped and started again."""
 
-    def __init__(self, role: str, url: str, folder: Path, number: int = 0) -> None:
-        self._command = [sys.executable, "-m", "tests.faults.service", role, "--url", url, "--ledger", str(folder)]
+    def __init__(self, role: str, urls: Sequence[str], folder: Path, number: int = 0) -> None:
+        self._command = [sys.executable, "-m", "tests.faults.service", role, "--ledger", str(folder)]
+        self._command += [word for url in urls for word in ("--url", url)]
         self._command += ["--rate", str(RATE)] if role == "publisher" else ["--soaked"]
         self.log = folder / f"{role}-{number}.log"
         self.start()
@@ -88,14 +94,13 @@ class Process:
 class Scene:
     """What the faults are done to, and what is seen of it. One thread calls; another one takes the queue's depth."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cluster: Cluster) -> None:
         self.folder = folder
-        self.node = server.Node()
-        self.node.start()
-        self.proxy = Proxy(self.node.port)
-        url = self.node.url(port=self.proxy.port)
-        self.publisher = Process("publisher", url, folder)
-        self.workers = [Process("worker", url, folder, number) for number in range(2)]
+        self.cluster = cluster
+        self.proxies = [Proxy(node.port) for node in cluster.nodes]
+        urls = [node.url(port=proxy.port) for node, proxy in zip(cluster.nodes, self.proxies, strict=True)]
+        self.publisher = Process("publisher", urls, folder)
+        self.workers = [Process("worker", urls, folder, number) for number in range(2)]
         self.kills = self.stops = 0
         self.exit_codes: list[int] = []
         self.letters: list[letters.Letter] = []
@@ -110,8 +115,13 @@ class Scene:
         for process in (self.publisher, *self.workers):
             process.kill()
         self._watch.join()
-        self.proxy.close()
-        self.node.stop()
+        for proxy in self.proxies:
+            proxy.close()
+
+    @property
+    def node(self) -> server.Node:
+        """A node that runs."""
+        return next(node for node in self.cluster.nodes if node.is_running)
 
     # What is done to it:
 
@@ -135,6 +145,19 @@ class Scene:
         self.publisher.start()
         self.await_one_more("confirmed")
         self.await_republishing()
+
+    def reset(self) -> None:
+        """Break every connection."""
+        for proxy in self.proxies:
+            proxy.reset()
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Nothing passes between clients and the broker, for as long as the block takes."""
+        with ExitStack() as stalled:
+            for proxy in self.proxies:
+                stalled.enter_context(proxy.stalled())
+            yield
 
     @contextmanager
     def frozen_workers(self) -> Iterator[None]:
@@ -309,9 +332,9 @@ class Scene:
             self._depths.append(pulse.Depth(time.time(), self._ready()))
 
     def _ready(self) -> int | None:
-        parameters = pika.URLParameters(self.node.url())
-        parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = 2
         try:
+            parameters = pika.URLParameters(self.node.url())
+            parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = 2
             with closing(pika.BlockingConnection(parameters)) as connection:
                 return int(connection.channel().queue_declare(service.WORK_QUEUE, passive=True).method.message_count)
         except Exception:  # noqa: BLE001 - no broker or no queue, in one of pika's many ways
@@ -327,11 +350,19 @@ def _await(condition: Callable[[], bool]) -> float | None:
     return time.monotonic() - began
 
 
+def made_of(size: int) -> Cluster:
+    """Return a cluster of so many nodes. One alone is configured as it comes."""
+    return Cluster((HERE,) * size) if size > 1 else Cluster((HERE,), dead_letter_timeout=None)
+
+
 @contextmanager
-def scene() -> Iterator[Scene]:
-    """Everything a run needs, and an end to it."""
-    with tempfile.TemporaryDirectory(prefix="taskroute-soak-") as folder:
-        made = Scene(Path(folder))
+def scene(size: int) -> Iterator[Scene]:
+    """Everything a run on a broker of so many nodes needs, and an end to it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="taskroute-soak-") as folder,
+        clusters.running(made_of(size)) as cluster,
+    ):
+        made = Scene(Path(folder), cluster)
         try:
             yield made
         except BaseException:

@@ -24,6 +24,8 @@ from tests.faults.ledger import Ledger, Verdict, body_of, check, drain, read
 from tests.faults.pulse import Activity, beating
 
 from taskroute import ExchangeSpec, HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
+from taskroute.broker import moving
+from taskroute.broker.url import Urls
 
 HEARTBEAT = 3
 PREFETCH = 32
@@ -31,6 +33,8 @@ WINDOW = 50
 THREADS = 8
 DELAYS = (0.2, 0.3)
 SLOW = 1.0
+SOON = (20.0, 60.0)
+"""Seconds after which a client goes back to its first node, here."""
 
 jobs = ExchangeSpec(name="jobs")
 work = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=DELAYS))
@@ -63,7 +67,7 @@ def is_slow(number: str) -> bool:
 
 
 def run_worker(
-    url: str,
+    url: Urls,
     folder: Path,
     *,
     until_idle: bool = False,
@@ -108,7 +112,7 @@ def run_worker(
 
 
 def run_publisher(
-    url: str, folder: Path, *, count: int = 0, rate: float = 0, crash: str | None = None, nth: int = 1
+    url: Urls, folder: Path, *, count: int = 0, rate: float = 0, crash: str | None = None, nth: int = 1
 ) -> None:
     """Publish `count` messages, or `rate` a second until SIGTERM."""
     ledger, stop = Ledger(folder), SimpleQueue[None]()  # whose `put` a signal handler may call, as it takes no lock
@@ -153,7 +157,7 @@ def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("role", choices=["worker", "publisher"])
-    parser.add_argument("--url", required=True)
+    parser.add_argument("--url", required=True, action="append")
     parser.add_argument("--ledger", type=Path, required=True)
     parser.add_argument("--until-idle", action="store_true")
     parser.add_argument("--soaked", action="store_true")
@@ -163,6 +167,7 @@ def main() -> None:
     parser.add_argument("--nth", type=int, default=1)
     arguments = parser.parse_args()
     faulthandler.enable()
+    vars(moving).update(FIRST_MOVE=SOON[0], LAST_MOVE=SOON[1])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     crash = {"crash": arguments.crash, "nth": arguments.nth}
     if arguments.role == "worker":

@@ -1,6 +1,6 @@
 """Soak: two workers and a publisher in processes of their own, and one fault after another; then the ledger.
 
-    python -m tests.faults.soak --minutes 3 [--seed N] [--only TEXT] [--without TEXT] [--report FILE]
+    python -m tests.faults.soak --minutes 3 [--nodes N] [--seed N] [--only TEXT] [--without TEXT] [--report FILE]
 
 Handlers fail throughout, one message in ten for good. Two to four seconds after the work goes on as before, the next
 fault strikes. Which one and what it does follows from the seed.
@@ -207,8 +207,7 @@ def report(header: str, strikes: Sequence[Strike], withheld: Counter[str], figur
     statistics = (
         f"No loss in {count} faults bounds the rate of faults that lose something near 3/{count} "
         f"({3 / max(count, 1):.1%}, at 95 % confidence). Each kind of fault was fired only as often as the table "
-        f"says, so for one kind alone the bound is that much weaker. One node; nothing is said about partitions of a "
-        f"cluster."
+        f"says, so for one kind alone the bound is that much weaker."
     )
     lines = ["# Soak report", "", f"{datetime.now(UTC):%Y-%m-%d}: {header}, {RATE:g} messages a second.", ""]
     lines += ["Seconds from the end of a fault until work went on: the median, and the longest.", ""]
@@ -217,9 +216,9 @@ def report(header: str, strikes: Sequence[Strike], withheld: Counter[str], figur
     return "\n".join(lines) + "\n"
 
 
-def run(minutes: float, seed: int, only: str = "", without: str = "") -> tuple[str, list[str]]:
+def run(minutes: float, seed: int, nodes: int = 1, only: str = "", without: str = "") -> tuple[str, list[str]]:
     """Run; return the report and what is wrong."""
-    with scene() as on:
+    with scene(nodes) as on:
         first = on.await_one_more("done")
         if first is None:
             raise SystemExit(f"nothing was handled within {RECOVERY_DEADLINE:.0f} s after the start")
@@ -230,7 +229,8 @@ def run(minutes: float, seed: int, only: str = "", without: str = "") -> tuple[s
         if this.problems:
             on.print_logs()
         version = on.node.ctl("version").strip()
-    header = f"{minutes:g} minutes, seed {seed}, RabbitMQ {version}, Python {platform.python_version()}"
+    broker = f"RabbitMQ {version}, {nodes} node{'s' if nodes > 1 else ''}"
+    header = f"{minutes:g} minutes, seed {seed}, {broker}, Python {platform.python_version()}"
     return report(header, this.strikes, this.withheld, figures, this.problems), this.problems
 
 
@@ -238,6 +238,7 @@ def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=3)
+    parser.add_argument("--nodes", type=int, default=1, help="3: a cluster")
     parser.add_argument("--seed", type=int, default=None, help="left out: a new one, which is printed")
     parser.add_argument("--only", default="", help="only faults with this text in their name")
     parser.add_argument("--without", default="", help="no faults with this text in their name")
@@ -245,7 +246,7 @@ def main() -> None:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # an end at which the broker is stopped, too
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(1_000_000)
-    text, problems = run(arguments.minutes, seed, arguments.only, arguments.without)
+    text, problems = run(arguments.minutes, seed, arguments.nodes, arguments.only, arguments.without)
     print(text)
     if arguments.report is not None:
         arguments.report.write_text(text)

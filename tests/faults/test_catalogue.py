@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from tests.faults.mutations import MUTATIONS, SOURCE, Mutation
 
-FOLDER = Path(__file__).parent
-PAGE = (FOLDER.parents[1] / "docs" / "reliability.md").read_text()
+ROOT = Path(__file__).parents[2]
+FOLDERS = (ROOT / "tests" / "faults", ROOT / "tests" / "cluster")
+PAGE = (ROOT / "docs" / "reliability.md").read_text()
 NUMBERS = [int(number) for number in re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)]
 ROWS = set(NUMBERS)
 
@@ -33,7 +34,7 @@ def rows_of(test: ast.FunctionDef) -> set[int]:
     return {ast.literal_eval(row) for mark in marks for row in mark.args}
 
 
-TESTS = {test: rows for path in FOLDER.glob("test_*.py") for test, rows in find_tests(path)}
+TESTS = {test: rows for folder in FOLDERS for path in folder.glob("test_*.py") for test, rows in find_tests(path)}
 
 
 def named(text: str) -> set[Name]:
@@ -72,5 +73,5 @@ def test_every_test_named_on_the_page_exists() -> None:
 def test_mutation_finds_its_place_and_its_scenario(mutation: Mutation) -> None:
     assert (SOURCE / mutation.file).read_text().count(mutation.old) == 1
     path, _, test = mutation.test_path.partition("::")
-    file = FOLDER.parents[1] / path
+    file = ROOT / path
     assert test.partition("[")[0] in {name for (_, name), _ in find_tests(file)}

@@ -15,19 +15,33 @@ FLAGS = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"
 """One scheduler each, that does not spin: the nodes share the machine's few cores."""
 
 
+DEAD_LETTER_TIMEOUT = 10.0
+"""As the page on clusters advises."""
+
+
 class Cluster:
     """Three nodes. One thread.
 
     Args:
         places: of the nodes, one each.
         config: further lines of each node's configuration.
+        dead_letter_timeout: seconds after which a node tries a letter again that a dead queue leader has not taken;
+            None for the broker's own 180.
     """
 
-    def __init__(self, places: Sequence[Place] = (HERE,) * SIZE, config: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        places: Sequence[Place] = (HERE,) * SIZE,
+        config: Sequence[str] = (),
+        dead_letter_timeout: float | None = DEAD_LETTER_TIMEOUT,
+    ) -> None:
         cookie = uuid.uuid4().hex.upper()
         first = PortMapper(places[0])
         mappers = {places[0]: first} | {place: PortMapper(place, first.port) for place in places[1:] if place != HERE}
-        self.nodes = [Node(place, mappers[place], cookie, config, FLAGS) for place in places]
+        flags = FLAGS if len(places) > 1 else ""
+        if dead_letter_timeout is not None:
+            flags += f" -rabbit dead_letter_worker_publisher_confirm_timeout {dead_letter_timeout * 1000:.0f}"
+        self.nodes = [Node(place, mappers[place], cookie, config, flags) for place in places]
 
     def start(self) -> None:
         """Start every node, and have them be one cluster."""
@@ -80,14 +94,16 @@ class Cluster:
         names = self._queues(vhost, "members")[queue]
         return [node for node in self.nodes if node.name in names]
 
-    def move_leaders(self, vhost: str, node: Node) -> None:
-        """Have the leaders of the quorum queues of a virtual host be on one node."""
+    def move_leaders(self, vhost: str, node: Node, *queues: str) -> None:
+        """Have the leaders of quorum queues of a virtual host, of all if none is named, be on one node."""
+        names = queues or tuple(queue for queue, leader in self._queues(vhost, "leader").items() if leader)
+        listed = ", ".join(f'<<"{name}">>' for name in names)
         self.nodes[0].eval(
-            f"To = '{node.name}', [rabbit_quorum_queue:transfer_leadership(Q, To) || "
-            f'Q <- rabbit_amqqueue:list(<<"{vhost}">>), '
-            "amqqueue:get_type(Q) =:= rabbit_quorum_queue, amqqueue:qnode(Q) =/= To]."
+            f"To = '{node.name}', [case rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, N)) of "
+            "{ok, Q} -> case amqqueue:qnode(Q) of To -> ok; _ -> rabbit_quorum_queue:transfer_leadership(Q, To) end "
+            f"end || N <- [{listed}]]."
         )
-        until_slow(lambda: {leader for leader in self._queues(vhost, "leader").values() if leader} == {node.name})
+        until_slow(lambda: {self._queues(vhost, "leader")[name] for name in names} == {node.name})
 
     def handle_partitions(self, how: str) -> None:
         """Change what a node does that sees too few others: ``pause_minority`` or ``ignore``."""

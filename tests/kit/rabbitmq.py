@@ -52,13 +52,15 @@ class PortMapper:
         self.port = port or _free_ports(1)[0]
         self._place = place
         self._process: subprocess.Popen[bytes] | None = None
+        self._starting = threading.Lock()
 
     def start(self, environment: dict[str, str]) -> None:
-        """Start it, unless it runs."""
-        if self._process is None:
-            program = _erlang_program("epmd", environment)
-            command = _inside(program, "-port", str(self.port), "-address", self._place.host)
-            self._process = subprocess.Popen([*self._place.enter, *command], env=environment)
+        """Start it, unless it runs. Any thread: the nodes of a cluster start at the same time."""
+        with self._starting:
+            if self._process is None:
+                program = _erlang_program("epmd", environment)
+                command = _inside(program, "-port", str(self.port), "-address", self._place.host)
+                self._process = subprocess.Popen([*self._place.enter, *command], env=environment)
 
     def stop(self) -> None:
         """End it."""
@@ -96,6 +98,7 @@ class Node:
         self._flags = flags
         self._sbin = SCRIPTS[-1]
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_paused = False
         self._fresh: list[str] = []
         self._used: list[str] = []
         self.rights = {"guest": (".*", ".*", ".*")}
@@ -153,8 +156,8 @@ class Node:
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started, and not killed since."""
-        return self._process is not None
+        """Whether it was started, and neither killed nor paused since."""
+        return self._process is not None and not self._is_paused
 
     def wipe(self) -> None:
         """Remove its data, while it is down."""
@@ -167,11 +170,13 @@ class Node:
 
     def pause(self) -> None:
         """Stop the process where it is. Its kernel goes on acknowledging what is sent to it."""
+        self._is_paused = True
         os.kill(self._pid(), signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
         os.kill(self._pid(), signal.SIGCONT)
+        self._is_paused = False
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
