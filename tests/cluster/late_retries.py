@@ -3,9 +3,9 @@
     python -m tests.cluster.late_retries [--rounds N] [--dead-letter-timeout SECONDS]
 
 Every message fails once. The node on which the leader of the queue runs is killed, and comes back after five seconds;
-the leader of its wait queue runs on another node, and in every second round on the same one. RabbitMQ's own worker for dead letters moves what has waited, and
-tries again what the dead leader has not taken after its timeout (`dead_letter_worker_publisher_confirm_timeout`, 180
-seconds unless it is set).
+the leader of its wait queue runs on another node, and in every second round on the same one. RabbitMQ's own worker for
+dead letters moves what has waited, and tries again what the dead leader has not taken after its timeout
+(`dead_letter_worker_publisher_confirm_timeout`, 180 seconds unless it is set).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tests.kit import cluster as clusters
 from tests.kit.cluster import Cluster
 
 DELAY = work.retry.delays[0].total_seconds() if work.retry else 0.0
+HELPERS = tuple(helper.name for helper in work.helper_queues())
 LATE = 5.0
 AWAY = 5.0
 AFTER = 10.0
@@ -53,9 +54,7 @@ def measure(cluster: Cluster, *, together: bool) -> str:
         with traffic.running(urls), traffic.publishing(urls, pause=0.01) as publisher:
             assert traffic.done(200)(60)
             cluster.move_leaders(vhost, node, work.name)
-            cluster.move_leaders(
-                vhost, node if together else cluster.nodes[0], *(helper.name for helper in work.helper_queues())
-            )
+            cluster.move_leaders(vhost, node if together else cluster.nodes[0], *HELPERS)
             assert traffic.next_done(200)(60)
             began = time.monotonic()
             node.kill()
@@ -68,8 +67,8 @@ def measure(cluster: Cluster, *, together: bool) -> str:
             took = time.monotonic() - began
     late = [seconds for seconds in handler.late if seconds > LATE]
     left = "" if everything else f"; {traffic.outstanding()} NOT BACK after {LONGEST:g} s"
-    where = "together" if together else "apart"
-    return f"{where}: {len(handler.late)} retries, {len(late)} late, the latest {max(handler.late):.1f} s; {took:.0f} s{left}"
+    latest = f"{len(late)} late, the latest {max(handler.late):.1f} s; {took:.0f} s{left}"
+    return f"{'together' if together else 'apart'}: {len(handler.late)} retries, {latest}"
 
 
 def main() -> None:
