@@ -33,10 +33,19 @@ class Scene:
 
     def __init__(self, seed: int = 0) -> None:
         self.now = 0.0
+        self.looks = 0
         self.is_reachable = True
         self.role = Leaves()
-        self.moving = Moving(self.role, lambda: self.is_reachable, lambda: self.now, random.Random(seed))
+        self.moving = Moving(self.role, self.look, lambda: self.now, random.Random(seed))
         self.moving.opened(is_first=False)
+
+    def look(self) -> None:
+        self.looks += 1
+
+    def answer(self) -> None:
+        """Tell what was looked for, and pass once more."""
+        self.moving.looked(is_reachable=self.is_reachable)
+        assert not self.moving.is_over()
 
     def begin(self) -> bool:
         """Go on to the moment at which it is looked next."""
@@ -67,6 +76,7 @@ def test_connection_is_left_once_nothing_is_open() -> None:
     scene = Scene()
 
     assert not scene.begin()
+    scene.answer()
     assert scene.role.is_leaving
 
     scene.role.has_open = False
@@ -76,6 +86,7 @@ def test_connection_is_left_once_nothing_is_open() -> None:
 def test_role_goes_on_when_it_takes_too_long_to_leave() -> None:
     scene = Scene()
     scene.begin()
+    scene.answer()
     began = scene.now
 
     assert not scene.begin()  # its time is over
@@ -88,19 +99,26 @@ def test_role_goes_on_when_it_takes_too_long_to_leave() -> None:
 def test_node_that_takes_no_connections_is_looked_for_later() -> None:
     scene = Scene()
     scene.is_reachable = False
+    scene.begin()
 
-    assert not scene.begin()
+    scene.answer()
 
     assert not scene.role.is_leaving
     assert (scene.moving.next_deadline() or 0.0) >= scene.now + FIRST_MOVE
+    scene.begin()
+    assert scene.looks == 2
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_connection_that_ends_meanwhile_ends_the_leaving(is_first: bool) -> None:
+@pytest.mark.parametrize("has_answer", [True, False])
+def test_connection_that_ends_meanwhile_ends_the_leaving(is_first: bool, has_answer: bool) -> None:
     scene = Scene()
     scene.begin()
+    if has_answer:
+        scene.answer()
 
     scene.moving.opened(is_first=is_first)
+    scene.moving.looked(is_reachable=True)  # too late
     scene.role.has_open = False
 
     assert not scene.moving.is_over()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from taskroute.broker.link import LINK_MOVES
+from taskroute.broker.moving import MOVING_MOVES
 from taskroute.broker.roles.consumed_queue import QUEUE_MOVES
 from taskroute.broker.roles.submission import SUBMISSION_MOVES
 from taskroute.handling.circuit_breaker import CIRCUIT_MOVES
@@ -21,6 +22,7 @@ TABLES: Mapping[str, StateTable[Any, Any]] = {
     "down": LINK_MOVES,
     "left": QUEUE_MOVES,
     "queued": SUBMISSION_MOVES,
+    "staying": MOVING_MOVES,
     "closed": CIRCUIT_MOVES,
 }
 """By the state in which each machine begins."""

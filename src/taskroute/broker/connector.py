@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -93,13 +94,24 @@ class Connector:
         """Take note that a connection that was of use is lost: the next attempt is to the first node but that one."""
         self._order.begin_anew()
 
-    def return_to_first_node(self) -> bool:
-        """Have the next attempt be to the first node of the order, and return True, if that takes connections."""
+    def look_at_first_node(self, tell: Callable[[bool], object]) -> None:
+        """Find out whether the first node of the order takes connections, in a thread of its own: a lookup may hang.
+
+        Args:
+            tell: is called with it, on that thread.
+        """
         first = self._order.of(self._current.link.nodes)[0]
-        if not is_reachable(first.host, first.port):
-            return False
+        look = threading.Thread(
+            target=lambda: tell(is_reachable(first.host, first.port)), name=f"{self._name}-look", daemon=True
+        )
+        try:
+            look.start()
+        except RuntimeError:  # there is no thread to be had now
+            tell(False)
+
+    def return_to_first_node(self) -> None:
+        """Have the next attempt be to the first node of the order."""
         self._order.return_to_first()
-        return True
 
     def _on_created(self, connection: Connection) -> None:
         self._current.replace(self._current.link.made(connection))

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any, Final, Protocol
 
 _LOOK_TIME: Final = 0.5
-"""Seconds for a look whether a host takes connections, during which the session's thread does nothing else."""
+"""Seconds for a look whether an address takes connections."""
 
 
 class Progress(Protocol):
@@ -69,7 +69,7 @@ def dial(host: str, port: int, timeout: float, *, on_step: Progress, on_socket: 
 
 
 def is_reachable(host: str, port: int) -> bool:
-    """Return whether a host takes connections, as far as half a second shows."""
+    """Return whether a host takes connections. Takes half a second for each address at most, and a lookup."""
     with suppress(OSError), socket.create_connection((host, port), _LOOK_TIME):
         return True
     return False

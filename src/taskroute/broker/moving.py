@@ -4,13 +4,38 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from taskroute.broker.roles.role import Role
+from taskroute.state_table import StateTable
 
 FIRST_MOVE: Final = 300.0
 LAST_MOVE: Final = 900.0
 """Seconds on another node before the first and the last clients of a fleet go back, each at a moment of its own."""
+
+MovingState = Literal["staying", "waiting", "looking", "leaving"]
+"""On the first node; on another one until it is time; until it is known whether the first takes connections; until
+nothing is open."""
+
+MovingEvent = Literal["open_first", "open_other", "due", "reachable", "unreachable", "late"]
+
+MOVING_MOVES: Final[StateTable[MovingState, MovingEvent]] = StateTable(
+    "move",
+    {
+        ("staying", "open_first"): "staying",
+        ("staying", "open_other"): "waiting",
+        ("waiting", "open_first"): "staying",
+        ("waiting", "open_other"): "waiting",
+        ("waiting", "due"): "looking",
+        ("looking", "open_first"): "staying",
+        ("looking", "open_other"): "waiting",
+        ("looking", "reachable"): "leaving",
+        ("looking", "unreachable"): "waiting",
+        ("leaving", "open_first"): "staying",
+        ("leaving", "open_other"): "waiting",
+        ("leaving", "late"): "waiting",
+    },
+)
 
 
 class Moving:
@@ -23,50 +48,52 @@ class Moving:
 
     Args:
         role: of the session.
-        is_reachable: whether the first node takes connections; asked on the session's thread.
+        look: begins to look whether the first node takes connections, and has `looked` called with what it finds.
         monotonic: the session's clock.
         jitter: of the session's own.
     """
 
     def __init__(
-        self, role: Role, is_reachable: Callable[[], bool], monotonic: Callable[[], float], jitter: random.Random
+        self, role: Role, look: Callable[[], None], monotonic: Callable[[], float], jitter: random.Random
     ) -> None:
         self._role = role
-        self._is_reachable = is_reachable
+        self._look = look
         self._monotonic = monotonic
         self._jitter = jitter
-        self._begins_at: float | None = None
-        self._ends_at: float | None = None  # while the role is leaving
+        self._state: MovingState = "staying"
+        self._due = 0.0  # while it waits or leaves
 
     def opened(self, *, is_first: bool) -> None:
         """Take note of a connection, to the first node of the order or to another one."""
-        self._ends_at = self._begins_at = None
-        if not is_first:
-            self._plan()
+        self._move("open_first" if is_first else "open_other")
+
+    def looked(self, *, is_reachable: bool) -> None:
+        """Take note whether the first node takes connections; of no use once another connection was opened."""
+        if self._state == "looking":
+            self._move("reachable" if is_reachable else "unreachable")
 
     def next_deadline(self) -> float | None:
-        """Return when to ask `is_over` next, None for never."""
-        return self._begins_at if self._ends_at is None else self._ends_at
+        """Return when to ask `is_over` at the latest, None for never."""
+        return self._due if self._state in ("waiting", "leaving") else None
 
     def is_over(self) -> bool:
         """Return whether the connection is to be left now; asked after each pass of the session."""
-        if self._begins_at is None:
+        if self._state == "staying":
             return False
-        now = self._monotonic()
-        if self._ends_at is None:
-            if now < self._begins_at:
-                return False
-            if not self._is_reachable():
-                self._plan()
-                return False
-            self._ends_at = now + self._role.leaving_time
-        if self._role.leave():
-            return True
-        if now >= self._ends_at:
-            self._role.stay()
-            self._plan()
+        if self._state == "waiting" and self._due <= self._monotonic():
+            self._move("due")
+            self._look()
+        elif self._state == "leaving":
+            if self._role.leave():
+                return True
+            if self._due <= self._monotonic():
+                self._role.stay()
+                self._move("late")
         return False
 
-    def _plan(self) -> None:
-        self._begins_at = self._monotonic() + self._jitter.uniform(FIRST_MOVE, LAST_MOVE)
-        self._ends_at = None
+    def _move(self, event: MovingEvent) -> None:
+        self._state = MOVING_MOVES.after(self._state, event)
+        if self._state == "waiting":
+            self._due = self._monotonic() + self._jitter.uniform(FIRST_MOVE, LAST_MOVE)
+        elif self._state == "leaving":
+            self._due = self._monotonic() + self._role.leaving_time

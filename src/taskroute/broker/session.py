@@ -117,7 +117,7 @@ class Session:
         )
         self._process = os.getpid()
         self._jitter = random.Random()  # noqa: S311 - of its own: the process's numbers are its users'
-        self._moving = Moving(role, self._connector.return_to_first_node, monotonic, self._jitter)
+        self._moving = Moving(role, self._look, monotonic, self._jitter)
 
     @property
     def _link(self) -> Link:
@@ -336,8 +336,14 @@ class Session:
                         self._role.probe()
                     check_at = self._monotonic() + interval
 
+    def _look(self) -> None:
+        self._connector.look_at_first_node(
+            lambda is_reachable: self.post(lambda: self._moving.looked(is_reachable=is_reachable))
+        )
+
     def _leave(self) -> None:
-        """Close a connection in good order, to open another one."""
+        """Close a connection in good order, to open one to the first node."""
+        self._connector.return_to_first_node()
         log.info("connection_left session=%s: another node is the first of its order", self._name)
         self._close()
         self._discard()
