@@ -13,7 +13,6 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    ModelWrapValidatorHandler,
     PlainSerializer,
     StrictBool,
     StrictInt,
@@ -27,6 +26,7 @@ from taskroute.keys.short_string import check_key
 from taskroute.quoting import shorten
 
 if TYPE_CHECKING:
+    from pydantic import ModelWrapValidatorHandler
     from pydantic_core import ErrorDetails
 
 Value = StrictStr | StrictInt | StrictBool
@@ -42,7 +42,11 @@ def _frozen_table(table: Mapping[str, Value]) -> Mapping[str, Value]:
     return MappingProxyType(dict(table))
 
 
-Table = Annotated[Mapping[str, Value], AfterValidator(_frozen_table), PlainSerializer(dict)]
+def _thawed(table: Mapping[str, Value]) -> dict[str, Value]:
+    return dict(table)
+
+
+Table = Annotated[Mapping[str, Value], AfterValidator(_frozen_table), PlainSerializer(_thawed)]
 
 
 class Spec(BaseModel):
