@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, IntEnum, IntFlag
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired
@@ -21,6 +21,7 @@ from pydantic import (
     AfterValidator,
     AliasChoices,
     AliasPath,
+    Base64Bytes,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -208,6 +209,27 @@ def test_refused_field_is_named_with_the_reason_of_its_dead_letter(annotation: A
 )
 def test_verdict_follows_from_the_types_of_a_field(written: Any, read: Any, expected: str) -> None:
     assert answer(model(field=written), model(field=read)) == expected
+
+
+class Rights(IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+class Two(IntEnum):
+    ONE = 1
+    TWO = 2
+
+
+def test_flags_are_not_taken_for_the_members_of_an_enum() -> None:
+    """A body may hold several flags at once, which are written as their sum."""
+    assert answer(model(field=Rights), model(field=Rights)) == "accepted"
+    assert answer(model(field=Rights), model(field=Two)) == "undecided"
+
+
+def test_text_that_is_refused_as_bytes_is_a_verdict_and_no_error() -> None:
+    """Text is published as it is: what is refused of it is no JSON."""
+    assert judged(str, Base64Bytes) == Verdict("refused", "body: base64_decode")
 
 
 class Left(BaseModel):

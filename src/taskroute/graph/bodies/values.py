@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import Flag
 from typing import Any, Final
 
 from taskroute.graph.bodies.doubt import ANYWHERE, Doubt, Path
@@ -68,6 +69,8 @@ def key_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
 
 def constant_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
     """Yield a doubt if a constant is not read."""
+    if written.kind == "enum" and issubclass(written.node["cls"], Flag):
+        yield Doubt(path, "a combination of flags may not be read")
     reads = read.reader()
     for constant in written.constants():
         if not reads(constant):
