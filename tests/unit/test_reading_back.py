@@ -646,6 +646,18 @@ def test_body_without_a_type_is_held_to_the_rules_of_what_is_in_it(
             write(value)
 
 
+def test_truth_value_beside_a_float_is_sent_as_it_is_or_refused() -> None:
+    """An older pydantic writes it as a number."""
+    event = event_of(float | bool)
+
+    if PYDANTIC >= (2, 9):
+        assert event(False, b="c").encode()[0] == b"false"
+    else:
+        with pytest.raises(MessageInvalidError, match="as it is written, another value would be read"):
+            event(False, b="c").encode()
+    assert event(0.5, b="c").encode()[0] == b"0.5"
+
+
 @pytest.mark.parametrize(("kind", "body"), [(list[Base], [Child()]), (dict[str, Point], {"a": Point3(x=1)})])
 def test_subclass_among_the_items_of_an_event_is_refused(kind: Any, body: Any) -> None:
     with pytest.raises(MessageInvalidError, match="as it is written, another value would be read"):
