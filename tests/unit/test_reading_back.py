@@ -548,6 +548,12 @@ class Anything(BaseModel):
     things: list[Any] = []
 
 
+class KeyedByMixed(BaseModel):
+    """Its key 1 is written as the key "1", which is another member."""
+
+    values: dict[Mixed, Any]
+
+
 changed = Order(id=UUID(int=1), at=datetime(2000, 1, 1, tzinfo=UTC))
 changed.lines = "none"  # type: ignore[assignment]
 
@@ -586,6 +592,7 @@ REFUSED: list[tuple[Any, str]] = [
     (unvalidated(Numbered), "field number: as it is written, it cannot be read back (missing)"),
     (Anything(more=Parent(x=Child())), f"Parent, cannot be sent: field x.b: {OTHER}"),
     (Anything(things=[{"a": Hidden(name="a", secret=1)}]), f"Hidden, cannot be sent: field secret: {OTHER}"),
+    (KeyedByMixed(values={Mixed.NUMBER: 1}), f"field values: {OTHER}"),
     (unvalidated(Queued, items=[1, "a"]), "field items.1: as it is written, it cannot be read back (int_parsing)"),
 ]
 
