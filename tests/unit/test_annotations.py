@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Annotated, Any, get_args
+from unittest.mock import call
 
 import pytest
 
-from taskroute import HandlerRegistry, HandlerSignatureError
+from taskroute import ConfigurationError, HandlerRegistry, HandlerSignatureError, QueueSpec, Topology
 from taskroute.handlers.signature import parameters_of
+from taskroute.testing import Harness
 
 MODULE = """
 from typing import TYPE_CHECKING, Annotated
@@ -51,6 +53,10 @@ class Service:
     def __init__(self, body: 'Round'): ...
     def __call__(self, body: 'Round'): ...
     def method(self, body: list['Order']) -> 'Round': ...
+
+
+def around(message: 'Round', call_next: 'Round') -> 'Round':
+    return call_next(message)
 
 
 def local():
@@ -133,6 +139,24 @@ def test_class_of_a_function_is_read_or_refused_by_name(names: dict[str, Any]) -
             HandlerRegistry().add("a", handler)
     else:
         HandlerRegistry().add("a", handler)
+
+
+def test_function_with_absent_names_is_wrapped_and_recorded(names: dict[str, Any]) -> None:
+    """Its parameters have names, whatever their annotations say."""
+    queue = QueueSpec(name="q")
+    registry = HandlerRegistry(middleware=[names["around"]])
+    registry.add("q", names["returned"], queue=queue)
+
+    with Harness(Topology(queues=[queue]), registry) as harness:
+        harness.publish({"id": 1}, "q", exchange="")
+        harness.drain()
+
+        assert harness.handled(names["returned"]) == [call(names["Order"](id=1))]
+
+
+def test_middleware_with_absent_names_is_checked(names: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"returned.* cannot be called with a message and what comes next"):
+        HandlerRegistry(middleware=[names["returned"]])
 
 
 def test_text_beside_a_type_is_no_annotation() -> None:

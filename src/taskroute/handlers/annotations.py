@@ -45,6 +45,11 @@ def absent_names(annotation: object) -> Iterator[str]:
         yield from absent_names(part)
 
 
+def signature_as_written(function: Callable[..., object]) -> inspect.Signature:
+    """Return a function's signature without evaluating its annotations: for names and defaults."""
+    return inspect.signature(function, **_AS_THEY_ARE)
+
+
 def parameters_with_annotations(function: Callable[..., object]) -> tuple[Parameter, ...]:
     """Return a function's parameters, with no text or reference left in their annotations.
 
@@ -58,7 +63,7 @@ def parameters_with_annotations(function: Callable[..., object]) -> tuple[Parame
     try:
         found = inspect.signature(called, eval_str=True)
     except NameError:
-        found = inspect.signature(called, **_AS_THEY_ARE)
+        found = signature_as_written(called)
     return tuple(_closed(parameter, called) for parameter in found.parameters.values())
 
 
