@@ -648,7 +648,7 @@ def test_body_without_a_type_is_held_to_the_rules_of_what_is_in_it(
     for write in (encode, lambda value: event_of(Any)(value, b="c").encode()):
         value = make(body)
         with pytest.raises(
-            MessageInvalidError, match=written_since((2, 12), problem) if type(value) is deque else problem
+            MessageInvalidError, match=written_since((2, 14), problem) if type(value) is deque else problem
         ):
             write(value)
 
