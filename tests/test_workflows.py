@@ -6,6 +6,8 @@ import re
 import tomllib
 from pathlib import Path
 
+from tests.kit.installed import PYDANTIC
+
 ROOT = Path(__file__).parents[1]
 CI = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
 
@@ -24,6 +26,16 @@ def test_suite_runs_on_each_python_that_the_package_names() -> None:
     named = [found[1] for each in classifiers if (found := re.fullmatch(r"Programming Language .* (3\.\d+)", each))]
 
     assert re.findall(r'"(.+?)"', versions) == named
+
+
+def test_each_minor_of_pydantic_is_run_from_the_lowest_that_the_package_takes() -> None:
+    (versions,) = re.findall(r"^ +pydantic: \[(.*)\]$", CI, re.MULTILINE)
+    required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    (lowest,) = (found[1] for each in required if (found := re.fullmatch(r"pydantic>=2\.(\d+),<3", each)))
+
+    minors = [int(minor) for minor in re.findall(r'"2\.(\d+)"', versions)]
+    assert minors == list(range(int(lowest), minors[-1] + 1))
+    assert minors[-1] >= PYDANTIC[1]
 
 
 def test_mypy_runs_with_the_packages_that_the_tests_import() -> None:

@@ -459,6 +459,27 @@ MUTATIONS = (
         "        self._key = b'the same'\n",
         "unit/test_node_order.py::test_fleet_is_spread_over_the_nodes",
     ),
+    Mutation(
+        "take the members of a flag for all that is written of it",
+        "graph/bodies/values.py",
+        'if written.kind == "enum" and issubclass',
+        'if written.kind == "flag" and issubclass',
+        "unit/test_body_verdict.py::test_flags_are_not_taken_for_the_members_of_an_enum",
+    ),
+    Mutation(
+        "read a body by a type that is not there",
+        "handlers/signature.py",
+        "    if name is None or mark_of(",
+        "    if name is not None or mark_of(",
+        "unit/test_annotations.py::test_name_that_is_absent_is_refused_with_the_way_out",
+    ),
+    Mutation(
+        "take a key that is read as another for the same",
+        "message/difference.py",
+        "    if given.keys() != read.keys():",
+        "    if len(given) != len(read):",
+        "unit/test_reading_back.py::test_body_that_cannot_be_read_back_is_refused_by_name",
+    ),
 )
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, IntEnum, IntFlag
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired
@@ -21,6 +21,7 @@ from pydantic import (
     AfterValidator,
     AliasChoices,
     AliasPath,
+    Base64Bytes,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -36,6 +37,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from tests.kit.installed import PYDANTIC
 from typing_extensions import TypedDict
 
 from taskroute import Event, EventSpec, Message, MessageInvalidError, RoutingPattern
@@ -48,6 +50,9 @@ from taskroute.handlers.arguments import plan_arguments
 from taskroute.handlers.body import BodyParameter
 from taskroute.handlers.sources import InvalidArgumentError
 from taskroute.message.delivery import Delivery
+
+AS_FLOAT = "accepted" if PYDANTIC >= (2, 12) else "undecided"
+"""Whether a handler for a float takes every whole number: older ones read none of 19 digits."""
 
 
 def event_of(body: Any) -> EventSpec[Any]:
@@ -149,12 +154,12 @@ def test_refused_field_is_named_with_the_reason_of_its_dead_letter(annotation: A
 @pytest.mark.parametrize(
     ("written", "read", "expected"),
     [
-        (int, float, "accepted"),
+        (int, float, AS_FLOAT),
         (float, int, "refused"),
         (bool, int, "accepted"),
         (bool, str, "refused"),
         (bool, Annotated[int, Field(strict=True)], "refused"),
-        (int, Annotated[float, Field(strict=True)], "accepted"),
+        (int, Annotated[float, Field(strict=True)], AS_FLOAT),
         (date, datetime, "accepted"),
         (datetime, date, "refused"),
         (UUID, str, "accepted"),
@@ -174,19 +179,19 @@ def test_refused_field_is_named_with_the_reason_of_its_dead_letter(annotation: A
         (Colour, Colour, "accepted"),
         (Literal["red", 2], Colour, "accepted"),
         (Literal["red", 3], Colour, "refused"),
-        (list[int], list[float], "accepted"),
+        (list[int], list[float], AS_FLOAT),
         (list[int], set[int], "accepted"),
         (set[int], tuple[int, ...], "accepted"),
         (list[int], list[str], "refused"),
         (list[int], tuple[int, int], "refused"),
-        (tuple[int, str], tuple[float, str], "accepted"),
+        (tuple[int, str], tuple[float, str], AS_FLOAT),
         (tuple[int, str], list[int | str], "accepted"),
         (tuple[int, str], tuple[str, str], "refused"),
         (Annotated[list[int], Field(min_length=1)], Annotated[list[int], Field(min_length=2)], "refused"),
         (Annotated[list[int], Field(min_length=2)], Annotated[list[int], Field(min_length=1)], "accepted"),
         (Annotated[list[int], Field(min_length=2)], Annotated[set[int], Field(min_length=2)], "undecided"),
         (Annotated[set[int], Field(min_length=2)], Annotated[set[int], Field(min_length=1)], "accepted"),
-        (dict[str, int], dict[str, float], "accepted"),
+        (dict[str, int], dict[str, float], AS_FLOAT),
         (dict[int, int], dict[str, int], "accepted"),
         (dict[str, int], dict[int, int], "refused"),
         (dict[str, int], dict[str, str], "refused"),
@@ -197,9 +202,9 @@ def test_refused_field_is_named_with_the_reason_of_its_dead_letter(annotation: A
         (list[Video], list[model(id=str)], "accepted"),  # type: ignore[misc]
         (list[Video], list[model(nope=str)], "refused"),  # type: ignore[misc]
         (Video | None, model(id=str) | None, "accepted"),
-        (Video | list[int], model(id=str) | list[float], "accepted"),
-        (RootModel[list[int]], list[float], "accepted"),
-        (list[int], RootModel[list[float]], "accepted"),
+        (Video | list[int], model(id=str) | list[float], AS_FLOAT),
+        (RootModel[list[int]], list[float], AS_FLOAT),
+        (list[int], RootModel[list[float]], AS_FLOAT),
         (Annotated[int, Field(ge=5)], Annotated[int, Field(gt=3)], "accepted"),
         (Annotated[int, Field(gt=3)], Annotated[int, Field(ge=5)], "refused"),
         (Annotated[int, Field(ge=5, le=7)], Annotated[float, Field(lt=8)], "accepted"),
@@ -208,6 +213,35 @@ def test_refused_field_is_named_with_the_reason_of_its_dead_letter(annotation: A
 )
 def test_verdict_follows_from_the_types_of_a_field(written: Any, read: Any, expected: str) -> None:
     assert answer(model(field=written), model(field=read)) == expected
+
+
+def test_whole_number_of_up_to_18_digits_is_read_as_a_float_by_every_pydantic() -> None:
+    short = Annotated[int, Field(gt=-(10**18), lt=10**18)]
+    long = Annotated[int, Field(ge=0, le=10**18)]
+
+    assert answer(model(field=short), model(field=float)) == "accepted"
+    assert answer(model(field=long), model(field=float)) == AS_FLOAT
+
+
+class Rights(IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+class Two(IntEnum):
+    ONE = 1
+    TWO = 2
+
+
+def test_flags_are_not_taken_for_the_members_of_an_enum() -> None:
+    """A body may hold several flags at once, which are written as their sum."""
+    assert answer(model(field=Rights), model(field=Rights)) == "accepted"
+    assert answer(model(field=Rights), model(field=Two)) == "undecided"
+
+
+def test_text_that_is_refused_as_bytes_is_a_verdict_and_no_error() -> None:
+    """Text is published as it is: what is refused of it is no JSON."""
+    assert judged(str, Base64Bytes) == Verdict("refused", "body: base64_decode")
 
 
 class Left(BaseModel):
@@ -258,7 +292,7 @@ class Text(BaseModel):
 
 
 def test_recursive_types_are_judged() -> None:
-    assert answer(Node, Link) == "accepted"
+    assert answer(Node, Link) == AS_FLOAT
     assert judged(Node, Text) == Verdict("refused", "value: string_type")
 
 
@@ -272,7 +306,7 @@ def test_field_is_judged_by_its_serialization_and_validation_alias() -> None:
     assert judged(model(id=(str, Field(alias="videoId"))), model(id=str)).reason == "id: missing"
     assert judged(Serialized, Serialized) == Verdict("refused", "id: missing")  # it cannot read its own body
     assert answer(Serialized, model(id=(str, Field(validation_alias=AliasChoices("ID", "id"))))) == "accepted"
-    assert answer(Serialized, model(ConfigDict(validate_by_name=True), ID=(str, Field(alias="x")))) == "accepted"
+    assert answer(Serialized, model(ConfigDict(populate_by_name=True), ID=(str, Field(alias="x")))) == "accepted"
     assert answer(Serialized, model(id=(str, Field(validation_alias=AliasPath("ID", "x"))))) == "refused"
     assert answer(model(id=(str, Field(exclude=True))), model(id=str)) == "refused"
 
@@ -420,8 +454,11 @@ def test_pydantic_types_are_accepted_by_equal_and_wider_types() -> None:
     kinds = {"a": HttpUrl, "b": Path, "c": SecretStr, "d": Sequence[int], "e": IPv4Address}
 
     assert answer(model(**kinds), model(**kinds)) == "accepted"
-    assert answer(model(**kinds), model(a=str, b=str, c=str, d=list[float], e=str)) == "accepted"
-    assert answer(model(id=str), model(id=HttpUrl)) == "undecided"
+    wider = (
+        "accepted" if PYDANTIC >= (2, 11) else "undecided"
+    )  # before, a serializer of pydantic's own may have no name
+    assert answer(model(**kinds), model(a=str, b=str, c=str, d=list[int], e=str)) == wider
+    assert answer(model(id=str), model(id=HttpUrl)) == ("undecided" if PYDANTIC >= (2, 10) else "refused")
     assert answer(model(id=HttpUrl), model(id=Path)) == "undecided"
     assert answer(model(id=Sequence[int]), model(id=list[str])) == "refused"
 

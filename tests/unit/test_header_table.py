@@ -74,6 +74,28 @@ def test_value_that_cannot_be_decoded_costs_only_itself(name: str) -> None:
     assert encode_table(headers) == long(table)
 
 
+@pytest.mark.parametrize(
+    ("kind", "code", "value"),
+    [
+        ("b", "b", -5),
+        ("B", "B", 200),
+        ("s", "h", -300),
+        ("u", "H", 60_000),
+        ("I", "i", -7),
+        ("i", "I", 2**31),
+        ("l", "q", -1000),
+        ("L", "q", -1000),
+        ("f", "f", 0.5),
+        ("d", "d", -0.5),
+    ],
+)
+def test_number_of_each_type_is_read_as_its_sender_meant_it(kind: str, code: str, value: float) -> None:
+    """Other clients choose the smallest type. An older py-amqp reads some as another number, or as a text."""
+    table = item(b"number", kind.encode(), struct.pack(f">{code}", value)) + LAST
+
+    assert received(0x2000, long(table)).properties["application_headers"] == {"number": value, "last": 7}
+
+
 def test_type_that_nobody_knows_takes_the_rest_of_its_table() -> None:
     table = TENANT + item(b"bad", b"Z", b"\x01\x02") + LAST
 

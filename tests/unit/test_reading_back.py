@@ -35,6 +35,7 @@ from pydantic import (
     computed_field,
     create_model,
 )
+from tests.kit.installed import PYDANTIC
 from typing_extensions import TypedDict
 
 from taskroute import Event, EventSpec, ExchangeSpec, HandlerRegistry, MessageInvalidError, QueueSpec, Routes, Topology
@@ -45,6 +46,8 @@ from taskroute.message.delivery import Delivery
 from taskroute.message.reading_back import survey
 
 media = ExchangeSpec(name="media")
+STRINGS: Any = "strings" if PYDANTIC >= (2, 8) else "constants"
+"""How numbers that are not finite are written. Older versions know two ways only."""
 
 
 def read(annotation: Any, body: bytes, content_type: str | None = None) -> Any:
@@ -220,7 +223,7 @@ PLAIN: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (Annotated[int, AfterValidator(lambda number: number + 1)], st.integers()),
     (Annotated[str, BeforeValidator(lambda text: text.upper() if isinstance(text, str) else text)], texts),
     (Annotated[int, PlainSerializer(lambda number: number // 2)], st.integers()),
-    (Annotated[int, PlainSerializer(str)], st.integers()),
+    (Annotated[int, PlainSerializer(lambda number: f"{number}")], st.integers()),
     (Annotated[datetime, PlainSerializer(lambda at: at.isoformat(timespec="seconds"))], aware),
     (Point, st.builds(Point, x=numbers, y=st.integers())),
     (Counted, st.builds(Counted, name=texts)),
@@ -317,7 +320,8 @@ FIELDS: list[Any] = [
     {},
     {"alias": "one"},
     {"serialization_alias": "written"},
-    {"validation_alias": AliasChoices("one", "another")},
+    # The first version that we take makes no model with alternatives without validating it.
+    {"validation_alias": AliasChoices("one", "another") if PYDANTIC >= (2, 8) else "one"},
     {"exclude": True},
 ]
 CONFIGS: list[Any] = [
@@ -326,7 +330,7 @@ CONFIGS: list[Any] = [
     {"extra": "allow"},
     {"populate_by_name": True},
     {"ser_json_inf_nan": "constants"},
-    {"ser_json_inf_nan": "strings"},
+    {"ser_json_inf_nan": STRINGS},
     {"ser_json_timedelta": "float"},
     {"frozen": True},
 ]
@@ -376,7 +380,7 @@ def test_what_is_published_is_read_by_a_handler_of_the_same_type(case: tuple[Any
 class Private(BaseModel):
     """What is private is not sent, and is not compared."""
 
-    name: Annotated[str, AfterValidator(str.strip)]
+    name: Annotated[str, AfterValidator(lambda name: name.strip())]
     _cache: int = PrivateAttr(default=0)
 
     def keep(self, number: int) -> None:
@@ -526,7 +530,7 @@ class Constants(BaseModel):
 
 
 class Texts(BaseModel):
-    model_config = ConfigDict(ser_json_inf_nan="strings")
+    model_config = ConfigDict(ser_json_inf_nan=STRINGS)
 
     value: float
 
@@ -544,11 +548,24 @@ class Anything(BaseModel):
     things: list[Any] = []
 
 
+class KeyedByMixed(BaseModel):
+    """Its key 1 is written as the key "1", which is another member."""
+
+    values: dict[Mixed, Any]
+
+
 changed = Order(id=UUID(int=1), at=datetime(2000, 1, 1, tzinfo=UTC))
 changed.lines = "none"  # type: ignore[assignment]
 
 NOT_FINITE = "is NaN or infinite, and JSON has no such number: send None, or a text"
 OTHER = "as it is written, another value would be read: let its type read what it writes"
+
+
+def written_since(version: tuple[int, int], error: str) -> str:
+    """Return the error, or that of an older pydantic, which cannot write the value at all."""
+    return error if version <= PYDANTIC else "Unable to serialize unknown type"
+
+
 REFUSED: list[tuple[Any, str]] = [
     (Measured(value=math.nan), f"Measured, cannot be sent: value {NOT_FINITE}"),
     (Measured(value=1, more={"a": [1.0, -math.inf]}), f"more.a.1 {NOT_FINITE}"),
@@ -564,8 +581,8 @@ REFUSED: list[tuple[Any, str]] = [
     (Box[Base](item=Child()), f"field item.b: {OTHER}"),
     (Line(start=Point3(x=1)), f"field start.z: {OTHER}"),
     (Tree(name="a", children=[Grown(name="b")]), f"field children.0.height: {OTHER}"),
-    (opened(token=SecretStr("s3cret")), f"field token: {OTHER}"),
-    (opened(tokens=[{"a": SecretStr("s3cret")}]), f"field tokens.0.a: {OTHER}"),
+    (opened(token=SecretStr("s3cret")), written_since((2, 10), f"field token: {OTHER}")),
+    (opened(tokens=[{"a": SecretStr("s3cret")}]), written_since((2, 10), f"field tokens.0.a: {OTHER}")),
     (opened(more=Hidden(name="a", secret=1)), f"Hidden, cannot be sent: field secret: {OTHER}"),
     (Constants(value=math.nan), f"Constants, cannot be sent: value {NOT_FINITE}"),
     (Texts(value=-math.inf), f"Texts, cannot be sent: value {NOT_FINITE}"),
@@ -575,6 +592,7 @@ REFUSED: list[tuple[Any, str]] = [
     (unvalidated(Numbered), "field number: as it is written, it cannot be read back (missing)"),
     (Anything(more=Parent(x=Child())), f"Parent, cannot be sent: field x.b: {OTHER}"),
     (Anything(things=[{"a": Hidden(name="a", secret=1)}]), f"Hidden, cannot be sent: field secret: {OTHER}"),
+    (KeyedByMixed(values={Mixed.NUMBER: 1}), f"field values: {OTHER}"),
     (unvalidated(Queued, items=[1, "a"]), "field items.1: as it is written, it cannot be read back (int_parsing)"),
 ]
 
@@ -628,8 +646,23 @@ def test_body_without_a_type_is_held_to_the_rules_of_what_is_in_it(
     body: Any, problem: str, make: Callable[[Any], Any]
 ) -> None:
     for write in (encode, lambda value: event_of(Any)(value, b="c").encode()):
-        with pytest.raises(MessageInvalidError, match=problem):
-            write(make(body))
+        value = make(body)
+        with pytest.raises(
+            MessageInvalidError, match=written_since((2, 14), problem) if type(value) is deque else problem
+        ):
+            write(value)
+
+
+def test_truth_value_beside_a_float_is_sent_as_it_is_or_refused() -> None:
+    """An older pydantic writes it as a number."""
+    event = event_of(float | bool)
+
+    if PYDANTIC >= (2, 9):
+        assert event(False, b="c").encode()[0] == b"false"
+    else:
+        with pytest.raises(MessageInvalidError, match="as it is written, another value would be read"):
+            event(False, b="c").encode()
+    assert event(0.5, b="c").encode()[0] == b"0.5"
 
 
 @pytest.mark.parametrize(("kind", "body"), [(list[Base], [Child()]), (dict[str, Point], {"a": Point3(x=1)})])
@@ -692,10 +725,16 @@ def test_long_flat_body_is_not_taken_for_a_deep_one() -> None:
 @pytest.mark.parametrize(
     ("body", "place"),
     [
-        ({"a": [{"token": SecretStr("s3cret")}]}, "field a.0.token: SecretStr is written as asterisks"),
-        ([SecretBytes(b"s3cret")], "field 0: SecretBytes is written as asterisks"),
+        (
+            {"a": [{"token": SecretStr("s3cret")}]},
+            written_since((2, 10), "field a.0.token: SecretStr is written as asterisks"),
+        ),
+        ([SecretBytes(b"s3cret")], written_since((2, 10), "field 0: SecretBytes is written as asterisks")),
         ({"login": Login(token=SecretStr("s3cret"))}, "field token: as it is written, another value would be read"),
-        (Untyped(token=SecretStr("a"), more=SecretStr("s3cret")), "field more: as it is written, another value"),
+        (
+            Untyped(token=SecretStr("a"), more=SecretStr("s3cret")),
+            written_since((2, 10), "field more: as it is written, another value"),
+        ),
     ],
 )
 def test_secret_in_a_place_without_a_type_is_refused(body: Any, place: str) -> None:

@@ -57,7 +57,8 @@ REFUSALS: dict[Callable[..., Any], str] = {
     "; above a decorator's wrapper write @functools.wraps(function)",
     keywords: "parameter '**options' cannot be passed by name; name each parameter and leave out '/', * and **"
     "; above a decorator's wrapper write @functools.wraps(function)",
-    unresolved: "an annotation names 'Nowhere', which its module does not have; define or import it at module level",
+    unresolved: "parameter 'body' has an annotation that names 'Nowhere', which its module does not have: define or "
+    "import it at module level, not in a function and not under `if TYPE_CHECKING`",
     unreadable: "its signature cannot be read: division by zero",
     marked_twice: "parameter 'tenant' has Header(...) as its default; it belongs in the annotation: "
     "tenant: Annotated[..., Header(...)]",

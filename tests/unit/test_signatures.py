@@ -19,6 +19,8 @@ import taskroute.testing
 PINNED = Path(__file__).parents[1] / "api.txt"
 PACKAGE = Path(taskroute.__file__).parent
 MODULES = (taskroute, taskroute.instrumentation, taskroute.testing)
+LAZY = ("__annotate__", "__annotate_func__")
+"""What Python 3.14 gives a class that has annotations."""
 HINT = "If you mean this, run `python -m tests.unit.test_signatures --write` and tell it in CHANGELOG.md."
 
 
@@ -78,7 +80,7 @@ def is_public(owner: type, name: str, function: Any) -> bool:
     """Return whether users call it, by its name or by an operator, and it is the package's own."""
     if name == "__init__" and hasattr(owner, "__dataclass_fields__"):
         return True
-    is_operator = name.endswith("__") and name not in {*vars(object), "__post_init__"}
+    is_operator = name.endswith("__") and name not in {*vars(object), "__post_init__", *LAZY}
     is_ours = Path(inspect.unwrap(function).__code__.co_filename).is_relative_to(PACKAGE)
     return is_ours and (name == "__init__" or is_operator or not name.startswith("_"))
 

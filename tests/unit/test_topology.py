@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -516,13 +517,14 @@ topologies = st.builds(
 
 @settings(max_examples=60)
 @given(topologies)
-def test_topology_survives_json_and_python_dumps(topology: Topology) -> None:
+def test_topology_survives_dumps_to_json_python_and_pickle(topology: Topology) -> None:
     _ = topology.all_queues  # what was computed from it does not count
 
     for copy in (
         Topology.model_validate_json(topology.model_dump_json()),
         Topology.model_validate(topology.model_dump()),
         Topology.model_validate_json(topology.model_dump_json(exclude_defaults=True)),
+        pickle.loads(pickle.dumps(topology)),
     ):
         assert copy == topology
         assert hash(copy) == hash(topology)

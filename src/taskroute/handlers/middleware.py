@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from taskroute.errors import ConfigurationError
 from taskroute.exported import exported_by
+from taskroute.handlers.annotations import signature_as_written
 from taskroute.handlers.crossing import Crossing, Submit
 from taskroute.handlers.function import kind_of, name_of
 from taskroute.handlers.returned import check_ran
@@ -86,7 +87,7 @@ def _layer(middleware: Any) -> Layer:
 
 def _check_arguments(middleware: Middleware) -> None:
     try:
-        signature = inspect.signature(middleware)
+        signature = signature_as_written(middleware)
     except Exception:  # noqa: BLE001 - for example a function written in C, whose arguments only a call checks
         return
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from taskroute.errors import ConfigurationError, DuplicateHandlerError
 from taskroute.exported import exported_by
@@ -49,6 +49,9 @@ class HandlerRegistry:
         self._middleware = layers(middleware)
         self._by_keys: dict[object, Handler] = {}
         self._resolver: Resolver | None = None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a registry cannot be sent to another process: let its module be imported there")
 
     @property
     def handlers(self) -> tuple[Handler, ...]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from inspect import Parameter, Signature, signature
+from inspect import Parameter
 from types import FunctionType
-from typing import Any, Final, get_origin
+from typing import Any, Final
 
 from taskroute.errors import HandlerSignatureError
-from taskroute.handlers.marks import MARKS, marks_of
+from taskroute.handlers.annotations import absent_names, parameters_with_annotations
+from taskroute.handlers.marks import MARKS, Depends, mark_of, marks_of
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def parameters_of(function: Callable[..., object]) -> tuple[Parameter, ...]:
     Raises:
         HandlerSignatureError: they cannot be read, or one of `CHECKS` refuses one of them.
     """
-    parameters = tuple(_signature(function).parameters.values())
+    parameters = _parameters(function)
     for parameter in parameters:
         for check in CHECKS:
             if problem := check(parameter):
@@ -38,14 +39,9 @@ def parameters_of(function: Callable[..., object]) -> tuple[Parameter, ...]:
     return parameters
 
 
-def _signature(function: Callable[..., object]) -> Signature:
+def _parameters(function: Callable[..., object]) -> tuple[Parameter, ...]:
     try:
-        # A class with its type arguments, ``Repository[int]``, is called as the class is.
-        return signature(get_origin(function) or function, eval_str=True)
-    except NameError as error:
-        raise HandlerSignatureError(
-            f"an annotation names {error.name!r}, which its module does not have; define or import it at module level"
-        ) from None
+        return parameters_with_annotations(function)
     except Exception as error:  # noqa: BLE001 - a quoted annotation is an expression and may raise anything
         raise HandlerSignatureError(f"its signature cannot be read: {error}") from None
 
@@ -95,6 +91,17 @@ def _without_name(parameter: Parameter) -> str | None:
     return f"cannot be passed by name; name each parameter and leave out '/', * and **{wraps}"
 
 
+def _of_an_absent_type(parameter: Parameter) -> str | None:
+    """Find a type that has to be known, of which the module has only the name, if that."""
+    name = next(absent_names(parameter.annotation), None)
+    if name is None or mark_of(parameter, Depends) is not None:
+        return None
+    return (
+        f"has an annotation that names {name!r}, which its module does not have: define or import it at module level, "
+        f"not in a function and not under `if TYPE_CHECKING`"
+    )
+
+
 def _possible_marks(parameter: Parameter) -> tuple[Any, ...]:
     return (*marks_of(parameter), parameter.default)
 
@@ -102,4 +109,10 @@ def _possible_marks(parameter: Parameter) -> tuple[Any, ...]:
 Check = Callable[[Parameter], str | None]
 """Says what is wrong with a parameter, None where nothing is."""
 
-CHECKS: Final[tuple[Check, ...]] = (_of_another_library, _without_brackets, _as_default, _without_name)
+CHECKS: Final[tuple[Check, ...]] = (
+    _of_another_library,
+    _without_brackets,
+    _as_default,
+    _without_name,
+    _of_an_absent_type,
+)

@@ -8,13 +8,14 @@ from dataclasses import is_dataclass
 from typing import Any, Final
 
 from pydantic import BaseModel
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from taskroute.message.finite import Place, declared, extra
 
 ARRAYS: Final = (list, tuple, deque)
 """JSON has one array for them: each may be read as another one."""
 
+_TEXT: Final = frozenset({str})
 _JSON_VALUES: Final = (str, int, float, list, dict)
 
 
@@ -27,14 +28,28 @@ def differences(given: Any, read: Any, is_typed: bool, place: Place = ()) -> Ite
         for name, inside in names.items():
             yield from differences(getattr(given, name, None), inside, is_typed, (*place, name))
         yield from differences(extra(given), extra(read), False, place)
-    elif isinstance(given, Mapping) and isinstance(read, Mapping) and given.keys() == read.keys():
-        for key, inside in given.items():
-            yield from differences(inside, read[key], is_typed, (*place, str(key)))
+    elif isinstance(given, Mapping) and isinstance(read, Mapping):
+        yield from _of_mappings(given, read, is_typed, place)
     elif isinstance(given, ARRAYS) and isinstance(read, ARRAYS) and len(given) == len(read):
         for at, (one, other) in enumerate(zip(given, read, strict=True)):
             yield from differences(one, other, is_typed, (*place, str(at)))
     elif not _is_same(given, read) and (is_typed or not _is_same_json(given, read)):
         yield place
+
+
+def _of_mappings(given: Mapping[Any, Any], read: Mapping[Any, Any], is_typed: bool, place: Place) -> Iterator[Place]:
+    if not is_typed and _TEXT.issuperset(map(type, read)):
+        given = {key if type(key) is str else _as_text(key): inside for key, inside in given.items()}
+    if given.keys() != read.keys():
+        yield place
+        return
+    for key, inside in given.items():
+        yield from differences(inside, read[key], is_typed, (*place, str(key)))
+
+
+def _as_text(key: Any) -> Any:
+    """Return a key as JSON has it."""
+    return next(iter(from_json(to_json({key: None}))))
 
 
 def _is_same(given: Any, read: Any) -> bool:

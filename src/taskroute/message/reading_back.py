@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from pydantic_core import SchemaValidator
+from pydantic_core import SchemaSerializer, SchemaValidator
 
 Need = Literal["finite", "decimal", "trial", "untyped", "depth"]
 """``finite``: no number may be NaN or infinite. ``decimal``: no Decimal may be. ``trial``: a body must be read back.
@@ -45,8 +45,13 @@ _UNTYPED: Final[Needs] = frozenset({"finite", "untyped", "depth"})
 _DEPTH: Final[Needs] = frozenset({"depth"})
 
 _TEXTS: Final = ("str", "bytes", "date", "time", "datetime", "timedelta", "decimal", "uuid")
+_FLOATS_AND_OTHERS: Final = SchemaSerializer({"type": "union", "choices": [{"type": "float"}, {"type": "bool"}]})
+_WRITES_FLOATS: Final = _FLOATS_AND_OTHERS.to_json(False) != b"false"
+"""Whether any number is written as a float where it may be one, as by pydantic before 2.9."""
+
 _JSON_KINDS: Final[Mapping[str, str]] = {
-    **{kind: kind for kind in ("none", "bool", "int", "float")},
+    "none": "none",
+    **{kind: "number" if _WRITES_FLOATS else kind for kind in ("bool", "int", "float")},
     **dict.fromkeys(_TEXTS, "text"),
     **dict.fromkeys(("list", "set", "frozenset", "tuple"), "array"),
     **dict.fromkeys(("dict", "model", "dataclass", "typed-dict"), "object"),

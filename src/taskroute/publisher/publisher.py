@@ -14,7 +14,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from copy import copy
 from types import TracebackType
-from typing import Any, Final, Self, Unpack, overload
+from typing import Any, Final, NoReturn, Self, Unpack, overload
 
 from taskroute.broker.declare import Declaration, DeclareMode, checked_mode
 from taskroute.broker.link import describe_error
@@ -114,6 +114,9 @@ class Publisher:
             topology_digest=topology_digest(topology),
             emit=listeners.on_event,
         )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a publisher cannot be sent to another process: make it there, of the same topology")
 
     def __enter__(self) -> Self:
         self.start()

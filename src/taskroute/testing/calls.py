@@ -2,12 +2,12 @@
 
 # No `from __future__ import annotations`: type hints of what is public must resolve from its package, too.
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from unittest import mock
 
 from taskroute.exported import exported_by
+from taskroute.handlers.annotations import signature_as_written
 from taskroute.handlers.handler import Handler
 from taskroute.message.message import Message
 
@@ -39,7 +39,7 @@ class Call:
             return self.arguments == other.arguments
         if not isinstance(other, type(mock.call)):
             return NotImplemented
-        signature = inspect.signature(self.handler.function)
+        signature = signature_as_written(self.handler.function)
         try:
             expected = signature.bind_partial(*other.args, **other.kwargs)
         except TypeError:

@@ -6,7 +6,6 @@ Handlers' threads and the event loop write, the test's thread reads.
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ from types import CoroutineType, TracebackType
 from typing import Any, Final
 
 from taskroute.errors import ConfigurationError
+from taskroute.handlers.annotations import signature_as_written
 from taskroute.handlers.arguments import plan_arguments
 from taskroute.handlers.function import describe, names_of
 from taskroute.handlers.handler import Handler
@@ -132,7 +132,7 @@ class Recorder:
     @contextmanager
     def _recording(self, handler: Handler, arguments: dict[str, Any]) -> Iterator[None]:
         message = arguments.pop(_MESSAGE)
-        names = inspect.signature(handler.function).parameters
+        names = signature_as_written(handler.function).parameters
         in_order = {name: arguments[name] for name in names if name in arguments}
         call = Call(arguments=in_order, message=message, at=self._now(), handler=handler)
         number = next(self._numbers)

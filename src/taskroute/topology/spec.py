@@ -13,7 +13,6 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    ModelWrapValidatorHandler,
     PlainSerializer,
     StrictBool,
     StrictInt,
@@ -27,6 +26,7 @@ from taskroute.keys.short_string import check_key
 from taskroute.quoting import shorten
 
 if TYPE_CHECKING:
+    from pydantic import ModelWrapValidatorHandler
     from pydantic_core import ErrorDetails
 
 Value = StrictStr | StrictInt | StrictBool
@@ -42,7 +42,11 @@ def _frozen_table(table: Mapping[str, Value]) -> Mapping[str, Value]:
     return MappingProxyType(dict(table))
 
 
-Table = Annotated[Mapping[str, Value], AfterValidator(_frozen_table), PlainSerializer(dict)]
+def _thawed(table: Mapping[str, Value]) -> dict[str, Value]:
+    return dict(table)
+
+
+Table = Annotated[Mapping[str, Value], AfterValidator(_frozen_table), PlainSerializer(_thawed)]
 
 
 class Spec(BaseModel):
@@ -68,6 +72,14 @@ class Spec(BaseModel):
 
         __new__.__signature__ = inspect.signature(BaseModel.__init__)  # what `help` shows: nothing by position
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process make the same spec, as one that is started gets its arguments."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return _made_again, (
+            type(self),
+            {name: _thawed(each) if isinstance(each, Mapping) else each for name, each in given.items()},
+        )
+
     @model_validator(mode="wrap")
     @classmethod
     def _refuse_clearly(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -91,6 +103,10 @@ class Spec(BaseModel):
     def _problems(self) -> Iterator[str]:
         """Yield what the broker would refuse, or accept and ignore: "field: reason; way out"."""
         return iter(())
+
+
+def _made_again(kind: type[Spec], fields: Mapping[str, Any]) -> Spec:
+    return kind(**fields)
 
 
 def _written_out(kind: type[Spec], positional: Collection[object], fields: Collection[str]) -> str:

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 from taskroute.broker.declare import Declaration, DeclareMode, checked_mode
 from taskroute.broker.mailbox import Mailbox
@@ -207,6 +207,9 @@ class Worker:
             republisher=self._republisher,
             ended=self._ended,
         )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a worker cannot be sent to another process: make it there, of the same topology and registry")
 
     def __enter__(self) -> Self:
         self.start()

@@ -14,6 +14,7 @@ from pydantic_core import from_json, to_json
 
 from taskroute.graph.bodies.record import Field, Record
 from taskroute.graph.bodies.schema import CONSTANTS, RECORDS, UNIONS, Schema
+from taskroute.graph.bodies.whole_numbers import LARGE, is_read_as_float
 
 _MOST: Final = 200
 """How many examples a node has at most."""
@@ -25,7 +26,7 @@ _PLAIN: Final[Mapping[str, tuple[Any, ...]]] = {
     "any": ("x",),
     "none": (None,),
     "bool": (True, False),
-    "int": (1, 0, -1, 2**70),
+    "int": (1, 0, -1, LARGE),
     "float": (0.5, -0.5, 1e300),
     "decimal": ("1.5", "-1", "1000000000000"),
     "str": ("x", "", "two words"),
@@ -103,7 +104,7 @@ class _Examples:
     def _plain(self, schema: Schema) -> Iterator[Any]:
         candidates: list[Any] = list(_PLAIN[schema.kind])
         if schema.kind in ("int", "float"):
-            candidates += self._around
+            candidates += filter(is_read_as_float, self._around)
         if schema.kind == "decimal":
             candidates += map(str, self._around)
         if schema.kind in ("str", "bytes"):

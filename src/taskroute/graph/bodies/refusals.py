@@ -102,9 +102,10 @@ def _refusal(error: InvalidArgumentError, encoded: bytes) -> Refusal:
     if not isinstance(invalid, ValidationError):
         return Refusal(error.error)
     problems = invalid.errors(include_url=False, include_context=False, include_input=False)
-    if any(problem["type"] == "json_invalid" for problem in problems):
+    try:
+        document = from_json(encoded)
+    except ValueError:  # bytes or text
         return Refusal(error.error)
-    document = from_json(encoded)
     return Refusal(error.error, tuple((_place(problem, document), problem["type"]) for problem in problems))
 
 

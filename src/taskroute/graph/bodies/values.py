@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import Flag
 from typing import Any, Final
 
 from taskroute.graph.bodies.doubt import ANYWHERE, Doubt, Path
 from taskroute.graph.bodies.schema import Schema, alike
+from taskroute.graph.bodies.whole_numbers import NOT_READ, are_read_as_floats
 
 READ_AS: Final[Mapping[str, frozenset[str]]] = {
     "none": frozenset({"none"}),
@@ -43,6 +45,8 @@ def plain_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
         yield Doubt(path, f"{written.kind} is written, and {read.kind} is read strictly")
     comparable = same or (written.kind, read.kind) == ("int", "float")
     given = written.constraints() if comparable else {}
+    if (written.kind, read.kind) == ("int", "float") and not are_read_as_floats(given):
+        yield Doubt(path, NOT_READ)
     unmet = {key: value for key, value in _asked(read).items() if not _implied(key, value, given)}
     if unmet:
         yield Doubt(path, f"it is limited: {_shown(unmet)}")
@@ -68,6 +72,8 @@ def key_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
 
 def constant_doubts(written: Schema, read: Schema, path: Path) -> Iterator[Doubt]:
     """Yield a doubt if a constant is not read."""
+    if written.kind == "enum" and issubclass(written.node["cls"], Flag):
+        yield Doubt(path, "a combination of flags may not be read")
     reads = read.reader()
     for constant in written.constants():
         if not reads(constant):
