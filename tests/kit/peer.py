@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import amqp
 from tests.kit.waiting import DEADLINE
@@ -33,12 +33,9 @@ class Peer:
     def __init__(self, url: str) -> None:
         self._url = url
         self._others: list[Peer] = []
-        self.version = (0, 0)
         self.connection: Any = connect(parse_urls(url)[0], name="conformance", heartbeat=0)
-        properties = getattr(self.connection, "server_properties", {})
-        if "version" in properties:
-            major, minor, *_ = str(properties["version"]).split(".")
-            self.version = int(major), int(minor)
+        properties = cast("Any", self.connection).server_properties
+        self.version = parsed_version(str(properties["version"]))
         self.channel = self.new_channel()
         self.log: list[str] = []
         self.channel.confirm_select()
@@ -154,6 +151,12 @@ class Peer:
 
     def _returned(self, error: Any, exchange: str, routing_key: str, message: Any) -> None:
         self.log.append(f"return {error.reply_code} {exchange} {routing_key} {bytes(message.body).decode()}")
+
+
+def parsed_version(text: str) -> tuple[int, int]:
+    """Return major and minor version."""
+    major, minor, *_ = text.split(".")
+    return int(major), int(minor)
 
 
 @contextmanager

@@ -9,13 +9,16 @@ from typing import NamedTuple
 
 
 class StoredMessage(NamedTuple):
-    """A message as the broker stores it, once for all queues. `copy_keys`: the routing keys of ``CC`` and ``BCC``."""
+    """A message as the broker stores it, once for all queues."""
 
     exchange: str
     routing_key: str
     body: bytes
     properties: Mapping[str, object]
     copy_keys: tuple[str, ...] = ()
+    """The routing keys of ``CC`` and ``BCC``, as far as they are followed."""
+    deaths: tuple[Mapping[str, object], ...] = ()
+    """How it was dead-lettered, the latest first."""
 
     @property
     def routing_keys(self) -> tuple[str, ...]:
@@ -23,10 +26,27 @@ class StoredMessage(NamedTuple):
         return (self.routing_key, *self.copy_keys)
 
     @property
+    def cc(self) -> tuple[str, ...]:
+        """Those of `copy_keys` that the header ``CC`` names."""
+        return header_keys(self.headers, "CC") if self.copy_keys else ()
+
+    @property
     def headers(self) -> Mapping[str, object]:
         """The message's headers; empty when it has none."""
         headers = self.properties.get("application_headers")
         return headers if isinstance(headers, dict) else {}
+
+
+def header_keys(headers: Mapping[str, object], name: str) -> tuple[str, ...]:
+    """Return the routing keys that a header, ``CC`` or ``BCC``, lists. RabbitMQ passes over what is no text.
+
+    Raises:
+        ValueError: it is no list.
+    """
+    keys = headers.get(name, ())
+    if not isinstance(keys, list | tuple):
+        raise ValueError(f"invalid header '{name}': not a list of routing keys")
+    return tuple(key for key in keys if isinstance(key, str))
 
 
 class Entry:

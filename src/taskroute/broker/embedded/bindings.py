@@ -15,6 +15,7 @@ from taskroute.broker.embedded.refusal import (
     PRECONDITION_FAILED,
     Refusal,
 )
+from taskroute.broker.embedded.rules import Rules
 from taskroute.topology.routing import (
     PREDECLARED,
     BindingTable,
@@ -70,9 +71,14 @@ class Exchange:
 
 
 class Bindings:
-    """Exchanges by name, and the bindings from them. Not synchronized: the broker's lock is held around every call."""
+    """Exchanges by name, and the bindings from them. Not synchronized: the broker's lock is held around every call.
 
-    def __init__(self) -> None:
+    Args:
+        rules: of the version that the broker follows.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
         self._exchanges: dict[str, Exchange] = {}
         self._to: dict[Destination, set[Binding]] = {}
         self._reached: dict[tuple[str, tuple[str, ...]], AbstractSet[str]] = {}  # by `queues`, until a change
@@ -85,7 +91,7 @@ class Bindings:
         self._reached.clear()
         for name, exchange_type in PREDECLARED.items():
             self._exchanges[name] = Exchange(
-                name, exchange_type, True, False, name == _INTERNAL, {}, binding_table(exchange_type)
+                name, exchange_type, True, False, name == _INTERNAL, {}, self._table(exchange_type)
             )
 
     def declare(
@@ -109,7 +115,7 @@ class Bindings:
         alternate = arguments.get("alternate-exchange")
         if alternate is not None and not isinstance(alternate, str):
             raise Refusal(PRECONDITION_FAILED, f"invalid arg 'alternate-exchange' for exchange '{name}': not a string")
-        asked = Exchange(name, kind, durable, auto_delete, internal, arguments, binding_table(kind))
+        asked = Exchange(name, kind, durable, auto_delete, internal, arguments, self._table(kind))
         existing = self._exchanges.get(name)
         if existing is not None:
             _check_same(existing, asked)
@@ -153,9 +159,12 @@ class Bindings:
         """Add a binding; adding it again changes nothing.
 
         Raises:
-            Refusal: 404, an exchange does not exist; 403, the default exchange; 406, an unknown ``x-match``.
+            Refusal: 404, an exchange does not exist; 403, the default exchange; 406, an unknown ``x-match``, or more
+                ``#`` than the version takes.
         """
         source = self._source(binding)
+        if source.type == "topic":
+            self._check_hashes(binding.key)
         match = binding.arguments.get("x-match", "all")
         if source.type == "headers" and match not in _MATCHES:
             raise Refusal(PRECONDITION_FAILED, f"invalid x-match field value {match!r}; expected {', '.join(_MATCHES)}")
@@ -189,6 +198,14 @@ class Bindings:
             self._reached.clear()
         reached = self._reached[exchange, keys] = reachable_queues(exchange, keys, headers, self._exchanges)
         return reached
+
+    def _table(self, exchange_type: ExchangeType) -> BindingTable:
+        return binding_table(exchange_type, tells_number_types=self._rules.tells_number_types)
+
+    def _check_hashes(self, key: str) -> None:
+        most = self._rules.most_hashes
+        if most is not None and key.split(".").count("#") > most:
+            raise Refusal(PRECONDITION_FAILED, f"the binding key '{key}' has more than {most} wildcards '#'")
 
     def _source(self, binding: Binding) -> Exchange:
         kind, name = binding.destination

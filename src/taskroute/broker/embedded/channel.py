@@ -297,7 +297,8 @@ class Channel(KombuChannel):
 
     def basic_qos(self, prefetch_size: int, prefetch_count: int, a_global: bool = False, **options: object) -> None:
         """Limit the unacknowledged deliveries of every consumer that starts later."""
-        if prefetch_size or a_global or options.get("apply_global"):
+        is_global = (a_global or options.get("apply_global")) and not self._broker.rules.global_prefetch
+        if prefetch_size or is_global:
             problem = "prefetch_size" if prefetch_size else "a prefetch for a whole channel (global)"
             self._refuse(Refusal(NOT_IMPLEMENTED, f"the embedded broker has no {problem}"), spec.Basic.Qos)
         self._ask(spec.Basic.Qos, lambda: self._broker.limit_prefetch(self._state, prefetch_count))
@@ -366,7 +367,7 @@ class Channel(KombuChannel):
         """Put a delivery back to its place, or dead-letter it."""
         self._opened()
         try:
-            self._broker.reject(self._state, delivery_tag, multiple=False, requeue=requeue)
+            self._broker.reject(self._state, delivery_tag, requeue=requeue)
         except Refusal as refusal:
             self._refuse_later(refusal)
 
@@ -374,7 +375,7 @@ class Channel(KombuChannel):
         """Put a delivery back to its place or dead-letter it, or with `multiple` all up to it."""
         self._opened()
         try:
-            self._broker.reject(self._state, delivery_tag, multiple=multiple, requeue=requeue)
+            self._broker.nack(self._state, delivery_tag, multiple=multiple, requeue=requeue)
         except Refusal as refusal:
             self._refuse_later(refusal)
 

@@ -69,14 +69,14 @@ class ChannelState:
             delivered.queue.reject(delivered.entry)
         self.settle(tags)
 
-    def requeue(self, tags: list[int]) -> None:
-        """Put deliveries back to their places."""
+    def requeue(self, tags: list[int], *, have_failed: bool) -> None:
+        """Put deliveries back to their places. `have_failed`: each counts towards a delivery limit."""
         returning: dict[Queue, list[Entry]] = {}
         for tag in tags:
             delivered = self.unsettled[tag]
             returning.setdefault(delivered.queue, []).append(delivered.entry)
         for queue in self._release(tags):
-            queue.requeue(returning[queue])
+            queue.requeue(returning[queue], have_failed=have_failed)
             queue.deal()
 
     def _release(self, tags: list[int]) -> list[Queue]:

@@ -24,6 +24,7 @@ from taskroute.broker.embedded.queue import Depth, QueueCounts
 from taskroute.broker.embedded.queue_settings import QueueSettings
 from taskroute.broker.embedded.queues import Queues
 from taskroute.broker.embedded.refusal import ACCESS_REFUSED, CONNECTION_FORCED, Refusal
+from taskroute.broker.embedded.rules import NEWEST, Rules
 from taskroute.broker.embedded.unused_queues import UnusedQueues
 from taskroute.topology.routing import Destination
 
@@ -38,10 +39,12 @@ class Broker:
     Args:
         name: for error texts, and for the thread of the clock.
         clock: what expiry is measured by; default: the machine's time.
+        rules: of the version of RabbitMQ that it follows.
     """
 
-    def __init__(self, name: str, clock: Clock | None = None) -> None:
+    def __init__(self, name: str, clock: Clock | None = None, rules: Rules = NEWEST) -> None:
         self.name = name
+        self.rules: Final = rules
         self._clock: Clock = clock or SystemClock(f"taskroute-broker-{name}")
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -50,11 +53,11 @@ class Broker:
         self._closed = False
         self._operation = Operation(self._lock, self._clock, self._complete)
         # The parts of the model. None is synchronized: call them under the lock alone.
-        self._bindings = Bindings()
-        self._queues = Queues(self._bindings, self._operation)
+        self._bindings = Bindings(rules)
+        self._queues = Queues(self._bindings, self._operation, rules)
         self._unused = UnusedQueues(self._queues, self._operation)
         self._consumers = Consumers(self._queues, self._unused)
-        self._dead_lettering = DeadLettering(self._queues, self._clock, self._operation)
+        self._dead_lettering = DeadLettering(self._queues, self._clock, self._operation, rules)
 
     # Connections and channels
 
@@ -79,7 +82,7 @@ class Broker:
         """End the consumers of a channel, and put its unsettled messages back to their places."""
         with self._operation:
             self._consumers.end_all(channel)
-            channel.requeue(list(channel.unsettled))
+            channel.requeue(list(channel.unsettled), have_failed=True)
 
     def close_connections(self) -> None:
         """Close every connection, as an operator would."""
@@ -155,7 +158,12 @@ class Broker:
                 queue = self._queues.accessible(channel, name)
             else:
                 settings = QueueSettings.of(
-                    name, durable=durable, exclusive=exclusive, auto_delete=auto_delete, arguments=arguments
+                    name,
+                    durable=durable,
+                    exclusive=exclusive,
+                    auto_delete=auto_delete,
+                    arguments=arguments,
+                    rules=self.rules,
                 )
                 queue = self._queues.declare(channel, name, settings)
             channel.last_queue = queue.name
@@ -246,19 +254,28 @@ class Broker:
         with self._operation:
             channel.settle(channel.tags(delivery_tag, multiple=multiple))
 
-    def reject(self, channel: ChannelState, delivery_tag: int, *, multiple: bool, requeue: bool) -> None:
+    def reject(self, channel: ChannelState, delivery_tag: int, *, requeue: bool) -> None:
+        """Put a delivery back to its place, as one that has failed, or dead-letter it."""
+        with self._operation:
+            tags = channel.tags(delivery_tag, multiple=False)
+            if requeue:
+                channel.requeue(tags, have_failed=True)
+            else:
+                channel.reject(tags)
+
+    def nack(self, channel: ChannelState, delivery_tag: int, *, multiple: bool, requeue: bool) -> None:
         """Put a delivery back to its place or dead-letter it, or with `multiple` all up to it (0: all)."""
         with self._operation:
             tags = channel.tags(delivery_tag, multiple=multiple)
             if requeue:
-                channel.requeue(tags)
+                channel.requeue(tags, have_failed=self.rules.nack_counts)
             else:
                 channel.reject(tags)
 
     def recover(self, channel: ChannelState) -> None:
         """Put every unsettled delivery of the channel back to its place."""
         with self._operation:
-            channel.requeue(list(channel.unsettled))
+            channel.requeue(list(channel.unsettled), have_failed=True)
 
     # Looking, as an operator does
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from taskroute.broker.embedded.backlog import StoredMessage
+from taskroute.broker.embedded.backlog import StoredMessage, header_keys
 from taskroute.broker.embedded.refusal import PRECONDITION_FAILED, Refusal
-from taskroute.topology.routing import all_routing_keys
 
 USER: Final = "guest"
 """The user of every connection."""
@@ -30,7 +29,7 @@ def accept(exchange: str, routing_key: str, body: bytes, properties: Mapping[str
     if not headers or not isinstance(headers, dict):
         return StoredMessage(exchange, routing_key, body, properties)
     try:
-        copy_keys = all_routing_keys(routing_key, headers)[1:]
+        copy_keys = header_keys(headers, "CC") + header_keys(headers, "BCC")
     except ValueError as error:
         raise Refusal(PRECONDITION_FAILED, str(error)) from None
     if "BCC" in headers:

@@ -128,12 +128,12 @@ class Queue:
             self.expire()
         return True
 
-    def requeue(self, entries: Iterable[Entry]) -> None:
+    def requeue(self, entries: Iterable[Entry], *, have_failed: bool) -> None:
         """Put delivered entries back to their places; discard those over the delivery limit. `deal` must follow."""
         in_order = sorted(entries, key=lambda entry: entry.position)
         for entry in in_order:
             entry.redelivered = True
-            entry.failed_deliveries += 1
+            entry.failed_deliveries += have_failed
         if self.settings.is_quorum and self.settings.delivery_limit is None:
             for entry in in_order:  # behind the others: without a limit a poison message would hold them up forever
                 self._arrived += 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, PRECONDITION_FAILED, Refusal
+from taskroute.broker.embedded.rules import Rules
 
 Overflow = Literal["drop-head", "reject-publish", "reject-publish-dlx"]
 
@@ -55,7 +56,14 @@ class QueueSettings:
 
     @classmethod
     def of(
-        cls, name: str, *, durable: bool, exclusive: bool, auto_delete: bool, arguments: Mapping[str, object]
+        cls,
+        name: str,
+        *,
+        durable: bool,
+        exclusive: bool,
+        auto_delete: bool,
+        arguments: Mapping[str, object],
+        rules: Rules,
     ) -> Self:
         """Read a declaration.
 
@@ -63,7 +71,8 @@ class QueueSettings:
             Refusal: 406, an argument that RabbitMQ refuses, by its name; 540, a queue type that only RabbitMQ has.
         """
         _check_arguments(name, arguments)
-        values: dict[str, Any] = {_field(key): arguments[key] for key in _COMPARED if key in arguments}
+        values: dict[str, Any] = {"delivery_limit": rules.delivery_limit}
+        values |= {_field(key): arguments[key] for key in _COMPARED if key in arguments}
         kind = values.pop("queue_type", "classic")
         for duration in ("message_ttl", "expires"):
             if duration in values:

@@ -11,11 +11,13 @@ from taskroute.broker.embedded.queue import Host, Queue
 from taskroute.broker.embedded.queue_settings import QueueSettings
 from taskroute.broker.embedded.refusal import (
     ACCESS_REFUSED,
+    INTERNAL_ERROR,
     NOT_FOUND,
     PRECONDITION_FAILED,
     RESOURCE_LOCKED,
     Refusal,
 )
+from taskroute.broker.embedded.rules import Rules
 from taskroute.topology.routing import Destination
 
 
@@ -25,9 +27,11 @@ class Queues:
     Args:
         bindings: the broker's; they lead messages to queues, and those to a deleted queue go with it.
         host: what each queue needs of the broker.
+        rules: of the version that the broker follows.
     """
 
-    def __init__(self, bindings: Bindings, host: Host) -> None:
+    def __init__(self, bindings: Bindings, host: Host, rules: Rules) -> None:
+        self._rules = rules
         self._bindings = bindings
         self._host = host
         self._queues: dict[str, Queue] = {}
@@ -62,19 +66,29 @@ class Queues:
         """Return the queue of that name; create it if it does not exist. An empty name: make one up.
 
         Raises:
-            Refusal: 403, a reserved name; 405, another connection has it exclusively; 406, it differs.
+            Refusal: 403, a reserved name; 405, another connection has it exclusively; 406, it differs; 541, the version
+                has no queue that is neither durable nor exclusive.
         """
         if name.startswith("amq."):
             raise Refusal(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'")
         name = name or f"amq.gen-{next(self._numbers)}"
         queue = self._queues.get(name)
         if queue is None:
+            self._check_transient(name, settings)
             owner = channel.owner if settings.exclusive else None
             queue = self._queues[name] = Queue(name, settings, owner, self._host)
             return queue
         _check_owner(channel, queue)
         _check_same(queue, settings)
         return queue
+
+    def _check_transient(self, name: str, settings: QueueSettings) -> None:
+        if not (settings.durable or settings.exclusive or self._rules.has_transient_queues):
+            raise Refusal(
+                INTERNAL_ERROR,
+                f"Feature `transient_nonexcl_queues` is deprecated, and not permitted by default in RabbitMQ "
+                f"{self._rules.release}: declare the queue '{name}' durable or exclusive",
+            )
 
     def delete(self, channel: ChannelState, name: str, *, if_unused: bool, if_empty: bool) -> int:
         """Delete a queue that the channel's connection may use; return how many messages were lost with it.
