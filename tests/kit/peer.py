@@ -111,6 +111,13 @@ class Peer:
         channel.close()
         return inbox
 
+    def receive_one(self, queue: str) -> Any:
+        """Wait for a message, and leave it unsettled."""
+        inbox = self.consume(queue, prefetch=1)
+        self.until(lambda: bool(inbox))
+        self.channel.basic_cancel(inbox[0].delivery_info["consumer_tag"])
+        return inbox[0]
+
     def get_all(self, queue: str) -> Inbox:
         """Take what is ready now."""
         inbox = Inbox()

@@ -19,6 +19,8 @@ class StoredMessage(NamedTuple):
     """The routing keys of ``CC`` and ``BCC``, as far as they are followed."""
     deaths: tuple[Mapping[str, object], ...] = ()
     """How it was dead-lettered, the latest first."""
+    delivery_count: int = 0
+    """How often a quorum queue delivered it in vain before it dead-lettered it."""
 
     @property
     def routing_keys(self) -> tuple[str, ...]:
@@ -52,7 +54,7 @@ def header_keys(headers: Mapping[str, object], name: str) -> tuple[str, ...]:
 class Entry:
     """One message in one queue. `position` is its place in the order of arrival."""
 
-    __slots__ = ("expires_at", "failed_deliveries", "message", "position", "priority", "redelivered")
+    __slots__ = ("expires_at", "failed_deliveries", "message", "position", "priority", "redelivered", "returns")
 
     def __init__(self, message: StoredMessage, position: int, priority: int, expires_at: float | None) -> None:
         self.message = message
@@ -60,6 +62,7 @@ class Entry:
         self.priority = priority
         self.expires_at = expires_at
         self.redelivered = False
+        self.returns = 0  # how often it came back; only some ways of coming back count as a failed delivery
         self.failed_deliveries = 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from taskroute.broker.embedded.channel_state import ChannelConsumer, ChannelState
 from taskroute.broker.embedded.queues import Queues
-from taskroute.broker.embedded.refusal import ACCESS_REFUSED, NOT_ALLOWED, NOT_IMPLEMENTED, Refusal
+from taskroute.broker.embedded.refusal import NOT_ALLOWED, NOT_IMPLEMENTED, Refusal
 from taskroute.broker.embedded.unused_queues import UnusedQueues
 
 
@@ -32,8 +32,8 @@ class Consumers:
         """Start a consumer of a queue; return its tag, made up if `tag` is empty.
 
         Raises:
-            Refusal: 403, the queue has an exclusive consumer, or this one would be exclusive and is not alone; 404 and
-                405, as for any use of the queue; 530, the channel has a consumer of that tag; 540, ``x-priority``.
+            Refusal: 403, see `Queue.check_consumer`; 404 and 405, as for any use of the queue; 530, the channel has a
+                consumer of that tag; 540, ``x-priority``.
         """
         if "x-priority" in arguments:
             raise Refusal(NOT_IMPLEMENTED, "the embedded broker has no consumer priorities (x-priority)")
@@ -41,8 +41,7 @@ class Consumers:
         if tag in channel.consumers:
             raise Refusal(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
         queue = self._queues.accessible(channel, name)
-        if (exclusive and queue.consumers) or any(other.exclusive for other in queue.consumers):
-            raise Refusal(ACCESS_REFUSED, f"queue '{queue.name}' in vhost '/' in exclusive use")
+        queue.check_consumer(exclusive=exclusive)
         consumer = ChannelConsumer(tag, queue, channel, no_ack=no_ack, exclusive=exclusive)
         channel.consumers[tag] = consumer
         queue.consumers.append(consumer)

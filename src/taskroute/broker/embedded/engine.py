@@ -82,7 +82,7 @@ class Broker:
         """End the consumers of a channel, and put its unsettled messages back to their places."""
         with self._operation:
             self._consumers.end_all(channel)
-            channel.requeue(list(channel.unsettled), have_failed=True)
+            channel.requeue(list(channel.unsettled), "lost")
 
     def close_connections(self) -> None:
         """Close every connection, as an operator would."""
@@ -243,6 +243,7 @@ class Broker:
         """Take one message; None when nothing is ready."""
         with self._operation:
             found = self._queues.accessible(channel, queue)
+            found.check_get()
             self._unused.touch(found)
             entry = found.pop()
             if entry is None:
@@ -255,11 +256,11 @@ class Broker:
             channel.settle(channel.tags(delivery_tag, multiple=multiple))
 
     def reject(self, channel: ChannelState, delivery_tag: int, *, requeue: bool) -> None:
-        """Put a delivery back to its place, as one that has failed, or dead-letter it."""
+        """Put a delivery back to its place, or dead-letter it."""
         with self._operation:
             tags = channel.tags(delivery_tag, multiple=False)
             if requeue:
-                channel.requeue(tags, have_failed=True)
+                channel.requeue(tags, "reject")
             else:
                 channel.reject(tags)
 
@@ -268,14 +269,14 @@ class Broker:
         with self._operation:
             tags = channel.tags(delivery_tag, multiple=multiple)
             if requeue:
-                channel.requeue(tags, have_failed=self.rules.nack_counts)
+                channel.requeue(tags, "nack")
             else:
                 channel.reject(tags)
 
     def recover(self, channel: ChannelState) -> None:
         """Put every unsettled delivery of the channel back to its place."""
         with self._operation:
-            channel.requeue(list(channel.unsettled), have_failed=True)
+            channel.requeue(list(channel.unsettled), "recover")
 
     # Looking, as an operator does
 

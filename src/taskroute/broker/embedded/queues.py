@@ -9,6 +9,7 @@ from taskroute.broker.embedded.bindings import Bindings
 from taskroute.broker.embedded.channel_state import ChannelState
 from taskroute.broker.embedded.queue import Host, Queue
 from taskroute.broker.embedded.queue_settings import QueueSettings
+from taskroute.broker.embedded.quorum_queue import QuorumQueue
 from taskroute.broker.embedded.refusal import (
     ACCESS_REFUSED,
     INTERNAL_ERROR,
@@ -66,8 +67,8 @@ class Queues:
         """Return the queue of that name; create it if it does not exist. An empty name: make one up.
 
         Raises:
-            Refusal: 403, a reserved name; 405, another connection has it exclusively; 406, it differs; 541, the version
-                has no queue that is neither durable nor exclusive.
+            Refusal: 403, a reserved name; 405, another connection has it exclusively, or it differs in that; 406, it
+                differs; 541, the version has no queue that is neither durable nor exclusive.
         """
         if name.startswith("amq."):
             raise Refusal(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'")
@@ -76,10 +77,11 @@ class Queues:
         if queue is None:
             self._check_transient(name, settings)
             owner = channel.owner if settings.exclusive else None
-            queue = self._queues[name] = Queue(name, settings, owner, self._host)
+            kind = QuorumQueue if settings.is_quorum else Queue
+            queue = self._queues[name] = kind(name, settings, owner, self._host, self._rules)
             return queue
         _check_owner(channel, queue)
-        _check_same(queue, settings)
+        _check_same(queue, settings, self._rules)
         return queue
 
     def _check_transient(self, name: str, settings: QueueSettings) -> None:
@@ -96,16 +98,13 @@ class Queues:
         One that does not exist is no error.
 
         Raises:
-            Refusal: 405, another connection has it exclusively; 406, it is used or not empty.
+            Refusal: 405, another connection has it exclusively; 406 and 540, see `Queue.check_delete`.
         """
         queue = self._queues.get(name or channel.last_queue)
         if queue is None:
             return 0
         _check_owner(channel, queue)
-        if if_unused and queue.consumers:
-            raise Refusal(PRECONDITION_FAILED, f"queue '{name}' in vhost '/' in use")
-        if if_empty and queue.ready:
-            raise Refusal(PRECONDITION_FAILED, f"queue '{name}' in vhost '/' not empty")
+        queue.check_delete(if_unused=if_unused, if_empty=if_empty)
         return self.remove(queue)
 
     def delete_exclusive(self, owner: object) -> None:
@@ -133,15 +132,21 @@ class Queues:
 
 def _check_owner(channel: ChannelState, queue: Queue) -> None:
     if queue.owner is not None and queue.owner is not channel.owner:
-        raise Refusal(
-            RESOURCE_LOCKED,
-            f"cannot obtain exclusive access to locked queue '{queue.name}' in vhost '/': "
-            f"it belongs to another connection",
-        )
+        raise _locked(queue)
 
 
-def _check_same(queue: Queue, settings: QueueSettings) -> None:
-    if difference := queue.settings.difference(settings):
+def _locked(queue: Queue) -> Refusal:
+    return Refusal(
+        RESOURCE_LOCKED,
+        f"cannot obtain exclusive access to locked queue '{queue.name}' in vhost '/': "
+        f"it belongs to another connection, or one declaration is exclusive and the other is not",
+    )
+
+
+def _check_same(queue: Queue, settings: QueueSettings, rules: Rules) -> None:
+    if settings.exclusive != queue.settings.exclusive:
+        raise _locked(queue)
+    if difference := queue.settings.difference(settings, rules):
         field, current, received = difference
         raise Refusal(
             PRECONDITION_FAILED,

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
+from taskroute.broker.embedded.queue_arguments import ARGUMENTS, Arguments
 from taskroute.broker.url import Version
+
+Return = Literal["nack", "reject", "recover", "lost"]
+"""How a delivery comes back: put back by its consumer, or its channel is closed."""
+
+Levels = Literal[1, 2, 32]
+"""How many priorities a quorum queue tells apart; two are served two to one, 32 strictly."""
+
+_ANY: Final[frozenset[Return]] = frozenset(("nack", "reject", "recover", "lost"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +25,8 @@ class Rules:
     release: str
     """The release that stands for the version, as its connections name it."""
 
+    arguments: Arguments
+    """Of queues."""
     has_transient_queues: bool
     """Whether a queue that is neither durable nor exclusive can be declared."""
     most_hashes: int | None
@@ -27,8 +38,22 @@ class Rules:
 
     delivery_limit: int | None
     """Of a quorum queue that names none."""
-    nack_counts: bool
-    """Whether what basic.nack puts back into a quorum queue has failed a delivery, as with basic.reject."""
+    negative_limit_is_none: bool
+    """Whether a delivery limit below zero is none. Before, everything that comes back has passed it."""
+    requeues_last_without_limit: bool
+    """Whether what is put back into a quorum queue without a limit goes behind all others."""
+    failing_returns: frozenset[Return]
+    """Which ways of coming back to a quorum queue count as a failed delivery."""
+    limits_returns: bool
+    """Whether a delivery limit counts every return. Otherwise it counts failed deliveries."""
+    get_tells_zero: bool
+    """Whether basic.get from a quorum queue tells of 0 failed deliveries."""
+    has_acquired_count: bool
+    """Whether ``x-acquired-count`` counts the returns, and ``x-delivery-count`` the failed deliveries alone."""
+    carries_delivery_count: bool
+    """Whether a rejection counts as a failed delivery too, and a dead letter goes on with what it has failed."""
+    quorum_levels: Levels
+    """Priorities that a quorum queue tells apart."""
 
     has_own_deaths: bool
     """Whether the broker remembers the deaths of a message. Before, it reads them from ``x-death``, and believes a
@@ -44,12 +69,20 @@ class Rules:
 RULES: Final[Mapping[Version, Rules]] = {
     "3.10": Rules(
         release="3.10.8",
+        arguments=ARGUMENTS["3.10"],
         has_transient_queues=True,
         most_hashes=None,
         global_prefetch=False,
         tells_number_types=False,
         delivery_limit=None,
-        nack_counts=True,
+        negative_limit_is_none=False,
+        requeues_last_without_limit=True,
+        failing_returns=_ANY,
+        limits_returns=False,
+        get_tells_zero=True,
+        has_acquired_count=False,
+        carries_delivery_count=False,
+        quorum_levels=1,
         has_own_deaths=False,
         tells_last_death=False,
         turns_x_death=True,
@@ -57,12 +90,20 @@ RULES: Final[Mapping[Version, Rules]] = {
     ),
     "3.13": Rules(
         release="3.13.7",
+        arguments=ARGUMENTS["3.10"],
         has_transient_queues=True,
         most_hashes=None,
         global_prefetch=False,
         tells_number_types=False,
         delivery_limit=None,
-        nack_counts=True,
+        negative_limit_is_none=False,
+        requeues_last_without_limit=True,
+        failing_returns=_ANY,
+        limits_returns=False,
+        get_tells_zero=True,
+        has_acquired_count=False,
+        carries_delivery_count=False,
+        quorum_levels=1,
         has_own_deaths=False,
         tells_last_death=False,
         turns_x_death=True,
@@ -70,12 +111,20 @@ RULES: Final[Mapping[Version, Rules]] = {
     ),
     "4.0": Rules(
         release="4.0.5",
+        arguments=ARGUMENTS["4.0"],
         has_transient_queues=True,
         most_hashes=None,
         global_prefetch=False,
         tells_number_types=True,
         delivery_limit=20,
-        nack_counts=True,
+        negative_limit_is_none=True,
+        requeues_last_without_limit=True,
+        failing_returns=frozenset({"lost"}),
+        limits_returns=True,
+        get_tells_zero=False,
+        has_acquired_count=False,
+        carries_delivery_count=True,
+        quorum_levels=2,
         has_own_deaths=True,
         tells_last_death=True,
         turns_x_death=False,
@@ -83,12 +132,20 @@ RULES: Final[Mapping[Version, Rules]] = {
     ),
     "4.3": Rules(
         release="4.3.6",
+        arguments=ARGUMENTS["4.3"],
         has_transient_queues=False,
         most_hashes=2,
         global_prefetch=True,
         tells_number_types=True,
         delivery_limit=20,
-        nack_counts=False,
+        negative_limit_is_none=True,
+        requeues_last_without_limit=False,
+        failing_returns=frozenset({"reject", "lost"}),
+        limits_returns=False,
+        get_tells_zero=False,
+        has_acquired_count=True,
+        carries_delivery_count=True,
+        quorum_levels=32,
         has_own_deaths=True,
         tells_last_death=True,
         turns_x_death=False,
