@@ -9,7 +9,6 @@ from typing import Final
 
 from taskroute.broker.embedded.refusal import (
     ACCESS_REFUSED,
-    COMMAND_INVALID,
     NOT_FOUND,
     NOT_IMPLEMENTED,
     PRECONDITION_FAILED,
@@ -107,13 +106,12 @@ class Bindings:
         """Create an exchange, or check that it is as declared.
 
         Raises:
-            Refusal: 503 or 540, an unknown type; 403, a reserved name; 406, it exists and differs.
+            Refusal: 406, 503 or 540, an unknown type; 403, a reserved name; 406, it exists and differs.
         """
         if name == _DEFAULT:
             raise Refusal(ACCESS_REFUSED, "operation not permitted on the default exchange")
-        kind = _known_type(name, exchange_type)
-        alternate = arguments.get("alternate-exchange")
-        if alternate is not None and not isinstance(alternate, str):
+        kind = self._known_type(name, exchange_type)
+        if not isinstance(arguments.get("alternate-exchange", ""), str):
             raise Refusal(PRECONDITION_FAILED, f"invalid arg 'alternate-exchange' for exchange '{name}': not a string")
         asked = Exchange(name, kind, durable, auto_delete, internal, arguments, self._table(kind))
         existing = self._exchanges.get(name)
@@ -155,6 +153,15 @@ class Bindings:
         self._reached.clear()
         self.forget(Destination("exchange", name))
 
+    def check_source(self, binding: Binding) -> None:
+        """Refuse a binding without a source, before its destination is looked at.
+
+        Raises:
+            Refusal: 404, the exchange does not exist; 403, the default exchange.
+        """
+        _check_not_default(binding)
+        self.exchange(binding.source)
+
     def bind(self, binding: Binding) -> None:
         """Add a binding; adding it again changes nothing.
 
@@ -173,13 +180,19 @@ class Bindings:
         self._reached.clear()
         self._to.setdefault(binding.destination, set()).add(binding)
 
-    def unbind(self, binding: Binding) -> None:
-        """Remove a binding. One that does not exist is no error.
+    def has(self, binding: Binding) -> bool:
+        """Return whether there is such a binding.
 
         Raises:
-            Refusal: 404, an exchange does not exist; 403, the default exchange.
+            Refusal: 403, the default exchange.
         """
-        if binding in self._source(binding).bindings:
+        _check_not_default(binding)
+        source = self._exchanges.get(binding.source)
+        return source is not None and binding in source.bindings
+
+    def unbind(self, binding: Binding) -> None:
+        """Remove a binding. One that does not exist is no error."""
+        if self.has(binding):
             self._remove(binding)
 
     def forget(self, destination: Destination) -> None:
@@ -199,6 +212,15 @@ class Bindings:
         reached = self._reached[exchange, keys] = reachable_queues(exchange, keys, headers, self._exchanges)
         return reached
 
+    def _known_type(self, name: str, exchange_type: str) -> ExchangeType:
+        for known in PREDECLARED.values():
+            if exchange_type == known:
+                return known
+        if exchange_type.startswith("x-"):
+            problem = f"the embedded broker has no exchanges of type '{exchange_type}' ('{name}')"
+            raise Refusal(NOT_IMPLEMENTED, problem)
+        raise Refusal(self._rules.unknown_exchange_type, f"unknown exchange type '{exchange_type}'")
+
     def _table(self, exchange_type: ExchangeType) -> BindingTable:
         return binding_table(exchange_type, tells_number_types=self._rules.tells_number_types)
 
@@ -208,9 +230,8 @@ class Bindings:
             raise Refusal(PRECONDITION_FAILED, f"the binding key '{key}' has more than {most} wildcards '#'")
 
     def _source(self, binding: Binding) -> Exchange:
+        _check_not_default(binding)
         kind, name = binding.destination
-        if _DEFAULT in (binding.source, name):
-            raise Refusal(ACCESS_REFUSED, "operation not permitted on the default exchange")
         if kind == "exchange":
             self.exchange(name)
         return self.exchange(binding.source)
@@ -226,13 +247,9 @@ class Bindings:
             self.forget(Destination("exchange", binding.source))
 
 
-def _known_type(name: str, exchange_type: str) -> ExchangeType:
-    for known in PREDECLARED.values():
-        if exchange_type == known:
-            return known
-    if exchange_type.startswith("x-"):
-        raise Refusal(NOT_IMPLEMENTED, f"the embedded broker has no exchanges of type '{exchange_type}' ('{name}')")
-    raise Refusal(COMMAND_INVALID, f"unknown exchange type '{exchange_type}'")
+def _check_not_default(binding: Binding) -> None:
+    if _DEFAULT in (binding.source, binding.destination.name):
+        raise Refusal(ACCESS_REFUSED, "operation not permitted on the default exchange")
 
 
 def _check_same(existing: Exchange, asked: Exchange) -> None:

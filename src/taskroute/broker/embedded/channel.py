@@ -16,8 +16,9 @@ from taskroute.broker.embedded.engine import Broker
 from taskroute.broker.embedded.engine_events import Closed
 from taskroute.broker.embedded.incoming import received
 from taskroute.broker.embedded.kombu_channel import KombuChannel
+from taskroute.broker.embedded.rare_methods import RareMethods
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, Refusal
-from taskroute.broker.embedded.wire import carried_properties, carried_table, short_text
+from taskroute.broker.embedded.wire import carried_properties, carried_table, short_text, whole_number
 from taskroute.errors import MessageInvalidError
 from taskroute.topology.routing import Destination
 
@@ -53,7 +54,7 @@ class QueueDeclared(NamedTuple):
     consumer_count: int
 
 
-class Channel(KombuChannel):
+class Channel(KombuChannel, RareMethods):
     """A channel. The thread that owns its connection uses it.
 
     As with py-amqp, the connection's `drain_events` calls the callbacks, and raises the refusal of a method that has
@@ -301,7 +302,8 @@ class Channel(KombuChannel):
         if prefetch_size or is_global:
             problem = "prefetch_size" if prefetch_size else "a prefetch for a whole channel (global)"
             self._refuse(Refusal(NOT_IMPLEMENTED, f"the embedded broker has no {problem}"), spec.Basic.Qos)
-        self._ask(spec.Basic.Qos, lambda: self._broker.limit_prefetch(self._state, prefetch_count))
+        count = whole_number(prefetch_count, "prefetch_count", 16)
+        self._ask(spec.Basic.Qos, lambda: self._broker.limit_prefetch(self._state, count))
 
     def basic_consume(
         self,
@@ -334,10 +336,11 @@ class Channel(KombuChannel):
             self.no_ack_consumers.add(tag)
         return tag
 
-    def basic_cancel(self, consumer_tag: str, nowait: bool = False) -> None:  # noqa: ARG002
-        """End a consumer. Its deliveries can still be settled."""
+    def basic_cancel(self, consumer_tag: str, nowait: bool = False) -> str:  # noqa: ARG002
+        """End a consumer; return its tag. Its deliveries can still be settled."""
         self.forget_consumer(consumer_tag)
         self._ask(spec.Basic.Cancel, lambda: self._broker.cancel(self._state, consumer_tag))
+        return consumer_tag
 
     def basic_get(self, queue: str = "", no_ack: bool = False) -> Any:
         """Return one message, None when nothing is ready."""
@@ -345,6 +348,7 @@ class Channel(KombuChannel):
         if delivered is None:
             return None
         message = received(delivered, self)
+        del message.delivery_info["consumer_tag"]
         message.delivery_info["message_count"] = delivered.remaining
         return message
 

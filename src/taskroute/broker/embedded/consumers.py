@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Final
 
 from taskroute.broker.embedded.channel_state import ChannelConsumer, ChannelState
 from taskroute.broker.embedded.queues import Queues
 from taskroute.broker.embedded.refusal import NOT_ALLOWED, NOT_IMPLEMENTED, Refusal
 from taskroute.broker.embedded.unused_queues import UnusedQueues
+
+_REPLY_TO: Final = "amq.rabbitmq.reply-to"
 
 
 class Consumers:
@@ -33,10 +36,13 @@ class Consumers:
 
         Raises:
             Refusal: 403, see `Queue.check_consumer`; 404 and 405, as for any use of the queue; 530, the channel has a
-                consumer of that tag; 540, ``x-priority``.
+                consumer of that tag; 540, ``x-priority``
+                or direct reply-to.
         """
         if "x-priority" in arguments:
             raise Refusal(NOT_IMPLEMENTED, "the embedded broker has no consumer priorities (x-priority)")
+        if name == _REPLY_TO:
+            raise Refusal(NOT_IMPLEMENTED, f"the embedded broker has no direct reply-to ({_REPLY_TO})")
         tag = tag or f"amq.ctag-{next(self._numbers)}"
         if tag in channel.consumers:
             raise Refusal(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")

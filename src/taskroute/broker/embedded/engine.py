@@ -129,12 +129,18 @@ class Broker:
     def bind(self, channel: ChannelState, binding: Binding) -> None:
         """Bind a queue or an exchange to an exchange. An empty queue name: the queue that the channel declared last."""
         with self._operation:
-            self._bindings.bind(self._resolved(channel, binding))
+            named = self._named(channel, binding)
+            self._bindings.check_source(named)
+            self._check_accessible(channel, named)
+            self._bindings.bind(named)
 
     def unbind(self, channel: ChannelState, binding: Binding) -> None:
-        """Undo `bind`."""
+        """Undo `bind`. A binding that does not exist is no error, and neither is one of what does not exist."""
         with self._operation:
-            self._bindings.unbind(self._resolved(channel, binding))
+            named = self._named(channel, binding)
+            if self._bindings.has(named):
+                self._check_accessible(channel, named)
+            self._bindings.unbind(named)
 
     # Queues
 
@@ -203,7 +209,7 @@ class Broker:
                 channel.published += 1
             if exchange and self._bindings.exchange(exchange).internal:
                 raise Refusal(ACCESS_REFUSED, f"cannot publish to internal exchange '{exchange}' in vhost '/'")
-            message = accept(exchange, routing_key, body, properties)
+            message = accept(exchange, routing_key, body, properties, self.rules)
             queues = self._queues.route(message)
             if mandatory and not queues:
                 channel.post(Returned(channel, _NO_ROUTE, "NO_ROUTE", message))
@@ -307,12 +313,15 @@ class Broker:
         for post in self._connections.values():
             post(Closed(None, Refusal(CONNECTION_FORCED, "closed by the broker")))
 
-    def _resolved(self, channel: ChannelState, binding: Binding) -> Binding:
+    def _named(self, channel: ChannelState, binding: Binding) -> Binding:
+        if binding.destination == ("queue", ""):
+            return replace(binding, destination=Destination("queue", self._queues.named(channel, "")))
+        return binding
+
+    def _check_accessible(self, channel: ChannelState, binding: Binding) -> None:
         kind, name = binding.destination
-        if kind == "exchange":
-            return binding
-        queue = self._queues.accessible(channel, name)
-        return replace(binding, destination=Destination("queue", queue.name))
+        if kind == "queue":
+            self._queues.accessible(channel, name)
 
     def _depth(self, name: str) -> Depth:
         queue = self._queues.get(name)

@@ -48,12 +48,22 @@ class Queues:
         Raises:
             Refusal: 404, it does not exist; 405, another connection has it exclusively.
         """
-        name = name or channel.last_queue
+        name = self.named(channel, name)
         queue = self._queues.get(name)
         if queue is None:
             raise Refusal(NOT_FOUND, f"no queue '{name}' in vhost '/'")
         _check_owner(channel, queue)
         return queue
+
+    def named(self, channel: ChannelState, name: str) -> str:
+        """Return the name of a queue; if it is empty, that of the queue that the channel declared last.
+
+        Raises:
+            Refusal: 404, the channel declared none.
+        """
+        if name or channel.last_queue:
+            return name or channel.last_queue
+        raise Refusal(NOT_FOUND, "no previously declared queue")
 
     def route(self, message: StoredMessage) -> list[Queue]:
         """Return the queues that a message reaches; none if its exchange does not exist."""

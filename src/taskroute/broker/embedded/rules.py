@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from taskroute.broker.embedded.queue_arguments import ARGUMENTS, Arguments
+from taskroute.broker.embedded.refusal import COMMAND_INVALID, PRECONDITION_FAILED
 from taskroute.broker.url import Version
 
 Return = Literal["nack", "reject", "recover", "lost"]
@@ -33,6 +34,8 @@ class Rules:
     """How many ``#`` a topic binding key may have; None: any number."""
     global_prefetch: bool
     """Whether a ``global`` prefetch is taken, and counts for each consumer. Before, it is the channel's."""
+    unknown_exchange_type: int
+    """What an exchange of an unknown type is refused with."""
     tells_number_types: bool
     """Whether ``1`` and ``1.0`` are different headers to a headers exchange."""
 
@@ -55,6 +58,8 @@ class Rules:
     quorum_levels: Levels
     """Priorities that a quorum queue tells apart."""
 
+    rewrites_expiration: bool
+    """Whether a message's `expiration` arrives as the number that it is: ``60000`` for ``+60000``."""
     has_own_deaths: bool
     """Whether the broker remembers the deaths of a message. Before, it reads them from ``x-death``, and believes a
     publisher's own."""
@@ -73,6 +78,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         has_transient_queues=True,
         most_hashes=None,
         global_prefetch=False,
+        unknown_exchange_type=COMMAND_INVALID,
         tells_number_types=False,
         delivery_limit=None,
         negative_limit_is_none=False,
@@ -83,6 +89,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         has_acquired_count=False,
         carries_delivery_count=False,
         quorum_levels=1,
+        rewrites_expiration=False,
         has_own_deaths=False,
         tells_last_death=False,
         turns_x_death=True,
@@ -94,6 +101,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         has_transient_queues=True,
         most_hashes=None,
         global_prefetch=False,
+        unknown_exchange_type=COMMAND_INVALID,
         tells_number_types=False,
         delivery_limit=None,
         negative_limit_is_none=False,
@@ -104,6 +112,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         has_acquired_count=False,
         carries_delivery_count=False,
         quorum_levels=1,
+        rewrites_expiration=False,
         has_own_deaths=False,
         tells_last_death=False,
         turns_x_death=True,
@@ -115,6 +124,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         has_transient_queues=True,
         most_hashes=None,
         global_prefetch=False,
+        unknown_exchange_type=PRECONDITION_FAILED,
         tells_number_types=True,
         delivery_limit=20,
         negative_limit_is_none=True,
@@ -125,6 +135,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         has_acquired_count=False,
         carries_delivery_count=True,
         quorum_levels=2,
+        rewrites_expiration=True,
         has_own_deaths=True,
         tells_last_death=True,
         turns_x_death=False,
@@ -136,6 +147,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         has_transient_queues=False,
         most_hashes=2,
         global_prefetch=True,
+        unknown_exchange_type=PRECONDITION_FAILED,
         tells_number_types=True,
         delivery_limit=20,
         negative_limit_is_none=True,
@@ -146,6 +158,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         has_acquired_count=True,
         carries_delivery_count=True,
         quorum_levels=32,
+        rewrites_expiration=True,
         has_own_deaths=True,
         tells_last_death=True,
         turns_x_death=False,
