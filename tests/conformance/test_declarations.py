@@ -91,7 +91,6 @@ def test_a_different_exchange_declaration_is_refused_naming_the_field(
         {"x_dead_letter_routing_key": "only"},
         {"x_delivery_limit": 3},
         {"x_queue_type": "quorum", "x_max_priority": 3},
-        {"x_queue_type": "quorum", "durable": False},
         {"x_queue_type": "quorum", "exclusive": True},
         {"x_queue_type": "quorum", "auto_delete": True},
     ],
@@ -124,6 +123,24 @@ def test_an_unknown_exchange_type_ends_the_connection_before_4_0(peer: Peer) -> 
 def test_an_alternate_exchange_other_than_text_is_refused(peer: Peer, alternate: Any) -> None:
     with pytest.raises(FAILED, match="alternate-exchange"):
         peer.exchange("e", arguments={"alternate-exchange": alternate})
+
+
+def test_a_queue_neither_durable_nor_exclusive_is_refused_from_4_3_on(peer: Peer) -> None:
+    """It ends the connection. One that is there already is compared first."""
+    peer.queue("own", durable=False, exclusive=True)
+    peer.queue("q")
+    with pytest.raises(FAILED, match="durable"):
+        peer.queue("q", durable=False)
+
+    other = peer.another()
+    if peer.version < (4, 3):
+        other.queue("transient", durable=False)
+        with pytest.raises(FAILED):  # which has nothing to do with it
+            other.queue("quorum", durable=False, x_queue_type="quorum")
+        return
+    with pytest.raises(amqp.exceptions.InternalError, match=r"transient_nonexcl_queues.*deprecated"):
+        other.queue("transient", durable=False)
+    assert not other.connection.connected
 
 
 @pytest.mark.parametrize("name", ["amq.mine", "amq.topic.mine"])

@@ -7,6 +7,7 @@ from typing import Any
 import amqp.exceptions
 import pytest
 from tests.kit.peer import Inbox, Peer
+from tests.kit.waiting import until
 
 LIMIT: dict[str, Any] = {"x_queue_type": "quorum", "x_delivery_limit": 20}
 
@@ -152,24 +153,30 @@ def test_basic_get_tells_of_no_failure_before_4_0(peer: Peer) -> None:
     assert counts(message) == ({"x-delivery-count": 0} if peer.version < (4, 0) else {})
 
 
-def test_a_dead_letter_goes_on_counting_in_a_quorum_queue_from_4_0_on(peer: Peer) -> None:
-    """The rejection counts, too. A classic queue does not tell."""
+@pytest.mark.parametrize("source", ["classic", "quorum"])
+def test_a_dead_letter_goes_on_counting_in_another_queue(peer: Peer, source: str) -> None:
+    """From 4.0 on what comes from a quorum queue, from 4.3 on all. The rejection counts, too.
+
+    A classic queue tells no count. It marks the message as redelivered, unless a consumer waits for it.
+    """
     peer.queue("classic")
     quorum(peer, "quorum")
     peer.exchange("out", "fanout")
     for queue in ("classic", "quorum"):
         peer.bind(queue, "out")
-    filled(peer, 1, x_dead_letter_exchange="out")
+    peer.queue("q", x_queue_type=source, x_dead_letter_exchange="out")
+    peer.publish(b"x", "q")
 
-    peer.channel.basic_reject(taken(peer, "q", 1)[0].delivery_tag, requeue=False)
+    peer.channel.basic_reject(peer.receive_one("q").delivery_tag, requeue=False)
+    until(lambda: peer.ready("classic") and peer.ready("quorum"))
 
     (classic,), (found,) = peer.receive("classic", 1), peer.receive("quorum", 1)
-    assert (classic.delivery_info["redelivered"], counts(classic)) == (False, {})
-    if peer.version < (4, 0):
-        assert (found.delivery_info["redelivered"], counts(found)) == (False, {})
-        return
+    counted = peer.version >= ((4, 0) if source == "quorum" else (4, 3))
     acquired = {"x-acquired-count": 1} if peer.version >= (4, 3) else {}
-    assert (found.delivery_info["redelivered"], counts(found)) == (True, {"x-delivery-count": 1} | acquired)
+    assert found.delivery_info["redelivered"] == counted
+    assert counts(found) == ({"x-delivery-count": 1} | acquired if counted else {})
+    assert counts(classic) == {}
+    assert classic.delivery_info["redelivered"] == (peer.version >= (4, 3))
 
 
 def test_a_dead_letter_that_was_never_delivered_counts_nothing(peer: Peer) -> None:
@@ -180,6 +187,25 @@ def test_a_dead_letter_that_was_never_delivered_counts_nothing(peer: Peer) -> No
 
     (message,) = peer.receive("dead", 1)
     assert (message.delivery_info["redelivered"], counts(message)) == (False, {})
+
+
+def test_whoever_has_unsettled_deliveries_is_counted_as_a_consumer(peer: Peer) -> None:
+    """Each basic.get, and a consumer that has ended."""
+
+    def consumers() -> int:
+        count: int = peer.channel.queue_declare("q", passive=True).consumer_count
+        return count
+
+    filled(peer, 4)
+    got = [peer.channel.basic_get("q") for _ in range(2)]
+    taken(peer, "q", 2)
+    assert consumers() == 3
+
+    peer.channel.basic_ack(got[0].delivery_tag)
+    until(lambda: consumers() == 2)
+
+    peer.channel.basic_ack(0, multiple=True)
+    until(lambda: consumers() == 0)
 
 
 # --- what is refused ---

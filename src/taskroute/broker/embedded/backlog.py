@@ -20,7 +20,7 @@ class StoredMessage(NamedTuple):
     deaths: tuple[Mapping[str, object], ...] = ()
     """How it was dead-lettered, the latest first."""
     delivery_count: int = 0
-    """How often a quorum queue delivered it in vain before it dead-lettered it."""
+    """How often the queue that has dead-lettered it had delivered it in vain."""
 
     @property
     def routing_keys(self) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ class ChannelState:
         if not no_ack:
             self.unsettled[tag] = delivered
             queue.unsettled += 1
+            queue.unsettled_gets += is_get
         return delivered
 
     def tags(self, delivery_tag: int, *, multiple: bool) -> list[int]:
@@ -88,7 +89,9 @@ class ChannelState:
             delivered = self.unsettled.pop(tag)
             queue, consumer = delivered.queue, delivered.consumer
             queue.unsettled -= 1
-            if consumer is not None:
+            if consumer is None:
+                queue.unsettled_gets -= 1
+            else:
                 consumer.unsettled -= 1
             if not queue.deleted:
                 queues[queue] = None

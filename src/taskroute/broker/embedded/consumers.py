@@ -70,7 +70,7 @@ class Consumers:
     def _remove(self, consumer: ChannelConsumer) -> None:
         queue = consumer.queue
         del consumer.channel.consumers[consumer.tag]
-        queue.consumers.remove(consumer)
+        queue.end_consumer(consumer)
         if queue.consumers:
             return
         if queue.settings.auto_delete:

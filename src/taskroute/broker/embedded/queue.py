@@ -89,9 +89,11 @@ class Queue:
         self.parked = 0  # dead letters of this queue that wait for their target count against its limits
         self.parked_bytes = 0
         self.unsettled = 0
+        self.unsettled_gets = 0
         self.deleted = False
         self._host = host
         self._rules = rules
+        self._carries = ("quorum" if settings.is_quorum else "classic") in rules.carrying_queues
         self._backlog = self._new_backlog()
         self._arrived = 0
         self._expiry_armed_for: float | None = None
@@ -115,7 +117,11 @@ class Queue:
     @property
     def counts(self) -> QueueCounts:
         """The answer to its declaration."""
-        return QueueCounts(self.name, self.ready, len(self.consumers))
+        return QueueCounts(self.name, self.ready, self._consumer_count())
+
+    def end_consumer(self, consumer: Consumer) -> None:
+        """Give a consumer nothing more."""
+        self.consumers.remove(consumer)
 
     def enqueue(self, message: StoredMessage) -> bool:
         """Take a message; return False when the queue is full and rejects it."""
@@ -131,6 +137,8 @@ class Queue:
         if consumer is not None:
             consumer.take(entry)  # at once: no other message is ready, and this one cannot expire before
             return True
+        if entry.failed_deliveries:
+            entry.redelivered = True
         self._backlog.append(entry)
         if self._is_limited:
             self._drop_overflow()
@@ -163,16 +171,19 @@ class Queue:
         if if_empty and self.ready:
             raise Refusal(PRECONDITION_FAILED, f"queue '{self.name}' in vhost '/' not empty")
 
-    def requeue(self, entries: Iterable[Entry], how: Return) -> None:  # noqa: ARG002 - a quorum queue asks
+    def requeue(self, entries: Iterable[Entry], how: Return) -> None:
         """Put delivered entries back to their places, and drop what is too much then. `deal` must follow."""
         in_order = sorted(entries, key=lambda entry: entry.position, reverse=True)
         for entry in in_order:  # the last one first, so that each goes straight to the head
             entry.redelivered = True
+            entry.failed_deliveries += self._carries and how in self._rules.failing_returns
             self._backlog.restore(entry)
         self._drop_overflow()
 
     def reject(self, entry: Entry) -> None:
         """Discard a delivered entry that was rejected."""
+        if self._carries:
+            entry.failed_deliveries += 1
         self._discard(entry, "rejected")
 
     def counts_of(self, entry: Entry, *, is_get: bool) -> Mapping[str, object]:  # noqa: ARG002 - a quorum queue asks
@@ -237,13 +248,20 @@ class Queue:
                 return consumer
         return None
 
+    def _consumer_count(self) -> int:
+        return len(self.consumers)
+
     def _new_backlog(self) -> Backlog:
         return Backlog(self.settings.max_priority)
 
     def _count_on(self, entry: Entry) -> None:
-        """Go on counting from where the quorum queue that the message comes from was: a classic queue does not."""
+        """Go on counting from where the queue that has dead-lettered the message was."""
+        if self._carries:
+            entry.failed_deliveries = entry.message.delivery_count
 
     def _discard(self, entry: Entry, reason: Reason) -> None:
+        if self._carries and entry.failed_deliveries:
+            entry.message = entry.message._replace(delivery_count=entry.failed_deliveries)
         self._host.discard(self, entry.message, reason)
 
     def _priority_of(self, message: StoredMessage) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
@@ -78,7 +78,7 @@ class QueueSettings:
             values["delivery_limit"] = _delivery_limit(arguments, rules)
             if values.get("overflow") == "reject-publish-dlx":
                 del values["overflow"]  # taken, and ignored
-        settings = cls(
+        return cls(
             durable=durable,
             exclusive=exclusive,
             auto_delete=auto_delete,
@@ -86,9 +86,6 @@ class QueueSettings:
             arguments=dict(arguments),
             **values,
         )
-        for problem in settings._problems():
-            raise Refusal(PRECONDITION_FAILED, f"{problem} for queue '{name}'")
-        return settings
 
     @property
     def is_at_least_once(self) -> bool:
@@ -114,16 +111,18 @@ class QueueSettings:
         default = "classic" if name == "x-queue-type" else _MISSING
         return self.arguments.get(name, default)
 
-    def _problems(self) -> Iterator[str]:
-        if self.dead_letter_routing_key is not None and self.dead_letter_exchange is None:
-            yield "invalid arg 'x-dead-letter-routing-key' without 'x-dead-letter-exchange'"
+    def check_new(self, name: str) -> None:
+        """Check the properties of a queue that does not exist yet.
+
+        Raises:
+            Refusal: 406, a quorum queue is durable, shared and stays.
+        """
         if not self.is_quorum:
             return
-        for given, what in ((not self.durable, "non-durable"), (self.exclusive, "exclusive-owner")):
-            if given:
-                yield f"invalid property '{what}'"
-        if self.auto_delete:
-            yield "invalid property 'auto-delete'"
+        wrong = {"non-durable": not self.durable, "exclusive-owner": self.exclusive, "auto-delete": self.auto_delete}
+        for what, is_so in wrong.items():
+            if is_so:
+                raise Refusal(PRECONDITION_FAILED, f"invalid property '{what}' for queue '{name}'")
 
 
 class _Missing:
@@ -145,6 +144,8 @@ def _check_arguments(name: str, kind: str, arguments: Mapping[str, object], rule
             raise Refusal(PRECONDITION_FAILED, f"invalid arg '{key}' for queue '{name}' of queue type {kind}")
         if not argument.takes(value):
             raise Refusal(argument.code, f"invalid arg '{key}' for queue '{name}': {value!r} is not {argument.wanted}")
+    if "x-dead-letter-routing-key" in arguments and "x-dead-letter-exchange" not in arguments:
+        raise Refusal(PRECONDITION_FAILED, f"invalid arg 'x-dead-letter-routing-key' for queue '{name}': no exchange")
     if kind == "stream":
         raise Refusal(NOT_IMPLEMENTED, f"the embedded broker has no streams (queue '{name}')")
     if "x-delayed-retry-type" in rules.arguments and arguments.get("x-delayed-retry-type") in _DELAYING:

@@ -86,6 +86,7 @@ class Queues:
         queue = self._queues.get(name)
         if queue is None:
             self._check_transient(name, settings)
+            settings.check_new(name)
             owner = channel.owner if settings.exclusive else None
             kind = QuorumQueue if settings.is_quorum else Queue
             queue = self._queues[name] = kind(name, settings, owner, self._host, self._rules)

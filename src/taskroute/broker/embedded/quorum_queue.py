@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from taskroute.broker.embedded.backlog import Backlog, Entry, StoredMessage
-from taskroute.broker.embedded.dead_letter import Reason
-from taskroute.broker.embedded.queue import Queue
+from taskroute.broker.embedded.queue import Consumer, Host, Queue
+from taskroute.broker.embedded.queue_settings import QueueSettings
 from taskroute.broker.embedded.quorum_backlog import QuorumBacklog, level_of
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, RESOURCE_LOCKED, Refusal
-from taskroute.broker.embedded.rules import Return
+from taskroute.broker.embedded.rules import Return, Rules
 
 
 class QuorumQueue(Queue):
-    """A quorum queue. Not synchronized: its broker's lock is held around every call."""
+    """A quorum queue, made as a `Queue` is. Not synchronized: its broker's lock is held around every call."""
+
+    def __init__(self, name: str, settings: QueueSettings, owner: object | None, host: Host, rules: Rules) -> None:
+        super().__init__(name, settings, owner, host, rules)
+        self._ended: list[Consumer] = []
+
+    def end_consumer(self, consumer: Consumer) -> None:
+        """Give a consumer nothing more. It is counted until all that it was given is settled."""
+        super().end_consumer(consumer)
+        self._ended = [*(one for one in self._ended if one.unsettled), consumer]
 
     def check_consumer(self, *, exclusive: bool) -> None:
         """Refuse none: the flag is ignored."""
@@ -60,12 +69,6 @@ class QuorumQueue(Queue):
             else:
                 self._backlog.restore(entry)
 
-    def reject(self, entry: Entry) -> None:
-        """Discard a delivered entry that was rejected."""
-        if self._rules.carries_delivery_count:
-            entry.failed_deliveries += 1
-        super().reject(entry)
-
     def deal(self) -> None:
         """Give ready messages to consumers, for as long as one can take a message; then hold to the limits."""
         super().deal()
@@ -84,16 +87,15 @@ class QuorumQueue(Queue):
         return {"x-acquired-count": returns, **({"x-delivery-count": failed} if failed else {})}
 
     def _count_on(self, entry: Entry) -> None:
-        entry.failed_deliveries = entry.message.delivery_count
-        entry.redelivered = True
+        super()._count_on(entry)
+        entry.redelivered = True  # also when it is delivered at once
+
+    def _consumer_count(self) -> int:
+        """Each basic.get is a consumer of its own."""
+        return super()._consumer_count() + sum(one.unsettled > 0 for one in self._ended) + self.unsettled_gets
 
     def _new_backlog(self) -> Backlog:
         return QuorumBacklog(self._rules.quorum_levels)
 
     def _priority_of(self, message: StoredMessage) -> int:
         return level_of(message.properties.get("priority"), self._rules.quorum_levels)
-
-    def _discard(self, entry: Entry, reason: Reason) -> None:
-        if self._rules.carries_delivery_count and entry.failed_deliveries:
-            entry.message = entry.message._replace(delivery_count=entry.failed_deliveries)
-        super()._discard(entry, reason)

@@ -53,8 +53,8 @@ class Rules:
     """Whether basic.get from a quorum queue tells of 0 failed deliveries."""
     has_acquired_count: bool
     """Whether ``x-acquired-count`` counts the returns, and ``x-delivery-count`` the failed deliveries alone."""
-    carries_delivery_count: bool
-    """Whether a rejection counts as a failed delivery too, and a dead letter goes on with what it has failed."""
+    carrying_queues: tuple[str, ...]
+    """The types of queue in which a rejection is a failed delivery too, and a dead letter keeps what it has failed."""
     quorum_levels: Levels
     """Priorities that a quorum queue tells apart."""
 
@@ -87,7 +87,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         limits_returns=False,
         get_tells_zero=True,
         has_acquired_count=False,
-        carries_delivery_count=False,
+        carrying_queues=(),
         quorum_levels=1,
         rewrites_expiration=False,
         has_own_deaths=False,
@@ -110,7 +110,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         limits_returns=False,
         get_tells_zero=True,
         has_acquired_count=False,
-        carries_delivery_count=False,
+        carrying_queues=(),
         quorum_levels=1,
         rewrites_expiration=False,
         has_own_deaths=False,
@@ -133,7 +133,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         limits_returns=True,
         get_tells_zero=False,
         has_acquired_count=False,
-        carries_delivery_count=True,
+        carrying_queues=("quorum",),
         quorum_levels=2,
         rewrites_expiration=True,
         has_own_deaths=True,
@@ -156,7 +156,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         limits_returns=False,
         get_tells_zero=False,
         has_acquired_count=True,
-        carries_delivery_count=True,
+        carrying_queues=("quorum", "classic"),
         quorum_levels=32,
         rewrites_expiration=True,
         has_own_deaths=True,
