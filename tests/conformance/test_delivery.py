@@ -473,6 +473,17 @@ def test_a_header_that_is_not_finite_closes_the_connection(peer: Peer, value: An
     assert peer.ready("q") == 0
 
 
+def test_a_binding_argument_that_is_not_finite_closes_the_connection(peer: Peer) -> None:
+    """RabbitMQ may do so without a word that is still read."""
+    other = peer.another()
+    other.queue("q")
+
+    with pytest.raises((amqp.exceptions.InternalError, OSError)):
+        other.bind("q", "amq.headers", n=math.nan)
+
+    peer.queue("q", passive=True)
+
+
 class Colour(enum.StrEnum):
     RED = "red"
 

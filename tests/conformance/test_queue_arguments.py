@@ -99,10 +99,11 @@ def test_an_argument_that_no_queue_has_is_no_difference(peer: Peer) -> None:
 
 
 def test_a_declaration_that_differs_in_exclusive_is_locked(peer: Peer) -> None:
-    """Before anything else is compared, and on the same connection, too."""
+    """Before anything else is looked at, and on the same connection, too."""
     peer.queue("shared")
     peer.queue("own", exclusive=True)
 
     for name, exclusive in (("shared", True), ("own", False)):
-        with pytest.raises(amqp.exceptions.ResourceLocked, match=name):
-            peer.queue(name, exclusive=exclusive, auto_delete=True)
+        for wrong in ({"auto_delete": True}, {"x_queue_type": "quorum"}, {"x_dead_letter_routing_key": "q"}):
+            with pytest.raises(amqp.exceptions.ResourceLocked, match=name):
+                peer.queue(name, exclusive=exclusive, **wrong)

@@ -208,6 +208,16 @@ def test_whoever_has_unsettled_deliveries_is_counted_as_a_consumer(peer: Peer) -
     until(lambda: consumers() == 0)
 
 
+def test_who_waits_to_be_the_single_active_consumer_is_not_counted(peer: Peer) -> None:
+    quorum(peer, "quorum", x_single_active_consumer=True)
+    peer.queue("classic", x_single_active_consumer=True)
+    for queue, count in (("quorum", 1), ("classic", 2)):
+        for _ in range(2):
+            peer.consume(queue)
+
+        assert peer.channel.queue_declare(queue, passive=True).consumer_count == count
+
+
 # --- what is refused ---
 
 

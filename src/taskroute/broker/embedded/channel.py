@@ -417,8 +417,10 @@ class Channel(KombuChannel, RareMethods):
     ) -> None:
         """Bind or unbind: both check what they are given in the same way."""
         key = short_text(routing_key, "routing_key")
-        binding = Binding.of(source, destination, key, carried_table(arguments or {}))
-        self._ask(method, lambda: change(self._state, binding))
+        self._ask(
+            method,
+            lambda: change(self._state, Binding.of(source, destination, key, carried_table(arguments or {}))),
+        )
 
     def _ask(self, method: tuple[int, int], call: Callable[[], T]) -> T:
         """Make a call that the broker answers; raise its refusal here."""

@@ -73,7 +73,7 @@ class Consumers:
         queue.end_consumer(consumer)
         if queue.consumers:
             return
-        if queue.settings.auto_delete:
+        if queue.settings.declaration.auto_delete:
             self._queues.remove(queue)
         else:
             self._unused.touch(queue)

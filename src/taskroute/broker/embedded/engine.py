@@ -21,7 +21,7 @@ from taskroute.broker.embedded.engine_events import Closed, Confirmed, Delivered
 from taskroute.broker.embedded.operation import Operation
 from taskroute.broker.embedded.publishing import accept
 from taskroute.broker.embedded.queue import Depth, QueueCounts
-from taskroute.broker.embedded.queue_settings import QueueSettings
+from taskroute.broker.embedded.queue_settings import QueueDeclaration
 from taskroute.broker.embedded.queues import Queues
 from taskroute.broker.embedded.refusal import ACCESS_REFUSED, CONNECTION_FORCED, Refusal
 from taskroute.broker.embedded.rules import NEWEST, Rules
@@ -163,15 +163,10 @@ class Broker:
             if passive:
                 queue = self._queues.accessible(channel, name)
             else:
-                settings = QueueSettings.of(
-                    name,
-                    durable=durable,
-                    exclusive=exclusive,
-                    auto_delete=auto_delete,
-                    arguments=arguments,
-                    rules=self.rules,
+                declaration = QueueDeclaration(
+                    durable=durable, exclusive=exclusive, auto_delete=auto_delete, arguments=arguments
                 )
-                queue = self._queues.declare(channel, name, settings)
+                queue = self._queues.declare(channel, name, declaration)
             channel.last_queue = queue.name
             self._unused.touch(queue)
             return queue.counts

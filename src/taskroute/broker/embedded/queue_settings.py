@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
-from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, PRECONDITION_FAILED, Refusal
+from taskroute.broker.embedded.queue_arguments import Arguments
+from taskroute.broker.embedded.refusal import INTERNAL_ERROR, NOT_IMPLEMENTED, PRECONDITION_FAILED, Refusal
 from taskroute.broker.embedded.rules import Rules
 
 Overflow = Literal["drop-head", "reject-publish", "reject-publish-dlx"]
@@ -30,12 +31,36 @@ _DELAYING: Final = ("all", "failed", "returned")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueSettings:
-    """A queue's properties. Durations in seconds. `delivery_limit` None: unlimited."""
+class QueueDeclaration:
+    """What a client asks for."""
 
     durable: bool
     exclusive: bool
     auto_delete: bool
+    arguments: Mapping[str, object]
+
+    def difference(self, other: QueueDeclaration, arguments: Arguments) -> tuple[str, object, object] | None:
+        """Return the first property that a queue and a later declaration of it differ in, and both values."""
+        for name in ("durable", "auto_delete"):
+            if getattr(self, name) != getattr(other, name):
+                return name, getattr(self, name), getattr(other, name)
+        kind = self._compared("x-queue-type")
+        for name, argument in arguments.items():
+            ours, theirs = self._compared(name), other._compared(name)
+            if kind in argument.kinds and (type(ours) is not type(theirs) or ours != theirs):
+                return name, ours, theirs
+        return None
+
+    def _compared(self, name: str) -> object:
+        default = "classic" if name == "x-queue-type" else _MISSING
+        return self.arguments.get(name, default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """A queue's properties. Durations in seconds. `delivery_limit` None: unlimited."""
+
+    declaration: QueueDeclaration
     is_quorum: bool = False
     message_ttl: float | None = None
     expires: float | None = None
@@ -48,26 +73,18 @@ class QueueSettings:
     dead_letter_exchange: str | None = None
     dead_letter_routing_key: str | None = None
     dead_letter_strategy: Literal["at-most-once", "at-least-once"] = "at-most-once"
-    arguments: Mapping[str, object]
 
     @classmethod
-    def of(
-        cls,
-        name: str,
-        *,
-        durable: bool,
-        exclusive: bool,
-        auto_delete: bool,
-        arguments: Mapping[str, object],
-        rules: Rules,
-    ) -> Self:
-        """Read a declaration.
+    def of(cls, name: str, declaration: QueueDeclaration, rules: Rules) -> Self:
+        """Read the declaration of a queue that does not exist yet.
 
         Raises:
-            Refusal: 406 or 541, an argument that RabbitMQ refuses, by its name; 540, what only RabbitMQ has.
+            Refusal: 406 or 541, what RabbitMQ refuses, by its name; 540, what only RabbitMQ has.
         """
+        arguments = declaration.arguments
         kind = str(arguments.get("x-queue-type", "classic"))
         _check_arguments(name, kind, arguments, rules)
+        _check_transient(name, declaration, rules)
         values: dict[str, Any] = {
             field.replace("-", "_"): arguments[f"x-{field}"] for field in _READ if f"x-{field}" in arguments
         }
@@ -78,14 +95,9 @@ class QueueSettings:
             values["delivery_limit"] = _delivery_limit(arguments, rules)
             if values.get("overflow") == "reject-publish-dlx":
                 del values["overflow"]  # taken, and ignored
-        return cls(
-            durable=durable,
-            exclusive=exclusive,
-            auto_delete=auto_delete,
-            is_quorum=kind == "quorum",
-            arguments=dict(arguments),
-            **values,
-        )
+        if kind == "quorum":
+            _check_properties(name, declaration)
+        return cls(declaration=declaration, is_quorum=kind == "quorum", **values)
 
     @property
     def is_at_least_once(self) -> bool:
@@ -94,35 +106,6 @@ class QueueSettings:
         RabbitMQ ignores the strategy at-least-once unless the overflow is reject-publish.
         """
         return self.dead_letter_strategy == "at-least-once" and self.overflow == "reject-publish"
-
-    def difference(self, other: QueueSettings, rules: Rules) -> tuple[str, object, object] | None:
-        """Return the first property that a queue and a later declaration of it differ in, and both values."""
-        for name in ("durable", "auto_delete"):
-            if getattr(self, name) != getattr(other, name):
-                return name, getattr(self, name), getattr(other, name)
-        kind = "quorum" if self.is_quorum else "classic"
-        for name, argument in rules.arguments.items():
-            ours, theirs = self._compared(name), other._compared(name)
-            if kind in argument.kinds and (type(ours) is not type(theirs) or ours != theirs):
-                return name, ours, theirs
-        return None
-
-    def _compared(self, name: str) -> object:
-        default = "classic" if name == "x-queue-type" else _MISSING
-        return self.arguments.get(name, default)
-
-    def check_new(self, name: str) -> None:
-        """Check the properties of a queue that does not exist yet.
-
-        Raises:
-            Refusal: 406, a quorum queue is durable, shared and stays.
-        """
-        if not self.is_quorum:
-            return
-        wrong = {"non-durable": not self.durable, "exclusive-owner": self.exclusive, "auto-delete": self.auto_delete}
-        for what, is_so in wrong.items():
-            if is_so:
-                raise Refusal(PRECONDITION_FAILED, f"invalid property '{what}' for queue '{name}'")
 
 
 class _Missing:
@@ -150,6 +133,27 @@ def _check_arguments(name: str, kind: str, arguments: Mapping[str, object], rule
         raise Refusal(NOT_IMPLEMENTED, f"the embedded broker has no streams (queue '{name}')")
     if "x-delayed-retry-type" in rules.arguments and arguments.get("x-delayed-retry-type") in _DELAYING:
         raise Refusal(NOT_IMPLEMENTED, f"the embedded broker delays no retries: x-delayed-retry-type (queue '{name}')")
+
+
+def _check_transient(name: str, declaration: QueueDeclaration, rules: Rules) -> None:
+    if not (declaration.durable or declaration.exclusive or rules.has_transient_queues):
+        raise Refusal(
+            INTERNAL_ERROR,
+            f"Feature `transient_nonexcl_queues` is deprecated, and not permitted by default in RabbitMQ "
+            f"{rules.release}: declare the queue '{name}' durable or exclusive",
+        )
+
+
+def _check_properties(name: str, declaration: QueueDeclaration) -> None:
+    """Check that a quorum queue is durable, shared and stays."""
+    wrong = {
+        "non-durable": not declaration.durable,
+        "exclusive-owner": declaration.exclusive,
+        "auto-delete": declaration.auto_delete,
+    }
+    for what, is_so in wrong.items():
+        if is_so:
+            raise Refusal(PRECONDITION_FAILED, f"invalid property '{what}' for queue '{name}'")
 
 
 def _delivery_limit(arguments: Mapping[str, object], rules: Rules) -> int | None:

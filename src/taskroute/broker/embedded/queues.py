@@ -8,11 +8,10 @@ from taskroute.broker.embedded.backlog import StoredMessage
 from taskroute.broker.embedded.bindings import Bindings
 from taskroute.broker.embedded.channel_state import ChannelState
 from taskroute.broker.embedded.queue import Host, Queue
-from taskroute.broker.embedded.queue_settings import QueueSettings
+from taskroute.broker.embedded.queue_settings import QueueDeclaration, QueueSettings
 from taskroute.broker.embedded.quorum_queue import QuorumQueue
 from taskroute.broker.embedded.refusal import (
     ACCESS_REFUSED,
-    INTERNAL_ERROR,
     NOT_FOUND,
     PRECONDITION_FAILED,
     RESOURCE_LOCKED,
@@ -73,35 +72,26 @@ class Queues:
             names = set(message.routing_keys)
         return [self._queues[name] for name in names if name in self._queues]
 
-    def declare(self, channel: ChannelState, name: str, settings: QueueSettings) -> Queue:
+    def declare(self, channel: ChannelState, name: str, declaration: QueueDeclaration) -> Queue:
         """Return the queue of that name; create it if it does not exist. An empty name: make one up.
 
         Raises:
             Refusal: 403, a reserved name; 405, another connection has it exclusively, or it differs in that; 406, it
-                differs; 541, the version has no queue that is neither durable nor exclusive.
+                differs; what `QueueSettings.of` raises.
         """
         if name.startswith("amq."):
             raise Refusal(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'")
         name = name or f"amq.gen-{next(self._numbers)}"
         queue = self._queues.get(name)
         if queue is None:
-            self._check_transient(name, settings)
-            settings.check_new(name)
-            owner = channel.owner if settings.exclusive else None
+            settings = QueueSettings.of(name, declaration, self._rules)
+            owner = channel.owner if declaration.exclusive else None
             kind = QuorumQueue if settings.is_quorum else Queue
             queue = self._queues[name] = kind(name, settings, owner, self._host, self._rules)
             return queue
         _check_owner(channel, queue)
-        _check_same(queue, settings, self._rules)
+        _check_same(queue, declaration, self._rules)
         return queue
-
-    def _check_transient(self, name: str, settings: QueueSettings) -> None:
-        if not (settings.durable or settings.exclusive or self._rules.has_transient_queues):
-            raise Refusal(
-                INTERNAL_ERROR,
-                f"Feature `transient_nonexcl_queues` is deprecated, and not permitted by default in RabbitMQ "
-                f"{self._rules.release}: declare the queue '{name}' durable or exclusive",
-            )
 
     def delete(self, channel: ChannelState, name: str, *, if_unused: bool, if_empty: bool) -> int:
         """Delete a queue that the channel's connection may use; return how many messages were lost with it.
@@ -154,10 +144,11 @@ def _locked(queue: Queue) -> Refusal:
     )
 
 
-def _check_same(queue: Queue, settings: QueueSettings, rules: Rules) -> None:
-    if settings.exclusive != queue.settings.exclusive:
+def _check_same(queue: Queue, asked: QueueDeclaration, rules: Rules) -> None:
+    declared = queue.settings.declaration
+    if asked.exclusive != declared.exclusive:
         raise _locked(queue)
-    if difference := queue.settings.difference(settings, rules):
+    if difference := declared.difference(asked, rules.arguments):
         field, current, received = difference
         raise Refusal(
             PRECONDITION_FAILED,

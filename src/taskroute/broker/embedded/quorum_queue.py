@@ -91,8 +91,11 @@ class QuorumQueue(Queue):
         entry.redelivered = True  # also when it is delivered at once
 
     def _consumer_count(self) -> int:
-        """Each basic.get is a consumer of its own."""
-        return super()._consumer_count() + sum(one.unsettled > 0 for one in self._ended) + self.unsettled_gets
+        """Each basic.get is a consumer of its own, and who waits to be the single active one is none."""
+        count = super()._consumer_count()
+        if self.settings.single_active_consumer:
+            count = min(count, 1)
+        return count + sum(one.unsettled > 0 for one in self._ended) + self.unsettled_gets
 
     def _new_backlog(self) -> Backlog:
         return QuorumBacklog(self._rules.quorum_levels)
