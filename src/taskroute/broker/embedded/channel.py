@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 import amqp
 from amqp import spec
-from amqp.exceptions import ChannelError, FrameSyntaxError, MessageNacked, error_for_code
+from amqp.exceptions import ChannelError, FrameSyntaxError, error_for_code
 
 from taskroute.broker.embedded.bindings import Binding
 from taskroute.broker.embedded.channel_state import ChannelState
@@ -255,23 +255,6 @@ class Channel(KombuChannel, RareMethods):
             encoding = properties.setdefault("content_encoding", "utf-8")
             body = body.encode(str(encoding))
         self._publish(exchange, short_text(routing_key, "routing_key"), mandatory, properties, bytes(body or b""))
-
-    def basic_publish_confirm(self, msg: Any, *args: Any, confirm_timeout: float | None = None, **options: Any) -> None:
-        """Publish a message and wait for a confirm. `drain_events` may raise its return or its refusal before."""
-        connection, answers = self._opened(), list[bool]()
-        callbacks = {"basic_ack": lambda *_: answers.append(True), "basic_nack": lambda *_: answers.append(False)}
-        self.confirm_select()
-        for name, callback in callbacks.items():
-            self.events[name].add(callback)
-        try:
-            self.basic_publish(msg, *args, **options)
-            while not answers:
-                connection.drain_events(confirm_timeout)
-        finally:
-            for name, callback in callbacks.items():
-                self.events[name].discard(callback)
-        if not answers[0]:
-            raise MessageNacked
 
     def _publish(
         self, exchange: str, routing_key: str, mandatory: bool, properties: Mapping[str, object], body: bytes

@@ -1,12 +1,13 @@
-"""RareMethods: what py-amqp's channel can ask besides, and no embedded broker does. Each is refused by its name."""
+"""RareMethods: what py-amqp's channel can do and this library never asks for."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from amqp import spec
+from amqp.exceptions import MessageNacked
 
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, Refusal
 
@@ -14,7 +15,9 @@ T = TypeVar("T")
 
 
 class RareMethods:
-    """Transactions and flow control, for a channel that has `_ask`."""
+    """Waits for single confirms, and refuses transactions and flow control by their names. The channel has the rest."""
+
+    events: dict[str, set[Callable[..., Any]]]
 
     @abstractmethod
     def _ask(self, method: tuple[int, int], call: Callable[[], T]) -> T:
@@ -23,6 +26,35 @@ class RareMethods:
     @abstractmethod
     def basic_recover(self, requeue: bool = False) -> None:
         """Put every unsettled delivery back."""
+
+    @abstractmethod
+    def basic_publish(self, msg: Any, *args: Any, **options: Any) -> None:
+        """Publish a message."""
+
+    @abstractmethod
+    def confirm_select(self) -> None:
+        """Have the broker confirm every later publish."""
+
+    @abstractmethod
+    def _opened(self) -> Any:
+        """Return the connection; raise once the channel is closed."""
+
+    def basic_publish_confirm(self, msg: Any, *args: Any, confirm_timeout: float | None = None, **options: Any) -> None:
+        """Publish a message and wait for a confirm. `drain_events` may raise its return or its refusal before."""
+        connection, answers = self._opened(), list[bool]()
+        callbacks = {"basic_ack": lambda *_: answers.append(True), "basic_nack": lambda *_: answers.append(False)}
+        self.confirm_select()
+        for name, callback in callbacks.items():
+            self.events[name].add(callback)
+        try:
+            self.basic_publish(msg, *args, **options)
+            while not answers:
+                connection.drain_events(confirm_timeout)
+        finally:
+            for name, callback in callbacks.items():
+                self.events[name].discard(callback)
+        if not answers[0]:
+            raise MessageNacked
 
     def flow(self, active: bool) -> bool:
         """Ask the broker to go on sending. As with RabbitMQ it cannot be asked to stop."""
