@@ -484,6 +484,12 @@ def test_a_binding_argument_that_is_not_finite_closes_the_connection(peer: Peer)
     peer.queue("q", passive=True)
 
 
+def test_a_missing_exchange_is_told_before_a_header_that_is_not_finite(peer: Peer) -> None:
+    peer.submit(b"x", "q", "nowhere", application_headers={"score": math.nan})
+    with pytest.raises(amqp.exceptions.NotFound, match="nowhere"):
+        peer.until(lambda: False)
+
+
 class Colour(enum.StrEnum):
     RED = "red"
 

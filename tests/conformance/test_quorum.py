@@ -124,6 +124,34 @@ def test_a_delivery_limit_below_zero_is_none_from_4_0_on(peer: Peer, limit: int)
     assert peer.receive("q", 1).bodies == [b"x"]
 
 
+# --- expiry ---
+
+
+def test_a_message_expires_behind_what_came_back_from_4_3_on(peer: Peer) -> None:
+    """The first of each priority and of what came back may expire there; before, the very first alone."""
+    filled(peer, 1)
+    peer.channel.basic_reject(peer.receive_one("q").delivery_tag, requeue=True)
+    peer.settle()
+
+    peer.publish(b"expired", "q", expiration="0")
+    peer.publish(b"3", "q", priority=3)
+    peer.pass_time(50)
+
+    assert peer.ready("q") == (2 if peer.version >= (4, 3) else 3)
+
+
+def test_a_classic_queue_with_priorities_looks_for_due_messages_late(peer: Peer) -> None:
+    """After one is taken, and when its first one is due; not when one comes that is due at once."""
+    peer.queue("q", x_max_priority=10)
+    peer.publish(b"first", "q")
+    for body in (b"due", b"also due"):
+        peer.publish(body, "q", expiration="0", priority=5)
+    assert peer.ready("q") == 3
+
+    message = peer.channel.basic_get("q", no_ack=True)
+    assert (message.body, message.delivery_info["message_count"]) == (b"due", 1)
+
+
 # --- counting ---
 
 
@@ -151,6 +179,21 @@ def test_basic_get_tells_of_no_failure_before_4_0(peer: Peer) -> None:
     filled(peer, 1)
     message = peer.channel.basic_get("q", no_ack=True)
     assert counts(message) == ({"x-delivery-count": 0} if peer.version < (4, 0) else {})
+
+
+@pytest.mark.parametrize("source", ["classic", "quorum"])
+def test_a_dead_letter_given_up_by_nack_counts_up_to_4_2(peer: Peer, source: str) -> None:
+    """And only in a quorum queue. From 4.3 on it is no failed delivery."""
+    quorum(peer, "dead")
+    peer.queue("q", x_queue_type=source, x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
+    peer.publish(b"x", "q")
+
+    peer.give_up(peer.receive_one("q").delivery_tag)
+
+    (message,) = peer.receive("dead", 1)
+    counted = source == "quorum" and (4, 0) <= peer.version < (4, 3)
+    assert counts(message) == ({"x-delivery-count": 1} if counted else {})
+    assert message.delivery_info["redelivered"] == counted
 
 
 @pytest.mark.parametrize("source", ["classic", "quorum"])

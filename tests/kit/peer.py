@@ -118,6 +118,13 @@ class Peer:
         self.channel.basic_cancel(inbox[0].delivery_info["consumer_tag"])
         return inbox[0]
 
+    def give_up(self, delivery_tag: int) -> None:
+        """Reject a delivery by basic.nack."""
+        if hasattr(self.channel, "basic_nack"):
+            self.channel.basic_nack(delivery_tag, requeue=False)
+        else:  # py-amqp has no such method
+            self.channel.send_method(amqp.spec.Basic.Nack, "Lbb", (delivery_tag, False, False))
+
     def get_all(self, queue: str) -> Inbox:
         """Take what is ready now."""
         inbox = Inbox()

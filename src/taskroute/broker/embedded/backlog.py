@@ -107,23 +107,20 @@ class Backlog:
         Raises:
             IndexError: the backlog is empty.
         """
-        for level in reversed(self._levels):
-            if level:
-                return self._take_first(level)
-        raise IndexError("the backlog is empty")
+        level = self._first_level()
+        if level is None:
+            raise IndexError("the backlog is empty")
+        return self._take_first(level)
 
     def pop_expired(self, now: float) -> Iterator[Entry]:
-        """Take the expired entries at the head of each priority. Like RabbitMQ, never look behind the head."""
-        for level in reversed(self._levels):
-            while level and (due := level[0].expires_at) is not None and due <= now:
-                yield self._take_first(level)
+        """Take the expired entries at the head. Like RabbitMQ, never look behind it."""
+        while (level := self._first_due()) and (due := level[0].expires_at) is not None and due <= now:
+            yield self._take_first(level)
 
     def next_expiry(self) -> float | None:
         """Return when `pop_expired` has an entry next, None if never."""
-        if not self._expiring:
-            return None
-        moments = [level[0].expires_at for level in self._levels if level]
-        return min((moment for moment in moments if moment is not None), default=None)
+        level = self._first_due() if self._expiring else None
+        return level[0].expires_at if level else None
 
     def clear(self) -> int:
         """Delete every entry; return how many there were."""
@@ -132,6 +129,14 @@ class Backlog:
             level.clear()
         self._count = self._expiring = self.body_bytes = 0
         return count
+
+    def _first_level(self) -> deque[Entry] | None:
+        """Return the level that the first entry is in, None if there is no entry."""
+        return next((level for level in reversed(self._levels) if level), None)
+
+    def _first_due(self) -> deque[Entry] | None:
+        """Return the level whose head expires first, of those that are looked at."""
+        return self._first_level()
 
     def _add(self, entry: Entry) -> None:
         self._count += 1

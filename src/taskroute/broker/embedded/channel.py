@@ -248,13 +248,21 @@ class Channel(KombuChannel, RareMethods):
         try:
             properties = carried_properties(msg.properties)
         except Refusal as refusal:
-            self._refuse_later(refusal)
+            self._refuse_message(exchange, refusal)
             return
         body = msg.body
         if isinstance(body, str):
             encoding = properties.setdefault("content_encoding", "utf-8")
             body = body.encode(str(encoding))
         self._publish(exchange, short_text(routing_key, "routing_key"), mandatory, properties, bytes(body or b""))
+
+    def _refuse_message(self, exchange: str, refusal: Refusal) -> None:
+        """Refuse what cannot be read, unless its exchange is refused: that is looked at first."""
+        try:
+            self._broker.check_publish(exchange)
+        except Refusal as earlier:
+            refusal = earlier
+        self._refuse_later(refusal)
 
     def _publish(
         self, exchange: str, routing_key: str, mandatory: bool, properties: Mapping[str, object], body: bytes

@@ -9,7 +9,7 @@ from taskroute.broker.embedded.backlog import Entry
 from taskroute.broker.embedded.engine_events import Cancelled, Delivered, Event
 from taskroute.broker.embedded.queue import NO_COUNTS, Queue
 from taskroute.broker.embedded.refusal import PRECONDITION_FAILED, Refusal
-from taskroute.broker.embedded.rules import Return
+from taskroute.broker.embedded.rules import Rejection, Return
 
 
 class ChannelState:
@@ -65,11 +65,11 @@ class ChannelState:
         for queue in self._release(tags):
             queue.deal()
 
-    def reject(self, tags: list[int]) -> None:
+    def reject(self, tags: list[int], how: Rejection) -> None:
         """Dead-letter deliveries."""
         for tag in tags:
             delivered = self.unsettled[tag]
-            delivered.queue.reject(delivered.entry)
+            delivered.queue.reject(delivered.entry, how)
         self.settle(tags)
 
     def requeue(self, tags: list[int], how: Return) -> None:

@@ -202,8 +202,7 @@ class Broker:
         with self._operation:
             if channel.confirms:
                 channel.published += 1
-            if exchange and self._bindings.exchange(exchange).internal:
-                raise Refusal(ACCESS_REFUSED, f"cannot publish to internal exchange '{exchange}' in vhost '/'")
+            self._check_publish(exchange)
             message = accept(exchange, routing_key, body, properties, self.rules)
             queues = self._queues.route(message)
             if mandatory and not queues:
@@ -213,6 +212,11 @@ class Broker:
                 accepted = queue.enqueue(message) and accepted
             if channel.confirms:
                 channel.post(Confirmed(channel, channel.published, accepted))
+
+    def check_publish(self, exchange: str) -> None:
+        """Refuse what `publish` refuses before it looks at the message."""
+        with self._lock:
+            self._check_publish(exchange)
 
     # Consuming
 
@@ -263,7 +267,7 @@ class Broker:
             if requeue:
                 channel.requeue(tags, "reject")
             else:
-                channel.reject(tags)
+                channel.reject(tags, "reject")
 
     def nack(self, channel: ChannelState, delivery_tag: int, *, multiple: bool, requeue: bool) -> None:
         """Put a delivery back to its place or dead-letter it, or with `multiple` all up to it (0: all)."""
@@ -272,7 +276,7 @@ class Broker:
             if requeue:
                 channel.requeue(tags, "nack")
             else:
-                channel.reject(tags)
+                channel.reject(tags, "nack")
 
     def recover(self, channel: ChannelState) -> None:
         """Put every unsettled delivery of the channel back to its place."""
@@ -307,6 +311,10 @@ class Broker:
     def _post_closed(self) -> None:
         for post in self._connections.values():
             post(Closed(None, Refusal(CONNECTION_FORCED, "closed by the broker")))
+
+    def _check_publish(self, exchange: str) -> None:
+        if exchange and self._bindings.exchange(exchange).internal:
+            raise Refusal(ACCESS_REFUSED, f"cannot publish to internal exchange '{exchange}' in vhost '/'")
 
     def _named(self, channel: ChannelState, binding: Binding) -> Binding:
         if binding.destination == ("queue", ""):

@@ -12,7 +12,7 @@ from taskroute.broker.embedded.backlog import Backlog, Entry, StoredMessage
 from taskroute.broker.embedded.dead_letter import Reason
 from taskroute.broker.embedded.queue_settings import QueueSettings
 from taskroute.broker.embedded.refusal import ACCESS_REFUSED, PRECONDITION_FAILED, Refusal
-from taskroute.broker.embedded.rules import Return, Rules
+from taskroute.broker.embedded.rules import Rejection, Return, Rules
 
 NO_COUNTS: Final[Mapping[str, object]] = MappingProxyType({})
 """What a first delivery is told about earlier ones."""
@@ -142,7 +142,7 @@ class Queue:
         self._backlog.append(entry)
         if self._is_limited:
             self._drop_overflow()
-        if entry.expires_at is not None:
+        if entry.expires_at is not None and self._expires_on_arrival():
             self.expire()
         return True
 
@@ -180,10 +180,9 @@ class Queue:
             self._backlog.restore(entry)
         self._drop_overflow()
 
-    def reject(self, entry: Entry) -> None:
+    def reject(self, entry: Entry, how: Rejection) -> None:
         """Discard a delivered entry that was rejected."""
-        if self._carries:
-            entry.failed_deliveries += 1
+        entry.failed_deliveries += self._carries and how in self._rules.failing_rejections
         self._discard(entry, "rejected")
 
     def counts_of(self, entry: Entry, *, is_get: bool) -> Mapping[str, object]:  # noqa: ARG002 - a quorum queue asks
@@ -192,7 +191,7 @@ class Queue:
 
     def deal(self) -> None:
         """Give ready messages to consumers, for as long as one can take a message."""
-        self.expire()
+        self._expire_first()
         while self._backlog:
             consumer = self._next_consumer()
             if consumer is None:
@@ -202,7 +201,7 @@ class Queue:
 
     def pop(self) -> Entry | None:
         """Take the first entry for a get; None when no message is ready."""
-        self.expire()
+        self._expire_first()
         entry = self._backlog.pop() if self._backlog else None
         self.expire()  # the next entry may have been due for long: only the first one is looked at
         return entry
@@ -234,6 +233,11 @@ class Queue:
             self._expiry_armed_for = due
             self._host.call_at(due, self._expiry_due)
 
+    def _expire_first(self) -> None:
+        """Expire before a message is taken. A queue with priorities does so afterwards, and when it is due."""
+        if not self.settings.max_priority:
+            self.expire()
+
     def _expiry_due(self) -> None:
         self._expiry_armed_for = None
         self.expire()
@@ -247,6 +251,10 @@ class Queue:
                 self.consumers.rotate(-place)  # round-robin: the consumers asked so far go to the end
                 return consumer
         return None
+
+    def _expires_on_arrival(self) -> bool:
+        """Return whether a message that has arrived may be due. A classic queue looks only if it is the first one."""
+        return len(self._backlog) == 1
 
     def _consumer_count(self) -> int:
         return len(self.consumers)

@@ -33,6 +33,7 @@ class QuorumBacklog(Backlog):
         super().__init__(levels - 1)
         self._returned: deque[Entry] = deque()
         self._shares = levels == 2
+        self._is_strict = levels > 2
         self._turn = 0
 
     def __iter__(self) -> Iterator[Entry]:
@@ -44,38 +45,24 @@ class QuorumBacklog(Backlog):
         self._returned.append(entry)
         self._add(entry)
 
-    def pop(self) -> Entry:
-        """Take the first entry.
-
-        Raises:
-            IndexError: the backlog is empty.
-        """
-        level = self._first_level()
-        if level is None:
-            raise IndexError("the backlog is empty")
-        return self._take_first(level)
-
-    def pop_expired(self, now: float) -> Iterator[Entry]:
-        """Take the expired entries at the head. Never look behind it."""
-        while (level := self._first_level()) and (due := level[0].expires_at) is not None and due <= now:
-            yield self._take_first(level)
-
-    def next_expiry(self) -> float | None:
-        """Return when `pop_expired` has an entry next, None if never."""
-        level = self._first_level() if self._expiring else None
-        return level[0].expires_at if level else None
-
     def clear(self) -> int:
         """Delete every entry; return how many there were."""
         self._returned.clear()
         return super().clear()
+
+    def _first_due(self) -> deque[Entry] | None:
+        """Return the level whose head expires first; unless levels are strict, only the first one is looked at."""
+        if not self._is_strict:
+            return self._first_level()
+        expiring = [level for level in (self._returned, *self._levels) if level and level[0].expires_at is not None]
+        return min(expiring, key=lambda level: level[0].expires_at or 0.0, default=None)
 
     def _first_level(self) -> deque[Entry] | None:
         if self._returned:
             return self._returned
         if self._shares and self._turn == 2 and all(self._levels):
             return min(self._levels, key=lambda level: level[0].position)
-        return next((level for level in reversed(self._levels) if level), None)
+        return super()._first_level()
 
     def _take_first(self, level: deque[Entry]) -> Entry:
         if level is not self._returned:

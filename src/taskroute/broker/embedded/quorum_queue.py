@@ -86,6 +86,9 @@ class QuorumQueue(Queue):
             return {"x-delivery-count": returns}
         return {"x-acquired-count": returns, **({"x-delivery-count": failed} if failed else {})}
 
+    def _expires_on_arrival(self) -> bool:
+        return True
+
     def _count_on(self, entry: Entry) -> None:
         super()._count_on(entry)
         entry.redelivered = True  # also when it is delivered at once

@@ -16,6 +16,9 @@ Return = Literal["nack", "reject", "recover", "lost"]
 Levels = Literal[1, 2, 32]
 """How many priorities a quorum queue tells apart; two are served two to one, 32 strictly."""
 
+Rejection = Literal["nack", "reject"]
+"""How a consumer gives up a delivery."""
+
 _ANY: Final[frozenset[Return]] = frozenset(("nack", "reject", "recover", "lost"))
 
 
@@ -53,8 +56,10 @@ class Rules:
     """Whether basic.get from a quorum queue tells of 0 failed deliveries."""
     has_acquired_count: bool
     """Whether ``x-acquired-count`` counts the returns, and ``x-delivery-count`` the failed deliveries alone."""
+    failing_rejections: tuple[Rejection, ...]
+    """Which rejections are failed deliveries, too."""
     carrying_queues: tuple[str, ...]
-    """The types of queue in which a rejection is a failed delivery too, and a dead letter keeps what it has failed."""
+    """The types of queue whose dead letters go on counting failed deliveries."""
     quorum_levels: Levels
     """Priorities that a quorum queue tells apart."""
 
@@ -87,6 +92,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         limits_returns=False,
         get_tells_zero=True,
         has_acquired_count=False,
+        failing_rejections=(),
         carrying_queues=(),
         quorum_levels=1,
         rewrites_expiration=False,
@@ -110,6 +116,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         limits_returns=False,
         get_tells_zero=True,
         has_acquired_count=False,
+        failing_rejections=(),
         carrying_queues=(),
         quorum_levels=1,
         rewrites_expiration=False,
@@ -133,6 +140,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         limits_returns=True,
         get_tells_zero=False,
         has_acquired_count=False,
+        failing_rejections=("nack", "reject"),
         carrying_queues=("quorum",),
         quorum_levels=2,
         rewrites_expiration=True,
@@ -156,6 +164,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         limits_returns=False,
         get_tells_zero=False,
         has_acquired_count=True,
+        failing_rejections=("reject",),
         carrying_queues=("quorum", "classic"),
         quorum_levels=32,
         rewrites_expiration=True,
