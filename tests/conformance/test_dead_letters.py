@@ -255,6 +255,22 @@ def test_x_death_counts_deaths_and_lists_the_newest_first(peer: Peer) -> None:
         peer.channel.basic_reject(inbox[-1].delivery_tag, requeue=False)
 
 
+def test_older_entries_of_x_death_are_turned_around_before_4_0(peer: Peer) -> None:
+    """Each death turns what was there; and from 4.0 on headers tell of the last death."""
+    peer.queue("end")
+    for name, following in (("a", "b"), ("b", "c"), ("c", "d"), ("d", "end")):
+        peer.queue(name, x_message_ttl=1, x_dead_letter_exchange="", x_dead_letter_routing_key=following)
+
+    peer.publish(b"x", "a")
+    inbox = peer.receive("end", 1)
+
+    found = "".join(one["queue"] for one in deaths(inbox))
+    assert found == ("dbac" if peer.version < (4, 0) else "dcba")
+    last = {name: inbox.headers.get(f"x-last-death-{name}") for name in ("queue", "reason", "exchange")}
+    told = {"queue": "d", "reason": "expired", "exchange": ""}
+    assert last == (dict.fromkeys(last) if peer.version < (4, 0) else told)
+
+
 def test_a_dead_letter_cycle_without_a_reject_drops_the_message(peer: Peer) -> None:
     peer.queue("one", x_message_ttl=10, x_dead_letter_exchange="", x_dead_letter_routing_key="two")
     peer.queue("two", x_message_ttl=10, x_dead_letter_exchange="", x_dead_letter_routing_key="one")

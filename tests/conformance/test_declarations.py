@@ -91,7 +91,6 @@ def test_a_different_exchange_declaration_is_refused_naming_the_field(
         {"x_dead_letter_routing_key": "only"},
         {"x_delivery_limit": 3},
         {"x_queue_type": "quorum", "x_max_priority": 3},
-        {"x_queue_type": "quorum", "durable": False},
         {"x_queue_type": "quorum", "exclusive": True},
         {"x_queue_type": "quorum", "auto_delete": True},
     ],
@@ -110,9 +109,38 @@ def test_a_refusal_leaves_the_connection_usable(peer: Peer) -> None:
     assert peer.ready("q") == 0
 
 
-def test_an_unknown_exchange_type_is_refused(peer: Peer) -> None:
-    with pytest.raises(amqp.exceptions.AMQPError, match="magic"):
+def test_an_unknown_exchange_type_ends_the_connection_before_4_0(peer: Peer) -> None:
+    """Later, the channel."""
+    refusal = amqp.exceptions.InvalidCommand if peer.version < (4, 0) else FAILED
+
+    with pytest.raises(refusal, match="magic"):
         peer.exchange("e", "magic")
+
+    assert bool(peer.connection.connected) == (peer.version >= (4, 0))
+
+
+@pytest.mark.parametrize("alternate", [None, 5])
+def test_an_alternate_exchange_other_than_text_is_refused(peer: Peer, alternate: Any) -> None:
+    with pytest.raises(FAILED, match="alternate-exchange"):
+        peer.exchange("e", arguments={"alternate-exchange": alternate})
+
+
+def test_a_queue_neither_durable_nor_exclusive_is_refused_from_4_3_on(peer: Peer) -> None:
+    """It ends the connection. One that is there already is compared first."""
+    peer.queue("own", durable=False, exclusive=True)
+    peer.queue("q")
+    with pytest.raises(FAILED, match="durable"):
+        peer.queue("q", durable=False)
+
+    other = peer.another()
+    if peer.version < (4, 3):
+        other.queue("transient", durable=False)
+        with pytest.raises(FAILED):  # which has nothing to do with it
+            other.queue("quorum", durable=False, x_queue_type="quorum")
+        return
+    with pytest.raises(amqp.exceptions.InternalError, match=r"transient_nonexcl_queues.*deprecated"):
+        other.queue("transient", durable=False)
+    assert not other.connection.connected
 
 
 @pytest.mark.parametrize("name", ["amq.mine", "amq.topic.mine"])
@@ -144,6 +172,36 @@ def test_a_binding_with_a_missing_end_is_refused(peer: Peer) -> None:
         peer.bind("nothing", "e", "key")
     with pytest.raises(NOT_FOUND, match="nothing"):
         peer.channel.exchange_bind("nothing", "e", "key")
+
+
+def test_unbinding_what_is_missing_is_no_error(peer: Peer) -> None:
+    """But the default exchange is, and a channel that declared no queue has none without a name."""
+    peer.queue("q")
+    peer.channel.queue_unbind("nothing", "amq.topic", "a")
+    peer.channel.queue_unbind("q", "nothing", "a")
+    peer.channel.queue_unbind("q", "amq.topic", "a")
+    peer.channel.exchange_unbind("nothing", "amq.topic", "a")
+    peer.channel.exchange_unbind("amq.topic", "nothing", "a")
+
+    with pytest.raises(REFUSED):
+        peer.channel.queue_unbind("q", "", "a")
+    with pytest.raises(NOT_FOUND, match="no previously declared queue"):
+        peer.new_channel().queue_unbind("", "amq.topic", "a")
+
+
+def test_a_queue_of_another_connection_is_bound_and_unbound_by_none(peer: Peer) -> None:
+    """A missing exchange is told first, and a missing binding is none of its business."""
+    other = peer.another()
+    other.queue("own", exclusive=True)
+    other.bind("own", "amq.topic", "a")
+
+    with pytest.raises(NOT_FOUND, match="nothing"):
+        peer.bind("own", "nothing", "a")
+    with pytest.raises(LOCKED):
+        peer.bind("own", "amq.topic", "b")
+    with pytest.raises(LOCKED):
+        peer.channel.queue_unbind("own", "amq.topic", "a")
+    peer.channel.queue_unbind("own", "amq.topic", "b")
 
 
 def test_consuming_from_a_missing_queue_is_refused(peer: Peer) -> None:

@@ -373,6 +373,12 @@ def test_single_active_consumer_hands_its_place_to_the_next_in_line(peer: Peer) 
     assert (narrow.bodies, wide.bodies, waiting.bodies) == ([b"0"], [b"1", b"2", b"3", b"4"], [])
 
 
+def test_an_exclusive_consumer_is_refused_where_one_is_active_anyway(peer: Peer) -> None:
+    peer.queue("q", x_single_active_consumer=True)
+    with pytest.raises(amqp.exceptions.AccessRefused):
+        peer.consume("q", exclusive=True)
+
+
 def test_an_exclusive_consumer_refuses_a_second_consumer(peer: Peer) -> None:
     peer.queue("q")
     peer.consume("q", exclusive=True)
@@ -433,7 +439,16 @@ def test_the_user_id_of_another_user_closes_the_channel(peer: Peer) -> None:
         peer.until(lambda: False)
 
 
-@pytest.mark.parametrize("expiration", ["soon", "-1", "1.5"])
+@pytest.mark.parametrize(("sent", "arrives"), [("+60000", "60000"), ("0060000", "60000"), ("315360000000", None)])
+def test_an_expiration_arrives_as_its_number_from_4_0_on(peer: Peer, sent: str, arrives: str | None) -> None:
+    peer.queue("q")
+    peer.publish(b"x", "q", expiration=sent)
+
+    expected = sent if arrives is None or peer.version < (4, 0) else arrives
+    assert peer.get_all("q")[0].properties["expiration"] == expected
+
+
+@pytest.mark.parametrize("expiration", ["soon", "-1", "1.5", "", " 5", "1_0", "٣", "315360000001"])
 def test_an_invalid_expiration_closes_the_channel(peer: Peer, expiration: str) -> None:
     peer.queue("q")
 
@@ -456,6 +471,23 @@ def test_a_header_that_is_not_finite_closes_the_connection(peer: Peer, value: An
 
     assert closed.value.code == 541
     assert peer.ready("q") == 0
+
+
+def test_a_binding_argument_that_is_not_finite_closes_the_connection(peer: Peer) -> None:
+    """RabbitMQ may do so without a word that is still read."""
+    other = peer.another()
+    other.queue("q")
+
+    with pytest.raises((amqp.exceptions.InternalError, OSError)):
+        other.bind("q", "amq.headers", n=math.nan)
+
+    peer.queue("q", passive=True)
+
+
+def test_a_missing_exchange_is_told_before_a_header_that_is_not_finite(peer: Peer) -> None:
+    peer.submit(b"x", "q", "nowhere", application_headers={"score": math.nan})
+    with pytest.raises(amqp.exceptions.NotFound, match="nowhere"):
+        peer.until(lambda: False)
 
 
 class Colour(enum.StrEnum):

@@ -221,6 +221,19 @@ def test_headers_exchanges_match_by_the_table_of_rules(peer: Peer) -> None:
         assert bool(queues) is matches, (arguments, headers)
 
 
+@pytest.mark.parametrize("key", ["#.a.#.b.#", "#.#.#"])
+def test_a_binding_key_with_more_than_two_hashes_is_refused_from_4_3_on(peer: Peer, key: str) -> None:
+    peer.queue("q")
+    peer.bind("q", "amq.topic", "#.a.#")
+    peer.bind("q", "amq.direct", key)
+    if peer.version < (4, 3):
+        peer.bind("q", "amq.topic", key)
+        return
+
+    with pytest.raises(amqp.exceptions.PreconditionFailed):
+        peer.bind("q", "amq.topic", key)
+
+
 def test_header_integers_equal_floats_before_version_4(peer: Peer) -> None:
     if peer.version >= (4, 0):
         expected: list[set[str]] = [set()]
@@ -400,6 +413,12 @@ def test_cc_and_bcc_are_routing_keys_and_only_cc_is_delivered(peer: Peer) -> Non
         assert inbox.bodies == [b"x"]
         assert inbox.headers == {"CC": ["admin.y"], "own": 1}
         assert inbox[0].delivery_info["routing_key"] == "user.x"
+
+
+def test_cc_passes_over_what_is_no_text(peer: Peer) -> None:
+    peer.queue("one")
+    peer.publish(b"x", "nowhere", application_headers={"CC": [None, "one", 5], "BCC": [True]})
+    assert peer.get_all("one").bodies == [b"x"]
 
 
 def test_the_default_exchange_follows_cc(peer: Peer) -> None:

@@ -480,6 +480,34 @@ MUTATIONS = (
         "    if len(given) != len(read):",
         "unit/test_reading_back.py::test_body_that_cannot_be_read_back_is_refused_by_name",
     ),
+    Mutation(
+        "give whoever asks for another version of RabbitMQ the embedded broker that is there",
+        "broker/embedded/brokers.py",
+        "    if version is not None and found.rules is not wanted:\n",
+        "    if False:\n",
+        "unit/test_embedded_versions.py::test_another_version_of_a_broker_is_refused_by_name",
+    ),
+    Mutation(
+        "put what comes back to an embedded quorum queue at its old place",
+        "broker/embedded/quorum_backlog.py",
+        "        self._returned.append(entry)\n        self._add(entry)\n",
+        "        super().restore(entry)\n",
+        "conformance/test_quorum.py::test_returned_messages_come_first_in_the_order_of_their_return[memory]",
+    ),
+    Mutation(
+        "keep what comes back to an embedded queue over its length limit",
+        "broker/embedded/queue.py",
+        "            self._backlog.restore(entry)\n        self._drop_overflow()\n",
+        "            self._backlog.restore(entry)\n",
+        "conformance/test_quorum.py::test_a_returned_message_over_max_length_is_dropped[memory]",
+    ),
+    Mutation(
+        "check no argument of an embedded queue",
+        "broker/embedded/queue_settings.py",
+        "        if not argument.takes(value):\n",
+        "        if False:\n",
+        "conformance/test_queue_arguments.py::test_arguments_are_checked_by_the_type_of_queue_and_the_version[memory]",
+    ),
 )
 
 

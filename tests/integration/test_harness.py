@@ -533,12 +533,13 @@ def test_dead_letters_of_a_shared_queue_are_listed_by_source() -> None:
 
 
 def test_messages_of_an_unconsumed_queue_can_be_inspected() -> None:
+    """In the order in which they leave: by priority."""
     with Harness(topology, registry_of(transcode)) as harness:
         for number in (1, 2):
-            harness.publish(Video(id=number), "image.x", exchange=media, headers={"n": number}, priority=number)
+            harness.publish(Video(id=number), "image.x", exchange=media, headers={"n": number}, priority=9 - number)
         assert [(it.body, it.routing_key, it.headers, it.priority) for it in harness.messages("audit")] == [
-            (b'{"id":1}', "image.x", {"n": 1}, 1),
-            (b'{"id":2}', "image.x", {"n": 2}, 2),
+            (b'{"id":1}', "image.x", {"n": 1}, 8),
+            (b'{"id":2}', "image.x", {"n": 2}, 7),
         ]
         assert len(harness.messages(audit)) == 2  # they are still there
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import amqp
 from tests.kit.waiting import DEADLINE
@@ -33,12 +33,9 @@ class Peer:
     def __init__(self, url: str) -> None:
         self._url = url
         self._others: list[Peer] = []
-        self.version = (0, 0)
         self.connection: Any = connect(parse_urls(url)[0], name="conformance", heartbeat=0)
-        properties = getattr(self.connection, "server_properties", {})
-        if "version" in properties:
-            major, minor, *_ = str(properties["version"]).split(".")
-            self.version = int(major), int(minor)
+        properties = cast("Any", self.connection).server_properties
+        self.version = parsed_version(str(properties["version"]))
         self.channel = self.new_channel()
         self.log: list[str] = []
         self.channel.confirm_select()
@@ -114,6 +111,20 @@ class Peer:
         channel.close()
         return inbox
 
+    def receive_one(self, queue: str) -> Any:
+        """Wait for a message, and leave it unsettled."""
+        inbox = self.consume(queue, prefetch=1)
+        self.until(lambda: bool(inbox))
+        self.channel.basic_cancel(inbox[0].delivery_info["consumer_tag"])
+        return inbox[0]
+
+    def give_up(self, delivery_tag: int) -> None:
+        """Reject a delivery by basic.nack."""
+        if hasattr(self.channel, "basic_nack"):
+            self.channel.basic_nack(delivery_tag, requeue=False)
+        else:  # py-amqp has no such method
+            self.channel.send_method(amqp.spec.Basic.Nack, "Lbb", (delivery_tag, False, False))
+
     def get_all(self, queue: str) -> Inbox:
         """Take what is ready now."""
         inbox = Inbox()
@@ -154,6 +165,12 @@ class Peer:
 
     def _returned(self, error: Any, exchange: str, routing_key: str, message: Any) -> None:
         self.log.append(f"return {error.reply_code} {exchange} {routing_key} {bytes(message.body).decode()}")
+
+
+def parsed_version(text: str) -> tuple[int, int]:
+    """Return major and minor version."""
+    major, minor, *_ = text.split(".")
+    return int(major), int(minor)
 
 
 @contextmanager

@@ -22,6 +22,12 @@ ROOT = Path(os.environ.get("RABBITMQ_ROOT", "/"))
 """A folder with another system in it, entered by chroot: for trying another version than the system's."""
 SCRIPTS = sorted((ROOT / "usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))
 VHOSTS_AT_ONCE = 12
+_DENIED = (
+    "deprecated_features.permit.transient_nonexcl_queues = false\n"
+    if SCRIPTS and tuple(map(int, SCRIPTS[-1].parent.name.split("-")[1].split(".")[:2])) >= (4, 3)
+    else ""
+)
+"""What is denied by default since 4.3, but for packages of Debian."""
 PLUGINS = ("rabbitmq_event_exchange",)
 
 
@@ -105,7 +111,7 @@ class Node:
         (self.home / "enabled_plugins").write_text(f"[{','.join(PLUGINS)}].\n")
         (self.home / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = {place.address}:{self.port}\nloopback_users = none\nlog.file.level = warning\n"
-            "log.console = true\nlog.console.level = info\n" + "".join(f"{line}\n" for line in config)
+            "log.console = true\nlog.console.level = info\n" + _DENIED + "".join(f"{line}\n" for line in config)
         )
         if cookie is not None:
             (self.home / ".erlang.cookie").write_text(cookie)

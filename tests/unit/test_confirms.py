@@ -27,7 +27,7 @@ from taskroute.errors import BrokerUnavailableError, PublishRejectedError, Publi
 def connection() -> Iterator[Any]:
     name = uuid.uuid4().hex
     connection = connect(parse_urls(f"memory://{name}")[0], name="test", heartbeat=30)
-    connection.channel().queue_declare("q", auto_delete=False)
+    connection.channel().queue_declare("q", durable=True, auto_delete=False)
     yield connection
     connection.close()
     transport.drop(name)
@@ -43,7 +43,7 @@ def full(connection: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     """A queue that refuses every message; one refusal is already too many."""
     monkeypatch.setattr(refusals, "REFUSED_FOR", 0.0)
     arguments = {"x-max-length": 0, "x-overflow": "reject-publish"}
-    connection.channel().queue_declare("full", auto_delete=False, arguments=arguments)
+    connection.channel().queue_declare("full", durable=True, auto_delete=False, arguments=arguments)
     return "full"
 
 

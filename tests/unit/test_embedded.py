@@ -30,6 +30,7 @@ from taskroute.broker.embedded.dead_lettering import PARKED_RETRY
 from taskroute.broker.embedded.event_stream import EventStream
 from taskroute.broker.embedded.queue import Depth
 from taskroute.broker.embedded.refusal import Refusal
+from taskroute.broker.embedded.rules import NEWEST
 from taskroute.broker.embedded.wire import short_text
 from taskroute.topology.routing import Destination
 
@@ -183,7 +184,7 @@ def test_system_clock_calls_in_order_of_time_until_it_is_closed() -> None:
 
 def test_brokers_of_different_names_share_nothing(name: str) -> None:
     one, other = connect(name), connect(f"{name}-other")
-    one.channel().queue_declare("q", auto_delete=False)
+    one.channel().queue_declare("q", durable=True, auto_delete=False)
 
     with pytest.raises(amqp.NotFound):
         other.channel().queue_declare("q", passive=True)
@@ -196,7 +197,7 @@ def test_brokers_of_different_names_share_nothing(name: str) -> None:
 def test_dropped_broker_closes_its_connections_and_forgets_queues(name: str) -> None:
     connection = connect(name)
     channel = connection.channel()
-    channel.queue_declare("q", auto_delete=False)
+    channel.queue_declare("q", durable=True, auto_delete=False)
     old = transport.broker(name)
 
     transport.drop(name)
@@ -233,7 +234,7 @@ def readable(connection: EmbeddedConnection) -> bool:
 def test_descriptor_is_readable_while_there_are_events(name: str) -> None:
     connection = connect(name)
     channel = connection.channel()
-    channel.queue_declare("q", auto_delete=False)
+    channel.queue_declare("q", durable=True, auto_delete=False)
     got: list[Any] = []
     channel.basic_consume("q", callback=got.append)
     assert not readable(connection)
@@ -256,7 +257,7 @@ def test_descriptor_is_readable_while_there_are_events(name: str) -> None:
 def test_waiting_consumer_is_woken_by_a_message(name: str) -> None:
     consumer, publisher = connect(name), connect(name)
     channel = consumer.channel()
-    channel.queue_declare("q", auto_delete=False)
+    channel.queue_declare("q", durable=True, auto_delete=False)
     got: list[Any] = []
     channel.basic_consume("q", callback=got.append)
 
@@ -274,7 +275,7 @@ def test_waiting_consumer_is_woken_by_a_message(name: str) -> None:
 def test_delivery_to_a_channel_closed_meanwhile_is_requeued(name: str) -> None:
     connection, got = connect(name), list[Any]()
     channel, other = connection.channel(), connection.channel()
-    channel.queue_declare("q", auto_delete=False)
+    channel.queue_declare("q", durable=True, auto_delete=False)
     channel.basic_consume("q", callback=got.append)
     other.basic_publish(amqp.Message(b"x"), "", "q")
 
@@ -308,7 +309,7 @@ def test_event_stream_of_many_threads_loses_nothing() -> None:
 
 def test_each_message_is_delivered_once_among_many_threads(name: str) -> None:
     first = connect(name)
-    first.channel().queue_declare("q", auto_delete=False)
+    first.channel().queue_declare("q", durable=True, auto_delete=False)
     total, seen, lock = 1200, [], threading.Lock()
     done = threading.Event()
 
@@ -475,7 +476,7 @@ def test_wait_empty_ends_when_the_broker_is_dropped(name: str) -> None:
     broker = transport.broker(name)
     connection = connect(name)
     channel = connection.channel()
-    channel.queue_declare("q", auto_delete=False)
+    channel.queue_declare("q", durable=True, auto_delete=False)
     channel.basic_publish(amqp.Message(b""), "", "q")
     waiter = Waiter(broker, "q")
 
@@ -496,11 +497,13 @@ def test_wait_empty_ends_when_the_broker_is_dropped(name: str) -> None:
             "stream",
         ),
         (lambda ch: ch.exchange_declare("e", "x-delayed-message"), "x-delayed-message"),
-        (lambda ch: ch.basic_qos(0, 5, True), "global"),
         (lambda ch: ch.basic_qos(5, 0, False), "prefetch_size"),
         (lambda ch: ch.basic_publish(amqp.Message(b""), "", "q", immediate=True), "immediate"),
         (lambda ch: ch.basic_recover(requeue=False), "recover"),
-        (lambda ch: (ch.queue_declare("q"), ch.basic_consume("q", arguments={"x-priority": 1})), "x-priority"),
+        (
+            lambda ch: (ch.queue_declare("q", durable=True), ch.basic_consume("q", arguments={"x-priority": 1})),
+            "x-priority",
+        ),
     ],
 )
 def test_unsupported_feature_is_refused_by_its_name(name: str, ask: Any, what: str) -> None:
@@ -603,12 +606,12 @@ def routes(bindings: Bindings) -> dict[tuple[str, str], set[str]]:
 @given(st.lists(CHANGES, max_size=10))
 def test_cached_route_is_forgotten_at_each_change(changes: list[tuple[Any, ...]]) -> None:
     """A table of bindings that has answered before routes like a new one with the same changes."""
-    asked, changes = Bindings(), [*BEGUN, *changes]
+    asked, changes = Bindings(NEWEST), [*BEGUN, *changes]
 
     for count, made in enumerate(changes, 1):
         with contextlib.suppress(Refusal):
             change(asked, *made)
-        never_asked = Bindings()
+        never_asked = Bindings(NEWEST)
         for one in changes[:count]:
             with contextlib.suppress(Refusal):
                 change(never_asked, *one)
@@ -622,7 +625,7 @@ class Key(str):
 
 
 def test_cache_of_routes_is_bounded() -> None:
-    bindings, kept = Bindings(), weakref.WeakSet[Key]()
+    bindings, kept = Bindings(NEWEST), weakref.WeakSet[Key]()
     bindings.bind(Binding.of("amq.topic", Destination("queue", "q"), "#", {}))
 
     for number in range(5000):

@@ -44,7 +44,7 @@ def connection(name: str) -> Iterator[Any]:
 def test_binding_key_over_255_bytes_is_refused(connection: Any, use: Callable[[Any], None]) -> None:
     """The client's side refuses it, as py-amqp does, and the channel stays open."""
     channel = connection.channel()
-    channel.queue_declare("q", auto_delete=False)
+    channel.queue_declare("q", durable=True, auto_delete=False)
 
     with pytest.raises(FrameSyntaxError, match="routing_key is not a string of at most 255 bytes"):
         use(channel)
@@ -55,7 +55,7 @@ def test_binding_key_over_255_bytes_is_refused(connection: Any, use: Callable[[A
 def test_dropped_broker_with_auto_delete_queue_closes_its_consumers(name: str, connection: Any) -> None:
     """The queue is gone with its broker, so the end of its last consumer has nothing to delete."""
     channel = connection.channel()
-    channel.queue_declare("q", auto_delete=True)
+    channel.queue_declare("q", durable=True, auto_delete=True)
     channel.basic_consume("q", callback=print)
 
     drop(name)
@@ -68,7 +68,7 @@ def test_dropped_broker_with_auto_delete_queue_closes_its_consumers(name: str, c
 @pytest.mark.parametrize(
     "use",
     [
-        lambda channel: channel.queue_declare("q"),
+        lambda channel: channel.queue_declare("q", durable=True),
         lambda channel: channel.basic_ack(1),
         lambda channel: channel.basic_qos(prefetch_size=1, prefetch_count=0),
         lambda channel: channel.basic_recover(requeue=False),
@@ -88,9 +88,9 @@ def test_closed_channel_raises_recoverable_error(connection: Any, use: Callable[
 def test_confirmed_publish_returns_once_confirmed_and_raises_otherwise(connection: Any) -> None:
     """As with py-amqp, what no queue takes is raised, and so is what a full queue rejects."""
     channel = connection.channel()
-    channel.queue_declare("q", auto_delete=False)
+    channel.queue_declare("q", durable=True, auto_delete=False)
     full = {"x-max-length": 0, "x-overflow": "reject-publish"}
-    channel.queue_declare("full", auto_delete=False, arguments=full)
+    channel.queue_declare("full", durable=True, auto_delete=False, arguments=full)
 
     channel.basic_publish_confirm(Message(b"1"), "", "q", mandatory=True)
     assert channel.basic_get("q", no_ack=True).body == b"1"

@@ -26,6 +26,7 @@ from taskroute.broker.url import BrokerUrl, Nodes, parse_urls
     [
         ("memory://", "memory://default"),
         ("memory://name", "memory://name"),
+        ("memory://name?rabbitmq=4.0", "memory://name?rabbitmq=4.0"),
         ("amqp://u:p@h/", "amqp://u@h:5672/"),
         ("amqp://u:p@h", "amqp://u@h:5672/"),
         ("amqp://u:p%40ss@h:1/v%2Fhost", "amqp://u@h:1/v%2Fhost"),
@@ -118,7 +119,10 @@ def test_several_urls_are_several_nodes() -> None:
         ("amqp://u:s3/cret@h/", "percent-encode"),
         ("memory://u:s3cret@name", "name"),
         ("memory://name/path", "name"),
-        ("memory://name?a=1", "not part of the URL$"),
+        ("memory://name?a=1", "one option, rabbitmq"),
+        ("memory://name?rabbitmq=2.8", "one of 3.10, 3.13, 4.0, 4.3"),
+        ("memory://name?rabbitmq=4.0&a=1", "one option"),
+        ("memory://name#4.0", "one option"),
     ],
 )
 def test_unusable_url_is_refused_without_showing_its_password(url: Any, problem: str) -> None:

@@ -53,12 +53,13 @@ def connect(
         on_step: is told what is waited for, here and at each later call that the broker must answer.
 
     Raises:
+        BrokerUrlError: the embedded broker of that name follows another version.
         OSError: the node cannot be reached, or did not answer in time.
         amqp.AMQPError: it refused us.
         ssl.SSLError: its certificate is not trusted, or is for another host.
     """
     if url.scheme == "memory":
-        return _embedded(url.host, on_created)
+        return _embedded(url, on_created)
     version = sys.modules["taskroute"].__version__  # loaded before any module in it; an import would be a circle
     properties = {"connection_name": name, "product": "taskroute", "product_version": version}
     if topology_digest is not None:
@@ -87,12 +88,12 @@ def connect(
     return connection
 
 
-def _embedded(name: str, on_created: Callable[[Connection], object]) -> Connection:
+def _embedded(url: BrokerUrl, on_created: Callable[[Connection], object]) -> Connection:
     # Pay for it only where it is used.
     from taskroute.broker.embedded.brokers import broker  # noqa: PLC0415
     from taskroute.broker.embedded.connection import EmbeddedConnection  # noqa: PLC0415
 
-    connection: Any = EmbeddedConnection(broker(name))
+    connection: Any = EmbeddedConnection(broker(url.host, url.rabbitmq))
     try:
         on_created(connection)
     except BaseException:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from taskroute.errors import BrokerUnavailableError, BrokerUrlError
 
 Scheme = Literal["memory", "amqp", "amqps"]
+Version = Literal["3.10", "3.13", "4.0", "4.3"]
+"""A version of RabbitMQ whose rules an embedded broker follows."""
+
 Urls = str | Sequence[str]
 UrlSource = Urls | Callable[[], Urls]
 """What a worker or a publisher is given: URLs, or a function that returns them, for credentials that rotate."""
@@ -35,10 +38,12 @@ class BrokerUrl:
     password: str = field(default="", repr=False)
     virtual_host: str = "/"
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    rabbitmq: Version | None = None
+    """The version that an embedded broker follows; None: whichever the name has."""
 
     def __str__(self) -> str:
         if self.scheme == "memory":
-            return f"memory://{self.host}"
+            return f"memory://{self.host}" + (f"?rabbitmq={self.rabbitmq}" if self.rabbitmq else "")
         user, path = _quoted(self.user), "" if self.virtual_host == "/" else _quoted(self.virtual_host)
         return f"{self.scheme}://{user}@{self.address}/{path}"
 
@@ -104,7 +109,8 @@ def parse_urls(urls: Urls, tls: ssl.SSLContext | None = None) -> tuple[BrokerUrl
     """Parse one URL or several nodes of one cluster.
 
     Args:
-        urls: ``memory://NAME``, ``amqp://user:password@host:5672/vhost`` or ``amqps://...``.
+        urls: ``memory://NAME``, ``memory://NAME?rabbitmq=4.3``, ``amqps://...`` or
+            ``amqp://user:password@host:5672/vhost``.
         tls: for `amqps`; left out, the system's authorities are trusted and the host name is checked.
 
     Raises:
@@ -134,12 +140,11 @@ def _parse(url: str, tls: ssl.SSLContext | None) -> BrokerUrl:
         # Not repeated: it may be a piece of the password.
         what = "its port is no number up to 65535; if that is no port, " if "@" in parts.netloc else ""
         raise BrokerUrlError(f"the {scheme} URL cannot be read: {what}{_WAY_OUT}") from None
-    if parts.query or parts.fragment:
-        otherwise = "" if scheme == "memory" else f"; {_WAY_OUT}"
-        what = f"the {scheme} URL has a query or a fragment"
-        raise BrokerUrlError(f"{what}: options are arguments, not part of the URL{otherwise}")
     if scheme == "memory":
         return _memory(parts)
+    if parts.query or parts.fragment:
+        what = f"the {scheme} URL has a query or a fragment"
+        raise BrokerUrlError(f"{what}: options are arguments, not part of the URL; {_WAY_OUT}")
     if tls is not None and scheme == "amqp":
         raise BrokerUrlError("tls= is given, but the URL is amqp://: use amqps://")
     return _amqp("amqps" if scheme == "amqps" else "amqp", parts, port, tls)
@@ -151,8 +156,21 @@ def _quoted(text: str) -> str:
 
 def _memory(parts: SplitResult) -> BrokerUrl:
     if parts.path.strip("/") or parts.username or parts.password:
-        raise BrokerUrlError("memory://NAME takes a name and nothing else")
-    return BrokerUrl("memory", parts.netloc or _DEFAULT_MEMORY)
+        raise BrokerUrlError("memory://NAME takes a name, and ?rabbitmq=VERSION, and nothing else")
+    return BrokerUrl("memory", parts.netloc or _DEFAULT_MEMORY, rabbitmq=_version(parts))
+
+
+def _version(parts: SplitResult) -> Version | None:
+    if not parts.query and not parts.fragment:
+        return None
+    for version in get_args(Version):
+        if parts.query == f"rabbitmq={version}" and not parts.fragment:
+            known: Version = version
+            return known
+    versions = ", ".join(get_args(Version))
+    raise BrokerUrlError(
+        f"memory://NAME takes one option, rabbitmq, the version that the embedded broker follows: one of {versions}"
+    )
 
 
 def _amqp(

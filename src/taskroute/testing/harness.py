@@ -16,6 +16,7 @@ from taskroute.broker.embedded import transport
 from taskroute.broker.embedded.backlog import StoredMessage
 from taskroute.broker.embedded.clock import ManualClock
 from taskroute.broker.roles.submission import Receipt
+from taskroute.broker.url import Version
 from taskroute.errors import ClosedError, ConfigurationError, ShutdownTimeoutError, TopologyError
 from taskroute.exported import exported_by
 from taskroute.handlers.function import describe
@@ -64,6 +65,7 @@ class Harness:
         instrumentation: as for `Worker`, of the publisher as well.
         overrides: providers of `Depends(...)` to replace: ``{open_session: FakeSession}``.
         timeout: seconds of real time that a method waits at most.
+        rabbitmq: the version whose rules the broker follows; left out, the newest one that it knows.
         **options: further arguments of `Worker`.
 
     Raises:
@@ -87,6 +89,7 @@ class Harness:
         instrumentation: Iterable[Instrumentation] = (),
         overrides: Mapping[Provider, Provider] = _NO_OVERRIDES,
         timeout: float = DEFAULT_TIMEOUT,
+        rabbitmq: Version | None = None,
         **options: Any,
     ) -> None:
         consumes = registry is not None or queues is not None or bool(options)
@@ -96,6 +99,7 @@ class Harness:
         self._functions = [handler.function for handler in registry.handlers]
         self._timeout = timeout
         self._clock = ManualClock()
+        self._rabbitmq = rabbitmq
         self._recorder = Recorder(self._clock.now)
         around = HandlerRegistry(middleware=middleware)
         around.include(registry)
@@ -113,7 +117,7 @@ class Harness:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._broker = transport.create(self._name, self._clock)
+            self._broker = transport.create(self._name, self._clock, self._rabbitmq)
             stack.callback(transport.drop, self._name)
             if self._worker:
                 stack.enter_context(self._worker)

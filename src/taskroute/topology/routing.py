@@ -112,9 +112,15 @@ class FanoutTable(_ListTable):
 class HeadersTable(_ListTable):
     """Headers: header values, by `headers_match`."""
 
+    def __init__(self, *, tells_number_types: bool = False) -> None:
+        super().__init__()
+        self._tells_number_types = tells_number_types
+
     def destinations(self, routing_keys: Iterable[str], headers: Mapping[str, object]) -> set[Destination]:  # noqa: ARG002
         """Return the destinations of the bindings whose arguments match the headers."""
-        return {key[0] for key, arguments in self._bindings.items() if headers_match(arguments, headers)}
+        tells = self._tells_number_types
+        matching = (key for key, wanted in self._bindings.items() if headers_match(wanted, headers, tells))
+        return {destination for destination, _, _ in matching}
 
 
 def binding_identity(arguments: Mapping[str, object]) -> str:
@@ -125,25 +131,31 @@ def binding_identity(arguments: Mapping[str, object]) -> str:
     return repr(sorted(arguments.items()))
 
 
-_TABLES: Mapping[str, type[TopicTable | DirectTable | FanoutTable | HeadersTable]] = {
+_TABLES: Mapping[str, type[TopicTable | DirectTable | FanoutTable]] = {
     "topic": TopicTable,
     "direct": DirectTable,
     "fanout": FanoutTable,
-    "headers": HeadersTable,
 }
 
 
-def binding_table(exchange_type: ExchangeType) -> BindingTable:
-    """Return an empty table for an exchange of this type."""
+def binding_table(exchange_type: ExchangeType, *, tells_number_types: bool = False) -> BindingTable:
+    """Return an empty table for an exchange of this type. For `tells_number_types` see `headers_match`."""
+    if exchange_type == "headers":
+        return HeadersTable(tells_number_types=tells_number_types)
     return _TABLES[exchange_type]()
 
 
-def headers_match(arguments: Mapping[str, object], headers: Mapping[str, object]) -> bool:
+def headers_match(
+    arguments: Mapping[str, object],
+    headers: Mapping[str, object],
+    tells_number_types: bool = False,
+) -> bool:
     """Return whether a message's headers match a binding of a headers exchange.
 
     RabbitMQ's rules: names that start with ``x-`` do not count, unless ``x-match`` is ``all-with-x`` or
     ``any-with-x`` (``x-match`` itself never does); an empty set matches everything with ``all`` and nothing with
-    ``any``; a None requires presence only; a bool never equals a number.
+    ``any``; a None requires presence only; a bool never equals a number. RabbitMQ 4 `tells_number_types`: ``1`` is not
+    ``1.0``.
 
     >>> headers_match({"x-match": "any", "format": "pdf", "type": "log"}, {"format": "pdf"})
     True
@@ -151,19 +163,19 @@ def headers_match(arguments: Mapping[str, object], headers: Mapping[str, object]
     kind = arguments.get("x-match", "all")
     with_x = kind in ("all-with-x", "any-with-x")
     tests = (
-        name in headers and _equal(value, headers[name])
+        name in headers and _equal(value, headers[name], tells_number_types)
         for name, value in arguments.items()
         if name != "x-match" and (with_x or not name.startswith("x-"))
     )
     return any(tests) if kind in ("any", "any-with-x") else all(tests)
 
 
-def _equal(wanted: object, actual: object) -> bool:
+def _equal(wanted: object, actual: object, tells_number_types: bool) -> bool:
     if wanted is None:
         return True
     if isinstance(wanted, bool) or isinstance(actual, bool):
         return wanted is actual
-    return wanted == actual
+    return wanted == actual and not (tells_number_types and isinstance(wanted, float) != isinstance(actual, float))
 
 
 class RoutedExchange(Protocol):

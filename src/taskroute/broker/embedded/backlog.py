@@ -9,18 +9,28 @@ from typing import NamedTuple
 
 
 class StoredMessage(NamedTuple):
-    """A message as the broker stores it, once for all queues. `copy_keys`: the routing keys of ``CC`` and ``BCC``."""
+    """A message as the broker stores it, once for all queues."""
 
     exchange: str
     routing_key: str
     body: bytes
     properties: Mapping[str, object]
     copy_keys: tuple[str, ...] = ()
+    """The routing keys of ``CC`` and ``BCC``, as far as they are followed."""
+    deaths: tuple[Mapping[str, object], ...] = ()
+    """How it was dead-lettered, the latest first."""
+    delivery_count: int = 0
+    """How often the queue that has dead-lettered it had delivered it in vain."""
 
     @property
     def routing_keys(self) -> tuple[str, ...]:
         """The message's own routing key, then those of ``CC`` and ``BCC``."""
         return (self.routing_key, *self.copy_keys)
+
+    @property
+    def cc(self) -> tuple[str, ...]:
+        """Those of `copy_keys` that the header ``CC`` names."""
+        return header_keys(self.headers, "CC") if self.copy_keys else ()
 
     @property
     def headers(self) -> Mapping[str, object]:
@@ -29,10 +39,22 @@ class StoredMessage(NamedTuple):
         return headers if isinstance(headers, dict) else {}
 
 
+def header_keys(headers: Mapping[str, object], name: str) -> tuple[str, ...]:
+    """Return the routing keys that a header, ``CC`` or ``BCC``, lists. RabbitMQ passes over what is no text.
+
+    Raises:
+        ValueError: it is no list.
+    """
+    keys = headers.get(name, ())
+    if not isinstance(keys, list | tuple):
+        raise ValueError(f"invalid header '{name}': not a list of routing keys")
+    return tuple(key for key in keys if isinstance(key, str))
+
+
 class Entry:
     """One message in one queue. `position` is its place in the order of arrival."""
 
-    __slots__ = ("expires_at", "failed_deliveries", "message", "position", "priority", "redelivered")
+    __slots__ = ("expires_at", "failed_deliveries", "message", "position", "priority", "redelivered", "returns")
 
     def __init__(self, message: StoredMessage, position: int, priority: int, expires_at: float | None) -> None:
         self.message = message
@@ -40,6 +62,7 @@ class Entry:
         self.priority = priority
         self.expires_at = expires_at
         self.redelivered = False
+        self.returns = 0  # how often it came back; only some ways of coming back count as a failed delivery
         self.failed_deliveries = 0
 
 
@@ -84,23 +107,20 @@ class Backlog:
         Raises:
             IndexError: the backlog is empty.
         """
-        for level in reversed(self._levels):
-            if level:
-                return self._take_first(level)
-        raise IndexError("the backlog is empty")
+        level = self._first_level()
+        if level is None:
+            raise IndexError("the backlog is empty")
+        return self._take_first(level)
 
     def pop_expired(self, now: float) -> Iterator[Entry]:
-        """Take the expired entries at the head of each priority. Like RabbitMQ, never look behind the head."""
-        for level in reversed(self._levels):
-            while level and (due := level[0].expires_at) is not None and due <= now:
-                yield self._take_first(level)
+        """Take the expired entries at the head. Like RabbitMQ, never look behind it."""
+        while (level := self._first_due()) and (due := level[0].expires_at) is not None and due <= now:
+            yield self._take_first(level)
 
     def next_expiry(self) -> float | None:
         """Return when `pop_expired` has an entry next, None if never."""
-        if not self._expiring:
-            return None
-        moments = [level[0].expires_at for level in self._levels if level]
-        return min((moment for moment in moments if moment is not None), default=None)
+        level = self._first_due() if self._expiring else None
+        return level[0].expires_at if level else None
 
     def clear(self) -> int:
         """Delete every entry; return how many there were."""
@@ -109,6 +129,14 @@ class Backlog:
             level.clear()
         self._count = self._expiring = self.body_bytes = 0
         return count
+
+    def _first_level(self) -> deque[Entry] | None:
+        """Return the level that the first entry is in, None if there is no entry."""
+        return next((level for level in reversed(self._levels) if level), None)
+
+    def _first_due(self) -> deque[Entry] | None:
+        """Return the level whose head expires first, of those that are looked at."""
+        return self._first_level()
 
     def _add(self, entry: Entry) -> None:
         self._count += 1

@@ -9,12 +9,12 @@ from typing import Final
 
 from taskroute.broker.embedded.refusal import (
     ACCESS_REFUSED,
-    COMMAND_INVALID,
     NOT_FOUND,
     NOT_IMPLEMENTED,
     PRECONDITION_FAILED,
     Refusal,
 )
+from taskroute.broker.embedded.rules import Rules
 from taskroute.topology.routing import (
     PREDECLARED,
     BindingTable,
@@ -70,9 +70,14 @@ class Exchange:
 
 
 class Bindings:
-    """Exchanges by name, and the bindings from them. Not synchronized: the broker's lock is held around every call."""
+    """Exchanges by name, and the bindings from them. Not synchronized: the broker's lock is held around every call.
 
-    def __init__(self) -> None:
+    Args:
+        rules: of the version that the broker follows.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
         self._exchanges: dict[str, Exchange] = {}
         self._to: dict[Destination, set[Binding]] = {}
         self._reached: dict[tuple[str, tuple[str, ...]], AbstractSet[str]] = {}  # by `queues`, until a change
@@ -85,7 +90,7 @@ class Bindings:
         self._reached.clear()
         for name, exchange_type in PREDECLARED.items():
             self._exchanges[name] = Exchange(
-                name, exchange_type, True, False, name == _INTERNAL, {}, binding_table(exchange_type)
+                name, exchange_type, True, False, name == _INTERNAL, {}, self._table(exchange_type)
             )
 
     def declare(
@@ -101,15 +106,14 @@ class Bindings:
         """Create an exchange, or check that it is as declared.
 
         Raises:
-            Refusal: 503 or 540, an unknown type; 403, a reserved name; 406, it exists and differs.
+            Refusal: 406, 503 or 540, an unknown type; 403, a reserved name; 406, it exists and differs.
         """
         if name == _DEFAULT:
             raise Refusal(ACCESS_REFUSED, "operation not permitted on the default exchange")
-        kind = _known_type(name, exchange_type)
-        alternate = arguments.get("alternate-exchange")
-        if alternate is not None and not isinstance(alternate, str):
+        kind = self._known_type(name, exchange_type)
+        if not isinstance(arguments.get("alternate-exchange", ""), str):
             raise Refusal(PRECONDITION_FAILED, f"invalid arg 'alternate-exchange' for exchange '{name}': not a string")
-        asked = Exchange(name, kind, durable, auto_delete, internal, arguments, binding_table(kind))
+        asked = Exchange(name, kind, durable, auto_delete, internal, arguments, self._table(kind))
         existing = self._exchanges.get(name)
         if existing is not None:
             _check_same(existing, asked)
@@ -149,13 +153,25 @@ class Bindings:
         self._reached.clear()
         self.forget(Destination("exchange", name))
 
+    def check_source(self, binding: Binding) -> None:
+        """Refuse a binding without a source, before its destination is looked at.
+
+        Raises:
+            Refusal: 404, the exchange does not exist; 403, the default exchange.
+        """
+        _check_not_default(binding)
+        self.exchange(binding.source)
+
     def bind(self, binding: Binding) -> None:
         """Add a binding; adding it again changes nothing.
 
         Raises:
-            Refusal: 404, an exchange does not exist; 403, the default exchange; 406, an unknown ``x-match``.
+            Refusal: 404, an exchange does not exist; 403, the default exchange; 406, an unknown ``x-match``, or more
+                ``#`` than the version takes.
         """
         source = self._source(binding)
+        if source.type == "topic":
+            self._check_hashes(binding.key)
         match = binding.arguments.get("x-match", "all")
         if source.type == "headers" and match not in _MATCHES:
             raise Refusal(PRECONDITION_FAILED, f"invalid x-match field value {match!r}; expected {', '.join(_MATCHES)}")
@@ -164,13 +180,19 @@ class Bindings:
         self._reached.clear()
         self._to.setdefault(binding.destination, set()).add(binding)
 
-    def unbind(self, binding: Binding) -> None:
-        """Remove a binding. One that does not exist is no error.
+    def has(self, binding: Binding) -> bool:
+        """Return whether there is such a binding.
 
         Raises:
-            Refusal: 404, an exchange does not exist; 403, the default exchange.
+            Refusal: 403, the default exchange.
         """
-        if binding in self._source(binding).bindings:
+        _check_not_default(binding)
+        source = self._exchanges.get(binding.source)
+        return source is not None and binding in source.bindings
+
+    def unbind(self, binding: Binding) -> None:
+        """Remove a binding. One that does not exist is no error."""
+        if self.has(binding):
             self._remove(binding)
 
     def forget(self, destination: Destination) -> None:
@@ -190,10 +212,26 @@ class Bindings:
         reached = self._reached[exchange, keys] = reachable_queues(exchange, keys, headers, self._exchanges)
         return reached
 
+    def _known_type(self, name: str, exchange_type: str) -> ExchangeType:
+        for known in PREDECLARED.values():
+            if exchange_type == known:
+                return known
+        if exchange_type.startswith("x-"):
+            problem = f"the embedded broker has no exchanges of type '{exchange_type}' ('{name}')"
+            raise Refusal(NOT_IMPLEMENTED, problem)
+        raise Refusal(self._rules.unknown_exchange_type, f"unknown exchange type '{exchange_type}'")
+
+    def _table(self, exchange_type: ExchangeType) -> BindingTable:
+        return binding_table(exchange_type, tells_number_types=self._rules.tells_number_types)
+
+    def _check_hashes(self, key: str) -> None:
+        most = self._rules.most_hashes
+        if most is not None and key.split(".").count("#") > most:
+            raise Refusal(PRECONDITION_FAILED, f"the binding key '{key}' has more than {most} wildcards '#'")
+
     def _source(self, binding: Binding) -> Exchange:
+        _check_not_default(binding)
         kind, name = binding.destination
-        if _DEFAULT in (binding.source, name):
-            raise Refusal(ACCESS_REFUSED, "operation not permitted on the default exchange")
         if kind == "exchange":
             self.exchange(name)
         return self.exchange(binding.source)
@@ -209,13 +247,9 @@ class Bindings:
             self.forget(Destination("exchange", binding.source))
 
 
-def _known_type(name: str, exchange_type: str) -> ExchangeType:
-    for known in PREDECLARED.values():
-        if exchange_type == known:
-            return known
-    if exchange_type.startswith("x-"):
-        raise Refusal(NOT_IMPLEMENTED, f"the embedded broker has no exchanges of type '{exchange_type}' ('{name}')")
-    raise Refusal(COMMAND_INVALID, f"unknown exchange type '{exchange_type}'")
+def _check_not_default(binding: Binding) -> None:
+    if _DEFAULT in (binding.source, binding.destination.name):
+        raise Refusal(ACCESS_REFUSED, "operation not permitted on the default exchange")
 
 
 def _check_same(existing: Exchange, asked: Exchange) -> None:

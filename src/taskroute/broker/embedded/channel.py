@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 import amqp
 from amqp import spec
-from amqp.exceptions import ChannelError, FrameSyntaxError, MessageNacked, error_for_code
+from amqp.exceptions import ChannelError, FrameSyntaxError, error_for_code
 
 from taskroute.broker.embedded.bindings import Binding
 from taskroute.broker.embedded.channel_state import ChannelState
@@ -16,8 +16,9 @@ from taskroute.broker.embedded.engine import Broker
 from taskroute.broker.embedded.engine_events import Closed
 from taskroute.broker.embedded.incoming import received
 from taskroute.broker.embedded.kombu_channel import KombuChannel
+from taskroute.broker.embedded.rare_methods import RareMethods
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, Refusal
-from taskroute.broker.embedded.wire import carried_properties, carried_table, short_text
+from taskroute.broker.embedded.wire import carried_properties, carried_table, short_text, whole_number
 from taskroute.errors import MessageInvalidError
 from taskroute.topology.routing import Destination
 
@@ -53,7 +54,7 @@ class QueueDeclared(NamedTuple):
     consumer_count: int
 
 
-class Channel(KombuChannel):
+class Channel(KombuChannel, RareMethods):
     """A channel. The thread that owns its connection uses it.
 
     As with py-amqp, the connection's `drain_events` calls the callbacks, and raises the refusal of a method that has
@@ -247,7 +248,7 @@ class Channel(KombuChannel):
         try:
             properties = carried_properties(msg.properties)
         except Refusal as refusal:
-            self._refuse_later(refusal)
+            self._refuse_message(exchange, refusal)
             return
         body = msg.body
         if isinstance(body, str):
@@ -255,22 +256,13 @@ class Channel(KombuChannel):
             body = body.encode(str(encoding))
         self._publish(exchange, short_text(routing_key, "routing_key"), mandatory, properties, bytes(body or b""))
 
-    def basic_publish_confirm(self, msg: Any, *args: Any, confirm_timeout: float | None = None, **options: Any) -> None:
-        """Publish a message and wait for a confirm. `drain_events` may raise its return or its refusal before."""
-        connection, answers = self._opened(), list[bool]()
-        callbacks = {"basic_ack": lambda *_: answers.append(True), "basic_nack": lambda *_: answers.append(False)}
-        self.confirm_select()
-        for name, callback in callbacks.items():
-            self.events[name].add(callback)
+    def _refuse_message(self, exchange: str, refusal: Refusal) -> None:
+        """Refuse what cannot be read, unless its exchange is refused: that is looked at first."""
         try:
-            self.basic_publish(msg, *args, **options)
-            while not answers:
-                connection.drain_events(confirm_timeout)
-        finally:
-            for name, callback in callbacks.items():
-                self.events[name].discard(callback)
-        if not answers[0]:
-            raise MessageNacked
+            self._broker.check_publish(exchange)
+        except Refusal as earlier:
+            refusal = earlier
+        self._refuse_later(refusal)
 
     def _publish(
         self, exchange: str, routing_key: str, mandatory: bool, properties: Mapping[str, object], body: bytes
@@ -297,10 +289,12 @@ class Channel(KombuChannel):
 
     def basic_qos(self, prefetch_size: int, prefetch_count: int, a_global: bool = False, **options: object) -> None:
         """Limit the unacknowledged deliveries of every consumer that starts later."""
-        if prefetch_size or a_global or options.get("apply_global"):
+        is_global = (a_global or options.get("apply_global")) and not self._broker.rules.global_prefetch
+        if prefetch_size or is_global:
             problem = "prefetch_size" if prefetch_size else "a prefetch for a whole channel (global)"
             self._refuse(Refusal(NOT_IMPLEMENTED, f"the embedded broker has no {problem}"), spec.Basic.Qos)
-        self._ask(spec.Basic.Qos, lambda: self._broker.limit_prefetch(self._state, prefetch_count))
+        count = whole_number(prefetch_count, "prefetch_count", 16)
+        self._ask(spec.Basic.Qos, lambda: self._broker.limit_prefetch(self._state, count))
 
     def basic_consume(
         self,
@@ -333,10 +327,11 @@ class Channel(KombuChannel):
             self.no_ack_consumers.add(tag)
         return tag
 
-    def basic_cancel(self, consumer_tag: str, nowait: bool = False) -> None:  # noqa: ARG002
-        """End a consumer. Its deliveries can still be settled."""
+    def basic_cancel(self, consumer_tag: str, nowait: bool = False) -> str:  # noqa: ARG002
+        """End a consumer; return its tag. Its deliveries can still be settled."""
         self.forget_consumer(consumer_tag)
         self._ask(spec.Basic.Cancel, lambda: self._broker.cancel(self._state, consumer_tag))
+        return consumer_tag
 
     def basic_get(self, queue: str = "", no_ack: bool = False) -> Any:
         """Return one message, None when nothing is ready."""
@@ -344,6 +339,7 @@ class Channel(KombuChannel):
         if delivered is None:
             return None
         message = received(delivered, self)
+        del message.delivery_info["consumer_tag"]
         message.delivery_info["message_count"] = delivered.remaining
         return message
 
@@ -366,7 +362,7 @@ class Channel(KombuChannel):
         """Put a delivery back to its place, or dead-letter it."""
         self._opened()
         try:
-            self._broker.reject(self._state, delivery_tag, multiple=False, requeue=requeue)
+            self._broker.reject(self._state, delivery_tag, requeue=requeue)
         except Refusal as refusal:
             self._refuse_later(refusal)
 
@@ -374,7 +370,7 @@ class Channel(KombuChannel):
         """Put a delivery back to its place or dead-letter it, or with `multiple` all up to it."""
         self._opened()
         try:
-            self._broker.reject(self._state, delivery_tag, multiple=multiple, requeue=requeue)
+            self._broker.nack(self._state, delivery_tag, multiple=multiple, requeue=requeue)
         except Refusal as refusal:
             self._refuse_later(refusal)
 
@@ -412,8 +408,10 @@ class Channel(KombuChannel):
     ) -> None:
         """Bind or unbind: both check what they are given in the same way."""
         key = short_text(routing_key, "routing_key")
-        binding = Binding.of(source, destination, key, carried_table(arguments or {}))
-        self._ask(method, lambda: change(self._state, binding))
+        self._ask(
+            method,
+            lambda: change(self._state, Binding.of(source, destination, key, carried_table(arguments or {}))),
+        )
 
     def _ask(self, method: tuple[int, int], call: Callable[[], T]) -> T:
         """Make a call that the broker answers; raise its refusal here."""

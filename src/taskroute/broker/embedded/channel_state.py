@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from taskroute.broker.embedded.backlog import Entry
 from taskroute.broker.embedded.engine_events import Cancelled, Delivered, Event
-from taskroute.broker.embedded.queue import Queue
+from taskroute.broker.embedded.queue import NO_COUNTS, Queue
 from taskroute.broker.embedded.refusal import PRECONDITION_FAILED, Refusal
+from taskroute.broker.embedded.rules import Rejection, Return
 
 
 class ChannelState:
@@ -36,11 +37,13 @@ class ChannelState:
         """Number a delivery and, if it must be acknowledged, keep it."""
         self._last_delivery += 1
         tag = self._last_delivery
-        count = entry.failed_deliveries if entry.failed_deliveries and queue.settings.is_quorum else None
-        delivered = Delivered(self, tag, entry, queue, consumer, entry.redelivered, count, remaining)
+        is_get = consumer is None
+        counts = queue.counts_of(entry, is_get=is_get) if entry.redelivered or is_get else NO_COUNTS
+        delivered = Delivered(self, tag, entry, queue, consumer, entry.redelivered, counts, remaining)
         if not no_ack:
             self.unsettled[tag] = delivered
             queue.unsettled += 1
+            queue.unsettled_gets += is_get
         return delivered
 
     def tags(self, delivery_tag: int, *, multiple: bool) -> list[int]:
@@ -62,21 +65,21 @@ class ChannelState:
         for queue in self._release(tags):
             queue.deal()
 
-    def reject(self, tags: list[int]) -> None:
+    def reject(self, tags: list[int], how: Rejection) -> None:
         """Dead-letter deliveries."""
         for tag in tags:
             delivered = self.unsettled[tag]
-            delivered.queue.reject(delivered.entry)
+            delivered.queue.reject(delivered.entry, how)
         self.settle(tags)
 
-    def requeue(self, tags: list[int]) -> None:
+    def requeue(self, tags: list[int], how: Return) -> None:
         """Put deliveries back to their places."""
         returning: dict[Queue, list[Entry]] = {}
         for tag in tags:
             delivered = self.unsettled[tag]
             returning.setdefault(delivered.queue, []).append(delivered.entry)
         for queue in self._release(tags):
-            queue.requeue(returning[queue])
+            queue.requeue(returning[queue], how)
             queue.deal()
 
     def _release(self, tags: list[int]) -> list[Queue]:
@@ -86,7 +89,9 @@ class ChannelState:
             delivered = self.unsettled.pop(tag)
             queue, consumer = delivered.queue, delivered.consumer
             queue.unsettled -= 1
-            if consumer is not None:
+            if consumer is None:
+                queue.unsettled_gets -= 1
+            else:
                 consumer.unsettled -= 1
             if not queue.deleted:
                 queues[queue] = None

@@ -34,6 +34,7 @@ class EmbeddedConnection:
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
+        self.server_properties: dict[str, object] = {"product": "RabbitMQ", "version": broker.rules.release}
         self.client: Any = None
         self._stream: EventStream[Event] = EventStream()
         self._channels: dict[object, Channel] = {}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Final
 
 from taskroute.broker.embedded.channel_state import ChannelConsumer, ChannelState
 from taskroute.broker.embedded.queues import Queues
-from taskroute.broker.embedded.refusal import ACCESS_REFUSED, NOT_ALLOWED, NOT_IMPLEMENTED, Refusal
+from taskroute.broker.embedded.refusal import NOT_ALLOWED, NOT_IMPLEMENTED, Refusal
 from taskroute.broker.embedded.unused_queues import UnusedQueues
+
+_REPLY_TO: Final = "amq.rabbitmq.reply-to"
 
 
 class Consumers:
@@ -32,17 +35,19 @@ class Consumers:
         """Start a consumer of a queue; return its tag, made up if `tag` is empty.
 
         Raises:
-            Refusal: 403, the queue has an exclusive consumer, or this one would be exclusive and is not alone; 404 and
-                405, as for any use of the queue; 530, the channel has a consumer of that tag; 540, ``x-priority``.
+            Refusal: 403, see `Queue.check_consumer`; 404 and 405, as for any use of the queue; 530, the channel has a
+                consumer of that tag; 540, ``x-priority``
+                or direct reply-to.
         """
         if "x-priority" in arguments:
             raise Refusal(NOT_IMPLEMENTED, "the embedded broker has no consumer priorities (x-priority)")
+        if name == _REPLY_TO:
+            raise Refusal(NOT_IMPLEMENTED, f"the embedded broker has no direct reply-to ({_REPLY_TO})")
         tag = tag or f"amq.ctag-{next(self._numbers)}"
         if tag in channel.consumers:
             raise Refusal(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
         queue = self._queues.accessible(channel, name)
-        if (exclusive and queue.consumers) or any(other.exclusive for other in queue.consumers):
-            raise Refusal(ACCESS_REFUSED, f"queue '{queue.name}' in vhost '/' in exclusive use")
+        queue.check_consumer(exclusive=exclusive)
         consumer = ChannelConsumer(tag, queue, channel, no_ack=no_ack, exclusive=exclusive)
         channel.consumers[tag] = consumer
         queue.consumers.append(consumer)
@@ -65,10 +70,10 @@ class Consumers:
     def _remove(self, consumer: ChannelConsumer) -> None:
         queue = consumer.queue
         del consumer.channel.consumers[consumer.tag]
-        queue.consumers.remove(consumer)
+        queue.end_consumer(consumer)
         if queue.consumers:
             return
-        if queue.settings.auto_delete:
+        if queue.settings.declaration.auto_delete:
             self._queues.remove(queue)
         else:
             self._unused.touch(queue)

@@ -9,6 +9,7 @@ from taskroute.broker.embedded.clock import Clock
 from taskroute.broker.embedded.dead_letter import Reason, dead_letter, is_cycle
 from taskroute.broker.embedded.queue import Host, Queue
 from taskroute.broker.embedded.queues import Queues
+from taskroute.broker.embedded.rules import Rules
 
 PARKED_RETRY: Final = 1.0
 """Seconds between attempts to place an at-least-once dead letter whose target is full or missing."""
@@ -21,10 +22,11 @@ class DeadLettering:
     queue that it comes from, and is tried again every second, until it is placed or that queue is deleted.
     """
 
-    def __init__(self, queues: Queues, clock: Clock, host: Host) -> None:
+    def __init__(self, queues: Queues, clock: Clock, host: Host, rules: Rules) -> None:
         self._queues = queues
         self._clock = clock
         self._host = host
+        self._rules = rules
         self._parked: list[_Parked] = []
 
     def place(self, queue: Queue, message: StoredMessage, reason: Reason) -> None:
@@ -39,6 +41,7 @@ class DeadLettering:
             at=self._clock.wall(),
             exchange=settings.dead_letter_exchange,
             routing_key=settings.dead_letter_routing_key,
+            rules=self._rules,
         )
         parked = _Parked(queue, letter)
         if not self._place(parked) and settings.is_at_least_once:
@@ -51,7 +54,9 @@ class DeadLettering:
         letter = parked.letter
         reachable = self._queues.route(letter)
         targets = [
-            target for target in reachable if target.name not in parked.taken_by and not is_cycle(letter, target.name)
+            target
+            for target in reachable
+            if target.name not in parked.taken_by and not is_cycle(letter, target.name, self._rules)
         ]
         rejecting = False
         for target in targets:

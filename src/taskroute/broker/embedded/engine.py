@@ -21,9 +21,10 @@ from taskroute.broker.embedded.engine_events import Closed, Confirmed, Delivered
 from taskroute.broker.embedded.operation import Operation
 from taskroute.broker.embedded.publishing import accept
 from taskroute.broker.embedded.queue import Depth, QueueCounts
-from taskroute.broker.embedded.queue_settings import QueueSettings
+from taskroute.broker.embedded.queue_settings import QueueDeclaration
 from taskroute.broker.embedded.queues import Queues
 from taskroute.broker.embedded.refusal import ACCESS_REFUSED, CONNECTION_FORCED, Refusal
+from taskroute.broker.embedded.rules import NEWEST, Rules
 from taskroute.broker.embedded.unused_queues import UnusedQueues
 from taskroute.topology.routing import Destination
 
@@ -38,10 +39,12 @@ class Broker:
     Args:
         name: for error texts, and for the thread of the clock.
         clock: what expiry is measured by; default: the machine's time.
+        rules: of the version of RabbitMQ that it follows.
     """
 
-    def __init__(self, name: str, clock: Clock | None = None) -> None:
+    def __init__(self, name: str, clock: Clock | None = None, rules: Rules = NEWEST) -> None:
         self.name = name
+        self.rules: Final = rules
         self._clock: Clock = clock or SystemClock(f"taskroute-broker-{name}")
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -50,11 +53,11 @@ class Broker:
         self._closed = False
         self._operation = Operation(self._lock, self._clock, self._complete)
         # The parts of the model. None is synchronized: call them under the lock alone.
-        self._bindings = Bindings()
-        self._queues = Queues(self._bindings, self._operation)
+        self._bindings = Bindings(rules)
+        self._queues = Queues(self._bindings, self._operation, rules)
         self._unused = UnusedQueues(self._queues, self._operation)
         self._consumers = Consumers(self._queues, self._unused)
-        self._dead_lettering = DeadLettering(self._queues, self._clock, self._operation)
+        self._dead_lettering = DeadLettering(self._queues, self._clock, self._operation, rules)
 
     # Connections and channels
 
@@ -79,7 +82,7 @@ class Broker:
         """End the consumers of a channel, and put its unsettled messages back to their places."""
         with self._operation:
             self._consumers.end_all(channel)
-            channel.requeue(list(channel.unsettled))
+            channel.requeue(list(channel.unsettled), "lost")
 
     def close_connections(self) -> None:
         """Close every connection, as an operator would."""
@@ -126,12 +129,18 @@ class Broker:
     def bind(self, channel: ChannelState, binding: Binding) -> None:
         """Bind a queue or an exchange to an exchange. An empty queue name: the queue that the channel declared last."""
         with self._operation:
-            self._bindings.bind(self._resolved(channel, binding))
+            named = self._named(channel, binding)
+            self._bindings.check_source(named)
+            self._check_accessible(channel, named)
+            self._bindings.bind(named)
 
     def unbind(self, channel: ChannelState, binding: Binding) -> None:
-        """Undo `bind`."""
+        """Undo `bind`. A binding that does not exist is no error, and neither is one of what does not exist."""
         with self._operation:
-            self._bindings.unbind(self._resolved(channel, binding))
+            named = self._named(channel, binding)
+            if self._bindings.has(named):
+                self._check_accessible(channel, named)
+            self._bindings.unbind(named)
 
     # Queues
 
@@ -154,10 +163,10 @@ class Broker:
             if passive:
                 queue = self._queues.accessible(channel, name)
             else:
-                settings = QueueSettings.of(
-                    name, durable=durable, exclusive=exclusive, auto_delete=auto_delete, arguments=arguments
+                declaration = QueueDeclaration(
+                    durable=durable, exclusive=exclusive, auto_delete=auto_delete, arguments=arguments
                 )
-                queue = self._queues.declare(channel, name, settings)
+                queue = self._queues.declare(channel, name, declaration)
             channel.last_queue = queue.name
             self._unused.touch(queue)
             return queue.counts
@@ -193,9 +202,8 @@ class Broker:
         with self._operation:
             if channel.confirms:
                 channel.published += 1
-            if exchange and self._bindings.exchange(exchange).internal:
-                raise Refusal(ACCESS_REFUSED, f"cannot publish to internal exchange '{exchange}' in vhost '/'")
-            message = accept(exchange, routing_key, body, properties)
+            self._check_publish(exchange)
+            message = accept(exchange, routing_key, body, properties, self.rules)
             queues = self._queues.route(message)
             if mandatory and not queues:
                 channel.post(Returned(channel, _NO_ROUTE, "NO_ROUTE", message))
@@ -204,6 +212,11 @@ class Broker:
                 accepted = queue.enqueue(message) and accepted
             if channel.confirms:
                 channel.post(Confirmed(channel, channel.published, accepted))
+
+    def check_publish(self, exchange: str) -> None:
+        """Refuse what `publish` refuses before it looks at the message."""
+        with self._lock:
+            self._check_publish(exchange)
 
     # Consuming
 
@@ -235,6 +248,7 @@ class Broker:
         """Take one message; None when nothing is ready."""
         with self._operation:
             found = self._queues.accessible(channel, queue)
+            found.check_get()
             self._unused.touch(found)
             entry = found.pop()
             if entry is None:
@@ -246,19 +260,28 @@ class Broker:
         with self._operation:
             channel.settle(channel.tags(delivery_tag, multiple=multiple))
 
-    def reject(self, channel: ChannelState, delivery_tag: int, *, multiple: bool, requeue: bool) -> None:
+    def reject(self, channel: ChannelState, delivery_tag: int, *, requeue: bool) -> None:
+        """Put a delivery back to its place, or dead-letter it."""
+        with self._operation:
+            tags = channel.tags(delivery_tag, multiple=False)
+            if requeue:
+                channel.requeue(tags, "reject")
+            else:
+                channel.reject(tags, "reject")
+
+    def nack(self, channel: ChannelState, delivery_tag: int, *, multiple: bool, requeue: bool) -> None:
         """Put a delivery back to its place or dead-letter it, or with `multiple` all up to it (0: all)."""
         with self._operation:
             tags = channel.tags(delivery_tag, multiple=multiple)
             if requeue:
-                channel.requeue(tags)
+                channel.requeue(tags, "nack")
             else:
-                channel.reject(tags)
+                channel.reject(tags, "nack")
 
     def recover(self, channel: ChannelState) -> None:
         """Put every unsettled delivery of the channel back to its place."""
         with self._operation:
-            channel.requeue(list(channel.unsettled))
+            channel.requeue(list(channel.unsettled), "recover")
 
     # Looking, as an operator does
 
@@ -289,12 +312,19 @@ class Broker:
         for post in self._connections.values():
             post(Closed(None, Refusal(CONNECTION_FORCED, "closed by the broker")))
 
-    def _resolved(self, channel: ChannelState, binding: Binding) -> Binding:
+    def _check_publish(self, exchange: str) -> None:
+        if exchange and self._bindings.exchange(exchange).internal:
+            raise Refusal(ACCESS_REFUSED, f"cannot publish to internal exchange '{exchange}' in vhost '/'")
+
+    def _named(self, channel: ChannelState, binding: Binding) -> Binding:
+        if binding.destination == ("queue", ""):
+            return replace(binding, destination=Destination("queue", self._queues.named(channel, "")))
+        return binding
+
+    def _check_accessible(self, channel: ChannelState, binding: Binding) -> None:
         kind, name = binding.destination
-        if kind == "exchange":
-            return binding
-        queue = self._queues.accessible(channel, name)
-        return replace(binding, destination=Destination("queue", queue.name))
+        if kind == "queue":
+            self._queues.accessible(channel, name)
 
     def _depth(self, name: str) -> Depth:
         queue = self._queues.get(name)

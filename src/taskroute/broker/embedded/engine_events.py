@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from taskroute.broker.embedded.backlog import Entry, StoredMessage
@@ -22,8 +23,8 @@ class Delivered(NamedTuple):
     consumer: Consumer | None
     redelivered: bool
     """The entry's at the moment of delivery; later the entry may be put back."""
-    delivery_count: int | None
-    """Failed deliveries so far; None on the first delivery, and on a queue that does not count."""
+    counts: Mapping[str, object]
+    """Headers that tell how often it was delivered before; none on the first delivery, and on a classic queue."""
     remaining: int
 
     @property

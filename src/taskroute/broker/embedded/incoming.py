@@ -59,10 +59,10 @@ def received(event: Delivered, channel: Receiver) -> Any:
     """Return the message of a delivery. Its properties are a copy, which the receiver may change."""
     stored = event.message
     properties = copied_properties(stored.properties)
-    if event.delivery_count is not None:
+    if event.counts:
         headers = properties.setdefault("application_headers", {})
         assert isinstance(headers, dict)  # noqa: S101 - copied_properties made it
-        headers["x-delivery-count"] = event.delivery_count
+        headers |= event.counts
     message = Received(stored.body, channel=channel)
     message.properties = properties  # as options they would be copied again
     message.delivery_info = {

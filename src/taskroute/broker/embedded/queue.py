@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from taskroute.broker.embedded.backlog import Backlog, Entry, StoredMessage
 from taskroute.broker.embedded.dead_letter import Reason
 from taskroute.broker.embedded.queue_settings import QueueSettings
+from taskroute.broker.embedded.refusal import ACCESS_REFUSED, PRECONDITION_FAILED, Refusal
+from taskroute.broker.embedded.rules import Rejection, Return, Rules
+
+NO_COUNTS: Final[Mapping[str, object]] = MappingProxyType({})
+"""What a first delivery is told about earlier ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Host(Protocol):
 
 
 class Queue:
-    """One queue. Not synchronized: its broker's lock is held around every call.
+    """A classic queue. Not synchronized: its broker's lock is held around every call.
 
     After every call either no message is ready or no consumer can take one.
 
@@ -72,9 +78,10 @@ class Queue:
         settings: as declared.
         owner: the connection of an exclusive queue, else None.
         host: its broker.
+        rules: of the version that the broker follows.
     """
 
-    def __init__(self, name: str, settings: QueueSettings, owner: object | None, host: Host) -> None:
+    def __init__(self, name: str, settings: QueueSettings, owner: object | None, host: Host, rules: Rules) -> None:
         self.name = name
         self.settings = settings
         self.owner = owner
@@ -82,9 +89,12 @@ class Queue:
         self.parked = 0  # dead letters of this queue that wait for their target count against its limits
         self.parked_bytes = 0
         self.unsettled = 0
+        self.unsettled_gets = 0
         self.deleted = False
         self._host = host
-        self._backlog = Backlog(settings.max_priority)
+        self._rules = rules
+        self._carries = ("quorum" if settings.is_quorum else "classic") in rules.carrying_queues
+        self._backlog = self._new_backlog()
         self._arrived = 0
         self._expiry_armed_for: float | None = None
         self._is_limited = settings.max_length is not None or settings.max_length_bytes is not None
@@ -107,7 +117,11 @@ class Queue:
     @property
     def counts(self) -> QueueCounts:
         """The answer to its declaration."""
-        return QueueCounts(self.name, self.ready, len(self.consumers))
+        return QueueCounts(self.name, self.ready, self._consumer_count())
+
+    def end_consumer(self, consumer: Consumer) -> None:
+        """Give a consumer nothing more."""
+        self.consumers.remove(consumer)
 
     def enqueue(self, message: StoredMessage) -> bool:
         """Take a message; return False when the queue is full and rejects it."""
@@ -117,42 +131,67 @@ class Queue:
             return False
         self._arrived += 1
         entry = Entry(message, self._arrived, self._priority_of(message), self._expiry_of(message))
+        if message.delivery_count:
+            self._count_on(entry)
         consumer = self._next_consumer()
         if consumer is not None:
             consumer.take(entry)  # at once: no other message is ready, and this one cannot expire before
             return True
+        if entry.failed_deliveries:
+            entry.redelivered = True
         self._backlog.append(entry)
         if self._is_limited:
             self._drop_overflow()
-        if entry.expires_at is not None:
+        if entry.expires_at is not None and self._expires_on_arrival():
             self.expire()
         return True
 
-    def requeue(self, entries: Iterable[Entry]) -> None:
-        """Put delivered entries back to their places; discard those over the delivery limit. `deal` must follow."""
-        in_order = sorted(entries, key=lambda entry: entry.position)
-        for entry in in_order:
-            entry.redelivered = True
-            entry.failed_deliveries += 1
-        if self.settings.is_quorum and self.settings.delivery_limit is None:
-            for entry in in_order:  # behind the others: without a limit a poison message would hold them up forever
-                self._arrived += 1
-                entry.position = self._arrived
-                self._backlog.append(entry)
-            return
-        for entry in reversed(in_order):  # the last one first, so that each goes straight to the head
-            if self.settings.is_quorum and entry.failed_deliveries > (self.settings.delivery_limit or 0):
-                self._host.discard(self, entry.message, "delivery_limit")
-            else:
-                self._backlog.restore(entry)
+    def check_consumer(self, *, exclusive: bool) -> None:
+        """Refuse a consumer.
 
-    def reject(self, entry: Entry) -> None:
+        Raises:
+            Refusal: 403, the queue has an exclusive consumer, or this one would be exclusive and is not alone, or one
+                single consumer is active anyway. A quorum queue ignores the flag.
+        """
+        is_shared = bool(self.consumers) or self.settings.single_active_consumer
+        if (exclusive and is_shared) or any(other.exclusive for other in self.consumers):
+            raise Refusal(ACCESS_REFUSED, f"queue '{self.name}' in vhost '/' in exclusive use")
+
+    def check_get(self) -> None:
+        """Refuse basic.get where RabbitMQ does: a classic queue never does."""
+
+    def check_delete(self, *, if_unused: bool, if_empty: bool) -> None:
+        """Refuse a conditional deletion whose condition does not hold.
+
+        Raises:
+            Refusal: 406, it is used or not empty; 540, a quorum queue knows no condition.
+        """
+        if if_unused and self.consumers:
+            raise Refusal(PRECONDITION_FAILED, f"queue '{self.name}' in vhost '/' in use")
+        if if_empty and self.ready:
+            raise Refusal(PRECONDITION_FAILED, f"queue '{self.name}' in vhost '/' not empty")
+
+    def requeue(self, entries: Iterable[Entry], how: Return) -> None:
+        """Put delivered entries back to their places, and drop what is too much then. `deal` must follow."""
+        in_order = sorted(entries, key=lambda entry: entry.position, reverse=True)
+        for entry in in_order:  # the last one first, so that each goes straight to the head
+            entry.redelivered = True
+            entry.failed_deliveries += self._carries and how in self._rules.failing_returns
+            self._backlog.restore(entry)
+        self._drop_overflow()
+
+    def reject(self, entry: Entry, how: Rejection) -> None:
         """Discard a delivered entry that was rejected."""
-        self._host.discard(self, entry.message, "rejected")
+        entry.failed_deliveries += self._carries and how in self._rules.failing_rejections
+        self._discard(entry, "rejected")
+
+    def counts_of(self, entry: Entry, *, is_get: bool) -> Mapping[str, object]:  # noqa: ARG002 - a quorum queue asks
+        """Return headers that are added to a delivery: a classic queue counts nothing."""
+        return NO_COUNTS
 
     def deal(self) -> None:
         """Give ready messages to consumers, for as long as one can take a message."""
-        self.expire()
+        self._expire_first()
         while self._backlog:
             consumer = self._next_consumer()
             if consumer is None:
@@ -162,7 +201,7 @@ class Queue:
 
     def pop(self) -> Entry | None:
         """Take the first entry for a get; None when no message is ready."""
-        self.expire()
+        self._expire_first()
         entry = self._backlog.pop() if self._backlog else None
         self.expire()  # the next entry may have been due for long: only the first one is looked at
         return entry
@@ -188,11 +227,16 @@ class Queue:
         if self._backlog.next_expiry() is None:
             return
         for entry in self._backlog.pop_expired(self._host.now()):
-            self._host.discard(self, entry.message, "expired")
+            self._discard(entry, "expired")
         due = self._backlog.next_expiry()
         if due is not None and (self._expiry_armed_for is None or due < self._expiry_armed_for):
             self._expiry_armed_for = due
             self._host.call_at(due, self._expiry_due)
+
+    def _expire_first(self) -> None:
+        """Expire before a message is taken. A queue with priorities does so afterwards, and when it is due."""
+        if not self.settings.max_priority:
+            self.expire()
 
     def _expiry_due(self) -> None:
         self._expiry_armed_for = None
@@ -207,6 +251,26 @@ class Queue:
                 self.consumers.rotate(-place)  # round-robin: the consumers asked so far go to the end
                 return consumer
         return None
+
+    def _expires_on_arrival(self) -> bool:
+        """Return whether a message that has arrived may be due. A classic queue looks only if it is the first one."""
+        return len(self._backlog) == 1
+
+    def _consumer_count(self) -> int:
+        return len(self.consumers)
+
+    def _new_backlog(self) -> Backlog:
+        return Backlog(self.settings.max_priority)
+
+    def _count_on(self, entry: Entry) -> None:
+        """Go on counting from where the queue that has dead-lettered the message was."""
+        if self._carries:
+            entry.failed_deliveries = entry.message.delivery_count
+
+    def _discard(self, entry: Entry, reason: Reason) -> None:
+        if self._carries and entry.failed_deliveries:
+            entry.message = entry.message._replace(delivery_count=entry.failed_deliveries)
+        self._host.discard(self, entry.message, reason)
 
     def _priority_of(self, message: StoredMessage) -> int:
         if not self.settings.max_priority:
@@ -226,9 +290,9 @@ class Queue:
         return self._is_over(self.ready + self.parked + 1, self._ready_bytes + len(message.body))
 
     def _drop_overflow(self) -> None:
-        if self.settings.overflow == "drop-head":
+        if self._is_limited and self.settings.overflow == "drop-head":
             while self._backlog and self._is_over(self.ready + self.parked, self._ready_bytes):
-                self._host.discard(self, self._backlog.pop().message, "maxlen")
+                self._discard(self._backlog.pop(), "maxlen")
 
     @property
     def _ready_bytes(self) -> int:

@@ -8,7 +8,8 @@ from taskroute.broker.embedded.backlog import StoredMessage
 from taskroute.broker.embedded.bindings import Bindings
 from taskroute.broker.embedded.channel_state import ChannelState
 from taskroute.broker.embedded.queue import Host, Queue
-from taskroute.broker.embedded.queue_settings import QueueSettings
+from taskroute.broker.embedded.queue_settings import QueueDeclaration, QueueSettings
+from taskroute.broker.embedded.quorum_queue import QuorumQueue
 from taskroute.broker.embedded.refusal import (
     ACCESS_REFUSED,
     NOT_FOUND,
@@ -16,6 +17,7 @@ from taskroute.broker.embedded.refusal import (
     RESOURCE_LOCKED,
     Refusal,
 )
+from taskroute.broker.embedded.rules import Rules
 from taskroute.topology.routing import Destination
 
 
@@ -25,9 +27,11 @@ class Queues:
     Args:
         bindings: the broker's; they lead messages to queues, and those to a deleted queue go with it.
         host: what each queue needs of the broker.
+        rules: of the version that the broker follows.
     """
 
-    def __init__(self, bindings: Bindings, host: Host) -> None:
+    def __init__(self, bindings: Bindings, host: Host, rules: Rules) -> None:
+        self._rules = rules
         self._bindings = bindings
         self._host = host
         self._queues: dict[str, Queue] = {}
@@ -43,12 +47,22 @@ class Queues:
         Raises:
             Refusal: 404, it does not exist; 405, another connection has it exclusively.
         """
-        name = name or channel.last_queue
+        name = self.named(channel, name)
         queue = self._queues.get(name)
         if queue is None:
             raise Refusal(NOT_FOUND, f"no queue '{name}' in vhost '/'")
         _check_owner(channel, queue)
         return queue
+
+    def named(self, channel: ChannelState, name: str) -> str:
+        """Return the name of a queue; if it is empty, that of the queue that the channel declared last.
+
+        Raises:
+            Refusal: 404, the channel declared none.
+        """
+        if name or channel.last_queue:
+            return name or channel.last_queue
+        raise Refusal(NOT_FOUND, "no previously declared queue")
 
     def route(self, message: StoredMessage) -> list[Queue]:
         """Return the queues that a message reaches; none if its exchange does not exist."""
@@ -58,22 +72,25 @@ class Queues:
             names = set(message.routing_keys)
         return [self._queues[name] for name in names if name in self._queues]
 
-    def declare(self, channel: ChannelState, name: str, settings: QueueSettings) -> Queue:
+    def declare(self, channel: ChannelState, name: str, declaration: QueueDeclaration) -> Queue:
         """Return the queue of that name; create it if it does not exist. An empty name: make one up.
 
         Raises:
-            Refusal: 403, a reserved name; 405, another connection has it exclusively; 406, it differs.
+            Refusal: 403, a reserved name; 405, another connection has it exclusively, or it differs in that; 406, it
+                differs; what `QueueSettings.of` raises.
         """
         if name.startswith("amq."):
             raise Refusal(ACCESS_REFUSED, f"queue name '{name}' contains reserved prefix 'amq.*'")
         name = name or f"amq.gen-{next(self._numbers)}"
         queue = self._queues.get(name)
         if queue is None:
-            owner = channel.owner if settings.exclusive else None
-            queue = self._queues[name] = Queue(name, settings, owner, self._host)
+            settings = QueueSettings.of(name, declaration, self._rules)
+            owner = channel.owner if declaration.exclusive else None
+            kind = QuorumQueue if settings.is_quorum else Queue
+            queue = self._queues[name] = kind(name, settings, owner, self._host, self._rules)
             return queue
         _check_owner(channel, queue)
-        _check_same(queue, settings)
+        _check_same(queue, declaration, self._rules)
         return queue
 
     def delete(self, channel: ChannelState, name: str, *, if_unused: bool, if_empty: bool) -> int:
@@ -82,16 +99,13 @@ class Queues:
         One that does not exist is no error.
 
         Raises:
-            Refusal: 405, another connection has it exclusively; 406, it is used or not empty.
+            Refusal: 405, another connection has it exclusively; 406 and 540, see `Queue.check_delete`.
         """
         queue = self._queues.get(name or channel.last_queue)
         if queue is None:
             return 0
         _check_owner(channel, queue)
-        if if_unused and queue.consumers:
-            raise Refusal(PRECONDITION_FAILED, f"queue '{name}' in vhost '/' in use")
-        if if_empty and queue.ready:
-            raise Refusal(PRECONDITION_FAILED, f"queue '{name}' in vhost '/' not empty")
+        queue.check_delete(if_unused=if_unused, if_empty=if_empty)
         return self.remove(queue)
 
     def delete_exclusive(self, owner: object) -> None:
@@ -119,15 +133,22 @@ class Queues:
 
 def _check_owner(channel: ChannelState, queue: Queue) -> None:
     if queue.owner is not None and queue.owner is not channel.owner:
-        raise Refusal(
-            RESOURCE_LOCKED,
-            f"cannot obtain exclusive access to locked queue '{queue.name}' in vhost '/': "
-            f"it belongs to another connection",
-        )
+        raise _locked(queue)
 
 
-def _check_same(queue: Queue, settings: QueueSettings) -> None:
-    if difference := queue.settings.difference(settings):
+def _locked(queue: Queue) -> Refusal:
+    return Refusal(
+        RESOURCE_LOCKED,
+        f"cannot obtain exclusive access to locked queue '{queue.name}' in vhost '/': "
+        f"it belongs to another connection, or one declaration is exclusive and the other is not",
+    )
+
+
+def _check_same(queue: Queue, asked: QueueDeclaration, rules: Rules) -> None:
+    declared = queue.settings.declaration
+    if asked.exclusive != declared.exclusive:
+        raise _locked(queue)
+    if difference := declared.difference(asked, rules.arguments):
         field, current, received = difference
         raise Refusal(
             PRECONDITION_FAILED,

@@ -15,7 +15,10 @@ __all__ = ["Transport", "broker", "create", "drop"]
 
 
 class Transport(base.Transport):
-    """kombu's transport over embedded brokers. The host name names the broker."""
+    """kombu's transport over embedded brokers. The host name names the broker.
+
+    The option ``rabbitmq`` (``transport_options={"rabbitmq": "3.10"}``) is the version of RabbitMQ that it follows.
+    """
 
     Connection = EmbeddedConnection
 
@@ -30,7 +33,8 @@ class Transport(base.Transport):
     def establish_connection(self) -> EmbeddedConnection:
         """Connect to the broker that the host name names."""
         client: Any = self.client
-        connection = EmbeddedConnection(broker(client.hostname or DEFAULT_NAME))
+        version = client.transport_options.get("rabbitmq")
+        connection = EmbeddedConnection(broker(client.hostname or DEFAULT_NAME, version))
         connection.client = client
         return connection
 

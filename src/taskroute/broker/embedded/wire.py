@@ -19,11 +19,16 @@ _MAX_TEXT_BYTES: Final = 255
 _FITS_ANYWAY: Final = _MAX_TEXT_BYTES // 4
 """A text of at most so many characters fits, whichever they are."""
 
+_LONG: Final = 1 << 63
+_SIGNED: Final = 1 << 31
+_MAX_SCALE: Final = 255
+_EPOCH: Final = 1970
+
 _HEADERS: Final = "application_headers"
 _NO_HEADERS: Final[Mapping[str, object]] = MappingProxyType({})
 """kombu sends empty headers with every message; one shared table spares memory and work for the garbage collector."""
 
-_PLAIN: Final = frozenset({str, bool, int, type(None), UndecodedValue})
+_PLAIN: Final = frozenset({str, bool, type(None), UndecodedValue})
 _SCALARS: Final = (str, int, float, Decimal)
 _TABLE: Final = (dict, Mapping)  # dict first: nearly every table is one, and Mapping is slow to check
 
@@ -76,22 +81,35 @@ def short_text(text: object, what: str) -> str:
     raise FrameSyntaxError(f"{what} is not a string of at most {_MAX_TEXT_BYTES} bytes: {text!r}")
 
 
-def _number(number: object, what: str) -> int:
-    if not isinstance(number, int):
-        raise FrameSyntaxError(f"{what} is not a number: {number!r}")
-    return number
+def whole_number(number: object, what: str, bits: int) -> int:
+    """Return `number`, checked to be a whole one that AMQP has room for.
+
+    Raises:
+        FrameSyntaxError: it is not.
+    """
+    if isinstance(number, int) and 0 <= number < 1 << bits:
+        return number
+    raise FrameSyntaxError(f"{what} is not a whole number below {1 << bits}: {number!r}")
+
+
+def _octet(number: object, what: str) -> int:
+    return whole_number(number, what, 8)
+
+
+def _timestamp(number: object, what: str) -> int:
+    return whole_number(number, what, 64)
 
 
 _CHECKS: Final[Mapping[str, Callable[[object, str], object]]] = {
     "content_type": short_text,
     "content_encoding": short_text,
-    "delivery_mode": _number,
-    "priority": _number,
+    "delivery_mode": _octet,
+    "priority": _octet,
     "correlation_id": short_text,
     "reply_to": short_text,
     "expiration": short_text,
     "message_id": short_text,
-    "timestamp": _number,
+    "timestamp": _timestamp,
     "type": short_text,
     "user_id": short_text,
     "app_id": short_text,
@@ -100,8 +118,9 @@ _CHECKS: Final[Mapping[str, Callable[[object, str], object]]] = {
 """AMQP's properties in its order, without the headers."""
 
 
-def _carried(value: object) -> object:
-    if type(value) in _PLAIN:
+def _carried(value: Any) -> object:
+    kind = type(value)
+    if kind in _PLAIN or (kind is int and -_LONG <= value < _LONG):
         return value
     if isinstance(value, _SCALARS):
         return _scalar(value)
@@ -113,6 +132,8 @@ def _carried(value: object) -> object:
         return _text_or_bytes(value)
     if isinstance(value, datetime):
         moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+        if moment.year < _EPOCH:
+            raise FrameSyntaxError(f"a table cannot carry a moment before {_EPOCH}: {value!r}")
         return moment.replace(microsecond=0)
     raise FrameSyntaxError(f"a table cannot carry {type(value).__name__}: {value!r}")
 
@@ -122,10 +143,20 @@ def _scalar(value: str | float | Decimal) -> object:
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
     if isinstance(value, int):
-        return index(value)
+        if -_LONG <= value < _LONG:
+            return index(value)
+        raise FrameSyntaxError(f"a table cannot carry a number beyond 64 bits: {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
         raise Refusal(INTERNAL_ERROR, f"a header is {value}")
-    return Decimal(value) if isinstance(value, Decimal) else float(value)
+    return _decimal(value) if isinstance(value, Decimal) else float(value)
+
+
+def _decimal(value: Decimal) -> Decimal:
+    sign, digits, exponent = value.as_tuple()
+    number = int("".join(map(str, digits)) or 0)
+    if isinstance(exponent, int) and -_MAX_SCALE <= exponent <= 0 and number < _SIGNED + sign:
+        return Decimal(value)
+    raise FrameSyntaxError(f"a table cannot carry a decimal beyond 32 bits: {value!r}")
 
 
 def _text_or_bytes(value: bytes) -> str | bytes:
