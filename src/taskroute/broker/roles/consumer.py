@@ -6,18 +6,18 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Final, Protocol
 
-import amqp
-
 from taskroute.broker.amqp import Connection
-from taskroute.broker.declare import Declaration, count_each
+from taskroute.broker.connection import facts
+from taskroute.broker.declare import Declaration, count_each, log_ignored
 from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
-from taskroute.broker.roles.consuming import Consuming, Suspicion
+from taskroute.broker.roles.consuming import Consuming
+from taskroute.broker.roles.queue_suspects import QueueSuspects
 from taskroute.broker.roles.role import Role
 from taskroute.message.delivery import Delivery
+from taskroute.topology.broker_facts import BrokerFacts, lowest
 from taskroute.topology.queue import QueueSpec
 
 SETTLING_TIME: Final = 0.25
@@ -74,7 +74,9 @@ class Consumer(Role):
         self._returned: deque[Delivery] = deque()  # and here
         self._consuming: Consuming | None = None
         self._numbers = itertools.count(1)
-        self._suspects: dict[str, Suspicion] = {}
+        self._suspects = QueueSuspects()
+        self._broker: BrokerFacts | None = None
+        self._lowest: BrokerFacts | None = None
         self._is_cancelled = False
         self._has_acknowledged = False  # on this connection
         self._delivered = 0
@@ -104,6 +106,21 @@ class Consumer(Role):
         """The queues that cannot be had now, and why."""
         consuming = self._consuming
         return {} if consuming is None else consuming.missing
+
+    @property
+    def broker(self) -> BrokerFacts | None:
+        """Which broker the last connection was to, None if it did not say."""
+        return self._broker
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What does not keep it from consuming, and is not as its specs say, or not known."""
+        consuming, broker, lowest_met = self._consuming, self._broker, self._lowest
+        unseen = {} if consuming is None else consuming.unseen
+        warnings = [f"this user may not look at {subject}: {why}" for subject, why in unseen.items()]
+        if lowest_met != broker:
+            warnings.append(f"connected to {broker}, and before to {lowest_met}: only what both have is relied on")
+        return [*warnings, *(f"queue {name!r}: {limit}" for name, limit in self._declaration.ignored_by(lowest_met))]
 
     @property
     def active_at(self) -> float | None:
@@ -183,11 +200,13 @@ class Consumer(Role):
     def on_open(self, connection: Connection, generation: int) -> None:
         """Declare and consume on a fresh connection."""
         queues = [ConsumedQueue(spec, self._prefetch[spec.name]) for spec in self._specs]
+        self._note_broker(facts(connection))
         consuming = Consuming(
             connection,
             generation,
             queues,
-            declaration=self._declaration,
+            declaration=self._declaration.for_broker(self._broker),
+            broker=self._lowest,
             admission=self._admission,
             numbers=self._numbers,
             suspects=self._suspects,
@@ -272,15 +291,20 @@ class Consumer(Role):
         self._consuming = None
         self._sink.on_connection_lost()
 
+    def _note_broker(self, broker: BrokerFacts | None) -> None:
+        if broker != self._broker:
+            log_ignored(self._declaration, broker)
+        self._broker, self._lowest = broker, lowest(self._lowest, broker)
+        self._suspects.connected_to(broker)
+
     def _ask_consumers(self, consuming: Consuming, queue: ConsumedQueue, tag: str) -> None:
-        def answer(_: str, count: int) -> None:
+        def answer(count: int) -> None:
             # A consumer that has been replaced or cancelled since is not missed.
             if not count and queue.tag == tag:
                 self._missed += 1
                 consuming.end(queue, "the broker has lost its consumer")
 
-        with suppress(amqp.exceptions.ChannelError):  # an embedded broker answers at once
-            consuming.probe.ask_consumers(queue.spec.name, answer)
+        consuming.probe.ask(queue.spec.name, answer)
 
     def _opened(self) -> Consuming:
         assert self._consuming is not None, "not open"  # noqa: S101 - the session calls only while it is
