@@ -462,8 +462,8 @@ MUTATIONS = (
     Mutation(
         "rely on what the broker met before lacks",
         "broker/roles/consumer.py",
-        "lowest(self._lowest, broker)",
-        "broker",
+        "self._met.meeting(broker)",
+        "Met(broker, broker)",
         "integration/test_broker_versions.py::test_queue_denied_after_an_upgrade_costs_one_connection",
     ),
     Mutation(

@@ -20,7 +20,6 @@ from taskroute.broker.frames import CooperativeTransport, PlainTransport, TlsTra
 from taskroute.broker.rabbitmq_channel import RabbitMQChannel
 from taskroute.broker.url import BrokerUrl
 from taskroute.foreign import Log
-from taskroute.topology.broker_facts import BrokerFacts, facts_of
 
 log = Log("taskroute.broker")
 
@@ -102,11 +101,6 @@ def _embedded(url: BrokerUrl, on_created: Callable[[Connection], object]) -> Con
         raise
     opened: Connection = connection
     return opened
-
-
-def facts(connection: Connection) -> BrokerFacts | None:
-    """Return which broker a connection is to, None if it does not say."""
-    return facts_of(getattr(connection, "server_properties", {}))
 
 
 def sever(connection: Connection | None) -> None:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from taskroute.errors import ConfigurationError
 from taskroute.exported import exported_by
@@ -85,6 +85,17 @@ def facts_named(broker: BrokerFacts | str) -> BrokerFacts:
     named = (found[1] or RABBITMQ).lower()
     product = next(each for each in (RABBITMQ, LAVINMQ, AMAZON_MQ) if each.lower() == named)
     return BrokerFacts(product, found[2])
+
+
+class Met(NamedTuple):
+    """The brokers that a client has met: the one that it is connected to, or was last, and the lowest version."""
+
+    now: BrokerFacts | None = None
+    lowest: BrokerFacts | None = None
+
+    def meeting(self, broker: BrokerFacts | None) -> "Met":
+        """Return the same with one that it has connected to."""
+        return Met(broker, lowest(self.lowest, broker))
 
 
 def lowest(one: BrokerFacts | None, other: BrokerFacts | None) -> BrokerFacts | None:

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Final
 
 from taskroute.broker.amqp import Channel, Connection
-from taskroute.broker.connection import facts
 from taskroute.broker.declare import Declaration, log_ignored
 from taskroute.broker.roles.confirm_channel import ConfirmChannel
 from taskroute.broker.roles.confirm_watch import CONFIRM_TIME, ConfirmWatch
@@ -34,7 +33,7 @@ from taskroute.errors import (
 )
 from taskroute.foreign import Log
 from taskroute.quoting import shorten
-from taskroute.topology.broker_facts import BrokerFacts
+from taskroute.topology.broker_facts import BrokerFacts, facts_of
 
 log = Log("taskroute.broker")
 
@@ -187,7 +186,7 @@ class Confirms(Role):
 
     def _declare(self, declaration: Declaration, connection: Connection, channel: Channel, *, is_first: bool) -> None:
         """Declare everything. What is wrong with a queue is an error on the first connection alone."""
-        broker = facts(connection)
+        broker = facts_of(connection.server_properties)
         if broker != self._broker:
             log_ignored(declaration, broker)
         self._broker = broker

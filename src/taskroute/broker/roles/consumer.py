@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from taskroute.broker.amqp import Connection
-from taskroute.broker.connection import facts
 from taskroute.broker.declare import Declaration, count_each, log_ignored
 from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
@@ -17,7 +16,7 @@ from taskroute.broker.roles.consuming import Consuming
 from taskroute.broker.roles.queue_suspects import QueueSuspects
 from taskroute.broker.roles.role import Role
 from taskroute.message.delivery import Delivery
-from taskroute.topology.broker_facts import BrokerFacts, lowest
+from taskroute.topology.broker_facts import BrokerFacts, Met, facts_of
 from taskroute.topology.queue import QueueSpec
 
 SETTLING_TIME: Final = 0.25
@@ -75,8 +74,7 @@ class Consumer(Role):
         self._consuming: Consuming | None = None
         self._numbers = itertools.count(1)
         self._suspects = QueueSuspects()
-        self._broker: BrokerFacts | None = None
-        self._lowest: BrokerFacts | None = None
+        self._met = Met()  # replaced as a whole: other threads read both
         self._is_cancelled = False
         self._has_acknowledged = False  # on this connection
         self._delivered = 0
@@ -110,17 +108,17 @@ class Consumer(Role):
     @property
     def broker(self) -> BrokerFacts | None:
         """Which broker the last connection was to, None if it did not say."""
-        return self._broker
+        return self._met.now
 
     @property
     def warnings(self) -> Sequence[str]:
         """What does not keep it from consuming, and is not as its specs say, or not known."""
-        consuming, broker, lowest_met = self._consuming, self._broker, self._lowest
+        consuming, met = self._consuming, self._met
         unseen = {} if consuming is None else consuming.unseen
         warnings = [f"this user may not look at {subject}: {why}" for subject, why in unseen.items()]
-        if lowest_met != broker:
-            warnings.append(f"connected to {broker}, and before to {lowest_met}: only what both have is relied on")
-        return [*warnings, *(f"queue {name!r}: {limit}" for name, limit in self._declaration.ignored_by(lowest_met))]
+        if met.lowest != met.now:
+            warnings.append(f"connected to {met.now}, and before to {met.lowest}: only what both have is relied on")
+        return [*warnings, *(f"queue {name!r}: {limit}" for name, limit in self._declaration.ignored_by(met.lowest))]
 
     @property
     def active_at(self) -> float | None:
@@ -200,13 +198,13 @@ class Consumer(Role):
     def on_open(self, connection: Connection, generation: int) -> None:
         """Declare and consume on a fresh connection."""
         queues = [ConsumedQueue(spec, self._prefetch[spec.name]) for spec in self._specs]
-        self._note_broker(facts(connection))
+        self._meet(facts_of(connection.server_properties))
         consuming = Consuming(
             connection,
             generation,
             queues,
-            declaration=self._declaration.for_broker(self._broker),
-            broker=self._lowest,
+            declaration=self._declaration.for_broker(self._met.now),
+            lowest_broker=self._met.lowest,
             admission=self._admission,
             numbers=self._numbers,
             suspects=self._suspects,
@@ -291,10 +289,10 @@ class Consumer(Role):
         self._consuming = None
         self._sink.on_connection_lost()
 
-    def _note_broker(self, broker: BrokerFacts | None) -> None:
-        if broker != self._broker:
+    def _meet(self, broker: BrokerFacts | None) -> None:
+        if broker != self._met.now:
             log_ignored(self._declaration, broker)
-        self._broker, self._lowest = broker, lowest(self._lowest, broker)
+        self._met = self._met.meeting(broker)
         self._suspects.connected_to(broker)
 
     def _ask_consumers(self, consuming: Consuming, queue: ConsumedQueue, tag: str) -> None:

@@ -57,7 +57,7 @@ class Consuming:
         admission: returns which messages of a queue are wanted now.
         numbers: of channels and consumers; none comes twice in a process's life.
         suspects: queues over which the broker has closed a connection. Kept from connection to connection.
-        broker: the lowest version that was met; nothing that it lacks is relied on.
+        lowest_broker: the lowest version that was met; nothing that it lacks is relied on.
         on_queue_lost: is told of a queue whose deliveries cannot be settled any more.
     """
 
@@ -71,7 +71,7 @@ class Consuming:
         admission: Callable[[str], Admission],
         numbers: itertools.count[int],
         suspects: QueueSuspects,
-        broker: BrokerFacts | None,
+        lowest_broker: BrokerFacts | None,
         on_queue_lost: Callable[[str], object],
     ) -> None:
         self.connection = connection
@@ -87,7 +87,7 @@ class Consuming:
         """When to look for a missing queue again, by the monotonic clock."""
         self._to_widen: list[ConsumedQueue] = []
         self._declaration = declaration.for_broker(declaration.broker, self._note_unseen)
-        self._broker = broker
+        self._lowest_broker = lowest_broker
         self.unseen: Mapping[str, str] = {}
         """What this user may not look at, and why. Replaced, never changed."""
         self._admission = admission
@@ -202,7 +202,7 @@ class Consuming:
 
     def puts_back_freely(self, queue: ConsumedQueue) -> bool:
         """Return whether what goes back to a queue counts as no failed delivery there."""
-        return queue.spec.queue_type == "classic" or has(RETURNS_UNCOUNTED, self._broker)
+        return queue.spec.queue_type == "classic" or has(RETURNS_UNCOUNTED, self._lowest_broker)
 
     def count_ready(self, queues: Iterable[str]) -> int:
         """Return the number of messages that are ready in those of `queues` that are there.
