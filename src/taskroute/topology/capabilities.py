@@ -298,6 +298,12 @@ FEATURES: Final[tuple[Feature, ...]] = (
         instead="give handlers a timeout=",
     ),
     Feature(
+        code="line_of_single_active",
+        what="the consumer that came first is next in line for a quorum queue with single_active_consumer",
+        stages={RABBITMQ: (Stage(_OLDEST, "taken"), Stage((4, 0), "ignored", "the one with the largest prefetch is"))},
+        instead="give every worker of such a queue the same prefetch=: each then keeps its place",
+    ),
+    Feature(
         code="global_prefetch",
         what="a prefetch for a whole channel (global)",
         stages={
