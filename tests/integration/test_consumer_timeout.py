@@ -47,16 +47,17 @@ def test_messages_behind_a_long_handler_go_back_in_time(broker_url: str) -> None
 
 def test_quorum_queue_keeps_what_it_has_delivered_before_version_4_3(taskroute_url: str) -> None:
     """Putting it back would count as a failed delivery there: the prefetch alone is smaller from now on."""
+    url = f"{taskroute_url}?rabbitmq=4.0"
     go_on, queue = threading.Event(), QueueSpec(name="work")
 
     def handle(body: bytes) -> None:
         assert go_on.wait(DEADLINE)
 
     with (
-        looking(taskroute_url) as peer,
+        looking(url) as peer,
         logged("prefetch_waits queue=work") as warned,
         running(
-            taskroute_url,
+            url,
             Topology(queues=[queue]),
             registry_of(handle, "#", queue=queue),
             threads=1,

@@ -72,8 +72,9 @@ class QueueSuspects:
         suspicion = self._suspicions.get(name)
         if suspicion is None:
             return
-        is_left_alone = time.monotonic() < suspicion.until and not shows_life(channel, name)
-        if suspicion.refused is not None or is_left_alone:
+        if suspicion.refused is not None:
+            raise self.problem(name)
+        if time.monotonic() < suspicion.until and not shows_life(channel, name):
             raise self.problem(name)
 
     def clear_of(self, name: str) -> None:
@@ -109,6 +110,7 @@ class QueueSuspects:
                 raise self.problem(queue.name)
             with self.noting(queue.name):
                 declaration.queue_on(channel, queue)
+            self.clear_of(queue.name)
         except BrokerError as error:
             if closes_connection(error) or (is_first and not isinstance(error, QueueUnavailableError)):
                 raise
