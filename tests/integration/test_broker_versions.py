@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
+import amqp
 import pytest
 from tests.kit.calls import Calls, logged
 from tests.kit.embedded import broker_of
 from tests.kit.inside import InsidePublisher
+from tests.kit.peer import looking
 from tests.kit.waiting import DEADLINE, until
 
 from taskroute import (
@@ -92,6 +94,7 @@ def test_binding_of_three_hashes_is_declared_where_it_is_taken(upgrade: Any, ver
 
 
 def test_binding_of_three_hashes_is_refused_before_it_is_sent(upgrade: Any) -> None:
+    """Nor is its queue declared."""
     url = upgrade("4.3").url()
     problem = (
         r"queue 'deep', binding '#\.a\.#\.b\.#' from exchange 'media': binding_key: RabbitMQ 4\.3\.6 refuses .*: "
@@ -102,6 +105,8 @@ def test_binding_of_three_hashes_is_refused_before_it_is_sent(upgrade: Any) -> N
         Worker(url, topology_of(deep), handling(deep)[0]).start()
     with pytest.raises(UnsupportedFeatureError, match=problem):
         Publisher(url, topology_of(deep)).start()
+    with looking(url) as peer, pytest.raises(amqp.exceptions.NotFound):
+        peer.ready("deep")
 
 
 def test_handler_pattern_of_three_hashes_works_on_every_version(upgrade: Any) -> None:

@@ -124,6 +124,9 @@ class Declaration:
         """
         if self.mode == "skip":
             return
+        if self.mode == "create":
+            for exchange in self.topology.exchanges:
+                self._refuse_bindings(f"exchange {exchange.name!r}", exchange.bindings)
         for exchange in self.topology.exchanges:
             is_foreign = exchange.passive or self.mode == "verify"
             with self._declaring(f"exchange {exchange.name!r}", passive=is_foreign):
@@ -131,7 +134,7 @@ class Declaration:
         if self.mode == "create":
             for exchange in self.topology.exchanges:
                 for binding in exchange.bindings:
-                    with self._binding(f"exchange {exchange.name!r}", binding):
+                    with naming(_bound(f"exchange {exchange.name!r}", binding)):
                         channel.exchange_bind(
                             exchange.name, binding.exchange, binding.binding_key, arguments=dict(binding.arguments)
                         )
@@ -148,13 +151,16 @@ class Declaration:
         # An exclusive queue is this connection's own, so nobody else can have created it.
         is_foreign = queue.passive or (self.mode == "verify" and not queue.exclusive)
         subject = f"queue {queue.name!r}"
+        is_bound = self.mode == "create" and not queue.passive
         if not is_foreign and self.broker is not None:
             _refuse(subject, limits_of_queue(queue, self.broker))
+        if is_bound:
+            self._refuse_bindings(subject, queue.bindings)
         with self._declaring(subject, passive=is_foreign):
             _declare_queue(channel, queue, passive=is_foreign)
-        if self.mode == "create" and not queue.passive:
+        if is_bound:
             for binding in queue.bindings:
-                with self._binding(subject, binding):
+                with naming(_bound(subject, binding)):
                     channel.queue_bind(
                         queue.name, binding.exchange, binding.binding_key, arguments=dict(binding.arguments)
                     )
@@ -177,15 +183,13 @@ class Declaration:
                     raise
                 self.on_unseen(subject, _flat(error))
 
-    @contextmanager
-    def _binding(self, subject: str, binding: BindingSpec) -> Iterator[None]:
-        """Name what the broker refuses of a binding, and do not send what it is known to refuse."""
-        subject += f", binding {binding.binding_key!r} from exchange {binding.exchange!r}"
-        if self.broker is not None:
+    def _refuse_bindings(self, subject: str, bindings: Iterable[BindingSpec]) -> None:
+        """Raise UnsupportedFeatureError for a binding that the broker is known to refuse, before anything is sent."""
+        if self.broker is None:
+            return
+        for binding in bindings:
             source = self.topology.exchange(binding.exchange)
-            _refuse(subject, limits_of_binding(source, binding, self.broker))
-        with naming(subject):
-            yield
+            _refuse(_bound(subject, binding), limits_of_binding(source, binding, self.broker))
 
     def helpers_of(self, queue: QueueSpec) -> list[QueueSpec]:
         """Return the queues that serve another one: its wait queues, and its dead-letter queue."""
@@ -255,6 +259,10 @@ def _declare_queue(channel: Channel, queue: QueueSpec, *, passive: bool) -> None
         auto_delete=queue.auto_delete,
         arguments=dict(queue.broker_arguments),
     )
+
+
+def _bound(subject: str, binding: BindingSpec) -> str:
+    return f"{subject}, binding {binding.binding_key!r} from exchange {binding.exchange!r}"
 
 
 def _refuse(subject: str, limits: Iterable[Limit]) -> None:
