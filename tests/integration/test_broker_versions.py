@@ -109,6 +109,16 @@ def test_binding_of_three_hashes_is_refused_before_it_is_sent(upgrade: Any) -> N
         peer.ready("deep")
 
 
+def test_binding_that_others_have_made_is_not_refused(upgrade: Any) -> None:
+    """With `declare="verify"` nothing is bound; it may be there from before an upgrade."""
+    url = upgrade("4.3").url()
+    with Publisher(url, topology_of(QueueSpec(name="deep"))):
+        pass
+
+    with Worker(url, topology_of(deep), handling(deep)[0], declare="verify") as worker:
+        assert worker.health().ready
+
+
 def test_handler_pattern_of_three_hashes_works_on_every_version(upgrade: Any) -> None:
     url = upgrade("4.3").url()
     registry, seen = HandlerRegistry(), Calls()
