@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from taskroute.message.outcome import Reject, Retry
     from taskroute.publisher.options import EventOptions, PublishOptions
     from taskroute.publisher.publisher import Publisher
+    from taskroute.topology.broker_facts import BrokerFacts
     from taskroute.topology.event_spec import Event, EventSpec
     from taskroute.topology.exchange import BindingSpec, ExchangeSpec
     from taskroute.topology.queue import QueueSpec
@@ -65,6 +66,7 @@ __all__ = [
     "AmbiguousHandlerError",
     "BindingSpec",
     "BrokerError",
+    "BrokerFacts",
     "BrokerUnavailableError",
     "BrokerUrlError",
     "CallNext",
@@ -158,6 +160,7 @@ _DEFINED_IN = {
     "message.outcome": ["Reject", "Retry"],
     "publisher.options": ["EventOptions", "PublishOptions"],
     "publisher.publisher": ["Publisher"],
+    "topology.broker_facts": ["BrokerFacts"],
     "topology.event_spec": ["Event", "EventSpec"],
     "topology.exchange": ["BindingSpec", "ExchangeSpec"],
     "topology.queue": ["QueueSpec"],

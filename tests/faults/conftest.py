@@ -27,6 +27,7 @@ def fault_node(installed: None, request: pytest.FixtureRequest) -> Iterator[serv
     tls_port = node.use_tls(chain.bytes(), certificate.private_key_pem.bytes())
     request.config.stash[_TLS] = authority, tls_port
     rights = {"app": (".*", ".*", ".*"), "limited": ("", ".*", ".*"), "reader": ("", "", ".*")}
+    rights["narrow"] = ("", r"^(jobs|amq\\.default)$", "^(work|other)$")
     with server.running(node):
         users = (f'rabbit_auth_backend_internal:add_user(<<"{user}">>, <<"{SECRET}">>, <<"test">>)' for user in rights)
         node.eval(f"{', '.join(users)}.")

@@ -508,6 +508,41 @@ MUTATIONS = (
         "        if False:\n",
         "conformance/test_queue_arguments.py::test_arguments_are_checked_by_the_type_of_queue_and_the_version[memory]",
     ),
+    Mutation(
+        "send what the broker is known to refuse",
+        "broker/declare.py",
+        'if limit.stage.support == "refused":',
+        "if False:",
+        "integration/test_broker_versions.py::test_binding_of_three_hashes_is_refused_before_it_is_sent",
+    ),
+    Mutation(
+        "declare again and again what the broker refuses for good",
+        "broker/roles/queue_suspects.py",
+        "        if suspicion.refused is not None:\n",
+        "        if False:\n",
+        "integration/test_broker_versions.py::test_queue_denied_after_an_upgrade_costs_one_connection",
+    ),
+    Mutation(
+        "take what the user may not look at for missing",
+        "broker/declare.py",
+        "                if not passive:\n                    raise\n",
+        "                raise\n",
+        "integration/test_hidden_queues.py::test_verify_goes_on_without_a_look_at_helper_queues",
+    ),
+    Mutation(
+        "rely on what the broker met before lacks",
+        "broker/roles/consumer.py",
+        "self._met.meeting(broker)",
+        "Met(broker, broker)",
+        "integration/test_broker_versions.py::test_queue_denied_after_an_upgrade_costs_one_connection",
+    ),
+    Mutation(
+        "take a series for its first release",
+        "topology/broker_facts.py",
+        "(*self.numbers, math.inf) >= since",
+        "self.numbers >= since",
+        "unit/test_check_brokers.py::test_binding_between_exchanges_is_looked_at",
+    ),
 )
 
 

@@ -36,6 +36,16 @@ class Site:
         """Return the URL of a user who may only read."""
         return self.node.url(self.name, user=f"reader:{SECRET}")
 
+    @property
+    def narrow_url(self) -> str:
+        """Return the URL of a user with the rights that handling `work` and `other` needs, and no others."""
+        return self.node.url(self.name, user=f"narrow:{SECRET}")
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Return the broker's version."""
+        return tuple(map(int, self.node.eval("io:format(rabbit_misc:version()).").split("ok")[0].strip().split(".")))
+
     def proxy(self) -> Proxy:
         """Start a proxy to the broker; it ends with the test."""
         proxy = Proxy(self.node.port)

@@ -8,11 +8,22 @@ import pytest
 from tests.faults.site import Site
 from tests.faults.traffic import Traffic, jobs, work
 from tests.kit.calls import Calls
+from tests.kit.inside import InsideWorker
 from tests.kit.peer import looking
 from tests.kit.running import registry_of
 from tests.kit.waiting import DEADLINE, until
 
-from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, TopologyError, TopologyMismatchError, Worker
+from taskroute import (
+    HandlerRegistry,
+    Message,
+    Publisher,
+    QueueSpec,
+    RetryPolicy,
+    Topology,
+    TopologyError,
+    TopologyMismatchError,
+    Worker,
+)
 
 
 @pytest.mark.row(36)
@@ -93,6 +104,64 @@ def test_odd_routing_key_that_the_topology_routes_is_handled(site: Site) -> None
             publisher.publish(b'{"id": "0"}', key, exchange=jobs)
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().retried == {"work": len(keys)}  # the body is not one of the traffic's
+
+
+@pytest.mark.row(90)
+def test_helper_queues_that_the_user_may_not_look_at_are_not_missing(site: Site) -> None:
+    """From RabbitMQ 4.2.6 on a look needs a right. They are named, and retries and dead letters go there."""
+    once = work.model_copy(update={"retry": RetryPolicy(delays=(0.1,))})
+    own = Topology(exchanges=[jobs], queues=[once])
+    attempts = Calls()
+
+    def fail(message: Message) -> None:
+        attempts(message.attempt)
+        raise RuntimeError("as planned")
+
+    with (
+        Publisher(site.url, own),
+        Worker(site.narrow_url, own, registry_of(fail, "#", queue=once), declare="verify") as worker,
+        Publisher(site.narrow_url, own, declare="verify") as publisher,
+    ):
+        publisher.publish(b"{}", "a", exchange=jobs)
+        with looking(site.url) as peer:
+            peer.receive("work.dead", 1)
+        assert worker.wait_idle(DEADLINE)
+        depths, health = worker.depths(["work", "work.dead"]), worker.health()
+        assert worker.stats().connections == 1
+
+    assert attempts.calls == [1, 2]
+    assert health.ready
+    hidden = ["queue 'work.retry.100'", "queue 'work.dead'"] if site.version >= (4, 2, 6) else []
+    assert [warning.partition(":")[0] for warning in health.warnings] == [
+        f"this user may not look at {subject}" for subject in hidden
+    ]
+    assert depths == ({"work": 0} if hidden else {"work": 0, "work.dead": 0})
+
+
+@pytest.mark.row(90)
+def test_queue_that_may_no_longer_be_looked_at_is_no_lost_consumer(site: Site) -> None:
+    """The rights are narrowed while it is consumed. The other queue's consumer, which is forgotten, is still missed."""
+    other = QueueSpec(name="other", type="classic", retry=False, dead_letter=False)
+    both = Topology(exchanges=[jobs], queues=[work, other])
+    registry, seen = registry_of(lambda: None, "#", queue=work), Calls()
+
+    def handle(body: bytes) -> None:
+        seen(body)
+
+    registry.add("#", handle, queue=other)
+    with Publisher(site.url, both) as publisher, Worker(site.narrow_url, both, registry, declare="skip") as worker:
+        inside = InsideWorker(worker)
+        site.ctl("set_permissions", "narrow", "", "", "^other$")
+        inside.probe()
+        until(lambda: bool(worker.health().warnings) == (site.version >= (4, 2, 6)))
+        inside.cancel_unnoticed("other")
+        inside.probe()
+        publisher.publish(b"1", "other", exchange="")
+        seen.wait_for(b"1")
+
+        assert worker.stats().missed_consumers == 1
+        assert worker.stats().connections == 1
+        assert worker.health().consuming == ("other", "work")
 
 
 def take_down(site: Site, queue: str) -> None:

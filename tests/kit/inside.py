@@ -156,14 +156,14 @@ class InsideWorker(_Inside):
 
     def probe_for(self, queue: str) -> None:
         """Ask for the consumers of a queue that may not be there."""
-        self.run_on_session(lambda: self._consuming.probe.ask_consumers(queue, lambda *_: None))
+        self.run_on_session(lambda: self._consuming.probe.channel.ask_consumers(queue, lambda *_: None))
 
     def probe_unanswered(self) -> list[tuple[str, Answer]]:
         """Do the same without the broker's answers: return each queue asked about, and what takes the answer."""
         asked: list[tuple[str, Answer]] = []
 
         def probe() -> None:
-            with patch.object(self._consuming.probe, "ask_consumers", lambda *question: asked.append(question)):
+            with patch.object(self._consuming.probe.channel, "ask_consumers", lambda *question: asked.append(question)):
                 self._consumer.probe()
 
         self.run_on_session(probe)

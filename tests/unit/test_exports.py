@@ -16,6 +16,7 @@ PUBLIC = (
     "AmbiguousHandlerError",
     "BindingSpec",
     "BrokerError",
+    "BrokerFacts",
     "BrokerUnavailableError",
     "BrokerUrlError",
     "CallNext",

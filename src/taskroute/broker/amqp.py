@@ -143,6 +143,8 @@ class Connection(Protocol):
 
     channel_max: int
     """How many channels it may have."""
+    server_properties: Mapping[str, Any]
+    """What the broker says of itself, such as ``product`` and ``version``."""
 
     @property
     def heartbeat(self) -> float:

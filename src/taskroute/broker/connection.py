@@ -175,6 +175,17 @@ class RabbitMQConnection(pyamqp.Connection):
         transport.on_step = self.on_step
         return transport
 
+    def on_inbound_method(self, channel_id: int, method_sig: Any, payload: bytes, content: Any) -> None:
+        """Like py-amqp's, but drops what the broker still sends on a channel that it has closed.
+
+        RabbitMQ 4.3 delivers a message again on a channel that it closes as the acknowledgement is late.
+        """
+        channels = self.channels
+        if channels is None:
+            super().on_inbound_method(channel_id, method_sig, payload, content)
+        elif (channel := channels.get(channel_id)) is not None:
+            channel.dispatch_method(method_sig, payload, content)
+
     def _on_start(self, *arguments: Any) -> None:
         super()._on_start(*arguments)
         self.on_step("waiting for the broker's connection.tune, its answer to the login")

@@ -6,9 +6,9 @@ What the broker answers about one queue is that queue's affair (`endings`), unle
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import amqp.exceptions
@@ -23,6 +23,8 @@ from taskroute.errors import (
     UnsupportedFeatureError,
 )
 from taskroute.foreign import Log
+from taskroute.topology.broker_facts import BrokerFacts
+from taskroute.topology.capabilities import Limit, feature_refused, limits_of_binding, limits_of_queue
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
@@ -36,7 +38,7 @@ _EXPLANATIONS = {
     403: "this user may not do that; grant the right, or use declare='verify' for what others create",
     404: "the broker does not have it; create it first, or use declare='create'",
     405: "another connection holds it exclusively",
-    541: "the broker does not permit it; declare the queue durable, or exclusive",
+    541: "the broker does not permit it; leave it out",
 }
 
 
@@ -55,17 +57,46 @@ def checked_mode(mode: DeclareMode) -> DeclareMode:
     return mode
 
 
+def log_unseen(subject: str, why: str) -> None:
+    """Log that this user may not look whether something is there."""
+    log.warning("cannot_look subject=%s error=%s", subject, why)
+
+
+def log_ignored(declaration: Declaration, broker: BrokerFacts | None) -> None:
+    """Log what is declared and makes no difference on a broker."""
+    for name, limit in declaration.ignored_by(broker):
+        log.warning("feature_ignored queue=%s reason=%s", name, limit)
+
+
 @dataclass(frozen=True, slots=True)
 class Declaration:
     """What must be on the broker before a connection is used.
 
     `mode`: ``create``; ``verify`` existence only; ``skip``. `exclusive`: the exclusive queues that belong to this
-    connection; others are left to theirs.
+    connection; others are left to theirs. `broker`: which one it is; what that refuses is not sent. `on_unseen`: is
+    told, with the reason, what this user may not even look at: it is not taken for missing.
     """
 
     topology: Topology
     mode: DeclareMode
     exclusive: frozenset[str] = frozenset()
+    broker: BrokerFacts | None = None
+    on_unseen: Callable[[str, str], object] = log_unseen
+
+    def for_broker(
+        self, broker: BrokerFacts | None, on_unseen: Callable[[str, str], object] = log_unseen
+    ) -> Declaration:
+        """Return the same for a connection to a broker."""
+        return replace(self, broker=broker, on_unseen=on_unseen)
+
+    def ignored_by(self, broker: BrokerFacts | None) -> Iterator[tuple[str, Limit]]:
+        """Yield what is declared and makes no difference on a broker, with the name of its queue."""
+        if broker is None or self.mode != "create":
+            return
+        for queue in self.topology.queues:
+            for limit in () if queue.passive else limits_of_queue(queue, broker):
+                if limit.stage.support == "ignored":
+                    yield queue.name, limit
 
     def on(self, channel: Channel) -> None:
         """Declare it, or verify that the broker has it. Called by the session's thread.
@@ -73,8 +104,7 @@ class Declaration:
         What cannot be had now is left out, and logged.
 
         Raises:
-            TopologyMismatchError: the broker has something else, lacks it, or does not let us.
-            UnsupportedFeatureError: the broker cannot do what a spec asks for.
+            TopologyMismatchError, UnsupportedFeatureError: as `exchanges_on`.
         """
         self.exchanges_on(channel)
         for queue in self.queues:
@@ -86,20 +116,25 @@ class Declaration:
         return [queue for queue in self.topology.all_queues if not queue.exclusive or queue.name in self.exclusive]
 
     def exchanges_on(self, channel: Channel) -> None:
-        """Declare the exchanges and what binds them to each other, or verify them.
+        """Declare the exchanges and what binds them to each other, or verify them. Called by the session's thread.
 
         Raises:
-            TopologyMismatchError, UnsupportedFeatureError: as `on`.
+            TopologyMismatchError: the broker has something else, lacks it, or does not let us.
+            UnsupportedFeatureError: the broker cannot do what a spec asks for.
         """
         if self.mode == "skip":
             return
+        if self.mode == "create":
+            for exchange in self.topology.exchanges:
+                self._refuse_bindings(f"exchange {exchange.name!r}", exchange.bindings)
         for exchange in self.topology.exchanges:
-            with naming(f"exchange {exchange.name!r}"):
-                _declare_exchange(channel, exchange, passive=exchange.passive or self.mode == "verify")
+            is_foreign = exchange.passive or self.mode == "verify"
+            with self._declaring(f"exchange {exchange.name!r}", passive=is_foreign):
+                _declare_exchange(channel, exchange, passive=is_foreign)
         if self.mode == "create":
             for exchange in self.topology.exchanges:
                 for binding in exchange.bindings:
-                    with naming(f"exchange {exchange.name!r}", binding):
+                    with naming(_bound(f"exchange {exchange.name!r}", binding)):
                         channel.exchange_bind(
                             exchange.name, binding.exchange, binding.binding_key, arguments=dict(binding.arguments)
                         )
@@ -109,17 +144,23 @@ class Declaration:
 
         Raises:
             QueueUnavailableError: it cannot be had now.
-            TopologyMismatchError, UnsupportedFeatureError: as `on`.
+            TopologyMismatchError, UnsupportedFeatureError: as `exchanges_on`.
         """
         if self.mode == "skip":
             return
         # An exclusive queue is this connection's own, so nobody else can have created it.
         is_foreign = queue.passive or (self.mode == "verify" and not queue.exclusive)
-        with naming(f"queue {queue.name!r}"):
+        subject = f"queue {queue.name!r}"
+        is_bound = self.mode == "create" and not queue.passive
+        if not is_foreign and self.broker is not None:
+            _refuse(subject, limits_of_queue(queue, self.broker))
+        if is_bound:
+            self._refuse_bindings(subject, queue.bindings)
+        with self._declaring(subject, passive=is_foreign):
             _declare_queue(channel, queue, passive=is_foreign)
-        if self.mode == "create" and not queue.passive:
+        if is_bound:
             for binding in queue.bindings:
-                with naming(f"queue {queue.name!r}", binding):
+                with naming(_bound(subject, binding)):
                     channel.queue_bind(
                         queue.name, binding.exchange, binding.binding_key, arguments=dict(binding.arguments)
                     )
@@ -130,6 +171,25 @@ class Declaration:
             self.queue_on(channel, queue)
         except QueueUnavailableError as error:
             log.warning("queue_unavailable queue=%s error=%s", queue.name, error)
+
+    @contextmanager
+    def _declaring(self, subject: str, *, passive: bool) -> Iterator[None]:
+        """Name what the broker refuses. A look that is denied says nothing of what is there."""
+        with naming(subject):
+            try:
+                yield
+            except amqp.exceptions.AccessRefused as error:
+                if not passive:
+                    raise
+                self.on_unseen(subject, _flat(error))
+
+    def _refuse_bindings(self, subject: str, bindings: Iterable[BindingSpec]) -> None:
+        """Raise UnsupportedFeatureError for a binding that the broker is known to refuse, before anything is sent."""
+        if self.broker is None:
+            return
+        for binding in bindings:
+            source = self.topology.exchange(binding.exchange)
+            _refuse(_bound(subject, binding), limits_of_binding(source, binding, self.broker))
 
     def helpers_of(self, queue: QueueSpec) -> list[QueueSpec]:
         """Return the queues that serve another one: its wait queues, and its dead-letter queue."""
@@ -145,14 +205,16 @@ def count_messages(channel: Channel, queue: str) -> int:
 def shows_life(channel: Channel, queue: str) -> bool:
     """Return whether a queue has messages or consumers, or is gone: one without a leader seems to be there and empty.
 
+    One that this user may not look at shows nothing.
+
     Raises:
         BrokerError: it cannot be had.
     """
     try:
         with naming(f"queue {queue!r}"):
             counts = channel.queue_declare(queue, passive=True)
-    except TopologyMismatchError:
-        return True
+    except TopologyMismatchError as error:
+        return not isinstance(error.__cause__, amqp.exceptions.AccessRefused)
     return bool(counts.message_count or counts.consumer_count)
 
 
@@ -164,12 +226,13 @@ def count_consumers(channel: Channel, queue: str) -> int:
 def count_each(connection: Connection, queues: Iterable[str]) -> dict[str, int]:
     """Return the messages ready in each queue that the broker has, and lets us see. Called by the session's thread.
 
-    On a channel of its own, which the broker closes over a queue that it does not have, and the client opens again.
+    On a channel of its own, which the broker closes over a queue that it does not have or show, and the client opens
+    again.
     """
     counts = {}
     channel = connection.channel()
     for queue in queues:
-        with suppress(amqp.exceptions.NotFound, amqp.exceptions.ResourceLocked):
+        with suppress(amqp.exceptions.NotFound, amqp.exceptions.ResourceLocked, amqp.exceptions.AccessRefused):
             counts[queue] = count_messages(channel, queue)
     channel.close()
     return counts
@@ -198,11 +261,20 @@ def _declare_queue(channel: Channel, queue: QueueSpec, *, passive: bool) -> None
     )
 
 
+def _bound(subject: str, binding: BindingSpec) -> str:
+    return f"{subject}, binding {binding.binding_key!r} from exchange {binding.exchange!r}"
+
+
+def _refuse(subject: str, limits: Iterable[Limit]) -> None:
+    """Raise UnsupportedFeatureError for what the broker is known to refuse, whoever asks."""
+    for limit in limits:
+        if limit.stage.support == "refused":
+            raise UnsupportedFeatureError(f"{subject}: {limit}")
+
+
 @contextmanager
-def naming(subject: str, binding: BindingSpec | None = None) -> Iterator[None]:
+def naming(subject: str) -> Iterator[None]:
     """Turn the broker's refusal into an error that names the entity and, where the broker says it, the field."""
-    if binding is not None:
-        subject += f", binding {binding.binding_key!r} from exchange {binding.exchange!r}"
     try:
         yield
     except amqp.AMQPError as error:
@@ -217,22 +289,34 @@ def closes_connection(error: BrokerError) -> bool:
     return isinstance(error.__cause__, amqp.exceptions.ConnectionError)
 
 
+def is_refused_for_good(error: BrokerError) -> bool:
+    """Return whether the broker does not do what it was asked for, and has closed the connection to say so."""
+    return isinstance(error.__cause__, amqp.exceptions.InternalError | amqp.exceptions.AMQPNotImplementedError)
+
+
 def _named(subject: str, error: Any) -> BrokerError | None:
     """Return what is told of an answer of the broker, None if it says nothing about what was asked for."""
-    ending = ending_of(error.reply_code, str(error.reply_text))
+    text = _flat(error)
+    ending = ending_of(error.reply_code, text)
     if ending is None:
         return None
     if ending == "unavailable":
-        text = f"{subject}: {error.reply_text}"
         # A connection that was closed over it is made anew; there is nothing to go on with.
-        return QueueUnavailableError(text) if isinstance(error, amqp.exceptions.ChannelError) else None
+        return QueueUnavailableError(f"{subject}: {text}") if isinstance(error, amqp.exceptions.ChannelError) else None
+    if ending == "refused" and (feature := feature_refused(text)) is not None:
+        what = f"{feature.field}: the broker refuses {feature.what}: {feature.instead}"
+        return TopologyMismatchError(f"{subject}: {what} ({text})")
     if isinstance(error, amqp.exceptions.AMQPNotImplementedError):
-        return UnsupportedFeatureError(f"{subject}: {error.reply_text}")
-    return TopologyMismatchError(f"{subject}: {_explain(error)}")
+        return UnsupportedFeatureError(f"{subject}: {text}")
+    return TopologyMismatchError(f"{subject}: {_explain(error, text)}")
 
 
-def _explain(error: Any) -> str:
-    text = str(error.reply_text or error)
+def _flat(error: Any) -> str:
+    """Return what the broker says on one line."""
+    return " ".join(str(error.reply_text or error).split())
+
+
+def _explain(error: Any, text: str) -> str:
     field = _INEQUIVALENT.search(text)
     if field:
         return f"the broker has it with another {field[1]}: {text}; change the spec, or delete it on the broker"

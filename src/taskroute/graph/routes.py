@@ -14,6 +14,7 @@ from taskroute.handlers.ambiguity import WAY_OUT, find_ambiguities
 from taskroute.handlers.handler import Handler, HandlerMatch
 from taskroute.handlers.registry import HandlerRegistry
 from taskroute.handlers.resolver import Resolver
+from taskroute.topology.broker_facts import BrokerFacts, facts_named
 from taskroute.topology.durations import milliseconds
 from taskroute.topology.exchange import ExchangeSpec
 from taskroute.topology.queue import QueueSpec
@@ -78,9 +79,17 @@ class Routes:
             headers=headers or {},
         )
 
-    def check(self) -> tuple[Finding, ...]:
-        """Return the holes in the graph, the worst first, each with a key that shows it."""
-        return check(self.topology, self.handlers)
+    def check(self, *, broker: BrokerFacts | str | None = None) -> tuple[Finding, ...]:
+        """Return the holes in the graph, the worst first, each with a key that shows it.
+
+        Args:
+            broker: also look for what that broker does not take: ``"4.3"`` is a version of RabbitMQ, others are
+                ``"LavinMQ 2.9"`` and ``"Amazon MQ 4.2"``. Nobody is asked.
+
+        Raises:
+            ConfigurationError: `broker` names none.
+        """
+        return check(self.topology, self.handlers, None if broker is None else facts_named(broker))
 
 
 def check_parts(topology: object, registry: object) -> None:

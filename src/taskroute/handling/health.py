@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from taskroute.exported import exported_by
+from taskroute.topology.broker_facts import BrokerFacts
 
 
 @exported_by("taskroute")
@@ -18,7 +19,7 @@ class Health:
     `warnings`: what does not keep it from its work yet, and will if nobody mends it.
     `connected`: to the broker. `consuming`: the queues that are being consumed. `paused`: those that their circuit
     breaker leaves alone. `stuck`: handlers that run for longer than their timeout. `last_activity`: seconds since a
-    message was last delivered or settled, None before the first.
+    message was last delivered or settled, None before the first. `broker`: which one it is connected to, or was last.
 
     Example:
         >>> Health(live=True, ready=False, reasons=("not consuming jobs",), connected=True).reasons
@@ -34,6 +35,7 @@ class Health:
     stuck: tuple[str, ...] = ()
     last_activity: float | None = None
     warnings: tuple[str, ...] = ()
+    broker: BrokerFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ def diagnose(
     capacities: Mapping[str, int],
     last_activity: float | None,
     defects: Sequence[str] = (),
+    broker: BrokerFacts | None = None,
+    noticed: Iterable[str] = (),
 ) -> Health:
     """Conclude from what a worker's parts say.
 
@@ -80,6 +84,8 @@ def diagnose(
         capacities: by queue, how many messages may be unsettled now.
         last_activity: seconds since.
         defects: what does not work though it should.
+        broker: which one the last connection was to.
+        noticed: what else is a warning.
     """
     consuming = tuple(sorted(consuming))
     left = ", ".join(sorted(set(queues).difference(consuming, paused, missing)))
@@ -101,7 +107,7 @@ def diagnose(
         reasons.append(
             "no handler thread is left: every one is stuck or dead" if defects else "every handler thread is stuck"
         )
-    warnings: list[str] = []
+    warnings = list(noticed)
     for held in held_up:
         is_full = held.count >= capacities[held.queue]
         (reasons if is_full else warnings).append(f"{held}; it takes no others" if is_full else str(held))
@@ -115,4 +121,5 @@ def diagnose(
         stuck=tuple(stuck),
         last_activity=last_activity,
         warnings=tuple(warnings),
+        broker=broker,
     )

@@ -45,7 +45,7 @@ class QueueSpec(Spec, frozen=True):
         bindings: from `ExchangeSpec.bind`; an `EventSpec` stands for the binding that its `bind` returns.
         type: ``quorum``, ``classic`` or ``stream``. Left out: quorum for a durable shared queue, classic for an
             exclusive, auto-delete or transient one.
-        durable: survives a restart of the broker.
+        durable: survives a restart of the broker. RabbitMQ 4.3 denies a queue that is neither that nor exclusive.
         exclusive: one connection alone uses it, and it is deleted with that connection.
         auto_delete: the broker deletes it with its last consumer.
         message_ttl: seconds or timedelta until an unconsumed message expires.
@@ -55,7 +55,7 @@ class QueueSpec(Spec, frozen=True):
         overflow: what happens at the limit. ``drop-head`` drops the oldest message; ``reject-publish`` rejects the new
             one and tells its publisher; ``reject-publish-dlx`` also dead-letters it, in classic queues only. Left out:
             reject-publish for a quorum queue that has a dead-letter queue, otherwise drop-head.
-        max_priority: 1 to 255; classic queues only.
+        max_priority: 1 to 255; classic queues only: a quorum queue has priorities of its own from RabbitMQ 4.0 on.
         single_active_consumer: one consumer at a time gets all messages.
         delivery_limit: redeliveries until the broker dead-letters a message; quorum queues only, default 20.
         retry: a `RetryPolicy`; False for none. Left out: the default policy for durable shared queues.

@@ -32,6 +32,21 @@ _TYPED_ARGUMENTS: Final = {
     "x-dead-letter-strategy": "dead_letter",
 }
 
+_ARGUMENTS_OF_ONE_TYPE: Final[Mapping[QueueType, tuple[str, ...]]] = {
+    "classic": ("x-queue-mode", "x-queue-version", "x-queue-master-locator"),
+    "quorum": (
+        "x-quorum-initial-group-size",
+        "x-max-in-memory-length",
+        "x-max-in-memory-bytes",
+        "x-delayed-retry-type",
+        "x-delayed-retry-min",
+        "x-delayed-retry-max",
+        "x-consumer-disconnected-timeout",
+    ),
+    "stream": ("x-max-age", "x-stream-filter-size-bytes"),
+}
+"""Every broker refuses or ignores them for a queue of another type."""
+
 _NOT_FOR_STREAMS: Final = (
     "message_ttl",
     "expires",
@@ -146,6 +161,13 @@ def _argument_that_is_a_field(queue: _Queue) -> Iterator[str]:
         yield f"arguments: {name} is the field {_TYPED_ARGUMENTS[name]}"
 
 
+def _argument_of_another_type(queue: _Queue) -> Iterator[str]:
+    for kind, names in _ARGUMENTS_OF_ONE_TYPE.items():
+        for name in names if kind != queue.queue_type else ():
+            if name in queue.arguments:
+                yield f"arguments: {name} is for a {kind} queue, and this is a {queue.queue_type} one; leave it out"
+
+
 def _not_shared(queue: _Queue) -> Iterator[str]:
     if not queue.is_shared:
         field = "durable" if not queue.durable else "exclusive" if queue.exclusive else "auto_delete"
@@ -154,7 +176,10 @@ def _not_shared(queue: _Queue) -> Iterator[str]:
 
 def _quorum_priorities(queue: _Queue) -> Iterator[str]:
     if queue.max_priority is not None:
-        yield "max_priority: a quorum queue has no priorities; use type='classic'"
+        yield (
+            "max_priority: a quorum queue takes none: from RabbitMQ 4.0 on it has priorities of its own, without being "
+            "asked; leave it out, or use type='classic'"
+        )
 
 
 def _quorum_overflow(queue: _Queue) -> Iterator[str]:
@@ -189,4 +214,5 @@ _RULES: Final[tuple[Rule, ...]] = (
     _overflow_without_dead_letter_queue,
     _its_own_dead_letter_queue,
     _argument_that_is_a_field,
+    _argument_of_another_type,
 )

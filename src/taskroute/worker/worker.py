@@ -375,6 +375,8 @@ class Worker:
             held_up=self._republisher.held_up(),
             capacities=consumer.capacities,
             last_activity=None if at is None else time.monotonic() - at,
+            broker=consumer.broker,
+            noticed=consumer.warnings,
         )
 
     # Its life, on a caller's thread:

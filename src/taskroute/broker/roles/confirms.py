@@ -13,11 +13,12 @@ from functools import partial
 from typing import Any, Final
 
 from taskroute.broker.amqp import Channel, Connection
-from taskroute.broker.declare import Declaration
+from taskroute.broker.declare import Declaration, log_ignored
 from taskroute.broker.roles.confirm_channel import ConfirmChannel
 from taskroute.broker.roles.confirm_watch import CONFIRM_TIME, ConfirmWatch
 from taskroute.broker.roles.growing_pause import GrowingPause
 from taskroute.broker.roles.in_flight import InFlight
+from taskroute.broker.roles.queue_suspects import QueueSuspects
 from taskroute.broker.roles.refusals import Refusals
 from taskroute.broker.roles.role import Role
 from taskroute.broker.roles.submission import Receipt, Submission, SubmissionEvent
@@ -32,6 +33,7 @@ from taskroute.errors import (
 )
 from taskroute.foreign import Log
 from taskroute.quoting import shorten
+from taskroute.topology.broker_facts import BrokerFacts, facts_of
 
 log = Log("taskroute.broker")
 
@@ -67,6 +69,8 @@ class Confirms(Role):
         self._waiting: deque[Submission] = deque()  # taken from there, not written on this connection
         self._duplicates: list[Submission] = []  # of one in flight: they wait their turn
         self._suspects = Suspects()
+        self._queue_suspects = QueueSuspects()
+        self._broker: BrokerFacts | None = None
         self._refusals = Refusals()
         self._connection: Connection | None = None
         self._current: ConfirmChannel | None = None
@@ -101,11 +105,11 @@ class Confirms(Role):
 
     # What a session asks of its role.
 
-    def on_open(self, connection: Connection, generation: int) -> None:  # noqa: ARG002 - confirms belong to a channel
+    def on_open(self, connection: Connection, generation: int) -> None:
         """Declare and select confirms on a fresh connection."""
         channel = connection.channel()
         if self._declaration is not None:
-            self._declaration.on(channel)
+            self._declare(self._declaration, connection, channel, is_first=generation == 1)
         self._connection = connection
         self._current = self._confirming(connection, channel)
         self._bytes_seen = connection.bytes_recv
@@ -194,6 +198,18 @@ class Confirms(Role):
             self._expire_due(now)
         if self._look_at is not None and self._look_at <= now:
             self._look(now)
+
+    def _declare(self, declaration: Declaration, connection: Connection, channel: Channel, *, is_first: bool) -> None:
+        """Declare everything. What is wrong with a queue is an error on the first connection alone."""
+        broker = facts_of(connection.server_properties)
+        if broker != self._broker:
+            log_ignored(declaration, broker)
+        self._broker = broker
+        self._queue_suspects.connected_to(broker)
+        on_it = declaration.for_broker(broker)
+        on_it.exchanges_on(channel)
+        for queue in on_it.queues:
+            self._queue_suspects.declare(on_it, channel, queue, is_first=is_first)
 
     def _expire_due(self, now: float) -> None:
         for submission in self._open():

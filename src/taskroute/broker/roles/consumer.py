@@ -6,18 +6,17 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Final, Protocol
 
-import amqp
-
 from taskroute.broker.amqp import Connection
-from taskroute.broker.declare import Declaration, count_each
+from taskroute.broker.declare import Declaration, count_each, log_ignored
 from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
-from taskroute.broker.roles.consuming import Consuming, Suspicion
+from taskroute.broker.roles.consuming import Consuming
+from taskroute.broker.roles.queue_suspects import QueueSuspects
 from taskroute.broker.roles.role import Role
 from taskroute.message.delivery import Delivery
+from taskroute.topology.broker_facts import BrokerFacts, Met, facts_of
 from taskroute.topology.queue import QueueSpec
 
 LEAVING_FOR_ANOTHER_NODE: Final = 30.0
@@ -79,7 +78,8 @@ class Consumer(Role):
         self._returned: deque[Delivery] = deque()  # and here
         self._consuming: Consuming | None = None
         self._numbers = itertools.count(1)
-        self._suspects: dict[str, Suspicion] = {}
+        self._suspects = QueueSuspects()
+        self._met = Met()  # replaced as a whole: other threads read both
         self._is_cancelled = False
         self._left: frozenset[str] | None = None  # while it is leaving: what it consumed before
         self._has_acknowledged = False  # on this connection
@@ -110,6 +110,21 @@ class Consumer(Role):
         """The queues that cannot be had now, and why."""
         consuming = self._consuming
         return {} if consuming is None else consuming.missing
+
+    @property
+    def broker(self) -> BrokerFacts | None:
+        """Which broker the last connection was to, None if it did not say."""
+        return self._met.now
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What does not keep it from consuming, and is not as its specs say, or not known."""
+        consuming, met = self._consuming, self._met
+        unseen = {} if consuming is None else consuming.unseen
+        warnings = [f"this user may not look at {subject}: {why}" for subject, why in unseen.items()]
+        if met.lowest != met.now:
+            warnings.append(f"connected to {met.now}, and before to {met.lowest}: only what both have is relied on")
+        return [*warnings, *(f"queue {name!r}: {limit}" for name, limit in self._declaration.ignored_by(met.lowest))]
 
     @property
     def active_at(self) -> float | None:
@@ -189,11 +204,13 @@ class Consumer(Role):
     def on_open(self, connection: Connection, generation: int) -> None:
         """Declare and consume on a fresh connection."""
         queues = [ConsumedQueue(spec, self._prefetch[spec.name]) for spec in self._specs]
+        self._meet(facts_of(connection.server_properties))
         consuming = Consuming(
             connection,
             generation,
             queues,
-            declaration=self._declaration,
+            declaration=self._declaration.for_broker(self._met.now),
+            lowest_broker=self._met.lowest,
             admission=self._wanted,
             numbers=self._numbers,
             suspects=self._suspects,
@@ -294,15 +311,20 @@ class Consumer(Role):
         self._consuming = self._left = None
         self._sink.on_connection_lost()
 
+    def _meet(self, broker: BrokerFacts | None) -> None:
+        if broker != self._met.now:
+            log_ignored(self._declaration, broker)
+        self._met = self._met.meeting(broker)
+        self._suspects.connected_to(broker)
+
     def _ask_consumers(self, consuming: Consuming, queue: ConsumedQueue, tag: str) -> None:
-        def answer(_: str, count: int) -> None:
+        def answer(count: int) -> None:
             # A consumer that has been replaced or cancelled since is not missed.
             if not count and queue.tag == tag:
                 self._missed += 1
                 consuming.end(queue, "the broker has lost its consumer")
 
-        with suppress(amqp.exceptions.ChannelError):  # an embedded broker answers at once
-            consuming.probe.ask_consumers(queue.spec.name, answer)
+        consuming.probe.ask(queue.spec.name, answer)
 
     def _wanted(self, name: str) -> Admission:
         return self._admission(name) if self._left is None else "none"

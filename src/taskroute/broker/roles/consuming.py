@@ -8,9 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Final, NamedTuple
-
-import amqp
+from typing import Final
 
 from taskroute.broker.amqp import Channel, Connection
 from taskroute.broker.declare import (
@@ -20,36 +18,28 @@ from taskroute.broker.declare import (
     count_consumers,
     count_each,
     count_messages,
-    shows_life,
+    log_unseen,
 )
 from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
 from taskroute.broker.roles.consumer_channel import ConsumerChannel
+from taskroute.broker.roles.probe import Probe
+from taskroute.broker.roles.queue_suspects import QueueSuspects
 from taskroute.errors import BrokerError
 from taskroute.foreign import Log
 from taskroute.keys.short_string import cut_key
 from taskroute.message.delivery import Delivery
+from taskroute.topology.broker_facts import BrokerFacts
+from taskroute.topology.capabilities import RETURNS_UNCOUNTED, has
 from taskroute.topology.digest import topology_digest
-from taskroute.topology.queue import QueueSpec
 
 log = Log("taskroute.broker")
 
 TOPOLOGY_ARGUMENT: Final = "x-taskroute-topology"
 """The argument of a consumer that says which topology its process runs: operators see it, brokers ignore it."""
 
-FIRST_SUSPICION: Final = 5.0
-LONGEST_SUSPICION: Final = 300.0
-"""Seconds that a queue over which the broker has closed the connection is left alone, unless it shows life."""
-
 SPARE_CHANNELS: Final = 3
 """What else a connection has channels for: probing, declaring, counting."""
-
-
-class Suspicion(NamedTuple):
-    """Of a queue over which the broker has closed the connection: left alone for `pause` seconds, `until` then."""
-
-    pause: float
-    until: float
 
 
 class Consuming:
@@ -67,6 +57,7 @@ class Consuming:
         admission: returns which messages of a queue are wanted now.
         numbers: of channels and consumers; none comes twice in a process's life.
         suspects: queues over which the broker has closed a connection. Kept from connection to connection.
+        lowest_broker: the lowest version that was met; nothing that it lacks is relied on.
         on_queue_lost: is told of a queue whose deliveries cannot be settled any more.
     """
 
@@ -79,7 +70,8 @@ class Consuming:
         declaration: Declaration,
         admission: Callable[[str], Admission],
         numbers: itertools.count[int],
-        suspects: dict[str, Suspicion],
+        suspects: QueueSuspects,
+        lowest_broker: BrokerFacts | None,
         on_queue_lost: Callable[[str], object],
     ) -> None:
         self.connection = connection
@@ -87,14 +79,17 @@ class Consuming:
         self.queues = {queue.spec.name: queue for queue in queues}
         self.channels: Mapping[int, ConsumerChannel] = {}
         """By number. Replaced, never changed: other threads look whether a delivery's channel is there."""
-        self._probe: Channel | None = self._open_probe()  # now: while a long frame comes in, it would take its time
+        self.probe = Probe(connection, self._on_probe_denied)
         self.batch: list[Delivery] = []
         self.with_room: list[ConsumedQueue] = []
         """Queues that were full, and have room again."""
         self.next_search: float | None = None
         """When to look for a missing queue again, by the monotonic clock."""
         self._to_widen: list[ConsumedQueue] = []
-        self._declaration = declaration
+        self._declaration = declaration.for_broker(declaration.broker, self._note_unseen)
+        self._lowest_broker = lowest_broker
+        self.unseen: Mapping[str, str] = {}
+        """What this user may not look at, and why. Replaced, never changed."""
         self._admission = admission
         self._numbers = numbers
         self._suspects = suspects
@@ -115,18 +110,6 @@ class Consuming:
         """The queues that cannot be had now, and why."""
         return {name: str(queue.problem) for name, queue in self.queues.items() if queue.state == "missing"}
 
-    @property
-    def probe(self) -> Channel:
-        """A channel for questions alone. The broker closes it over a queue that is gone: its consumer's end is told."""
-        if self._probe is None:
-            self._probe = self._open_probe()
-        return self._probe
-
-    def _open_probe(self) -> Channel:
-        channel = self.connection.channel()
-        channel.on_closed = self._on_probe_closed
-        return channel
-
     # Setting up:
 
     def declare(self) -> None:
@@ -141,7 +124,7 @@ class Consuming:
             for spec in self._declaration.queues:
                 queue = self.queues.get(spec.name)
                 if queue is None:
-                    self._declare_other(channel, spec)
+                    self._suspects.declare(self._declaration, channel, spec, is_first=self.generation == 1)
                 elif queue.state != "missing":
                     with self._losing(queue):
                         self._declaration.queue_on(channel, spec)
@@ -219,7 +202,7 @@ class Consuming:
 
     def puts_back_freely(self, queue: ConsumedQueue) -> bool:
         """Return whether what goes back to a queue counts as no failed delivery there."""
-        return queue.spec.queue_type == "classic" or _version(self.connection) >= (4, 3)
+        return queue.spec.queue_type == "classic" or has(RETURNS_UNCOUNTED, self._lowest_broker)
 
     def count_ready(self, queues: Iterable[str]) -> int:
         """Return the number of messages that are ready in those of `queues` that are there.
@@ -235,10 +218,18 @@ class Consuming:
         return sum(there.values())
 
     def wait_settled(self, until: float) -> None:
-        """Wait until quorum queues have taken the last acknowledgements, at most until a moment."""
+        """Wait until quorum queues have taken the last acknowledgements, at most until a moment.
+
+        Asked on the channel of their deliveries, which the broker would close over a queue that this user may not look
+        at, and forget them: such a queue is not waited for.
+        """
+        there = [name for name in self._by_queue if self.queues[name].state != "missing"]
+        quorum = [name for name in there if self.queues[name].spec.queue_type == "quorum"]
+        if not quorum or time.monotonic() >= until:
+            return
+        seen = count_each(self.connection, quorum)
         for name, channel in list(self._by_queue.items()):
-            queue = self.queues[name]
-            if queue.spec.queue_type == "quorum" and queue.state != "missing":
+            if name in seen:
                 while time.monotonic() < until and count_consumers(channel.channel, name):
                     pass
 
@@ -246,24 +237,14 @@ class Consuming:
 
     def _leave_suspects_alone(self) -> None:
         for name in self._suspects:
-            self.queues[name].lose(_suspected(name), time.monotonic())
-
-    def _declare_other(self, channel: Channel, spec: QueueSpec) -> None:
-        """Declare a queue that is not consumed here. A mismatch ends nothing after the first connection."""
-        try:
-            self._declaration.helper_on(channel, spec)
-        except BrokerError as error:
-            if self.generation == 1 or closes_connection(error):
-                raise
-            log.warning("queue_unavailable queue=%s error=%s", spec.name, error)
+            if name in self.queues:
+                self.queues[name].lose(self._suspects.problem(name), time.monotonic())
 
     def _find(self, queue: ConsumedQueue) -> None:
         """Declare a missing queue and what serves it, and consume it if it is wanted."""
         name = queue.spec.name
-        suspicion = self._suspects.get(name)
         with self._set_up_channel() as channel:
-            if suspicion and time.monotonic() < suspicion.until and not shows_life(channel, name):
-                raise _suspected(name)
+            self._suspects.check(name, channel)
             if self._declaration.mode == "create":
                 self._declaration.exchanges_on(channel)  # one that is auto-delete went with the last binding
             self._declaration.queue_on(channel, queue.spec)
@@ -289,7 +270,7 @@ class Consuming:
             if not closes_connection(error):
                 self._drop_channel(queue)
             raise
-        self._suspects.pop(queue.spec.name, None)
+        self._suspects.clear_of(queue.spec.name)
 
     def _add_consumer(self, queue: ConsumedQueue, channel: ConsumerChannel, prefetch: int) -> str:
         name = queue.spec.name
@@ -329,9 +310,13 @@ class Consuming:
         if tag in (queue.tag, queue.standby):
             self.end(queue, "the broker has ended its consumer")
 
-    def _on_probe_closed(self, error: Exception) -> None:
-        log.debug("probe_failed error=%s", error)
-        self._probe = None
+    def _on_probe_denied(self, name: str) -> None:
+        self._note_unseen(f"queue {name!r}", "a consumer that the broker forgets would not be missed")
+
+    def _note_unseen(self, subject: str, why: str) -> None:
+        if subject not in self.unseen:
+            self.unseen = {**self.unseen, subject: why}
+            log_unseen(subject, why)
 
     def _on_closed(self, queue: ConsumedQueue, error: Exception) -> None:
         """Take note that the broker has closed the channel of a queue, as over an acknowledgement that is late."""
@@ -347,15 +332,12 @@ class Consuming:
     def _losing(self, queue: ConsumedQueue) -> Iterator[None]:
         """Have what is wrong with a queue be its own affair."""
         try:
-            yield
-        except (BrokerError, amqp.exceptions.InternalError, amqp.exceptions.ResourceError, TimeoutError) as error:
-            if isinstance(error, BrokerError) and not closes_connection(error):
-                self._lose(queue, error)
-                return
-            before = self._suspects.get(queue.spec.name, Suspicion(0, 0))
-            pause = min(max(2 * before.pause, FIRST_SUSPICION), LONGEST_SUSPICION)
-            self._suspects[queue.spec.name] = Suspicion(pause, time.monotonic() + pause)
-            raise
+            with self._suspects.noting(queue.spec.name):
+                yield
+        except BrokerError as error:
+            if closes_connection(error):
+                raise
+            self._lose(queue, error)
 
     def _plan_search(self) -> None:
         missing = [queue.due for queue in self.queues.values() if queue.state == "missing"]
@@ -426,16 +408,3 @@ def _by_channel(deliveries: deque[Delivery]) -> dict[int, list[Delivery]]:
         delivery = deliveries.popleft()
         by_channel.setdefault(delivery.generation, []).append(delivery)
     return by_channel
-
-
-def _suspected(name: str) -> QueueUnavailableError:
-    return QueueUnavailableError(f"queue {name!r}: the broker has closed the connection over it, and it shows no life")
-
-
-def _version(connection: Connection) -> tuple[int, ...]:
-    """Return RabbitMQ's version, as far as it is made of numbers; empty for another broker."""
-    properties = getattr(connection, "server_properties", {})
-    if properties.get("product") != "RabbitMQ":
-        return ()
-    parts = itertools.takewhile(str.isdecimal, str(properties.get("version")).split("."))
-    return tuple(int(part) for part in parts)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from taskroute.graph.check import events, exchanges, handlers, keys, queues
+from taskroute.graph.check import brokers, events, exchanges, handlers, keys, queues
 from taskroute.graph.check.finding import Finding, Severity, name_of
 from taskroute.graph.check.graph import Graph
 from taskroute.handlers.handler import Handler
 from taskroute.keys.automaton import BudgetExceededError
+from taskroute.topology.broker_facts import BrokerFacts
 from taskroute.topology.topology import Topology
 
 S = TypeVar("S")
@@ -60,15 +61,21 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
     Check(events.declared, "whether every key has a handler", events.unhandled),
     Check(events.declared, "whether its bodies can be read back", events.unsendable),
     Check(events.declared, "which handlers take it", events.bodies),
+    Check(brokers.declared_on_it, "whether the broker takes it", brokers.unsupported),
 )
 
 _ORDER: Final[tuple[Severity, ...]] = ("error", "warning", "info")
 
 
-def check(topology: Topology, registered: Iterable[Handler]) -> tuple[Finding, ...]:
+def check(topology: Topology, registered: Iterable[Handler], broker: BrokerFacts | None = None) -> tuple[Finding, ...]:
     """Return what is wrong, the worst first, and what is equally bad in the order of `CHECKS`. Pure.
 
     A question that is too hard to decide is a finding ``undecided``, never silence.
+
+    Args:
+        topology: what is declared.
+        registered: the handlers.
+        broker: on which it is to be declared; None asks nothing about that.
 
     Example:
         >>> media = ExchangeSpec(name="media")
@@ -76,6 +83,6 @@ def check(topology: Topology, registered: Iterable[Handler]) -> tuple[Finding, .
         >>> [finding.code for finding in check(topology, ())]
         ['dead_end_exchange']
     """
-    graph = Graph(topology, tuple(registered))
+    graph = Graph(topology, tuple(registered), broker)
     findings = [finding for each in CHECKS for finding in each.findings(graph)]
     return tuple(sorted(findings, key=lambda finding: _ORDER.index(finding.severity)))

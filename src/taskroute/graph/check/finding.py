@@ -24,6 +24,9 @@ Code = Literal[
     "event_unrouted",
     "event_unhandled",
     "event_body",
+    "refused_by_broker",
+    "denied_by_broker",
+    "ignored_by_broker",
     "undecided",
 ]
 

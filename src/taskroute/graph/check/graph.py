@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from taskroute.graph.check.ways import Ways, by_name, find_key
 from taskroute.handlers.handler import Handler, Tier, tier_of
 from taskroute.keys.matcher import Matcher
+from taskroute.topology.broker_facts import BrokerFacts
 from taskroute.topology.topology import Topology
 
 
@@ -16,11 +17,13 @@ class Graph:
     Attributes:
         ways: of messages that may have headers; `ways_without_headers`: of those that have none.
         named: the queues that a handler or fallback names.
+        broker: on which it is to be declared, None if that is not known.
     """
 
-    def __init__(self, topology: Topology, handlers: tuple[Handler, ...]) -> None:
+    def __init__(self, topology: Topology, handlers: tuple[Handler, ...], broker: BrokerFacts | None = None) -> None:
         self.topology = topology
         self.handlers = handlers
+        self.broker = broker
         self.ways = Ways(topology)
         self.ways_without_headers = Ways(topology, headers=False)
         self.queues = {queue.name: queue for queue in topology.all_queues}
