@@ -201,7 +201,9 @@ def _cell(seconds: Sequence[float | None]) -> str:
     return "; ".join((*told, *([f"never: {never}"] if never else [])))
 
 
-def report(header: str, strikes: Sequence[Strike], withheld: Counter[str], figures: str, problems: list[str]) -> str:
+def report(
+    title: str, header: str, strikes: Sequence[Strike], withheld: Counter[str], figures: str, problems: list[str]
+) -> str:
     """Return the result as Markdown."""
     count = len(strikes) - withheld.total()
     statistics = (
@@ -209,7 +211,7 @@ def report(header: str, strikes: Sequence[Strike], withheld: Counter[str], figur
         f"({3 / max(count, 1):.1%}, at 95 % confidence). Each kind of fault was fired only as often as the table "
         f"says, so for one kind alone the bound is that much weaker."
     )
-    lines = ["# Soak report", "", f"{datetime.now(UTC):%Y-%m-%d}: {header}, {RATE:g} messages a second.", ""]
+    lines = [f"# {title}", "", f"{datetime.now(UTC):%Y-%m-%d}: {header}, {RATE:g} messages a second.", ""]
     lines += ["Seconds from the end of a fault until work went on: the median, and the longest.", ""]
     lines += [*_table(strikes, withheld), "", figures, ""]
     lines += [f"- PROBLEM: {problem}" for problem in problems] or [statistics]
@@ -231,7 +233,8 @@ def run(minutes: float, seed: int, nodes: int = 1, only: str = "", without: str 
         version = on.node.ctl("version").strip()
     broker = f"RabbitMQ {version}, {nodes} node{'s' if nodes > 1 else ''}"
     header = f"{minutes:g} minutes, seed {seed}, {broker}, Python {platform.python_version()}"
-    return report(header, this.strikes, this.withheld, figures, this.problems), this.problems
+    title = "Soak report" if nodes == 1 else "Soak report of a cluster"
+    return report(title, header, this.strikes, this.withheld, figures, this.problems), this.problems
 
 
 def main() -> None:
