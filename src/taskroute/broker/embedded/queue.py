@@ -190,14 +190,16 @@ class Queue:
         return NO_COUNTS
 
     def deal(self) -> None:
-        """Give ready messages to consumers, for as long as one can take a message."""
+        """Give ready messages to consumers, for as long as one can take a message, and drop what is too much then."""
         self._expire_first()
         while self._backlog:
             consumer = self._next_consumer()
             if consumer is None:
-                return
+                break
             consumer.take(self._backlog.pop())
             self.expire()
+        if self._is_limited:
+            self._drop_overflow()
 
     def pop(self) -> Entry | None:
         """Take the first entry for a get; None when no message is ready."""

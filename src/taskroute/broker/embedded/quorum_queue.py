@@ -18,6 +18,7 @@ class QuorumQueue(Queue):
     def __init__(self, name: str, settings: QueueSettings, owner: object | None, host: Host, rules: Rules) -> None:
         super().__init__(name, settings, owner, host, rules)
         self._ended: list[Consumer] = []
+        self._usual_level = level_of(None, rules.quorum_levels)
 
     def end_consumer(self, consumer: Consumer) -> None:
         """Give a consumer nothing more. It is counted until all that it was given is settled."""
@@ -69,11 +70,6 @@ class QuorumQueue(Queue):
             else:
                 self._backlog.restore(entry)
 
-    def deal(self) -> None:
-        """Give ready messages to consumers, for as long as one can take a message; then hold to the limits."""
-        super().deal()
-        self._drop_overflow()
-
     def counts_of(self, entry: Entry, *, is_get: bool) -> Mapping[str, object]:
         """Return the headers that tell how often an entry was delivered in vain."""
         rules, failed = self._rules, entry.failed_deliveries
@@ -104,4 +100,5 @@ class QuorumQueue(Queue):
         return QuorumBacklog(self._rules.quorum_levels)
 
     def _priority_of(self, message: StoredMessage) -> int:
-        return level_of(message.properties.get("priority"), self._rules.quorum_levels)
+        priority = message.properties.get("priority")
+        return self._usual_level if priority is None else level_of(priority, self._rules.quorum_levels)
