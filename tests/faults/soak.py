@@ -201,17 +201,15 @@ def _cell(seconds: Sequence[float | None]) -> str:
     return "; ".join((*told, *([f"never: {never}"] if never else [])))
 
 
-def report(
-    title: str, header: str, strikes: Sequence[Strike], withheld: Counter[str], figures: str, problems: list[str]
-) -> str:
-    """Return the result as Markdown."""
+def report(header: str, strikes: Sequence[Strike], withheld: Counter[str], figures: str, problems: list[str]) -> str:
+    """Return the result as Markdown. `header`: its title and the beginning of its first sentence."""
     count = len(strikes) - withheld.total()
     statistics = (
         f"No loss in {count} faults bounds the rate of faults that lose something near 3/{count} "
         f"({3 / max(count, 1):.1%}, at 95 % confidence). Each kind of fault was fired only as often as the table "
         f"says, so for one kind alone the bound is that much weaker."
     )
-    lines = [f"# {title}", "", f"{datetime.now(UTC):%Y-%m-%d}: {header}, {RATE:g} messages a second.", ""]
+    lines = [f"# {header}, {RATE:g} messages a second.", ""]
     lines += ["Seconds from the end of a fault until work went on: the median, and the longest.", ""]
     lines += [*_table(strikes, withheld), "", figures, ""]
     lines += [f"- PROBLEM: {problem}" for problem in problems] or [statistics]
@@ -231,10 +229,12 @@ def run(minutes: float, seed: int, nodes: int = 1, only: str = "", without: str 
         if this.problems:
             on.print_logs()
         version = on.node.ctl("version").strip()
-    broker = f"RabbitMQ {version}, {nodes} node{'s' if nodes > 1 else ''}"
+    title, broker = "Soak report", f"RabbitMQ {version}"
+    if nodes > 1:
+        title, broker = "Soak report of a cluster", f"{nodes} nodes of {broker}"
     header = f"{minutes:g} minutes, seed {seed}, {broker}, Python {platform.python_version()}"
-    title = "Soak report" if nodes == 1 else "Soak report of a cluster"
-    return report(title, header, this.strikes, this.withheld, figures, this.problems), this.problems
+    header = f"{title}\n\n{datetime.now(UTC):%Y-%m-%d}: {header}"
+    return report(header, this.strikes, this.withheld, figures, this.problems), this.problems
 
 
 def main() -> None:

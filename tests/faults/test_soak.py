@@ -23,7 +23,7 @@ def test_report_says_which_step_never_came_and_lists_the_problems() -> None:
     stopped = Strike("kill", {"publishing": 1.0, "handling": 2.0})
     strikes = [Strike("kill", ALL), stopped, Strike("reset", ALL)]
 
-    text = soak.report("Soak report", "3 minutes", strikes, Counter(reset=1), "- figures", ["STOOD STILL"])
+    text = soak.report("3 minutes", strikes, Counter(reset=1), "- figures", ["STOOD STILL"])
 
     assert stopped.missing == "republishing in each worker"
     never = "1.50 s, 1.50 s; never: 1"
@@ -35,7 +35,7 @@ def test_report_says_which_step_never_came_and_lists_the_problems() -> None:
 
 def test_report_without_a_problem_bounds_the_rate_by_faults_that_struck() -> None:
     strikes = [Strike("kill", ALL)] * 4 + [Strike("reset", ALL)]
-    assert "No loss in 4 faults" in soak.report("Soak report", "3 minutes", strikes, Counter(reset=1), "- figures", [])
+    assert "No loss in 4 faults" in soak.report("3 minutes", strikes, Counter(reset=1), "- figures", [])
 
 
 def test_copies_allowed_follow_from_the_cuts_that_were_noticed() -> None:
