@@ -1,0 +1,123 @@
+"""Comparison: one sequence on the embedded broker and on a RabbitMQ, side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from tests.fuzz.client import Client, Observation
+from tests.fuzz.generation import ENTITIES, SHORT
+from tests.fuzz.operations import DeclareQueue, Operation, Wait
+
+PATIENCE = 0.8
+"""Seconds without news after which nothing more is expected of a RabbitMQ."""
+
+LOOK_AGAIN_AFTER = 0.01
+HURRY = 0.6 * SHORT / 1000
+"""Seconds in which whatever lives short must reach the next wait: twice its lifetime takes longer than both."""
+
+
+class Undecided(Enum):
+    """Why a sequence says nothing from some operation on."""
+
+    SLOW = "the machine was too slow for the short lifetimes"
+    ORDER = "messages of several queues met in another order"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where the brokers part: after the last operation of `done`."""
+
+    done: tuple[Operation, ...]
+    embedded: Observation
+    rabbitmq: Observation
+
+    @property
+    def is_a_race(self) -> bool:
+        """Whether only the order differs, where queues that work side by side fill the same queue.
+
+        That are two that dead-letter, or one while a quorum queue, which takes its time, is given the same message.
+        """
+        queues = [operation for operation in self.done if isinstance(operation, DeclareQueue)]
+        sources = {queue.name for queue in queues if "x-dead-letter-exchange" in queue.arguments}
+        has_quorum = any(queue.arguments.get("x-queue-type") == "quorum" for queue in queues)
+        can_race = len(sources) > 1 or (len(sources) == 1 and has_quorum)
+        return can_race and self.embedded.differs_in_order(self.rabbitmq)
+
+    @property
+    def last(self) -> Operation:
+        """The operation after which they part."""
+        return self.done[-1]
+
+    def __str__(self) -> str:
+        lines = [*map(str, self.done), "", "embedded:", *_shown(self.embedded, self.rabbitmq)]
+        return "\n".join([*lines, "RabbitMQ:", *_shown(self.rabbitmq, self.embedded)])
+
+
+def compare(
+    sequence: Sequence[Operation], embedded: Client, rabbitmq: Client, patience: float = PATIENCE
+) -> Difference | Undecided | None:
+    """Follow a sequence on both, up to the first operation after which they differ."""
+    done: list[Operation] = []
+    waiting = list(sequence)
+    ends = False
+    hurry: float | None = None
+    while waiting or not ends:
+        if not waiting:
+            ends = True
+            waiting = embedded.last_operations
+            continue
+        operation = waiting.pop(0)
+        done.append(operation)
+        if hurry is None:
+            if operation == Wait():  # nothing can end meanwhile
+                continue
+            if _has_short_lifetime(operation):
+                hurry = time.monotonic()
+        expected = embedded.follow(operation)
+        seen = _look_until(expected, rabbitmq, rabbitmq.follow(operation), patience)
+        if hurry is not None:
+            if operation == Wait():
+                hurry = time.monotonic()
+            elif time.monotonic() - hurry > HURRY:
+                return Undecided.SLOW
+        if seen != expected:
+            difference = Difference(tuple(done), expected, seen)
+            return Undecided.ORDER if difference.is_a_race else difference
+    return None
+
+
+def names_of(number: int) -> dict[str, str]:
+    """Return the names of the entities of one sequence: never used again, as a deletion may take its time."""
+    return {name: f"{name}-{number}" for name in ENTITIES}
+
+
+def _look_until(expected: Observation, client: Client, first: Observation, patience: float) -> Observation:
+    """Look until what was expected is seen, or nothing changes any more."""
+    seen, changed_at = first, time.monotonic()
+    while seen != expected and time.monotonic() - changed_at < patience:
+        client.read(LOOK_AGAIN_AFTER)
+        again = client.look_again(seen)
+        if again != seen:
+            seen, changed_at = again, time.monotonic()
+    return seen
+
+
+def _has_short_lifetime(operation: Operation) -> bool:
+    return f"{SHORT}" in repr(operation)
+
+
+def _shown(one: Observation, other: Observation) -> list[str]:
+    """Return the lines that tell an observation from another."""
+    lines = [f"  answer {one.answer}"] if one.answer != other.answer else []
+    for number, (events, others) in enumerate(zip(one.events, other.events, strict=True)):
+        if events != others:
+            lines += [f"  channel {number}: {event}" for event in events] or [f"  channel {number}: silent"]
+    lines += [
+        f"  {queue}: {counts} (ready, consumers)"
+        for queue, counts in one.queues.items()
+        if other.queues.get(queue) != counts
+    ]
+    return lines

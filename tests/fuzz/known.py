@@ -1,0 +1,97 @@
+"""Known differences: where the embedded broker is not RabbitMQ on purpose. `docs/embedded.md` names each by its id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tests.fuzz.comparison import Difference
+from tests.fuzz.generation import SHORT
+from tests.fuzz.operations import DeclareQueue, Publish, Wait
+
+
+@dataclass(frozen=True)
+class Known:
+    """A difference that is documented.
+
+    Attributes:
+        id: as on the page.
+        explains: whether a difference that was found is this one.
+        since: the first RabbitMQ that has it.
+    """
+
+    id: str
+    explains: Callable[[Difference], bool]
+    since: tuple[int, int] = (3, 10)
+
+
+def _declared(difference: Difference) -> list[DeclareQueue]:
+    return [each for each in difference.done if isinstance(each, DeclareQueue) and not each.passive]
+
+
+def _is_quorum(queue: DeclareQueue) -> bool:
+    return queue.arguments.get("x-queue-type") == "quorum"
+
+
+def _quorum_limits(difference: Difference) -> bool:
+    """RabbitMQ takes one message more before a queue refuses."""
+    refusing = {
+        queue.name
+        for queue in _declared(difference)
+        if _is_quorum(queue)
+        and queue.arguments.keys() & {"x-max-length", "x-max-length-bytes"}
+        and queue.arguments.get("x-overflow", "drop-head") != "drop-head"
+    }
+    ours, theirs = difference.embedded, difference.rabbitmq
+    is_answer = bool(refusing) and isinstance(difference.last, Publish) and ours.answer != theirs.answer
+    return is_answer or any(ours.queues.get(name) != theirs.queues.get(name) for name in refusing)
+
+
+def _quorum_bytes(difference: Difference) -> bool:
+    """RabbitMQ counts more than bodies."""
+    return any(_is_quorum(queue) and "x-max-length-bytes" in queue.arguments for queue in _declared(difference))
+
+
+def _quorum_expires(difference: Difference) -> bool:
+    """RabbitMQ looks at an unused queue every few seconds."""
+    return difference.last == Wait() and any(
+        _is_quorum(queue) and queue.arguments.get("x-expires") == SHORT for queue in _declared(difference)
+    )
+
+
+KNOWN: Final[tuple[Known, ...]] = (
+    Known("quorum-limits", _quorum_limits),
+    Known("quorum-bytes", _quorum_bytes, since=(4, 3)),
+    Known("quorum-expires", _quorum_expires),
+)
+
+
+UNREACHED: Final = frozenset(
+    (
+        "streams",
+        "exchange-types",
+        "consumer-priorities",
+        "global-prefetch",
+        "delayed-retries",
+        "transactions",
+        "direct-reply-to",
+        "one-process",
+        "users",
+        "confirms",
+        "parked-dead-letters",
+        "consumer-timeout",
+        "alarms",
+        "encoding-errors",
+        "answers",
+        "texts",
+    )
+)
+"""What the page names as well, and no sequence meets: it is not generated, takes too long, or is not looked at."""
+
+
+def explanation(difference: Difference, release: str) -> Known | None:
+    """Return the known difference that this one is, on a release of RabbitMQ."""
+    major, minor, *_ = release.split(".")
+    there = [known for known in KNOWN if known.since <= (int(major), int(minor))]
+    return next((known for known in there if known.explains(difference)), None)
