@@ -30,6 +30,7 @@ class Watch:
 
     workers: Sequence[Worker]
     traffic: Traffic
+    untrue_after: float = UNTRUE_AFTER
     problems: list[str] = field(default_factory=list)
     said: set[str] = field(default_factory=set)
     """What the workers have said, without what differs from run to run."""
@@ -53,7 +54,7 @@ class Watch:
             for worker in self.workers:
                 health = worker.health()
                 self.said |= {_kind(text) for text in (*health.reasons, *health.warnings)}
-                if health.ready and has_work and idle > UNTRUE_AFTER:
+                if health.ready and has_work and idle > self.untrue_after:
                     self.problems.append(f"ready, and nothing was done for {idle:.0f} s")
 
 
@@ -94,6 +95,7 @@ def trial(
     queue: QueueSpec = work,
     cuts: int,
     gap: float,
+    untrue_after: float = UNTRUE_AFTER,
 ) -> Iterator[Trial]:
     """Run a trial, and check the books at its end.
 
@@ -102,13 +104,14 @@ def trial(
         queue: that is consumed.
         cuts: how often each connection may be lost.
         gap: seconds in which nothing is handled, as promised. A report: no test depends on it.
+        untrue_after: seconds after which an idle worker has to say that it is not ready.
     """
     traffic, urls = Traffic(queue=queue), cluster.urls(vhost, first=first)
     with ExitStack() as clients:
         workers = [clients.enter_context(traffic.running(urls, name=f"worker-{number}")) for number in (1, 2)]
         publisher = clients.enter_context(traffic.publishing(urls, pause=PAUSE))
         assert traffic.done(100)(30)
-        watch = Watch(workers, traffic)
+        watch = Watch(workers, traffic, untrue_after)
         clients.enter_context(watch.watching())
         yield Trial(cluster, vhost, traffic, workers, publisher, watch)
         traffic.stop_publishing()

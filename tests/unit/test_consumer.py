@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
 import pytest
+from tests.kit.calls import logged
 
 from taskroute import QueueSpec, Topology, TopologyMismatchError
 from taskroute.broker.connection import connect
 from taskroute.broker.declare import Declaration
+from taskroute.broker.roles import consumer as consumers
 from taskroute.broker.roles.consumed_queue import Admission
 from taskroute.broker.roles.consumer import Consumer
 from taskroute.broker.url import parse_urls
@@ -198,3 +201,27 @@ def test_connection_is_never_left_with_a_queue_that_would_lose_by_it(
     publish(connection, b"after")
     read(connection, consumer)
     assert sink.bodies == [b"after"]
+
+
+def test_silent_queue_is_consumed_anew_after_a_minute(
+    connection: Any, sink: Sink, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A node without a majority does not agree to that, which ends the connection; it answers every other question."""
+    connection.channel().queue_declare("q", durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
+    consumer = consumer_of(sink, QueueSpec(name="q"))
+    consumer.on_open(connection, 1)
+    connection.channel().publish("", "q", mandatory=True, properties={}, body=b"1")
+    read(connection, consumer)
+    consumer.settle(sink.deliveries[0])
+    consumer.flush()
+    read(connection, consumer)
+
+    caplog.set_level(logging.INFO)
+    with logged("consuming queue=q") as consumed:
+        consumer.probe()
+        assert not consumed.calls
+
+        monkeypatch.setattr(consumers, "SILENCE", 0.0)
+        consumer.probe()
+        assert len(consumed.calls) == 1
+    assert consumer.consuming == {"q"}

@@ -22,6 +22,9 @@ from taskroute.topology.queue import QueueSpec
 LEAVING_FOR_ANOTHER_NODE: Final = 30.0
 """Seconds that nothing new is consumed at most, so that the connection can be left when every delivery is settled."""
 
+SILENCE: Final = 60.0
+"""Seconds without a delivery and an acknowledgement after which it is looked whether one could come."""
+
 SETTLING_TIME: Final = 0.25
 """Seconds after the last acknowledgement that quorum queues get at most to take it, before the channel is closed."""
 
@@ -86,6 +89,7 @@ class Consumer(Role):
         self._delivered = 0
         self._missed = 0
         self._active_at: float | None = None
+        self._proved_at = 0.0  # when the broker last agreed to consume
 
     def is_stale(self, delivery: Delivery) -> bool:
         """Return whether a delivery cannot be settled any more, so that the broker delivers its message again."""
@@ -224,6 +228,7 @@ class Consumer(Role):
         if generation == 1:
             consuming.raise_what_is_wrong()
         self._has_acknowledged = False
+        self._proved_at = time.monotonic()
         self._consuming = consuming  # only now: what was half set up leaves nothing behind
 
     def leave(self) -> bool:
@@ -290,12 +295,18 @@ class Consumer(Role):
     def probe(self) -> None:
         """Ask the broker whether it has a consumer on each queue; it may have lost one without a word.
 
+        When nothing has come or gone for a minute, one queue is consumed anew.
+
         On a channel of its own, as answers carry nothing that tells one question from another, and without waiting.
         """
         consuming = self._opened()
         for queue in consuming.queues.values():
             if queue.tag is not None:
                 self._ask_consumers(consuming, queue, queue.tag)
+        now = time.monotonic()
+        if now - max(self._active_at or 0.0, self._proved_at) >= SILENCE:
+            self._proved_at = now
+            consuming.renew_one()
 
     def on_leave(self) -> None:
         """Let quorum queues take the last acknowledgements.

@@ -164,6 +164,18 @@ class Consuming:
         self._stop(queue)
         self._lose(queue, QueueUnavailableError(f"queue {queue.spec.name!r}: {why}"))
 
+    def renew_one(self) -> None:
+        """Consume one idle quorum queue anew: the broker agrees only if the queue has a majority.
+
+        A node that is parted from the others may go on for ever with consumers that nothing comes to (from RabbitMQ 4.3
+        on), and answers whatever can be answered alone.
+        """
+        for queue in self.queues.values():
+            is_idle = queue.tag is not None and queue.state == "wide" and not queue.unsettled
+            if is_idle and queue.spec.queue_type == "quorum" and not queue.is_kept:
+                self._widen(queue)
+                return
+
     def cancel(self) -> None:
         """End every consumer."""
         self._to_widen.clear()
