@@ -543,6 +543,13 @@ MUTATIONS = (
         "self.numbers >= since",
         "unit/test_check_brokers.py::test_binding_between_exchanges_is_looked_at",
     ),
+    Mutation(
+        "take silence for an idle queue for ever",
+        "broker/roles/consumer.py",
+        "            consuming.renew_one()\n",
+        "            pass\n",
+        "unit/test_consumer.py::test_silent_queue_is_consumed_anew_after_a_minute",
+    ),
 )
 
 
