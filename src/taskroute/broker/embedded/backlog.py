@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 
 class StoredMessage(NamedTuple):
@@ -66,6 +68,9 @@ class Entry:
         self.failed_deliveries = 0
 
 
+_position: Final = attrgetter("position")
+
+
 class Backlog:
     """Ready entries: higher priority first, within one priority by position. Not synchronized.
 
@@ -92,13 +97,12 @@ class Backlog:
         self._add(entry)
 
     def restore(self, entry: Entry) -> None:
-        """Put an entry back to its place. Cheap when few entries that arrived before it are still here."""
+        """Put an entry back to its place. Cheapest when no entry that arrived before it is still here."""
         level = self._levels[entry.priority]
-        before = []
-        while level and level[0].position < entry.position:
-            before.append(level.popleft())
-        level.appendleft(entry)
-        level.extendleft(reversed(before))
+        if level and level[0].position < entry.position:
+            level.insert(bisect(level, entry.position, key=_position), entry)
+        else:
+            level.appendleft(entry)
         self._add(entry)
 
     def pop(self) -> Entry:

@@ -82,7 +82,7 @@ class Broker:
         """End the consumers of a channel, and put its unsettled messages back to their places."""
         with self._operation:
             self._consumers.end_all(channel)
-            channel.requeue(list(channel.unsettled), "lost")
+            channel.lose(by_tag=self.rules.loses_by_tag)
 
     def close_connections(self) -> None:
         """Close every connection, as an operator would."""
@@ -131,6 +131,8 @@ class Broker:
         with self._operation:
             named = self._named(channel, binding)
             self._bindings.check_source(named)
+            self._check_destination(named)
+            self._bindings.check(named)
             self._check_accessible(channel, named)
             self._bindings.bind(named)
 
@@ -320,6 +322,11 @@ class Broker:
         if binding.destination == ("queue", ""):
             return replace(binding, destination=Destination("queue", self._queues.named(channel, "")))
         return binding
+
+    def _check_destination(self, binding: Binding) -> None:
+        kind, name = binding.destination
+        if kind == "queue":
+            self._queues.existing(name)
 
     def _check_accessible(self, channel: ChannelState, binding: Binding) -> None:
         kind, name = binding.destination
