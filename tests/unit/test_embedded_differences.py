@@ -125,6 +125,20 @@ def quorum_expires(broker: Broker) -> None:
         broker.ready()
 
 
+def quorum_prefetch(_: Broker) -> None:
+    broker = Broker("3.10")
+    broker.queue(**QUORUM, x_delivery_limit=0)
+    for body in (b"1", b"2", b"3"):
+        broker.publish(body)
+    broker.channel.basic_qos(0, 1, False)
+    broker.channel.basic_consume("q")
+
+    broker.channel.basic_reject(1, requeue=True)
+
+    assert broker.ready() == 1
+    broker.close()
+
+
 def parked_dead_letters(broker: Broker) -> None:
     broker.queue(
         **QUORUM,
@@ -201,6 +215,7 @@ DIFFERENCES: Final[dict[str, Callable[[Broker], None]]] = {
     "quorum-limits": quorum_limits,
     "quorum-bytes": quorum_bytes,
     "quorum-expires": quorum_expires,
+    "quorum-prefetch": quorum_prefetch,
     "parked-dead-letters": parked_dead_letters,
     "consumer-timeout": consumer_timeout,
     "alarms": alarms,
