@@ -348,6 +348,19 @@ def test_a_closed_connection_requeues_its_unacknowledged_messages(peer: Peer, ki
     assert all(message.delivery_info["redelivered"] for message in again)
 
 
+def test_a_closed_connection_loses_nothing_to_its_other_consumers(peer: Peer) -> None:
+    queue = peer.queue("q", x_queue_type="quorum")
+    peer.publish(b"1", queue)
+    other = peer.another()
+    held = other.consume(queue)
+    other.until(lambda: len(held) == 1)
+    other.consume(queue, channel=other.new_channel(), no_ack=True)
+
+    other.close()
+
+    assert peer.receive(queue, 1).bodies == [b"1"]
+
+
 def test_a_cancelled_consumer_gets_no_message_and_can_still_ack(peer: Peer) -> None:
     filled(peer, 3)
     inbox = peer.consume("q", prefetch=1)

@@ -73,11 +73,21 @@ def _quorum_prefetch(difference: Difference) -> bool:
     )
 
 
+def _replaced_queues(difference: Difference) -> bool:
+    """A channel looks at a queue as if it still were of the type that it has known."""
+    types: dict[str, set[bool]] = {}
+    for queue in _declared(difference):
+        types.setdefault(queue.name, set()).add(_is_quorum(queue))
+    has_two = any(len(each) > 1 for each in types.values())
+    return has_two and difference.rabbitmq.answer == ("connection closed", 541)
+
+
 KNOWN: Final[tuple[Known, ...]] = (
     Known("quorum-limits", _quorum_limits),
     Known("quorum-bytes", _quorum_bytes, since=(4, 3)),
     Known("quorum-expires", _quorum_expires),
     Known("quorum-prefetch", _quorum_prefetch, before=(4, 0)),
+    Known("replaced-queues", _replaced_queues),
 )
 
 

@@ -139,6 +139,16 @@ def quorum_prefetch(_: Broker) -> None:
     broker.close()
 
 
+def replaced_queues(broker: Broker) -> None:
+    broker.queue()
+    broker.publish(b"x")
+    broker.channel.basic_get("q")
+    broker.channel.queue_delete("q")
+    broker.queue(**QUORUM)
+    broker.publish(b"y")
+    assert broker.channel.basic_get("q").body == b"y"
+
+
 def parked_dead_letters(broker: Broker) -> None:
     broker.queue(
         **QUORUM,
@@ -216,6 +226,7 @@ DIFFERENCES: Final[dict[str, Callable[[Broker], None]]] = {
     "quorum-bytes": quorum_bytes,
     "quorum-expires": quorum_expires,
     "quorum-prefetch": quorum_prefetch,
+    "replaced-queues": replaced_queues,
     "parked-dead-letters": parked_dead_letters,
     "consumer-timeout": consumer_timeout,
     "alarms": alarms,
