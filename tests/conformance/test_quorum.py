@@ -209,6 +209,18 @@ def test_a_due_message_expires_once_a_limit_makes_it_the_first(peer: Peer, kind:
     assert peer.get_all("q").bodies == [b"3", b"4"]
 
 
+def test_a_limit_drops_what_came_back_before_a_due_message_behind_it(peer: Peer) -> None:
+    queue = filled(peer, 1, x_max_length=1)
+    other = peer.another()
+    taken(other, queue, 1)
+    other.close()
+
+    peer.publish(b"due", queue, expiration="0")
+    peer.pass_time(50)
+
+    assert peer.ready(queue) == 0
+
+
 # --- counting ---
 
 

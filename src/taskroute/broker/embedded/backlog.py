@@ -91,6 +91,12 @@ class Backlog:
         """Iterate over the entries in the order in which they leave."""
         return chain.from_iterable(reversed(self._levels))
 
+    @property
+    def first(self) -> Entry | None:
+        """The entry that leaves next."""
+        level = self._first_level()
+        return level[0] if level else None
+
     def append(self, entry: Entry) -> None:
         """Add an entry that has arrived after all others."""
         self._levels[entry.priority].append(entry)

@@ -84,9 +84,11 @@ class QuorumQueue(Queue):
         return {"x-acquired-count": returns, **({"x-delivery-count": failed} if failed else {})}
 
     def _make_room(self, arrived: Entry) -> None:
-        if arrived.expires_at is not None:
+        """Look for what is due before and after it is dropped: before, at the first message alone."""
+        expires = arrived.expires_at is not None
+        if expires and self._backlog.first is arrived:
             self.expire()
-        if self._drop_overflow():
+        if self._drop_overflow() or expires:
             self.expire()
 
     def _as_they_die(self, dropped: Sequence[Entry]) -> Iterable[Entry]:
