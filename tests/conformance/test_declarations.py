@@ -258,6 +258,14 @@ def test_an_exclusive_queue_is_locked_to_its_connection(peer: Peer) -> None:
     assert peer.get_all("own").bodies == [b"anybody may send"]
 
 
+def test_a_binding_that_is_wrong_is_refused_before_a_locked_queue(peer: Peer) -> None:
+    other = peer.another()
+    other.queue("own", exclusive=True)
+
+    with pytest.raises(FAILED, match="x-match"):
+        peer.bind("own", "amq.headers", "", **{"x-match": "some"})
+
+
 def test_an_exclusive_queue_is_deleted_with_its_connection(peer: Peer) -> None:
     other = peer.another()
     other.queue("own", exclusive=True)

@@ -124,6 +124,41 @@ def test_a_consumer_at_its_prefetch_is_passed_over(peer: Peer) -> None:
     assert [inbox.bodies for inbox in inboxes] == [[b"0", b"3", b"5", b"7"], [b"1"], [b"2", b"4", b"6"]]
 
 
+@QUEUE_TYPES
+def test_a_consumer_passed_over_as_full_takes_its_next_turn_last(peer: Peer, kind: str) -> None:
+    queue = peer.queue("q", x_queue_type=kind)
+    peer.publish(b"1", queue)
+    first = peer.consume(queue, prefetch=1)
+    peer.until(lambda: len(first) == 1)
+    peer.publish(b"2", queue)  # it is its turn, and it is full
+    second = peer.consume(queue)
+    peer.until(lambda: len(second) == 1)
+
+    peer.channel.basic_ack(first[0].delivery_tag)
+    peer.settle()
+    peer.publish(b"3", queue)
+    peer.until(lambda: len(first) + len(second) == 3)
+
+    assert second.bodies == [b"2", b"3"]
+
+
+@QUEUE_TYPES
+def test_a_consumer_full_between_its_turns_keeps_them_if_classic(peer: Peer, kind: str) -> None:
+    """A quorum queue leaves it out at once, and takes it back as the last one."""
+    queue = peer.queue("q", x_queue_type=kind)
+    first, second = peer.consume(queue, prefetch=1), peer.consume(queue)
+    for body in (b"1", b"2"):
+        peer.publish(body, queue)
+    peer.until(lambda: len(first) == len(second) == 1)
+
+    peer.channel.basic_ack(first[0].delivery_tag)
+    peer.settle()
+    peer.publish(b"3", queue)
+    peer.until(lambda: len(first) + len(second) == 3)
+
+    assert (first if kind == "classic" else second).bodies[-1] == b"3"
+
+
 def test_a_multiple_ack_covers_every_earlier_delivery_tag(peer: Peer) -> None:
     filled(peer, 4)
     inbox = peer.consume("q")
@@ -283,6 +318,20 @@ def test_basic_recover_requeues_unacknowledged_messages(peer: Peer) -> None:
     assert inbox.bodies == [b"1", b"2", b"1", b"2"]
 
 
+def test_recovered_messages_come_back_by_consumer_tag(peer: Peer) -> None:
+    """A consumer's are delivered again before the queue hears of those of the next one."""
+    queue = peer.queue("q")
+    second, first = (peer.consume(queue, prefetch=1, consumer_tag=tag) for tag in ("b", "a"))
+    for body in (b"1", b"2"):
+        peer.publish(body, queue)
+
+    peer.channel.basic_recover(requeue=True)
+    peer.until(lambda: len(first) == len(second) == 2)
+
+    assert (first.bodies, second.bodies) == ([b"2", b"2"], [b"1", b"1"])
+    assert first[1].delivery_tag < second[1].delivery_tag
+
+
 @QUEUE_TYPES
 def test_a_closed_connection_requeues_its_unacknowledged_messages(peer: Peer, kind: str) -> None:
     filled(peer, 3, x_queue_type=kind)
@@ -297,6 +346,19 @@ def test_a_closed_connection_requeues_its_unacknowledged_messages(peer: Peer, ki
     again = peer.receive("q", 2)
     assert again.bodies == [b"1", b"3"]
     assert all(message.delivery_info["redelivered"] for message in again)
+
+
+def test_a_closed_connection_loses_nothing_to_its_other_consumers(peer: Peer) -> None:
+    queue = peer.queue("q", x_queue_type="quorum")
+    peer.publish(b"1", queue)
+    other = peer.another()
+    held = other.consume(queue)
+    other.until(lambda: len(held) == 1)
+    other.consume(queue, channel=other.new_channel(), no_ack=True)
+
+    other.close()
+
+    assert peer.receive(queue, 1).bodies == [b"1"]
 
 
 def test_a_cancelled_consumer_gets_no_message_and_can_still_ack(peer: Peer) -> None:

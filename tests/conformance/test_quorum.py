@@ -64,6 +64,22 @@ def test_messages_of_a_closed_channel_come_first_without_a_limit_too(peer: Peer)
     assert peer.receive("q", 3).bodies == [b"1", b"2", b"3"]
 
 
+def test_messages_of_a_closed_channel_come_by_consumer(peer: Peer) -> None:
+    """By tag, under which basic.get is a number; from 4.0 on by the consumers' age, and basic.get is the last."""
+    queue = quorum(peer)
+    other = peer.another()
+    inboxes = [other.consume(queue, prefetch=1, consumer_tag=tag) for tag in ("b", "a")]
+    for body in (b"1", b"2", b"3"):
+        peer.publish(body, queue)
+    other.until(lambda: all(inboxes))
+    assert other.channel.basic_get(queue).body == b"3"
+
+    other.close()
+
+    arrived = peer.receive(queue, 3).bodies
+    assert arrived == ([b"3", b"2", b"1"] if peer.version < (4, 0) else [b"1", b"2", b"3"])
+
+
 def test_priorities_are_none_then_two_then_strict(peer: Peer) -> None:
     """With two, above 4 and up to it, every third message is the oldest."""
     quorum(peer)
@@ -124,6 +140,23 @@ def test_a_delivery_limit_below_zero_is_none_from_4_0_on(peer: Peer, limit: int)
     assert peer.receive("q", 1).bodies == [b"x"]
 
 
+def test_messages_dropped_at_once_die_the_last_first_up_to_4_2(peer: Peer) -> None:
+    peer.queue("dead")
+    queue = quorum(peer, x_max_length=2, x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
+    other = peer.another()
+    for body in (b"1", b"2"):
+        peer.publish(body, queue)
+    inbox = other.consume(queue, prefetch=2)
+    other.until(lambda: len(inbox) == 2)
+    for body in (b"3", b"4"):
+        peer.publish(body, queue)
+
+    other.close()
+
+    dead = peer.receive("dead", 2).bodies
+    assert dead == ([b"2", b"1"] if peer.version < (4, 3) else [b"1", b"2"])
+
+
 # --- expiry ---
 
 
@@ -150,6 +183,42 @@ def test_a_classic_queue_with_priorities_looks_for_due_messages_late(peer: Peer)
 
     message = peer.channel.basic_get("q", no_ack=True)
     assert (message.body, message.delivery_info["message_count"]) == (b"due", 1)
+
+
+def test_what_comes_back_due_expires_in_a_queue_with_priorities(peer: Peer) -> None:
+    peer.queue("q", x_max_priority=10)
+    inbox = peer.consume("q", consumer_tag="c")
+    peer.publish(b"due", "q", expiration="0")  # a consumer takes it at once
+    peer.until(lambda: len(inbox) == 1)
+    peer.channel.basic_cancel("c")
+
+    peer.channel.basic_reject(inbox[0].delivery_tag, requeue=True)
+    peer.settle()
+
+    assert peer.ready("q") == 0
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+def test_a_due_message_expires_once_a_limit_makes_it_the_first(peer: Peer, kind: str) -> None:
+    peer.queue("q", x_queue_type=kind, x_max_length=3)
+    for body, options in ((b"1", {}), (b"due", {"expiration": "0"}), (b"3", {}), (b"4", {})):
+        peer.publish(body, "q", **options)
+    peer.pass_time(50)
+
+    assert peer.ready("q") == 2
+    assert peer.get_all("q").bodies == [b"3", b"4"]
+
+
+def test_a_limit_drops_what_came_back_before_a_due_message_behind_it(peer: Peer) -> None:
+    queue = filled(peer, 1, x_max_length=1)
+    other = peer.another()
+    taken(other, queue, 1)
+    other.close()
+
+    peer.publish(b"due", queue, expiration="0")
+    peer.pass_time(50)
+
+    assert peer.ready(queue) == 0
 
 
 # --- counting ---

@@ -550,6 +550,27 @@ MUTATIONS = (
         "            pass\n",
         "unit/test_consumer.py::test_silent_queue_is_consumed_anew_after_a_minute",
     ),
+    Mutation(
+        "settle deliveries of an embedded channel in their own order",
+        "broker/embedded/channel_state.py",
+        "sorted(groups.values(), key=_place)",
+        "groups.values()",
+        "conformance/test_delivery.py::test_recovered_messages_come_back_by_consumer_tag[memory]",
+    ),
+    Mutation(
+        "keep the turn of an embedded consumer that is full",
+        "broker/embedded/turns.py",
+        "            self._full.append(taker)\n        return None",
+        "            self._round.append(taker)\n            return None\n        return None",
+        "conformance/test_delivery.py::test_a_consumer_passed_over_as_full_takes_its_next_turn_last[memory-classic]",
+    ),
+    Mutation(
+        "keep what comes back to an embedded queue although it is due",
+        "broker/embedded/queue.py",
+        "        self._drop_overflow()\n        self.expire()",
+        "        self._drop_overflow()",
+        "conformance/test_quorum.py::test_what_comes_back_due_expires_in_a_queue_with_priorities[memory]",
+    ),
 )
 
 

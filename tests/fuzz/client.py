@@ -94,7 +94,8 @@ class Client:
 
     def look(self, answer: Seen, before: Observation | None = None) -> Observation:
         """Look after an operation, again if there was a look `before`."""
-        counts = {name: self._counts(name, connection) for name, connection in tuple(self.queues.items())}
+        counts = dict(before.queues) if before else {}  # a queue that is gone is found so once
+        counts |= {name: self._counts(name, connection) for name, connection in tuple(self.queues.items())}
         for number, line in enumerate(self.lines):
             refusal = self._attempt(number, line.ask)
             if refusal is not None:

@@ -9,7 +9,17 @@ from enum import Enum
 
 from tests.fuzz.client import Client, Observation
 from tests.fuzz.generation import ENTITIES, SHORT
-from tests.fuzz.operations import DeclareQueue, Operation, Wait
+from tests.fuzz.operations import (
+    Ack,
+    CloseChannel,
+    CloseConnection,
+    DeclareQueue,
+    Nack,
+    Operation,
+    Publish,
+    Recover,
+    Wait,
+)
 
 PATIENCE = 0.8
 """Seconds without news after which nothing more is expected of a RabbitMQ."""
@@ -38,13 +48,26 @@ class Difference:
     def is_a_race(self) -> bool:
         """Whether only the order differs, where queues that work side by side fill the same queue.
 
-        That are two that dead-letter, or one while a quorum queue, which takes its time, is given the same message.
+        That are two that dead-letter; one while a quorum queue, which takes its time, is given the same message; or one
+        while the same operation settles what came from other queues. A queue that dead-letters alone is in no race.
+        Of a message that is due at once, its place decides whether it stays.
         """
         queues = [operation for operation in self.done if isinstance(operation, DeclareQueue)]
+        quorum = {queue.name for queue in queues if queue.arguments.get("x-queue-type") == "quorum"}
         sources = {queue.name for queue in queues if "x-dead-letter-exchange" in queue.arguments}
-        has_quorum = any(queue.arguments.get("x-queue-type") == "quorum" for queue in queues)
-        can_race = len(sources) > 1 or (len(sources) == 1 and has_quorum)
-        return can_race and self.embedded.differs_in_order(self.rabbitmq)
+        others = {queue.name for queue in queues} - sources if self._settles_many else quorum - sources
+        can_race = len(sources) > 1 or (len(sources) == 1 and bool(others))
+        last = self.last
+        is_due = isinstance(last, Publish) and last.exchange != "" and last.properties.get("expiration") == "0"
+        return can_race and (is_due or self.embedded.differs_in_order(self.rabbitmq))
+
+    @property
+    def _settles_many(self) -> bool:
+        """Whether the last operation may settle deliveries of several queues. An error does: it closes the channel."""
+        last, answer = self.last, self.embedded.answer
+        is_refused = isinstance(answer, tuple) and answer[0] in ("channel closed", "connection closed")
+        closes = is_refused or isinstance(last, CloseChannel | CloseConnection)
+        return closes or isinstance(last, Recover) or (isinstance(last, Ack | Nack) and last.multiple)
 
     @property
     def last(self) -> Operation:

@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.fuzz.comparison import Difference
 from tests.fuzz.generation import SHORT
-from tests.fuzz.operations import DeclareQueue, Publish, Wait
+from tests.fuzz.operations import DeclareQueue, Prefetch, Publish, Wait
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,13 @@ class Known:
         id: as on the page.
         explains: whether a difference that was found is this one.
         since: the first RabbitMQ that has it.
+        before: the first RabbitMQ that has it no more.
     """
 
     id: str
     explains: Callable[[Difference], bool]
     since: tuple[int, int] = (3, 10)
+    before: tuple[int, int] | None = None
 
 
 def _declared(difference: Difference) -> list[DeclareQueue]:
@@ -60,10 +62,32 @@ def _quorum_expires(difference: Difference) -> bool:
     )
 
 
+def _quorum_prefetch(difference: Difference) -> bool:
+    """A message that has passed its delivery limit makes room for two."""
+    has_prefetch = any(isinstance(each, Prefetch) and each.count for each in difference.done)
+    is_answered = difference.embedded.answer == difference.rabbitmq.answer
+    return (
+        has_prefetch
+        and is_answered
+        and any(_is_quorum(queue) and "x-delivery-limit" in queue.arguments for queue in _declared(difference))
+    )
+
+
+def _replaced_queues(difference: Difference) -> bool:
+    """A channel looks at a queue as if it still were of the type that it has known."""
+    types: dict[str, set[bool]] = {}
+    for queue in _declared(difference):
+        types.setdefault(queue.name, set()).add(_is_quorum(queue))
+    has_two = any(len(each) > 1 for each in types.values())
+    return has_two and difference.rabbitmq.answer == ("connection closed", 541)
+
+
 KNOWN: Final[tuple[Known, ...]] = (
     Known("quorum-limits", _quorum_limits),
     Known("quorum-bytes", _quorum_bytes, since=(4, 3)),
     Known("quorum-expires", _quorum_expires),
+    Known("quorum-prefetch", _quorum_prefetch, before=(4, 0)),
+    Known("replaced-queues", _replaced_queues),
 )
 
 
@@ -93,5 +117,6 @@ UNREACHED: Final = frozenset(
 def explanation(difference: Difference, release: str) -> Known | None:
     """Return the known difference that this one is, on a release of RabbitMQ."""
     major, minor, *_ = release.split(".")
-    there = [known for known in KNOWN if known.since <= (int(major), int(minor))]
+    version = (int(major), int(minor))
+    there = [known for known in KNOWN if known.since <= version and (known.before is None or version < known.before)]
     return next((known for known in there if known.explains(difference)), None)

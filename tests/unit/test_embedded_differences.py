@@ -125,6 +125,30 @@ def quorum_expires(broker: Broker) -> None:
         broker.ready()
 
 
+def quorum_prefetch(_: Broker) -> None:
+    broker = Broker("3.10")
+    broker.queue(**QUORUM, x_delivery_limit=0)
+    for body in (b"1", b"2", b"3"):
+        broker.publish(body)
+    broker.channel.basic_qos(0, 1, False)
+    broker.channel.basic_consume("q")
+
+    broker.channel.basic_reject(1, requeue=True)
+
+    assert broker.ready() == 1
+    broker.close()
+
+
+def replaced_queues(broker: Broker) -> None:
+    broker.queue()
+    broker.publish(b"x")
+    broker.channel.basic_get("q")
+    broker.channel.queue_delete("q")
+    broker.queue(**QUORUM)
+    broker.publish(b"y")
+    assert broker.channel.basic_get("q").body == b"y"
+
+
 def parked_dead_letters(broker: Broker) -> None:
     broker.queue(
         **QUORUM,
@@ -201,6 +225,8 @@ DIFFERENCES: Final[dict[str, Callable[[Broker], None]]] = {
     "quorum-limits": quorum_limits,
     "quorum-bytes": quorum_bytes,
     "quorum-expires": quorum_expires,
+    "quorum-prefetch": quorum_prefetch,
+    "replaced-queues": replaced_queues,
     "parked-dead-letters": parked_dead_letters,
     "consumer-timeout": consumer_timeout,
     "alarms": alarms,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 
 class StoredMessage(NamedTuple):
@@ -66,6 +68,9 @@ class Entry:
         self.failed_deliveries = 0
 
 
+_position: Final = attrgetter("position")
+
+
 class Backlog:
     """Ready entries: higher priority first, within one priority by position. Not synchronized.
 
@@ -86,19 +91,24 @@ class Backlog:
         """Iterate over the entries in the order in which they leave."""
         return chain.from_iterable(reversed(self._levels))
 
+    @property
+    def first(self) -> Entry | None:
+        """The entry that leaves next."""
+        level = self._first_level()
+        return level[0] if level else None
+
     def append(self, entry: Entry) -> None:
         """Add an entry that has arrived after all others."""
         self._levels[entry.priority].append(entry)
         self._add(entry)
 
     def restore(self, entry: Entry) -> None:
-        """Put an entry back to its place. Cheap when few entries that arrived before it are still here."""
+        """Put an entry back to its place. Cheapest when no entry that arrived before it is still here."""
         level = self._levels[entry.priority]
-        before = []
-        while level and level[0].position < entry.position:
-            before.append(level.popleft())
-        level.appendleft(entry)
-        level.extendleft(reversed(before))
+        if level and level[0].position < entry.position:
+            level.insert(bisect(level, entry.position, key=_position), entry)
+        else:
+            level.appendleft(entry)
         self._add(entry)
 
     def pop(self) -> Entry:

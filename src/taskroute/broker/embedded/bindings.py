@@ -162,8 +162,8 @@ class Bindings:
         _check_not_default(binding)
         self.exchange(binding.source)
 
-    def bind(self, binding: Binding) -> None:
-        """Add a binding; adding it again changes nothing.
+    def check(self, binding: Binding) -> None:
+        """Refuse a binding, before it is looked at whose its destination is.
 
         Raises:
             Refusal: 404, an exchange does not exist; 403, the default exchange; 406, an unknown ``x-match``, or more
@@ -175,6 +175,10 @@ class Bindings:
         match = binding.arguments.get("x-match", "all")
         if source.type == "headers" and match not in _MATCHES:
             raise Refusal(PRECONDITION_FAILED, f"invalid x-match field value {match!r}; expected {', '.join(_MATCHES)}")
+
+    def bind(self, binding: Binding) -> None:
+        """Add a binding that was checked; adding it again changes nothing."""
+        source = self._source(binding)
         source.table.add(binding.destination, binding.key, binding.arguments)
         source.bindings.add(binding)
         self._reached.clear()

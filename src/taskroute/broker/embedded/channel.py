@@ -79,12 +79,17 @@ class Channel(KombuChannel, RareMethods):
         """Whether it can be used."""
         return self.connection is not None
 
+    @property
+    def state(self) -> ChannelState:
+        """The broker's side of it."""
+        return self._state
+
     def close(self, *_: object, **__: object) -> None:
         """End the consumers and put unsettled messages back to their queues."""
         if self.connection is not None:
             self.connection.forget(self._state)
             self.connection = None
-            self._broker.close_channel(self._state)
+            self._broker.close_channels((self._state,))
 
     def begin_close(self) -> None:
         """Do the same: there is nothing to wait for."""
@@ -429,7 +434,7 @@ class Channel(KombuChannel, RareMethods):
         """Have `drain_events` raise the refusal of a call that the broker does not answer."""
         if refusal.closes_connection:
             self._state.post(Closed(None, refusal))
-            self._broker.close_channel(self._state)
+            self._broker.close_channels((self._state,))
             self._opened().forget(self._state)
         else:
             self._state.post(Closed(self._state, refusal))
@@ -437,11 +442,12 @@ class Channel(KombuChannel, RareMethods):
 
     def _reopen(self, refusal: Refusal) -> None:
         connection = self._opened()
-        self._broker.close_channel(self._state)
-        connection.forget(self._state)
-        self._state = connection.open(self)
         if refusal.closes_connection:
             connection.closed_by_broker()
+            return
+        self._broker.close_channels((self._state,))
+        connection.forget(self._state)
+        self._state = connection.open(self)
 
     def _opened(self) -> Connection:
         """Return the connection; raise once the channel is closed, which a closed connection does, too."""

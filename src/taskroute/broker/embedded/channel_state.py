@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from taskroute.broker.embedded.backlog import Entry
 from taskroute.broker.embedded.engine_events import Cancelled, Delivered, Event
@@ -62,51 +62,91 @@ class ChannelState:
 
     def settle(self, tags: list[int]) -> None:
         """Forget deliveries."""
-        for queue in self._release(tags):
-            queue.deal()
+        for group in self._taken(tags):
+            _released(group).deal()
 
     def reject(self, tags: list[int], how: Rejection) -> None:
         """Dead-letter deliveries."""
-        for tag in tags:
-            delivered = self.unsettled[tag]
-            delivered.queue.reject(delivered.entry, how)
-        self.settle(tags)
+        for group in self._taken(tags):
+            queue = _released(group)
+            for delivered in group:
+                queue.reject(delivered.entry, how)
+            queue.deal()
 
     def requeue(self, tags: list[int], how: Return) -> None:
         """Put deliveries back to their places."""
-        returning: dict[Queue, list[Entry]] = {}
-        for tag in tags:
-            delivered = self.unsettled[tag]
-            returning.setdefault(delivered.queue, []).append(delivered.entry)
-        for queue in self._release(tags):
-            queue.requeue(returning[queue], how)
-            queue.deal()
-
-    def _release(self, tags: list[int]) -> list[Queue]:
-        """Take deliveries off the prefetch of their consumers; return those of their queues that exist."""
-        queues: dict[Queue, None] = {}  # a set in the order of the tags
-        for tag in tags:
-            delivered = self.unsettled.pop(tag)
-            queue, consumer = delivered.queue, delivered.consumer
-            queue.unsettled -= 1
-            if consumer is None:
-                queue.unsettled_gets -= 1
-            else:
-                consumer.unsettled -= 1
+        for group in self._taken(tags):
+            queue = _released(group)
             if not queue.deleted:
-                queues[queue] = None
-        return list(queues)
+                queue.requeue([delivered.entry for delivered in group], how)
+                queue.deal()
+
+    def lose(self, *, by_tag: bool) -> None:
+        """Put every delivery back, as the channel is closed: a queue deals again once it has all of them.
+
+        Args:
+            by_tag: see `Rules.loses_by_tag`.
+        """
+        lost: dict[Queue, list[Entry]] = {}
+        for group in sorted(self._taken(list(self.unsettled)), key=_place_of_tag if by_tag else _place_of_start):
+            lost.setdefault(_released(group), []).extend(delivered.entry for delivered in group)
+        for queue, entries in lost.items():
+            if not queue.deleted:
+                queue.requeue(entries, "lost")
+                queue.deal()
+
+    def _taken(self, tags: list[int]) -> Iterable[list[Delivered]]:
+        """Take deliveries out, in groups of which a queue hears one after the other: a consumer's, or one of a get.
+
+        As RabbitMQ does, sort them by the names of queues and the tags of consumers.
+        """
+        take = self.unsettled.pop
+        if len(tags) == 1:
+            return ([take(tags[0])],)
+        groups: dict[object, list[Delivered]] = {}
+        for tag in tags:
+            delivered = take(tag)
+            groups.setdefault(delivered.consumer or tag, []).append(delivered)
+        return groups.values() if len(groups) == 1 else sorted(groups.values(), key=_place)
+
+
+def _released(group: list[Delivered]) -> Queue:
+    """Take a group off the prefetch of its consumer; return its queue."""
+    queue, consumer = group[0].queue, group[0].consumer
+    queue.unsettled -= len(group)
+    if consumer is None:
+        queue.unsettled_gets -= 1
+    else:
+        consumer.release(len(group))
+    return queue
+
+
+def _place(group: list[Delivered]) -> tuple[str, bool, object]:
+    first = group[0]
+    return first.queue.name, first.consumer is not None, first.consumer_tag or first.delivery_tag
+
+
+def _place_of_tag(group: list[Delivered]) -> str:
+    return group[0].consumer_tag or str(group[0].delivery_tag)
+
+
+def _place_of_start(group: list[Delivered]) -> tuple[bool, object]:
+    consumer = group[0].consumer
+    return (True, str(group[0].delivery_tag)) if consumer is None else (False, consumer.number)
 
 
 class ChannelConsumer:
     """A consumer on a channel. Not synchronized: the broker's lock is held around every call."""
 
-    __slots__ = ("channel", "exclusive", "no_ack", "prefetch", "queue", "tag", "unsettled")
+    __slots__ = ("channel", "exclusive", "no_ack", "number", "prefetch", "queue", "tag", "unsettled")
 
-    def __init__(self, tag: str, queue: Queue, channel: ChannelState, *, no_ack: bool, exclusive: bool) -> None:
+    def __init__(
+        self, tag: str, queue: Queue, channel: ChannelState, number: int, *, no_ack: bool, exclusive: bool
+    ) -> None:
         self.tag = tag
         self.queue = queue
         self.channel = channel
+        self.number = number
         self.no_ack = no_ack
         self.exclusive = exclusive
         self.prefetch = channel.prefetch
@@ -122,6 +162,13 @@ class ChannelConsumer:
         if not self.no_ack:
             self.unsettled += 1
         self.channel.post(self.channel.deliver(entry, self.queue, self, no_ack=self.no_ack))
+
+    def release(self, count: int) -> None:
+        """Take settled deliveries off its prefetch."""
+        was_full = self.unsettled == self.prefetch
+        self.unsettled -= count
+        if was_full:
+            self.queue.consumers.readmit(self)
 
     def on_queue_deleted(self) -> None:
         """End, and cancel the client's consumer."""

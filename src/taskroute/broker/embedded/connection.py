@@ -102,7 +102,9 @@ class EmbeddedConnection:
 
     def closed_by_broker(self) -> None:
         """Close every channel and leave the broker. The file descriptor stays until `close`."""
-        for channel in tuple(self._channels.values()):
+        channels = tuple(self._channels.values())
+        self.broker.close_channels([channel.state for channel in channels])  # none gets what another one has lost
+        for channel in channels:
             channel.close()
         self._open = False
         self.broker.disconnect(self)

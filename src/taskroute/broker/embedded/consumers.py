@@ -43,12 +43,13 @@ class Consumers:
             raise Refusal(NOT_IMPLEMENTED, "the embedded broker has no consumer priorities (x-priority)")
         if name == _REPLY_TO:
             raise Refusal(NOT_IMPLEMENTED, f"the embedded broker has no direct reply-to ({_REPLY_TO})")
-        tag = tag or f"amq.ctag-{next(self._numbers)}"
+        number = next(self._numbers)
+        tag = tag or f"amq.ctag-{number}"
         if tag in channel.consumers:
             raise Refusal(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
         queue = self._queues.accessible(channel, name)
         queue.check_consumer(exclusive=exclusive)
-        consumer = ChannelConsumer(tag, queue, channel, no_ack=no_ack, exclusive=exclusive)
+        consumer = ChannelConsumer(tag, queue, channel, number, no_ack=no_ack, exclusive=exclusive)
         channel.consumers[tag] = consumer
         queue.consumers.append(consumer)
         self._unused.forget(queue)

@@ -7,7 +7,7 @@ the events is the order of what happened. Nothing that a user wrote runs under t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -78,11 +78,13 @@ class Broker:
             self._connections.pop(owner, None)
             self._queues.delete_exclusive(owner)
 
-    def close_channel(self, channel: ChannelState) -> None:
-        """End the consumers of a channel, and put its unsettled messages back to their places."""
+    def close_channels(self, channels: Collection[ChannelState]) -> None:
+        """End the consumers of channels, and put their unsettled messages back: they come to none of these again."""
         with self._operation:
-            self._consumers.end_all(channel)
-            channel.requeue(list(channel.unsettled), "lost")
+            for channel in channels:
+                self._consumers.end_all(channel)
+            for channel in channels:
+                channel.lose(by_tag=self.rules.loses_by_tag)
 
     def close_connections(self) -> None:
         """Close every connection, as an operator would."""
@@ -131,6 +133,8 @@ class Broker:
         with self._operation:
             named = self._named(channel, binding)
             self._bindings.check_source(named)
+            self._check_destination(named)
+            self._bindings.check(named)
             self._check_accessible(channel, named)
             self._bindings.bind(named)
 
@@ -320,6 +324,11 @@ class Broker:
         if binding.destination == ("queue", ""):
             return replace(binding, destination=Destination("queue", self._queues.named(channel, "")))
         return binding
+
+    def _check_destination(self, binding: Binding) -> None:
+        kind, name = binding.destination
+        if kind == "queue":
+            self._queues.existing(name)
 
     def _check_accessible(self, channel: ChannelState, binding: Binding) -> None:
         kind, name = binding.destination

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -13,6 +12,7 @@ from taskroute.broker.embedded.dead_letter import Reason
 from taskroute.broker.embedded.queue_settings import QueueSettings
 from taskroute.broker.embedded.refusal import ACCESS_REFUSED, PRECONDITION_FAILED, Refusal
 from taskroute.broker.embedded.rules import Rejection, Return, Rules
+from taskroute.broker.embedded.turns import SingleTurn, Turns
 
 NO_COUNTS: Final[Mapping[str, object]] = MappingProxyType({})
 """What a first delivery is told about earlier ones."""
@@ -40,6 +40,8 @@ class Consumer(Protocol):
     """What a queue needs of a consumer."""
 
     tag: str
+    number: int
+    """Higher than that of every consumer that started before."""
     exclusive: bool
     unsettled: int
     """How many of its deliveries count against its prefetch."""
@@ -50,6 +52,9 @@ class Consumer(Protocol):
 
     def take(self, entry: Entry) -> None:
         """Deliver an entry to it. Must not call the queue."""
+
+    def release(self, count: int) -> None:
+        """Take settled deliveries off its prefetch, and take its turns again if it was full."""
 
     def on_queue_deleted(self) -> None:
         """End. Must not call the queue."""
@@ -85,7 +90,7 @@ class Queue:
         self.name = name
         self.settings = settings
         self.owner = owner
-        self.consumers: deque[Consumer] = deque()
+        self.consumers: Turns[Consumer] = SingleTurn() if settings.single_active_consumer else self._new_turns()
         self.parked = 0  # dead letters of this queue that wait for their target count against its limits
         self.parked_bytes = 0
         self.unsettled = 0
@@ -133,17 +138,15 @@ class Queue:
         entry = Entry(message, self._arrived, self._priority_of(message), self._expiry_of(message))
         if message.delivery_count:
             self._count_on(entry)
-        consumer = self._next_consumer()
+        consumer = self.consumers.next()
         if consumer is not None:
             consumer.take(entry)  # at once: no other message is ready, and this one cannot expire before
             return True
         if entry.failed_deliveries:
             entry.redelivered = True
         self._backlog.append(entry)
-        if self._is_limited:
-            self._drop_overflow()
-        if entry.expires_at is not None and self._expires_on_arrival():
-            self.expire()
+        if self._is_limited or entry.expires_at is not None:
+            self._make_room(entry)
         return True
 
     def check_consumer(self, *, exclusive: bool) -> None:
@@ -179,6 +182,7 @@ class Queue:
             entry.failed_deliveries += self._carries and how in self._rules.failing_returns
             self._backlog.restore(entry)
         self._drop_overflow()
+        self.expire()
 
     def reject(self, entry: Entry, how: Rejection) -> None:
         """Discard a delivered entry that was rejected."""
@@ -190,10 +194,15 @@ class Queue:
         return NO_COUNTS
 
     def deal(self) -> None:
-        """Give ready messages to consumers, for as long as one can take a message, and drop what is too much then."""
+        """Give ready messages to consumers, for as long as one can take a message, and drop what is too much then.
+
+        Nothing happens once it is deleted.
+        """
+        if self.deleted:
+            return
         self._expire_first()
         while self._backlog:
-            consumer = self._next_consumer()
+            consumer = self.consumers.next()
             if consumer is None:
                 break
             consumer.take(self._backlog.pop())
@@ -244,22 +253,17 @@ class Queue:
         self._expiry_armed_for = None
         self.expire()
 
-    def _next_consumer(self) -> Consumer | None:
-        if self.settings.single_active_consumer:
-            first = self.consumers[0] if self.consumers else None
-            return first if first is not None and first.can_take else None
-        for place, consumer in enumerate(self.consumers, 1):
-            if consumer.can_take:
-                self.consumers.rotate(-place)  # round-robin: the consumers asked so far go to the end
-                return consumer
-        return None
-
-    def _expires_on_arrival(self) -> bool:
-        """Return whether a message that has arrived may be due. A classic queue looks only if it is the first one."""
-        return len(self._backlog) == 1
+    def _make_room(self, arrived: Entry) -> None:
+        """Drop what is too much. Look for what is due if another message has become the first one."""
+        dropped = self._drop_overflow()
+        if dropped or (arrived.expires_at is not None and len(self._backlog) == 1):
+            self.expire()
 
     def _consumer_count(self) -> int:
         return len(self.consumers)
+
+    def _new_turns(self) -> Turns[Consumer]:
+        return Turns()
 
     def _new_backlog(self) -> Backlog:
         return Backlog(self.settings.max_priority)
@@ -291,10 +295,20 @@ class Queue:
     def _would_overflow(self, message: StoredMessage) -> bool:
         return self._is_over(self.ready + self.parked + 1, self._ready_bytes + len(message.body))
 
-    def _drop_overflow(self) -> None:
-        if self._is_limited and self.settings.overflow == "drop-head":
-            while self._backlog and self._is_over(self.ready + self.parked, self._ready_bytes):
-                self._discard(self._backlog.pop(), "maxlen")
+    def _drop_overflow(self) -> bool:
+        """Drop the first messages as far as the limits are passed; return whether there were any."""
+        if not self._is_limited or self.settings.overflow != "drop-head":
+            return False
+        dropped = []
+        while self._backlog and self._is_over(self.ready + self.parked, self._ready_bytes):
+            dropped.append(self._backlog.pop())
+        for entry in self._as_they_die(dropped):
+            self._discard(entry, "maxlen")
+        return bool(dropped)
+
+    def _as_they_die(self, dropped: Sequence[Entry]) -> Iterable[Entry]:
+        """Return what is dropped at once, in the order in which it is dead-lettered."""
+        return dropped
 
     @property
     def _ready_bytes(self) -> int:

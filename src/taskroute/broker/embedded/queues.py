@@ -47,11 +47,19 @@ class Queues:
         Raises:
             Refusal: 404, it does not exist; 405, another connection has it exclusively.
         """
-        name = self.named(channel, name)
+        queue = self.existing(self.named(channel, name))
+        _check_owner(channel, queue)
+        return queue
+
+    def existing(self, name: str) -> Queue:
+        """Return a queue, whoever has it.
+
+        Raises:
+            Refusal: 404, it does not exist.
+        """
         queue = self._queues.get(name)
         if queue is None:
             raise Refusal(NOT_FOUND, f"no queue '{name}' in vhost '/'")
-        _check_owner(channel, queue)
         return queue
 
     def named(self, channel: ChannelState, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from taskroute.broker.embedded.backlog import Backlog, Entry, StoredMessage
 from taskroute.broker.embedded.queue import Consumer, Host, Queue
@@ -10,6 +10,7 @@ from taskroute.broker.embedded.queue_settings import QueueSettings
 from taskroute.broker.embedded.quorum_backlog import QuorumBacklog, level_of
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, RESOURCE_LOCKED, Refusal
 from taskroute.broker.embedded.rules import Return, Rules
+from taskroute.broker.embedded.turns import QuorumTurns, Turns
 
 
 class QuorumQueue(Queue):
@@ -82,8 +83,16 @@ class QuorumQueue(Queue):
             return {"x-delivery-count": returns}
         return {"x-acquired-count": returns, **({"x-delivery-count": failed} if failed else {})}
 
-    def _expires_on_arrival(self) -> bool:
-        return True
+    def _make_room(self, arrived: Entry) -> None:
+        """Look for what is due before and after it is dropped: before, at the first message alone."""
+        expires = arrived.expires_at is not None
+        if expires and self._backlog.first is arrived:
+            self.expire()
+        if self._drop_overflow() or expires:
+            self.expire()
+
+    def _as_they_die(self, dropped: Sequence[Entry]) -> Iterable[Entry]:
+        return reversed(dropped) if self._rules.turns_dropped else dropped
 
     def _count_on(self, entry: Entry) -> None:
         super()._count_on(entry)
@@ -95,6 +104,9 @@ class QuorumQueue(Queue):
         if self.settings.single_active_consumer:
             count = min(count, 1)
         return count + sum(one.unsettled > 0 for one in self._ended) + self.unsettled_gets
+
+    def _new_turns(self) -> Turns[Consumer]:
+        return QuorumTurns()
 
     def _new_backlog(self) -> Backlog:
         return QuorumBacklog(self._rules.quorum_levels)

@@ -62,6 +62,11 @@ class Rules:
     """The types of queue whose dead letters go on counting failed deliveries."""
     quorum_levels: Levels
     """Priorities that a quorum queue tells apart."""
+    turns_dropped: bool
+    """Whether what a quorum queue drops at once for its limits is dead-lettered the last one first."""
+    loses_by_tag: bool
+    """Whether a quorum queue takes back what a channel has lost by consumer tag. Otherwise the consumer that started
+    first comes first, and basic.get last."""
 
     rewrites_expiration: bool
     """Whether a message's `expiration` arrives as the number that it is: ``60000`` for ``+60000``."""
@@ -95,6 +100,8 @@ RULES: Final[Mapping[Version, Rules]] = {
         failing_rejections=(),
         carrying_queues=(),
         quorum_levels=1,
+        turns_dropped=True,
+        loses_by_tag=True,
         rewrites_expiration=False,
         has_own_deaths=False,
         tells_last_death=False,
@@ -119,6 +126,8 @@ RULES: Final[Mapping[Version, Rules]] = {
         failing_rejections=(),
         carrying_queues=(),
         quorum_levels=1,
+        turns_dropped=True,
+        loses_by_tag=True,
         rewrites_expiration=False,
         has_own_deaths=False,
         tells_last_death=False,
@@ -143,6 +152,8 @@ RULES: Final[Mapping[Version, Rules]] = {
         failing_rejections=("nack", "reject"),
         carrying_queues=("quorum",),
         quorum_levels=2,
+        turns_dropped=True,
+        loses_by_tag=False,
         rewrites_expiration=True,
         has_own_deaths=True,
         tells_last_death=True,
@@ -167,6 +178,8 @@ RULES: Final[Mapping[Version, Rules]] = {
         failing_rejections=("reject",),
         carrying_queues=("quorum", "classic"),
         quorum_levels=32,
+        turns_dropped=False,
+        loses_by_tag=False,
         rewrites_expiration=True,
         has_own_deaths=True,
         tells_last_death=True,
