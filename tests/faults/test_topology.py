@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import amqp
 import pytest
 from tests.faults.site import Site
 from tests.faults.traffic import Traffic, jobs, work
@@ -31,7 +32,6 @@ from taskroute import (
     ("field", "other"),
     [
         ("x-dead-letter-exchange", QueueSpec(name="work", type="classic")),
-        ("durable", QueueSpec(name="work", durable=False)),
         ("x-max-length", work.model_copy(update={"max_length": 5})),
         ("x-delivery-limit", work.model_copy(update={"delivery_limit": 7})),
     ],
@@ -52,6 +52,24 @@ def test_queue_with_other_arguments_is_refused_and_left_alone(field: str, other:
             Publisher(site.url, Traffic().topology),
         ):
             pass
+
+        assert peer.ready("work") == 1
+        assert site.table("list_consumers", "queue_name") == []
+
+
+@pytest.mark.row(36)
+def test_queue_that_does_not_survive_is_refused_or_cannot_exist(site: Site) -> None:
+    """From RabbitMQ 4.3 on the broker refuses whoever wants to declare one, so a worker has none to find."""
+    with looking(site.url) as peer:
+        if site.version >= (4, 3):
+            with pytest.raises(amqp.exceptions.InternalError, match="transient_nonexcl_queues"):
+                peer.queue("work", durable=False)
+            return
+        peer.queue("work", durable=False)
+        peer.publish(b"keep", "work")
+
+        with pytest.raises(TopologyMismatchError, match="queue 'work'.*durable"):
+            Traffic().worker(site.url).start()
 
         assert peer.ready("work") == 1
         assert site.table("list_consumers", "queue_name") == []
