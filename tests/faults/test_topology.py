@@ -68,7 +68,7 @@ def test_queue_that_does_not_survive_is_refused_or_cannot_exist(site: Site) -> N
         peer.queue("work", durable=False)
         peer.publish(b"keep", "work")
 
-        with pytest.raises(TopologyMismatchError, match="queue 'work'.*durable"):
+        with pytest.raises(TopologyMismatchError, match=r"queue 'work'.*durable"):
             Traffic().worker(site.url).start()
 
         assert peer.ready("work") == 1
