@@ -175,9 +175,10 @@ def test_two_hundred_closed_connections_leak_nothing(
             assert traffic.next_done(5)(DEADLINE)
             gc.collect()  # py-amqp's objects are cycles, each with a buffer of 128 KiB
             before = process.memory_info().rss, process.num_fds(), process.num_threads()
-            _close_connections(site, 200)
-            assert traffic.next_done(5)(DEADLINE)
-            gc.collect()
+            for _ in range(5):  # Python may leave more of them uncollected than before, which is no leak
+                _close_connections(site, 40)
+                assert traffic.next_done(5)(DEADLINE)
+                gc.collect()
             after = process.memory_info().rss, process.num_fds(), process.num_threads()
         assert traffic.all_done(DEADLINE)
         assert worker.wait_idle(DEADLINE)  # a duplicate may still be in the queue

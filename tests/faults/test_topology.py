@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import amqp
 import pytest
 from tests.faults.site import Site
 from tests.faults.traffic import Traffic, jobs, work
@@ -31,7 +32,6 @@ from taskroute import (
     ("field", "other"),
     [
         ("x-dead-letter-exchange", QueueSpec(name="work", type="classic")),
-        ("durable", QueueSpec(name="work", durable=False)),
         ("x-max-length", work.model_copy(update={"max_length": 5})),
         ("x-delivery-limit", work.model_copy(update={"delivery_limit": 7})),
     ],
@@ -52,6 +52,24 @@ def test_queue_with_other_arguments_is_refused_and_left_alone(field: str, other:
             Publisher(site.url, Traffic().topology),
         ):
             pass
+
+        assert peer.ready("work") == 1
+        assert site.table("list_consumers", "queue_name") == []
+
+
+@pytest.mark.row(36)
+def test_queue_that_does_not_survive_is_refused_or_cannot_exist(site: Site) -> None:
+    """From RabbitMQ 4.3 on the broker refuses whoever wants to declare one, so a worker has none to find."""
+    with looking(site.url) as peer:
+        if site.version >= (4, 3):
+            with pytest.raises(amqp.exceptions.InternalError, match="transient_nonexcl_queues"):
+                peer.queue("work", durable=False)
+            return
+        peer.queue("work", durable=False)
+        peer.publish(b"keep", "work")
+
+        with pytest.raises(TopologyMismatchError, match=r"queue 'work'.*durable"):
+            Traffic().worker(site.url).start()
 
         assert peer.ready("work") == 1
         assert site.table("list_consumers", "queue_name") == []
@@ -166,23 +184,38 @@ def test_queue_that_may_no_longer_be_looked_at_is_no_lost_consumer(site: Site) -
 
 def take_down(site: Site, queue: str) -> None:
     """Have the broker answer for a classic queue as it does while the node that the queue lives on is down."""
-    _change(site, queue, "mnesia:delete({rabbit_queue, Name})")
+    _change(site, queue, mnesia="mnesia:delete({rabbit_queue, Name})", khepri="amqqueue:set_state(Q, stopped)")
 
 
 def bring_back(site: Site, queue: str) -> None:
     """Undo `take_down`, as the node does when it starts."""
     recover = "mnesia:write(rabbit_queue, rabbit_queue_decorator:set(Q), write)"
-    _change(site, queue, f"[Q] = mnesia:read(rabbit_durable_queue, Name), {recover}")
-
-
-def _change(site: Site, queue: str, change: str) -> None:
-    name = f'rabbit_misc:r(<<"{site.name}">>, queue, <<"{queue}">>)'
-    site.node.eval(f"Name = {name}, rabbit_misc:execute_mnesia_transaction(fun() -> {change} end).")
+    _change(
+        site,
+        queue,
+        mnesia=f"[Q] = mnesia:read(rabbit_durable_queue, Name), {recover}",
+        khepri="amqqueue:set_state(Q, live)",
+    )
 
 
 def damage(site: Site, queue: str) -> None:
     """Have the broker fail, and close the connection with 541, when a classic queue is consumed."""
-    _change(site, queue, "[Q] = mnesia:read(rabbit_durable_queue, Name), mnesia:write(rabbit_queue, Q, write)")
+    _change(
+        site,
+        queue,
+        mnesia="[Q] = mnesia:read(rabbit_durable_queue, Name), mnesia:write(rabbit_queue, Q, write)",
+        khepri="amqqueue:set_decorators(Q, damaged)",
+    )
+
+
+def _change(site: Site, queue: str, *, mnesia: str, khepri: str) -> None:
+    """Change what the broker has written down about a queue: in Mnesia, or from RabbitMQ 4.2 on in Khepri."""
+    site.node.eval(
+        f'Name = rabbit_misc:r(<<"{site.name}">>, queue, <<"{queue}">>), '
+        "case rabbit_feature_flags:is_enabled(khepri_db) of "
+        f"true -> Name = amqqueue:get_name(rabbit_db_queue:update(Name, fun(Q) -> {khepri} end)); "
+        f"false -> rabbit_misc:execute_mnesia_transaction(fun() -> {mnesia} end) end."
+    )
 
 
 @pytest.mark.row(60)
