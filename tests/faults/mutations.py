@@ -548,7 +548,7 @@ MUTATIONS = (
         "broker/roles/consumer.py",
         "            consuming.renew_one()\n",
         "            pass\n",
-        "unit/test_consumer.py::test_silent_queue_is_consumed_anew_after_a_minute",
+        "unit/test_consumer.py::test_silent_queue_is_consumed_anew_sooner_at_first",
     ),
     Mutation(
         "settle deliveries of an embedded channel in their own order",

@@ -70,7 +70,7 @@ class Cluster:
         The queues that had a replica on it get one there again.
         """
         member = next(other for other in self.nodes if other.is_running)
-        until_slow(lambda: self._forgets(member, node))
+        self._forget(member, node)
         node.wipe()
         node.start()
         self.join(node, member)
@@ -115,15 +115,14 @@ class Cluster:
         until_slow(lambda: self._is_in_sync(vhost))
 
     @staticmethod
-    def _forgets(member: Node, node: Node) -> bool:
-        """Have a member forget a node; False while a queue that has just got another leader cannot lose a replica."""
+    def _forget(member: Node, node: Node) -> None:
+        """Have a member forget a node, and each queue its replica there, which one with a new leader cannot at once."""
         try:
             member.ctl("forget_cluster_node", node.name)
         except RuntimeError as error:
             if "failed to shrink" not in str(error):
                 raise
-            return False
-        return True
+            until_slow(lambda: "error" not in member.ctl("shrink", node.name, tool="rabbitmq-queues"))
 
     def _is_in_sync(self, vhost: str) -> bool:
         try:

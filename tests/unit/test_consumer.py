@@ -203,7 +203,7 @@ def test_connection_is_never_left_with_a_queue_that_would_lose_by_it(
     assert sink.bodies == [b"after"]
 
 
-def test_silent_queue_is_consumed_anew_after_a_minute(
+def test_silent_queue_is_consumed_anew_sooner_at_first(
     connection: Any, sink: Sink, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A node without a majority does not agree to that, which ends the connection; it answers every other question."""
@@ -221,7 +221,11 @@ def test_silent_queue_is_consumed_anew_after_a_minute(
         consumer.probe()
         assert not consumed.calls
 
-        monkeypatch.setattr(consumers, "SILENCE", 0.0)
+        monkeypatch.setattr(consumers, "EARLY_SILENCE", 0.0)
+        consumer.probe()
+        assert len(consumed.calls) == 1
+
+        monkeypatch.setattr(consumers, "EARLY", 0.0)
         consumer.probe()
         assert len(consumed.calls) == 1
     assert consumer.consuming == {"q"}
