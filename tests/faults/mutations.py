@@ -86,7 +86,7 @@ MUTATIONS = (
         "broker/connection.py",
         "        heartbeat=heartbeat,\n        connect_timeout",
         "        heartbeat=0,\n        connect_timeout",
-        "test_connection.py::test_silent_network_is_noticed_within_two_heartbeats",
+        "test_connection.py::test_broker_without_heartbeats_gets_those_of_the_client",
     ),
     Mutation(
         "unlimited prefetch",
