@@ -9,6 +9,9 @@ import pytest
 from hypothesis import settings
 from tests.kit import given
 from tests.kit import rabbitmq as server
+from tests.kit.stopwatch import Stopwatch
+
+_MEASURED = pytest.StashKey[list[str]]()
 
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
@@ -44,3 +47,19 @@ def broker_url(request: pytest.FixtureRequest) -> str:
     """Each broker in turn."""
     url: str = request.getfixturevalue("rabbitmq_url" if request.param == "rabbitmq" else "taskroute_url")
     return url
+
+
+@pytest.fixture
+def stopwatch(request: pytest.FixtureRequest) -> Stopwatch:
+    """Measures for the report."""
+    lines = request.config.stash.setdefault(_MEASURED, [])
+    return Stopwatch(lines, request.node.name)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what was measured. No test depends on it."""
+    lines = config.stash.get(_MEASURED, [])
+    if lines:
+        terminalreporter.section("measured under faults")
+        for line in lines:
+            terminalreporter.write_line(line)

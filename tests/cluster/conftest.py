@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from tests.faults.stopwatch import Stopwatch
 from tests.kit import cluster as clusters
 from tests.kit import network
 from tests.kit.cluster import Cluster
@@ -14,7 +13,6 @@ from tests.kit.cluster import Cluster
 from taskroute.broker.node_order import NodeOrder
 
 CONFIG = ("cluster_partition_handling = pause_minority",)
-_MEASURED = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -68,19 +66,3 @@ def cuttable(own_network: network.Network | None) -> network.Network:
 def in_given_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients try the nodes in the order of their URLs, so that a test knows where they are."""
     monkeypatch.setattr(NodeOrder, "of", lambda _, nodes: tuple(nodes))
-
-
-@pytest.fixture
-def stopwatch(request: pytest.FixtureRequest) -> Stopwatch:
-    """Measures for the report."""
-    lines = request.config.stash.setdefault(_MEASURED, [])
-    return Stopwatch(lines, request.node.name)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what was measured. No test depends on it."""
-    lines = config.stash.get(_MEASURED, [])
-    if lines:
-        terminalreporter.section("measured on a cluster")
-        for line in lines:
-            terminalreporter.write_line(line)

@@ -7,12 +7,12 @@ import time
 
 import pytest
 from tests.cluster.trial import trial
-from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import Traffic, jobs
 from tests.kit.calls import Calls
 from tests.kit.cluster import Cluster
 from tests.kit.network import Network
 from tests.kit.running import registry_of
+from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import until
 
 from taskroute import BrokerUnavailableError, Publisher, QueueSpec, Topology, Worker

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import PREFETCH, WINDOW, Traffic, work
 from tests.kit.cluster import Cluster
 from tests.kit.rabbitmq import Node
+from tests.kit.stopwatch import Stopwatch
 
 from taskroute import Publisher, PublishRejectedError, QueueSpec, Worker
 

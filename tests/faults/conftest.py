@@ -9,11 +9,9 @@ from contextlib import ExitStack
 import pytest
 import trustme
 from tests.faults.site import SECRET, Site
-from tests.faults.stopwatch import Stopwatch
 from tests.kit import calls
 from tests.kit import rabbitmq as server
 
-_MEASURED = pytest.StashKey[list[str]]()
 _TLS = pytest.StashKey[tuple[trustme.CA, int]]()
 
 
@@ -70,19 +68,3 @@ def logged() -> Iterator[Callable[[str], calls.Calls]]:
     """Return a function that, given a text, keeps the log lines which contain it until the test ends."""
     with ExitStack() as kept:
         yield lambda text: kept.enter_context(calls.logged(text))
-
-
-@pytest.fixture
-def stopwatch(request: pytest.FixtureRequest) -> Stopwatch:
-    """Measures for the report."""
-    lines = request.config.stash.setdefault(_MEASURED, [])
-    return Stopwatch(lines, request.node.name)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what was measured. No test depends on it."""
-    lines = config.stash.get(_MEASURED, [])
-    if lines:
-        terminalreporter.section("measured under faults")
-        for line in lines:
-            terminalreporter.write_line(line)

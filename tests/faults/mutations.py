@@ -571,6 +571,13 @@ MUTATIONS = (
         "        self._drop_overflow()",
         "conformance/test_quorum.py::test_what_comes_back_due_expires_in_a_queue_with_priorities[memory]",
     ),
+    Mutation(
+        "wait for the moment to go back to the first node while there is no connection",
+        "broker/session.py",
+        "            steps.callback(self._moving.lost)\n",
+        "            pass\n",
+        "test_nodes.py::test_worker_without_any_node_does_not_wait_for_its_first",
+    ),
 )
 
 

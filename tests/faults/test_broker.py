@@ -12,9 +12,9 @@ from collections.abc import Callable
 import psutil
 import pytest
 from tests.faults.site import Site
-from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import PREFETCH, WINDOW, Traffic, jobs, topology
 from tests.kit.calls import Calls
+from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import DEADLINE
 
 from taskroute import BrokerUnavailableError, Publisher, PublishTimeoutError, QueueSpec

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from tests.faults.site import Site
-from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import Traffic, jobs, work
 from tests.kit.calls import Calls
 from tests.kit.inside import InsideWorker
 from tests.kit.running import registry_of, running
+from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import DEADLINE, until
 
 from taskroute import HandlerRegistry, Publisher, QueueSpec, Topology, Worker

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import amqp
 import pytest
 from tests.faults.site import SECRET, Site
-from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import PREFETCH, WINDOW, Traffic, jobs
 from tests.kit.calls import Calls
 from tests.kit.inside import InsideWorker
 from tests.kit.running import registry_of
+from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import DEADLINE
 
 from taskroute import ConfigurationError, HandlerRegistry, Publisher, QueueSpec, Topology, Worker

@@ -12,7 +12,7 @@ import pytest
 from tests.faults import processes, service
 from tests.faults.crash_points import POINTS
 from tests.faults.site import Site
-from tests.faults.stopwatch import Stopwatch
+from tests.kit.stopwatch import Stopwatch
 
 COUNT = 60
 

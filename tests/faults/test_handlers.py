@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from tests.faults import ledger, processes
 from tests.faults.site import Site
-from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import Traffic, jobs
 from tests.kit.calls import Calls
 from tests.kit.running import registry_of, running
+from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import DEADLINE
 
 from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, RetryPolicy, Topology, Worker

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from tests.faults import ledger
 from tests.faults.site import Site
-from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import jobs
 from tests.kit.calls import Calls, Events
 from tests.kit.peer import Peer, looking
 from tests.kit.running import registry_of, running
+from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker

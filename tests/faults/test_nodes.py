@@ -5,19 +5,21 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
 import pytest
 from tests.faults.proxy import Proxy
 from tests.faults.site import Site
 from tests.faults.traffic import PREFETCH, WINDOW, Traffic
 from tests.kit import ports
+from tests.kit.inside import InsideWorker
 from tests.kit.waiting import DEADLINE, until
 
 from taskroute import BrokerUnavailableError
 from taskroute.broker import connection, moving
 from taskroute.broker.url import parse_urls
 
-CLIENTS = 12
+MANY = 40
 
 
 @pytest.fixture
@@ -47,15 +49,13 @@ def urls_by(site: Site, proxies: Sequence[Proxy]) -> list[str]:
 @pytest.mark.row(51)
 def test_clients_are_spread_over_the_nodes(site: Site) -> None:
     proxies = [site.proxy(), site.proxy()]
-    workers = [Traffic().worker(urls_by(site, proxies)) for _ in range(CLIENTS)]
-    try:
-        for worker in workers:
-            worker.start()
+    with ExitStack() as workers:
+        for _ in range(MANY):
+            workers.enter_context(Traffic().running(urls_by(site, proxies)))
+            if all(proxy.open for proxy in proxies):
+                break
 
-        assert all(proxy.open for proxy in proxies)  # all on one of them: once in 2,048 times
-    finally:
-        for worker in workers:
-            worker.stop()
+        assert all(proxy.open for proxy in proxies)
 
 
 @pytest.mark.row(51)
@@ -78,6 +78,22 @@ def test_worker_goes_back_to_its_first_node_and_repeats_nothing(site: Site) -> N
         assert worker.stats().connections == 3
     assert traffic.repeated() == repeated_by_the_cut <= PREFETCH
     assert not traffic.errors
+
+
+@pytest.mark.row(51)
+def test_worker_without_any_node_does_not_wait_for_its_first(site: Site) -> None:
+    """The moment to go back would pass while no node can be had, and its thread would go round and round."""
+    proxies = [site.proxy(), site.proxy()]
+    with Traffic().running(urls_by(site, proxies)) as worker:
+        first = await_client(*proxies)
+        (other,) = set(proxies) - {first}
+
+        with first.refusing():
+            until(lambda: other.open and worker.health().ready)
+            assert InsideWorker(worker).moves_at is not None
+            with other.refusing():
+                until(lambda: not worker.health().connected)
+                assert InsideWorker(worker).moves_at is None
 
 
 @pytest.mark.row(51)

@@ -8,10 +8,10 @@ import threading
 import psutil
 import pytest
 from tests.faults.site import Site
-from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import jobs
 from tests.kit.inside import InsideWorker
 from tests.kit.running import registry_of
+from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import DEADLINE
 
 from taskroute import (

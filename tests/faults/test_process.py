@@ -11,11 +11,11 @@ from collections.abc import Callable
 import pytest
 from tests.faults import ledger
 from tests.faults.site import Site
-from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import Traffic, jobs, topology
 from tests.kit.calls import Calls
 from tests.kit.fork import run_in_fork
 from tests.kit.inside import InsidePublisher, InsideWorker
+from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import DEADLINE, in_thread
 
 from taskroute import BrokerUnavailableError, ClosedError, Publisher

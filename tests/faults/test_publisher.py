@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from tests.faults import ledger
 from tests.faults.site import Site
-from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import Traffic, jobs, topology, work
 from tests.kit.calls import Calls
 from tests.kit.inside import InsidePublisher
+from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import DEADLINE
 
 from taskroute import (

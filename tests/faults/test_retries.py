@@ -13,12 +13,12 @@ import amqp
 import pytest
 from tests.faults import ledger
 from tests.faults.site import Site
-from tests.faults.stopwatch import Stopwatch
 from tests.faults.traffic import jobs, topology, work
 from tests.kit.calls import Calls
 from tests.kit.inside import InsideWorker
 from tests.kit.peer import looking
 from tests.kit.running import registry_of, running
+from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Routes, Topology, Worker

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.faults import ledger, processes, service
 from tests.faults.site import Site
-from tests.faults.stopwatch import Stopwatch
+from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import DEADLINE, PROCESS_DEADLINE
 
 from taskroute import HandlerRegistry, Publisher, Worker

@@ -108,6 +108,11 @@ class InsideWorker(_Inside):
         return len(self.session._mailbox._timers)
 
     @property
+    def moves_at(self) -> float | None:
+        """When its session is to look whether it can go back to its first node, None for never."""
+        return self.session._moving.next_deadline()
+
+    @property
     def republish_generation(self) -> int:
         """How many connections the republishing session has had."""
         return self._worker._republisher.session.generation

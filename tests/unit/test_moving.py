@@ -65,6 +65,19 @@ def test_client_on_its_first_node_stays() -> None:
     assert not scene.moving.is_over()
 
 
+@pytest.mark.parametrize("is_leaving", [False, True])
+def test_nothing_is_due_without_a_connection(is_leaving: bool) -> None:
+    """A session that waits for a broker would go round and round over a moment that has passed."""
+    scene = Scene()
+    if is_leaving:
+        scene.begin()
+        scene.answer()
+
+    scene.moving.lost()
+
+    assert scene.moving.next_deadline() is None
+
+
 def test_fleet_does_not_go_back_all_at_once() -> None:
     moments = sorted(Scene(seed).moving.next_deadline() or 0.0 for seed in range(300))
 

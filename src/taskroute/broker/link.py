@@ -140,7 +140,7 @@ class Link:
             why = "the broker has blocked publishing" if self.is_blocked else "the broker does not keep up"
             return f"{nodes}: {why}; the message was never written"
         reasons = [f"{node}: {failure}" for node, failure in self.failures.items()]
-        if len(reasons) < 2:
+        if len(reasons) < 2:  # it is clear which one is meant
             reasons = [] if self.error is None else [describe_error(self.error)]
         if self.step is not None:
             reasons.append(f"now {self.step.text}" if reasons else self.step.text)

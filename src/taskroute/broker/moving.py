@@ -14,25 +14,29 @@ LAST_MOVE: Final = 900.0
 """Seconds on another node before the first and the last clients of a fleet go back, each at a moment of its own."""
 
 MovingState = Literal["staying", "waiting", "looking", "leaving"]
-"""On the first node; on another one until it is time; until it is known whether the first takes connections; until
-nothing is open."""
+"""On the first node, or on none; on another one until it is time; until it is known whether the first takes
+connections; until nothing is open."""
 
-MovingEvent = Literal["open_first", "open_other", "due", "reachable", "unreachable", "late"]
+MovingEvent = Literal["open_first", "open_other", "lose", "due", "reachable", "unreachable", "late"]
 
 MOVING_MOVES: Final[StateTable[MovingState, MovingEvent]] = StateTable(
     "move",
     {
         ("staying", "open_first"): "staying",
         ("staying", "open_other"): "waiting",
+        ("staying", "lose"): "staying",
         ("waiting", "open_first"): "staying",
         ("waiting", "open_other"): "waiting",
+        ("waiting", "lose"): "staying",
         ("waiting", "due"): "looking",
         ("looking", "open_first"): "staying",
         ("looking", "open_other"): "waiting",
+        ("looking", "lose"): "staying",
         ("looking", "reachable"): "leaving",
         ("looking", "unreachable"): "waiting",
         ("leaving", "open_first"): "staying",
         ("leaving", "open_other"): "waiting",
+        ("leaving", "lose"): "staying",
         ("leaving", "late"): "waiting",
     },
 )
@@ -66,6 +70,10 @@ class Moving:
     def opened(self, *, is_first: bool) -> None:
         """Take note of a connection, to the first node of the order or to another one."""
         self._move("open_first" if is_first else "open_other")
+
+    def lost(self) -> None:
+        """Take note that there is no connection any more: nothing is due without one."""
+        self._move("lose")
 
     def looked(self, *, is_reachable: bool) -> None:
         """Take note whether the first node takes connections; of no use once another connection was opened."""

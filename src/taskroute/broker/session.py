@@ -427,6 +427,7 @@ class Session:
         with ExitStack() as steps:  # each has its turn, whatever another one raises
             if link.state == "open":
                 steps.callback(self._tell_lost, error)
+            steps.callback(self._moving.lost)
             if link.connection is not None:
                 steps.callback(collect, link.connection)
             self._current.replace(link.lost(error, self._monotonic()))

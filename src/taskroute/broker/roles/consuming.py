@@ -173,7 +173,7 @@ class Consuming:
         for queue in self.queues.values():
             is_idle = queue.tag is not None and queue.state == "wide" and not queue.unsettled
             if is_idle and queue.spec.queue_type == "quorum" and not queue.is_kept:
-                self._widen(queue)
+                self._replace_consumer(queue)
                 return
 
     def cancel(self) -> None:
@@ -190,7 +190,7 @@ class Consuming:
         while self._to_widen:
             queue = self._to_widen.pop()
             if queue.state == "wide" and queue.tag is not None:
-                self._widen(queue)
+                self._replace_consumer(queue)
 
     def acknowledge(self, settled: deque[Delivery]) -> bool:
         """Write the acknowledgements of `settled`, and count them. Return whether there were any."""
@@ -298,7 +298,7 @@ class Consuming:
         log.info("consuming queue=%s prefetch=%d generation=%d", name, prefetch, self.generation)
         return tag
 
-    def _widen(self, queue: ConsumedQueue) -> None:
+    def _replace_consumer(self, queue: ConsumedQueue) -> None:
         if queue.standby is not None:
             self._leave(queue, queue.tag)
             queue.tag, queue.standby = queue.standby, None
