@@ -58,10 +58,11 @@ def faults(scene: Scene, dice: random.Random) -> Mapping[str, Fault]:
 
 
 def _of_one_node(scene: Scene, dice: random.Random) -> dict[str, Fault]:
+    [node] = scene.cluster.nodes
     return {
-        "broker SIGSTOP for three heartbeats": lambda: _during(scene.node.paused(), SILENCE),
-        "broker kill -9, away for 5 s": lambda: _killed(scene),
-        "broker stopped, a worker killed meanwhile": lambda: _stopped(scene, dice.choice(scene.workers)),
+        "broker SIGSTOP for three heartbeats": lambda: _during(node.paused(), SILENCE),
+        "broker kill -9, away for 5 s": lambda: _killed(node),
+        "broker stopped, a worker killed meanwhile": lambda: _stopped(scene, node, dice.choice(scene.workers)),
     }
 
 
@@ -114,19 +115,19 @@ def _memory_alarm(scene: Scene) -> None:
         QUIET.wait(ALARM)
 
 
-def _killed(scene: Scene) -> None:
+def _killed(node: Node) -> None:
     """End the broker as a power cut would; handlers that take a while fail meanwhile."""
-    scene.node.kill()
+    node.kill()
     QUIET.wait(AWAY)
-    scene.node.start()
+    node.start()
 
 
-def _stopped(scene: Scene, worker: Process) -> None:
+def _stopped(scene: Scene, node: Node, worker: Process) -> None:
     """End the broker as an operator would. A worker that has just started tries it often while it comes back."""
-    scene.node.ctl("stop")
+    node.ctl("stop")
     QUIET.wait(AWAY)
     scene.kill(worker)
-    scene.node.restart()
+    node.restart()
 
 
 def _wait_policy(scene: Scene) -> None:
