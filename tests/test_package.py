@@ -54,7 +54,9 @@ def test_wheel_installs_into_an_empty_environment_and_works(tmp_path: Path) -> N
         "taskroute",
         "taskroute_pytest.py",
     }
-    assert entry_points == "[pytest11]\ntaskroute = taskroute_pytest\n"
+    assert entry_points == (
+        "[console_scripts]\ntaskroute = taskroute.cli.main:script\n\n[pytest11]\ntaskroute = taskroute_pytest\n"
+    )
 
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert sorted(required) == ["amqp>=5.4.1", "kombu<6,>=5.3", "pydantic<3,>=2.7"]

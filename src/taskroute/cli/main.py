@@ -1,0 +1,77 @@
+"""Main: from the arguments of the command line to an exit code. No traceback of ours leaves it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from taskroute.cli.exits import Exit, UsageError, exit_of
+from taskroute.cli.parser import check_command, make_parser
+from taskroute.cli.table import command_named
+from taskroute.cli.target import TargetError
+from taskroute.errors import TaskrouteError
+
+
+def script() -> None:
+    """Run the command line of this process and end it. What an interrupt ends, ends by the signal, as shells expect."""
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+        code = 128 + signal.SIGINT
+    sys.exit(code)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    Args:
+        argv: the arguments; left out, those of the process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:  # it was closed before the start: what is printed has nobody to read it
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    try:
+        code = _run(words)
+        sys.stdout.flush()  # here, where what it raises can be told
+    except BrokenPipeError:  # the reader has gone, as `| head` does
+        return _without_stdout()
+    except OSError as error:
+        _complain(words, f"cannot write: {error.strerror or error}")
+        return _without_stdout()
+    return code
+
+
+def _run(words: list[str]) -> int:
+    try:
+        if words:
+            check_command(words[0])
+        chosen = command_named(words[0]) if words else None
+        arguments = make_parser([chosen] if chosen else []).parse_args(words)
+        code: int = arguments.run(arguments)
+    except UsageError as error:
+        _complain(words, str(error))
+        return Exit.USAGE
+    except TargetError as error:
+        print(error, file=sys.stderr)
+        return Exit.USAGE
+    except TaskrouteError as error:
+        _complain(words, str(error))
+        return exit_of(error)
+    except SystemExit as end:  # --help and --version
+        return end.code if isinstance(end.code, int) else Exit.OK
+    return code
+
+
+def _complain(words: list[str], text: str) -> None:
+    command = f" {words[0]}" if words and command_named(words[0]) else ""
+    print(f"taskroute{command}: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _without_stdout() -> Exit:
+    """Give stdout up, so that Python does not try to write the rest of it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.FINDINGS

@@ -1,0 +1,50 @@
+"""Parser: the arguments of the command line. Loads the file of the command that is asked for, and no other."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from taskroute import __version__
+from taskroute.cli.exits import UsageError
+from taskroute.cli.suggestion import did_you_mean
+from taskroute.cli.table import COMMANDS, Command
+
+_PROGRAM: Final = "taskroute"
+
+
+class Parser(ArgumentParser):
+    """A parser that raises `UsageError` where another one would print its usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError with the command and the way out."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def make_parser(commands: Sequence[Command]) -> Parser:
+    """Return the parser with the arguments of some commands; the others have none."""
+    parser = Parser(
+        prog=_PROGRAM, description="Check, explain and run a service on RabbitMQ.", allow_abbrev=False, add_help=False
+    )
+    parser.add_argument("-h", "--help", action="help", help="show this help, or that of a command, and exit")
+    parser.add_argument(
+        "--version", action="version", version=f"{_PROGRAM} {__version__}", help="show the version and exit"
+    )
+    choice = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    for command in COMMANDS:
+        child = choice.add_parser(
+            command.name, help=command.help, description=f"{command.help.capitalize()}.", allow_abbrev=False
+        )
+        if command in commands:
+            module = command.load()
+            module.add_arguments(child)
+            child.set_defaults(run=module.run)
+    return parser
+
+
+def check_command(name: str) -> None:
+    """Raise UsageError for the name of a command that there is not."""
+    names = [command.name for command in COMMANDS]
+    if not name.startswith("-") and name not in names:
+        raise UsageError(f"there is no command {name!r}{did_you_mean(name, names) or ''}; see {_PROGRAM} --help")

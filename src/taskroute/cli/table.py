@@ -1,0 +1,46 @@
+"""The table of commands. A command's file is loaded when the command is asked for, and by completion."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final, Protocol
+
+
+class Module(Protocol):
+    """A command's file."""
+
+    def add_arguments(self, parser: ArgumentParser, /) -> None:
+        """Say what the command takes."""
+
+    def run(self, arguments: Namespace, /) -> int:
+        """Do it, and return an exit code; see `exits`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A row of the table.
+
+    Attributes:
+        name: as it is typed.
+        help: one line.
+        module: its file in `commands`.
+    """
+
+    name: str
+    help: str
+    module: str
+
+    def load(self) -> Module:
+        """Return its file."""
+        module: Module = import_module(f"taskroute.cli.commands.{self.module}")
+        return module
+
+
+COMMANDS: Final = (Command("check", "find what is wrong with a topology and its handlers", "check"),)
+
+
+def command_named(name: str) -> Command | None:
+    """Return the command of that name."""
+    return next((command for command in COMMANDS if command.name == name), None)
