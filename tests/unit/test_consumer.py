@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.kit.calls import logged
 from taskroute import QueueSpec, Topology, TopologyMismatchError
 from taskroute.broker.connection import connect
 from taskroute.broker.declare import Declaration
-from taskroute.broker.roles import consumer as consumers
+from taskroute.broker.roles import consumed_queue
 from taskroute.broker.roles.consumed_queue import Admission
 from taskroute.broker.roles.consumer import Consumer
 from taskroute.broker.url import parse_urls
@@ -203,29 +203,110 @@ def test_connection_is_never_left_with_a_queue_that_would_lose_by_it(
     assert sink.bodies == [b"after"]
 
 
-def test_silent_queue_is_consumed_anew_sooner_at_first(
-    connection: Any, sink: Sink, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A node without a majority does not agree to that, which ends the connection; it answers every other question."""
-    connection.channel().queue_declare("q", durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
-    consumer = consumer_of(sink, QueueSpec(name="q"))
-    consumer.on_open(connection, 1)
-    connection.channel().publish("", "q", mandatory=True, properties={}, body=b"1")
+def quorum_queues(connection: Any, *names: str, **options: Any) -> list[QueueSpec]:
+    for name in names:
+        connection.channel().queue_declare(
+            name, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum", **options}
+        )
+    return [QueueSpec(name=name) for name in names]
+
+
+def handle_one(connection: Any, consumer: Consumer, sink: Sink, queue: str) -> None:
+    connection.channel().publish("", queue, mandatory=True, properties={}, body=b"1")
     read(connection, consumer)
-    consumer.settle(sink.deliveries[0])
+    consumer.settle(sink.deliveries[-1])
     consumer.flush()
     read(connection, consumer)
 
-    caplog.set_level(logging.INFO)
-    with logged("consuming queue=q") as consumed:
-        consumer.probe()
-        assert not consumed.calls
 
-        monkeypatch.setattr(consumers, "EARLY_SILENCE", 0.0)
-        consumer.probe()
-        assert len(consumed.calls) == 1
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a queue be silent as soon as nothing of it is unsettled."""
+    monkeypatch.setattr(consumed_queue, "EARLY_SILENCE", 0.0)
 
-        monkeypatch.setattr(consumers, "EARLY", 0.0)
-        consumer.probe()
-        assert len(consumed.calls) == 1
+
+@pytest.fixture
+def renewed(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+    """Return the queues that are consumed anew since the last call."""
+    caplog.set_level(logging.DEBUG)
+    taken: list[str] = []
+    with logged("consuming queue=") as lines:
+
+        def names() -> list[str]:
+            fresh = lines.calls[len(taken) :]
+            taken.extend(fresh)
+            return [line.split()[1].removeprefix("queue=") for line in fresh]
+
+        yield names
+
+
+def test_silent_queue_is_consumed_anew_sooner_at_first(
+    connection: Any, sink: Sink, monkeypatch: pytest.MonkeyPatch, renewed: Callable[[], list[str]]
+) -> None:
+    """A node without a majority does not agree to that, which ends the connection; it answers every other question."""
+    consumer = consumer_of(sink, *quorum_queues(connection, "q"))
+    consumer.on_open(connection, 1)
+    handle_one(connection, consumer, sink, "q")
+    renewed()
+
+    consumer.probe()
+    assert renewed() == []
+
+    monkeypatch.setattr(consumed_queue, "EARLY_SILENCE", 0.0)
+    consumer.probe()
+    assert renewed() == ["q"]
+
+    monkeypatch.setattr(consumed_queue, "EARLY", 0.0)
+    consumer.probe()
+    assert renewed() == []
     assert consumer.consuming == {"q"}
+
+
+@pytest.mark.usefixtures("at_once")
+def test_silent_queues_are_consumed_anew_in_turn(connection: Any, sink: Sink, renewed: Callable[[], list[str]]) -> None:
+    """One a probe, so that a worker of many idle queues is no burden; the one that was heard last comes last."""
+    consumer = consumer_of(sink, *quorum_queues(connection, "a", "b", "c"))
+    consumer.on_open(connection, 1)
+    handle_one(connection, consumer, sink, "a")
+    renewed()
+
+    turns = []
+    for _ in range(5):
+        consumer.probe()
+        turns.append(renewed())
+
+    assert turns == [["b"], ["c"], ["a"], ["b"], ["c"]]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_silent_queue_is_consumed_anew_while_another_one_is_busy(
+    connection: Any, sink: Sink, renewed: Callable[[], list[str]]
+) -> None:
+    """The silence is each queue's own: a forgotten consumer does not wait for the others to be idle."""
+    consumer = consumer_of(sink, *quorum_queues(connection, "busy", "silent"))
+    consumer.on_open(connection, 1)
+    handle_one(connection, consumer, sink, "silent")
+    connection.channel().publish("", "busy", mandatory=True, properties={}, body=b"2")
+    read(connection, consumer)
+    renewed()
+
+    for _ in range(2):
+        consumer.probe()
+        assert renewed() == ["silent"]
+
+    assert sink.bodies == [b"1", b"2"]
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("harmed", [{"single_active_consumer": True}, {"expires": 60}, {"type": "classic"}])
+def test_queue_that_leaving_would_harm_is_not_consumed_anew(
+    harmed: dict[str, Any], connection: Any, sink: Sink, renewed: Callable[[], list[str]]
+) -> None:
+    quorum_queues(connection, "q")
+    consumer = consumer_of(sink, QueueSpec(name="q", retry=False, dead_letter=False, **harmed))
+    consumer.on_open(connection, 1)
+    renewed()
+
+    consumer.probe()
+
+    assert renewed() == []

@@ -27,6 +27,14 @@ FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 """Seconds before the first and before a late attempt to have a missing queue again."""
 
+SILENCE: Final = 60.0
+EARLY_SILENCE: Final = 10.0
+EARLY: Final = 120.0
+"""Seconds without a sign of a queue after which it is looked whether a message could come.
+
+Sooner in the first two minutes: a broker may forget a consumer that comes while a queue gets another leader.
+"""
+
 QUEUE_MOVES: Final[StateTable[QueueState, QueueEvent]] = StateTable(
     "consumed queue",
     {
@@ -75,7 +83,19 @@ class ConsumedQueue:
         prefetch: unsettled messages that this worker may have of it.
     """
 
-    __slots__ = ("due", "found_at", "pause", "prefetch", "problem", "spec", "standby", "state", "tag", "unsettled")
+    __slots__ = (
+        "due",
+        "found_at",
+        "heard_at",
+        "pause",
+        "prefetch",
+        "problem",
+        "spec",
+        "standby",
+        "state",
+        "tag",
+        "unsettled",
+    )
 
     def __init__(self, spec: QueueSpec, prefetch: int) -> None:
         self.spec = spec
@@ -87,6 +107,8 @@ class ConsumedQueue:
         """Of the consumer that takes the place of the careful one of a single-active queue."""
         self.unsettled = 0
         """Deliveries on this channel that are not settled yet."""
+        self.heard_at = 0.0
+        """When the broker last agreed to a consumer of it, or the last deliveries of it were settled."""
         self.problem = BrokerError()
         """Why it is missing."""
         self.due = 0.0
@@ -103,6 +125,21 @@ class ConsumedQueue:
         """
         spec = self.spec
         return spec.single_active_consumer or spec.exclusive or spec.auto_delete or spec.expires is not None
+
+    def is_silent(self, now: float, opened_at: float) -> bool:
+        """Return whether it should be consumed anew, as nothing tells for long that a message could come.
+
+        A queue with unsettled messages is not idle, and would lose the room that they take.
+
+        Args:
+            now: by the clock of `find`.
+            opened_at: when there was a connection.
+        """
+        is_idle = self.tag is not None and not self.unsettled
+        if not is_idle or self.is_kept or self.spec.queue_type != "quorum":
+            return False
+        is_early = now - max(opened_at, self.found_at) < EARLY
+        return now - self.heard_at >= (EARLY_SILENCE if is_early else SILENCE)
 
     @property
     def has_room(self) -> bool:

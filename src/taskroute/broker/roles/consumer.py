@@ -22,14 +22,6 @@ from taskroute.topology.queue import QueueSpec
 LEAVING_FOR_ANOTHER_NODE: Final = 30.0
 """Seconds that nothing new is consumed at most, so that the connection can be left when every delivery is settled."""
 
-SILENCE: Final = 60.0
-EARLY_SILENCE: Final = 10.0
-EARLY: Final = 120.0
-"""Seconds without a delivery and an acknowledgement after which it is looked whether one could come.
-
-Sooner in the first two minutes: a broker may forget a consumer that comes while a queue gets another leader.
-"""
-
 SETTLING_TIME: Final = 0.25
 """Seconds after the last acknowledgement that quorum queues get at most to take it, before the channel is closed."""
 
@@ -94,7 +86,6 @@ class Consumer(Role):
         self._delivered = 0
         self._missed = 0
         self._active_at: float | None = None
-        self._opened_at = self._proved_at = 0.0  # when there was a connection, and when it last agreed to consume
 
     def is_stale(self, delivery: Delivery) -> bool:
         """Return whether a delivery cannot be settled any more, so that the broker delivers its message again."""
@@ -233,7 +224,6 @@ class Consumer(Role):
         if generation == 1:
             consuming.raise_what_is_wrong()
         self._has_acknowledged = False
-        self._opened_at = self._proved_at = time.monotonic()
         self._consuming = consuming  # only now: what was half set up leaves nothing behind
 
     def leave(self) -> bool:
@@ -264,11 +254,11 @@ class Consumer(Role):
             while self._settled:
                 drop_stale(self._settled.popleft())
             return
-        if self._settled and consuming.acknowledge(self._settled):
-            self._active_at = time.monotonic()
+        if self._settled and consuming.acknowledge(self._settled, now := time.monotonic()):
+            self._active_at = now
             self._has_acknowledged = True
         if self._returned:
-            consuming.put_back(self._returned)
+            consuming.put_back(self._returned, time.monotonic())
 
     def has_worked(self) -> bool:
         """Return whether anything was acknowledged on this connection."""
@@ -300,19 +290,14 @@ class Consumer(Role):
     def probe(self) -> None:
         """Ask the broker whether it has a consumer on each queue; it may have lost one without a word.
 
-        When nothing has come or gone for a minute, or soon after connecting for 10 seconds, one queue is consumed anew.
-
-        On a channel of its own, as answers carry nothing that tells one question from another, and without waiting.
+        On a channel of its own, as answers carry nothing that tells one question from another, and without waiting. Of
+        the queues that are silent one is consumed anew, which takes an answer.
         """
         consuming = self._opened()
         for queue in consuming.queues.values():
             if queue.tag is not None:
                 self._ask_consumers(consuming, queue, queue.tag)
-        now = time.monotonic()
-        limit = EARLY_SILENCE if now - self._opened_at < EARLY else SILENCE
-        if now - max(self._active_at or 0.0, self._proved_at) >= limit:
-            self._proved_at = now
-            consuming.renew_one()
+        consuming.renew_one(time.monotonic())
 
     def on_leave(self) -> None:
         """Let quorum queues take the last acknowledgements.

@@ -97,6 +97,7 @@ class Consuming:
         self._by_queue: dict[str, ConsumerChannel] = {}
         has_enough_channels = len(self.queues) + SPARE_CHANNELS <= connection.channel_max
         self._shared = None if has_enough_channels else self._open_channel()
+        self._opened_at = time.monotonic()
         self._helped = {helper.name: name for name, one in self.queues.items() for helper in one.spec.helper_queues()}
         self._arguments = {TOPOLOGY_ARGUMENT: topology_digest(declaration.topology)}
 
@@ -164,17 +165,16 @@ class Consuming:
         self._stop(queue)
         self._lose(queue, QueueUnavailableError(f"queue {queue.spec.name!r}: {why}"))
 
-    def renew_one(self) -> None:
-        """Consume one idle quorum queue anew: the broker agrees only if the queue has a majority.
+    def renew_one(self, now: float) -> None:
+        """Consume the queue anew that has been silent for longest: the broker agrees only if it has a majority.
 
         A node that is parted from the others may go on for ever with consumers that nothing comes to (from RabbitMQ 4.3
-        on), and answers whatever can be answered alone.
+        on), and answers whatever can be answered alone; and a broker may forget a consumer (4.3.6 does). One queue at a
+        time, so that a worker of many idle queues is no burden.
         """
-        for queue in self.queues.values():
-            is_idle = queue.tag is not None and queue.state == "wide" and not queue.unsettled
-            if is_idle and queue.spec.queue_type == "quorum" and not queue.is_kept:
-                self._replace_consumer(queue)
-                return
+        silent = [queue for queue in self.queues.values() if queue.is_silent(now, self._opened_at)]
+        if silent:
+            self._replace_consumer(min(silent, key=lambda queue: queue.heard_at), log.debug)
 
     def cancel(self) -> None:
         """End every consumer."""
@@ -192,25 +192,25 @@ class Consuming:
             if queue.state == "wide" and queue.tag is not None:
                 self._replace_consumer(queue)
 
-    def acknowledge(self, settled: deque[Delivery]) -> bool:
+    def acknowledge(self, settled: deque[Delivery], now: float) -> bool:
         """Write the acknowledgements of `settled`, and count them. Return whether there were any."""
         has_written = False
         for number, deliveries in _by_channel(settled).items():
             channel = self.channels.get(number)
             if channel is not None:
                 acknowledged = channel.acknowledgements.write(deliveries)
-                self._count_settled(acknowledged)
+                self._count_settled(acknowledged, now)
                 has_written = has_written or bool(acknowledged)
             else:
                 for delivery in deliveries:
                     drop_stale(delivery)
         return has_written
 
-    def put_back(self, returned: deque[Delivery]) -> None:
+    def put_back(self, returned: deque[Delivery], now: float) -> None:
         """Put deliveries back to their queues. What was settled must be acknowledged before."""
         for number, deliveries in _by_channel(returned).items():
             if (channel := self.channels.get(number)) is not None:
-                self._count_settled(channel.acknowledgements.put_back(deliveries))
+                self._count_settled(channel.acknowledgements.put_back(deliveries), now)
 
     def puts_back_freely(self, queue: ConsumedQueue) -> bool:
         """Return whether what goes back to a queue counts as no failed delivery there."""
@@ -267,13 +267,13 @@ class Consuming:
         if queue.is_wanted:
             self._consume(queue)
 
-    def _consume(self, queue: ConsumedQueue) -> None:
+    def _consume(self, queue: ConsumedQueue, tell: Callable[..., object] = log.info) -> None:
         channel = self._channel_of(queue)
         try:
-            queue.tag = self._add_consumer(queue, channel, queue.next_prefetch)
+            queue.tag = self._add_consumer(queue, channel, queue.next_prefetch, tell)
             if queue.state == "careful" and queue.spec.single_active_consumer:
                 # Next in line: it takes the place over when the careful one is cancelled.
-                standby = self._add_consumer(queue, channel, queue.prefetch_when_wide)
+                standby = self._add_consumer(queue, channel, queue.prefetch_when_wide, tell)
                 if queue.is_wanted:
                     queue.standby = standby
                 else:  # the broker has ended the first one meanwhile
@@ -282,9 +282,12 @@ class Consuming:
             if not closes_connection(error):
                 self._drop_channel(queue)
             raise
+        queue.heard_at = time.monotonic()
         self._suspects.clear_of(queue.spec.name)
 
-    def _add_consumer(self, queue: ConsumedQueue, channel: ConsumerChannel, prefetch: int) -> str:
+    def _add_consumer(
+        self, queue: ConsumedQueue, channel: ConsumerChannel, prefetch: int, tell: Callable[..., object]
+    ) -> str:
         name = queue.spec.name
         tag = cut_key(f"taskroute.{self.generation}.{next(self._numbers)}.{name}")
         channel.consume(
@@ -295,17 +298,17 @@ class Consuming:
             arguments=self._arguments,
             on_cancel=partial(self._on_cancel, queue),
         )
-        log.info("consuming queue=%s prefetch=%d generation=%d", name, prefetch, self.generation)
+        tell("consuming queue=%s prefetch=%d generation=%d", name, prefetch, self.generation)
         return tag
 
-    def _replace_consumer(self, queue: ConsumedQueue) -> None:
+    def _replace_consumer(self, queue: ConsumedQueue, tell: Callable[..., object] = log.info) -> None:
         if queue.standby is not None:
             self._leave(queue, queue.tag)
             queue.tag, queue.standby = queue.standby, None
             return
         self._stop(queue)
         with self._losing(queue):
-            self._consume(queue)
+            self._consume(queue, tell)
 
     def _stop(self, queue: ConsumedQueue) -> None:
         for tag in (queue.standby, queue.tag):  # in this order: the other way round the first would be active
@@ -398,10 +401,11 @@ class Consuming:
             self._on_queue_lost(queue.spec.name)
         return channel
 
-    def _count_settled(self, deliveries: Iterable[Delivery]) -> None:
+    def _count_settled(self, deliveries: Iterable[Delivery], now: float) -> None:
         for delivery in deliveries:
             queue = self.queues[delivery.queue]
             queue.unsettled -= 1
+            queue.heard_at = now
             if queue.state == "full" and queue.has_room:
                 self.with_room.append(queue)
 
