@@ -578,6 +578,13 @@ MUTATIONS = (
         "            pass\n",
         "test_nodes.py::test_worker_without_any_node_does_not_wait_for_its_first",
     ),
+    Mutation(
+        "wait for a password to become right",
+        "broker/link.py",
+        "        return bool(self.nodes) and all(str(node) in self.closed_to_us for node in self.nodes)\n",
+        "        return False\n",
+        "test_login.py::test_refused_login_ends_a_worker_that_keeps_trying",
+    ),
 )
 
 

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import amqp
+
 from taskroute.broker.amqp import Connection
 from taskroute.broker.connection import connect
 from taskroute.broker.dial import is_reachable
+from taskroute.broker.endings import is_login_refused
 from taskroute.broker.link import CurrentLink, Step
 from taskroute.broker.node_order import NodeOrder
 from taskroute.broker.url import BrokerUrl, Nodes
@@ -74,16 +77,21 @@ class Connector:
         self._current.replace(self._current.link.trying(url, nodes))
         self._warn_once(url)
         log.debug("connecting session=%s url=%s", self._name, url)
-        return url, connect(
-            url,
-            name=self._name,
-            heartbeat=self._heartbeat,
-            topology_digest=self._topology_digest,
-            on_blocked=self._on_blocked,
-            on_unblocked=self._on_unblocked,
-            on_created=self._on_created,
-            on_step=partial(self._on_step, url),
-        )
+        try:
+            return url, connect(
+                url,
+                name=self._name,
+                heartbeat=self._heartbeat,
+                topology_digest=self._topology_digest,
+                on_blocked=self._on_blocked,
+                on_unblocked=self._on_unblocked,
+                on_created=self._on_created,
+                on_step=partial(self._on_step, url),
+            )
+        except amqp.AMQPError as error:
+            if is_login_refused(error.reply_code, str(error.reply_text)):
+                self._current.replace(self._current.link.refused())
+            raise
 
     @property
     def is_at_first_node(self) -> bool:

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+_ACCESS_REFUSED: Final = 403
+_NOT_ALLOWED: Final = 530
+
 Ending = Literal["mismatch", "denied", "refused", "unavailable"]
 
 
@@ -60,6 +63,22 @@ CONSEQUENCES: Final[Mapping[Ending, Consequence]] = {
     ),
     "unavailable": Consequence("leaves that queue alone", "leaves that queue alone", "goes on without it"),
 }
+
+
+_NO_ENTRY: Final = re.compile(r"vhost \S+ not found|access to vhost .* refused for user '[^']*'$")
+
+
+def is_login_refused(code: int | None, text: str) -> bool:
+    """Return whether a broker has answered to a login that it does not let this user in, now or later.
+
+    >>> is_login_refused(403, "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN.")
+    True
+    >>> is_login_refused(530, "NOT_ALLOWED - vhost shop not found")
+    True
+    >>> is_login_refused(530, "NOT_ALLOWED - connection refused for user 'a': user connection limit (1) is reached")
+    False
+    """
+    return code == _ACCESS_REFUSED or (code == _NOT_ALLOWED and _NO_ENTRY.search(text) is not None)
 
 
 def ending_of(code: int | None, text: str) -> Ending | None:

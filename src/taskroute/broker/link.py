@@ -44,7 +44,8 @@ class Link:
     `generation` counts the connections that were set up, and `attempts` those to connect since it was last open.
     `since`, by the session's clock, is when it was opened if it is open, else when it was last open. `error` is why
     that ended, or why the last attempt failed. `nodes` are those that were last known, `node` is the one that is or was
-    tried, and `failures` has by node why attempts since it was last open have failed. `connection` is None unless
+    tried, and `failures` has by node why attempts since it was last open have failed. `closed_to_us` are those of them
+    whose last attempt has ended with a refused login. `connection` is None unless
     `state` is ``opening`` or ``open``, and while it is being made; `step` is None unless `state` is ``opening``.
     `is_blocked`: the broker has said that it reads no publishes (an alarm). `frame_max`: of the last connection, 0
     before the first.
@@ -57,6 +58,7 @@ class Link:
     nodes: tuple[BrokerUrl, ...] = ()
     node: BrokerUrl | None = None
     failures: Mapping[str, str] = field(default_factory=dict)
+    closed_to_us: frozenset[str] = frozenset()
     attempts: int = 0
     since: float = 0.0
     error: BaseException | None = None
@@ -77,7 +79,16 @@ class Link:
 
     def trying(self, node: BrokerUrl, nodes: tuple[BrokerUrl, ...]) -> Link:
         """Return the link that connects to one of some nodes."""
-        return replace(self, node=node, nodes=nodes)
+        return replace(self, node=node, nodes=nodes, closed_to_us=self.closed_to_us - {str(node)})
+
+    def refused(self) -> Link:
+        """Return the link of which the node that is tried does not let this user in."""
+        return replace(self, closed_to_us=self.closed_to_us | {str(self.node)})
+
+    @property
+    def is_refused_everywhere(self) -> bool:
+        """Whether no node lets this user in: another attempt does not mend that."""
+        return bool(self.nodes) and all(str(node) in self.closed_to_us for node in self.nodes)
 
     def waiting(self, step: Step) -> Link:
         """Return the link at a step of its connecting."""
@@ -97,6 +108,7 @@ class Link:
             since=now,
             error=None,
             failures={},
+            closed_to_us=frozenset(),
             step=None,
             frame_max=frame_max,
         )
@@ -145,6 +157,8 @@ class Link:
         if self.step is not None:
             reasons.append(f"now {self.step.text}" if reasons else self.step.text)
         why = "; ".join(reasons) or "nothing was tried yet"
+        if self.is_refused_everywhere:
+            why += "; mend user, password or virtual host in the URL, or on the broker"
         attempts = f"{self.attempts} attempt{'' if self.attempts == 1 else 's'}"
         return f"no connection to {nodes}: {attempts} in {now - self.since:.1f} s: {why}"
 

@@ -68,7 +68,7 @@ class Session:
         mailbox: calls for the session's thread; left out, one that nobody else has.
         topology_digest: of what this process has declared; people see it among the properties of the connection.
         first_failure: what to do when the first connection cannot be set up for a reason that another attempt does
-            not mend (a mismatch, a defect): end, or retry as for any other reason.
+            not mend (a mismatch, a defect, a login that every node refuses): end, or retry as for any other reason.
         on_end: called by the session's thread as its last act.
         emit: takes the events of connections that open and end, on the session's thread; None: there is no
             instrumentation.
@@ -413,10 +413,14 @@ class Session:
             # A defect shows where it is; what the network and the broker do takes one line.
             trace = None if expected else error
             log.warning("%s session=%s error=%s", event, self._name, describe_error(error), exc_info=trace)
-        if self.generation == 0 and self._first_failure == "end" and not _passes(error):
+        if self.generation == 0 and self._first_failure == "end" and self._is_final(error):
             return False  # another attempt does not mend it
         error.with_traceback(None)  # whose frames hold the connection
         return True
+
+    def _is_final(self, error: BaseException) -> bool:
+        """Return whether a session that was never open ends over it."""
+        return not _passes(error) or self._link.is_refused_everywhere
 
     def _discard(self, error: BaseException | None = None) -> None:
         link = self._link

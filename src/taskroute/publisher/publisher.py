@@ -131,7 +131,8 @@ class Publisher:
         """Connect and declare. Publishing starts by itself; starting first shows a mistake early.
 
         Raises:
-            BrokerUnavailableError: not connected within `timeout` seconds (left out: the publisher's).
+            BrokerUnavailableError: not connected within `timeout` seconds (left out: the publisher's), or no node lets
+                this user in. The publisher is closed then.
             TopologyMismatchError: the broker has something else. The publisher is closed then, as with the other.
             ConfigurationError: as `close`.
         """

@@ -227,7 +227,7 @@ class Worker:
             timeout: seconds; None keeps trying.
 
         Raises:
-            BrokerUnavailableError: not connected in time; the worker is stopped then.
+            BrokerUnavailableError: not connected in time, or no node lets this user in; the worker is stopped then.
             TopologyMismatchError: the broker has something else, lacks it, or does not let us declare it.
             UnsupportedFeatureError: the broker cannot do what a spec asks for.
             ClosedError: started or stopped before.
@@ -277,7 +277,7 @@ class Worker:
         Raises:
             TopologyMismatchError, UnsupportedFeatureError: as `start`.
             ShutdownTimeoutError: as `stop`.
-            BrokerUnavailableError: the session ended by itself, which is a defect.
+            BrokerUnavailableError: no node lets this user in, or the session ended by itself, which is a defect.
             ClosedError: started before.
         """
         with closing(StopSignal()) as self._stop_signal, self._stop_signal.set_by_signals():
