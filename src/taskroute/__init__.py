@@ -49,14 +49,17 @@ if TYPE_CHECKING:
     from taskroute.keys.pattern import RoutingPattern
     from taskroute.message.message import Message
     from taskroute.message.outcome import Reject, Retry
-    from taskroute.publisher.options import EventOptions, PublishOptions
+    from taskroute.publisher.options import EventOptions, PublisherOptions, PublishOptions
     from taskroute.publisher.publisher import Publisher
+    from taskroute.service.running import RunningService
+    from taskroute.service.service import Service
     from taskroute.topology.broker_facts import BrokerFacts
     from taskroute.topology.event_spec import Event, EventSpec
     from taskroute.topology.exchange import BindingSpec, ExchangeSpec
     from taskroute.topology.queue import QueueSpec
     from taskroute.topology.retry_policy import RetryPolicy
     from taskroute.topology.topology import Topology
+    from taskroute.worker.options import WorkerOptions
     from taskroute.worker.stats import Stats
     from taskroute.worker.worker import Worker
 
@@ -98,6 +101,7 @@ __all__ = [
     "PublishRejectedError",
     "PublishTimeoutError",
     "Publisher",
+    "PublisherOptions",
     "QueueSpec",
     "Receipt",
     "Reject",
@@ -105,6 +109,8 @@ __all__ = [
     "RetryPolicy",
     "Routes",
     "RoutingPattern",
+    "RunningService",
+    "Service",
     "ShutdownTimeoutError",
     "Stats",
     "TaskrouteError",
@@ -116,6 +122,7 @@ __all__ = [
     "UnroutableError",
     "UnsupportedFeatureError",
     "Worker",
+    "WorkerOptions",
     "__version__",
 ]
 
@@ -158,14 +165,17 @@ _DEFINED_IN = {
     "keys.pattern": ["RoutingPattern"],
     "message.message": ["Message"],
     "message.outcome": ["Reject", "Retry"],
-    "publisher.options": ["EventOptions", "PublishOptions"],
+    "publisher.options": ["EventOptions", "PublishOptions", "PublisherOptions"],
     "publisher.publisher": ["Publisher"],
+    "service.running": ["RunningService"],
+    "service.service": ["Service"],
     "topology.broker_facts": ["BrokerFacts"],
     "topology.event_spec": ["Event", "EventSpec"],
     "topology.exchange": ["BindingSpec", "ExchangeSpec"],
     "topology.queue": ["QueueSpec"],
     "topology.retry_policy": ["RetryPolicy"],
     "topology.topology": ["Topology"],
+    "worker.options": ["WorkerOptions"],
     "worker.stats": ["Stats"],
     "worker.worker": ["Worker"],
 }

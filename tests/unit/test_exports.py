@@ -48,6 +48,7 @@ PUBLIC = (
     "PublishRejectedError",
     "PublishTimeoutError",
     "Publisher",
+    "PublisherOptions",
     "QueueSpec",
     "Receipt",
     "Reject",
@@ -55,6 +56,8 @@ PUBLIC = (
     "RetryPolicy",
     "Routes",
     "RoutingPattern",
+    "RunningService",
+    "Service",
     "ShutdownTimeoutError",
     "Stats",
     "TaskrouteError",
@@ -66,6 +69,7 @@ PUBLIC = (
     "UnroutableError",
     "UnsupportedFeatureError",
     "Worker",
+    "WorkerOptions",
     "__version__",
 )
 

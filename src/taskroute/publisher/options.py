@@ -1,11 +1,13 @@
-"""Options: the keyword arguments of a publish."""
+"""Options: the keyword arguments of a publish, and those of a publisher for those who pass them on."""
 
 # No `from __future__ import annotations`: type hints of what is public must resolve from `taskroute`, too.
 
+import ssl
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Required, TypedDict
 
+from taskroute.broker.declare import DeclareMode
 from taskroute.exported import exported_by
 from taskroute.topology.exchange import ExchangeSpec
 
@@ -42,3 +44,16 @@ class PublishOptions(EventOptions, total=False):
 
     exchange: Required[ExchangeSpec | str]
     """Of the topology, or "" for the default exchange."""
+
+
+@exported_by("taskroute")
+class PublisherOptions(TypedDict, total=False):
+    """Keyword arguments of `Publisher` that a `Service` passes on; see there."""
+
+    max_in_flight: int
+    timeout: float
+    declare: DeclareMode
+    name: str | None
+    tls: ssl.SSLContext | None
+    heartbeat: float
+    max_body_size: int

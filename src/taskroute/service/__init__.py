@@ -1,0 +1,1 @@
+"""What belongs together, said once: for running, publishing, tests and tools."""

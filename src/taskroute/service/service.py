@@ -1,0 +1,157 @@
+"""Service: what belongs together, said once. Immutable; any thread may use it."""
+
+# No `from __future__ import annotations`: type hints of what is public must resolve from `taskroute`, too.
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import KW_ONLY, dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from taskroute.errors import ConfigurationError
+from taskroute.exported import exported_by
+from taskroute.graph.routes import Routes, check_parts
+from taskroute.handlers.registry import HandlerRegistry
+from taskroute.instrumentation.hooks import Instrumentation, Listeners
+from taskroute.publisher.options import PublisherOptions
+from taskroute.publisher.publisher import Publisher
+from taskroute.service.running import RunningService
+from taskroute.service.url import url_of
+from taskroute.topology.topology import Topology
+from taskroute.worker.options import WorkerOptions
+from taskroute.worker.worker import Worker
+
+Watch = Callable[[RunningService], AbstractContextManager[object]]
+"""Is entered with the parts of a service before its worker starts, and left after it has stopped."""
+
+
+@exported_by("taskroute")
+@dataclass(frozen=True, eq=False)
+class Service:
+    """A topology, the handlers for it, and how they run: said once, for running, publishing, tests and tools.
+
+    Nothing is opened when it is made.
+
+    Args:
+        topology: declared on the broker.
+        registry: as it is when the service is run.
+        url: as for `Worker`; left out, the environment variable ``TASKROUTE_URL`` says it: one URL, or several nodes
+            of one cluster, separated by spaces. It is read when the service connects.
+        instrumentation: what hears of events, of the worker and the publisher; see `taskroute.instrumentation`.
+        worker: further arguments of `Worker`.
+        publisher: further arguments of `Publisher`.
+
+    Raises:
+        ConfigurationError: an argument is of another type, or there is no such option.
+
+    Example:
+        >>> from taskroute import HandlerRegistry, QueueSpec, Service, Topology
+        >>> registry = HandlerRegistry()
+        >>> @registry.handler("jobs", queue="jobs")
+        ... def handle(job: dict) -> None: ...
+        >>> service = Service(Topology(queues=[QueueSpec(name="jobs")]), registry, url="memory://")
+        >>> with service.running() as running:
+        ...     running.publisher.publish({"id": 1}, "jobs", exchange="").routing_key
+        'jobs'
+    """
+
+    topology: Topology
+    registry: HandlerRegistry
+    _: KW_ONLY
+    url: str | Sequence[str] | Callable[[], str | Sequence[str]] | None = field(default=None, repr=False)
+    lifespan: Callable[..., Any] | None = None
+    instrumentation: Iterable[Instrumentation] = ()
+    worker: WorkerOptions | None = None
+    publisher: PublisherOptions | None = None
+
+    def __post_init__(self) -> None:
+        check_parts(self.topology, self.registry)
+        Listeners(self.instrumentation)  # refuses what is no list of them
+        object.__setattr__(self, "instrumentation", tuple(self.instrumentation))
+        for name, options, kind in (
+            ("worker", self.worker, WorkerOptions),
+            ("publisher", self.publisher, PublisherOptions),
+        ):
+            object.__setattr__(self, name, _checked(name, options, kind))
+
+    @property
+    def routes(self) -> Routes:
+        """The topology and the registry, compiled as they are now.
+
+        Raises:
+            DefinitionError: as `Routes`.
+        """
+        return Routes(self.topology, self.registry)
+
+    def replace(self, **changes: Any) -> "Service":
+        """Return a service with other values for some of the arguments of this one.
+
+        Raises:
+            ConfigurationError: there is no such argument, or as for `Service`.
+        """
+        known = [each.name for each in dataclasses.fields(self)]
+        for name in changes:
+            if name not in known:
+                raise ConfigurationError(f"a service has no {name!r}{_did_you_mean(name, known)}")
+        return dataclasses.replace(self, **changes)
+
+    def run(self) -> None:
+        """Run the worker until SIGTERM or SIGINT, and let it finish what it handles; see `Worker.run`.
+
+        Raises:
+            BrokerUrlError: no URL is said.
+            DefinitionError, BrokerError, ShutdownTimeoutError: as `Worker` and `Worker.run`.
+        """
+        run(self)
+
+    @contextmanager
+    def running(self, *, worker: bool = True) -> Iterator[RunningService]:
+        """Return a context manager that opens the publisher and starts the worker, inside of another program.
+
+        Args:
+            worker: False leaves it out, for a process that only publishes.
+
+        Raises:
+            BrokerUrlError: no URL is said.
+            DefinitionError, BrokerError, ShutdownTimeoutError: as `Worker.start` and `stop`, and `Publisher`.
+        """
+        parts = _made(self, has_worker=worker)
+        with parts.publisher, parts.worker if worker else nullcontext():
+            yield parts
+
+
+def run(service: Service, watch: Watch = nullcontext) -> None:
+    """Do what `Service.run` does, with somebody who watches."""
+    parts = _made(service, has_worker=True)
+    with ExitStack() as stack:
+        stack.callback(parts.publisher.close)
+        stack.enter_context(watch(parts))
+        parts.worker.run()
+
+
+def _made(service: Service, *, has_worker: bool) -> RunningService:
+    url = url_of(service.url)
+    publisher = Publisher(url, service.topology, instrumentation=service.instrumentation, **(service.publisher or {}))
+    worker = (
+        Worker(
+            url, service.topology, service.registry, instrumentation=service.instrumentation, **(service.worker or {})
+        )
+        if has_worker
+        else None
+    )
+    return RunningService(publisher, worker)
+
+
+def _checked(name: str, options: Any, kind: Any) -> Any:
+    """Return a copy of options whose names are all of a TypedDict."""
+    known = sorted(kind.__annotations__)
+    for option in options or {}:
+        if option not in known:
+            raise ConfigurationError(f"{name}: there is no option {option!r}{_did_you_mean(option, known)}")
+    return dict(options or {})
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"

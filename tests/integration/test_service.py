@@ -1,0 +1,51 @@
+"""Service: its parts are opened and closed in their order, inside of a program and as the program."""
+
+from __future__ import annotations
+
+import pytest
+from tests.kit.calls import Calls
+
+from taskroute import BrokerUrlError, ConfigurationError, HandlerRegistry, QueueSpec, Service, Topology
+
+JOBS = QueueSpec(name="jobs")
+TOPOLOGY = Topology(queues=[JOBS])
+
+
+def test_running_service_publishes_and_handles(taskroute_url: str) -> None:
+    registry, seen = HandlerRegistry(), Calls()
+
+    @registry.handler("jobs", queue=JOBS)
+    def handle(job: int) -> None:
+        seen(job)
+
+    with Service(TOPOLOGY, registry, url=taskroute_url).running() as running:
+        running.publisher.publish(7, "jobs", exchange="")
+        assert seen.wait() == [7]
+        assert running.worker.health().ready
+
+    assert running.worker.health().reasons == ("stopped",)
+
+
+def test_service_without_its_worker_only_publishes(taskroute_url: str) -> None:
+    with Service(TOPOLOGY, HandlerRegistry(), url=taskroute_url).running(worker=False) as running:
+        assert running.publisher.publish(7, "jobs", exchange="").routing_key == "jobs"
+        with pytest.raises(ConfigurationError, match="without its worker"):
+            running.worker.health()
+
+
+def test_url_comes_from_the_environment_when_it_runs(taskroute_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service(TOPOLOGY, HandlerRegistry())
+    monkeypatch.setenv("TASKROUTE_URL", taskroute_url)
+
+    with service.running(worker=False) as running:
+        assert running.publisher.publish(7, "jobs", exchange="").routing_key == "jobs"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [("", "set TASKROUTE_URL"), ("redis://x", "TASKROUTE_URL: a broker URL starts with")]
+)
+def test_unusable_environment_is_refused_at_once(value: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKROUTE_URL", value)
+
+    with pytest.raises(BrokerUrlError, match=text), Service(TOPOLOGY, HandlerRegistry()).running(worker=False):
+        raise AssertionError
