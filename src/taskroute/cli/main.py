@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -11,11 +12,15 @@ from taskroute.cli.exits import Exit, UsageError, exit_of
 from taskroute.cli.parser import check_command, make_parser
 from taskroute.cli.table import command_named
 from taskroute.cli.target import TargetError
+from taskroute.cli.terminal import printable
 from taskroute.errors import TaskrouteError
 
 
 def script() -> None:
     """Run the command line of this process and end it. What an interrupt ends, ends by the signal, as shells expect."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name may be none of the terminal's characters
     try:
         code = main()
     except KeyboardInterrupt:
@@ -68,7 +73,7 @@ def _run(words: list[str]) -> int:
 
 def _complain(words: list[str], text: str) -> None:
     command = f" {words[0]}" if words and command_named(words[0]) else ""
-    print(f"taskroute{command}: {' '.join(text.split())}", file=sys.stderr)
+    print(f"taskroute{command}: {printable(' '.join(text.split()))}", file=sys.stderr)
 
 
 def _without_stdout() -> Exit:

@@ -38,7 +38,12 @@ class Command:
         return module
 
 
-COMMANDS: Final = (Command("check", "find what is wrong with a topology and its handlers", "check"),)
+COMMANDS: Final = (
+    Command("check", "find what is wrong with a topology and its handlers", "check"),
+    Command("explain", "show where a routing key goes, and which handler takes it", "explain"),
+    Command("routes", "list the queues, what feeds them and who handles what", "routes"),
+    Command("graph", "draw the topology with its handlers", "graph"),
+)
 
 
 def command_named(name: str) -> Command | None:

@@ -19,7 +19,7 @@ from taskroute.cli.suggestion import did_you_mean
 from taskroute.cli.traceback import has_users_frame, users_traceback
 
 if TYPE_CHECKING:
-    from taskroute import HandlerRegistry, Routes, Topology
+    from taskroute import Finding, Handler, HandlerRegistry, Routes, Topology
 
 _KINDS: Final = "a Service, Routes, a Topology, a Worker, or an object with .topology and .registry"
 _MISSING: Final = object()
@@ -58,6 +58,26 @@ class Target:
         if isinstance(self.value, taskroute.Worker):
             return self.value.routes
         return taskroute.Routes(self.topology, self.registry or taskroute.HandlerRegistry())
+
+    @property
+    def handlers(self) -> tuple[Handler, ...]:
+        """Its handlers, whether or not they fit."""
+        return self.routes().handlers if self.registry is None else self.registry.handlers
+
+    def check(self, broker: str | None) -> tuple[Finding, ...]:
+        """Return what is wrong with it; see `Routes.check`. Handlers that are ambiguous are findings too.
+
+        Raises:
+            DefinitionError: topology and handlers do not fit together in another way, or `broker` names none.
+        """
+        from taskroute.errors import AmbiguousHandlerError
+        from taskroute.graph.check.check import check
+        from taskroute.topology.broker_facts import facts_named
+
+        try:
+            return self.routes().check(broker=broker)
+        except AmbiguousHandlerError:  # all of them, where an error has one
+            return check(self.topology, self.handlers, None if broker is None else facts_named(broker))
 
 
 def add_target(parser: ArgumentParser) -> None:

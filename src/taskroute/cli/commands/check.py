@@ -2,39 +2,80 @@
 
 from __future__ import annotations
 
-import json
+import inspect
+import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, get_args
 
+from taskroute.cli.document import add_format, show_document
 from taskroute.cli.exits import Exit
-from taskroute.cli.target import add_target, load_target
+from taskroute.cli.suggestion import known_or_suggest
+from taskroute.cli.target import Target, add_target, load_target
+from taskroute.cli.terminal import Colour, show
 
 if TYPE_CHECKING:
-    from taskroute import Finding
+    from taskroute import Finding, Handler
+
+_COLOURS: Final[dict[str, Colour]] = {"error": "red", "warning": "yellow", "info": "blue"}
+_ANNOTATIONS: Final = {"error": "error", "warning": "warning", "info": "notice"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Say what it takes."""
     add_target(parser)
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="text for people by default")
+    add_format(parser, "github")
     parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
-    parser.add_argument("--broker", metavar="VERSION", help="also look for what this version of RabbitMQ does not take")
+    parser.add_argument(
+        "--ignore", metavar="CODE", action="append", default=[], help="leave findings of this code out; may be repeated"
+    )
+    parser.add_argument(
+        "--broker", metavar="VERSION", help="also find what this broker does not take: 4.3, or 'LavinMQ 2.9'"
+    )
 
 
 def run(arguments: Namespace) -> int:
     """Print the findings; 1 if one is an error, or with --strict a warning."""
-    findings = load_target(arguments).routes().check(broker=arguments.broker)
-    print(_json(findings) if arguments.format == "json" else _text(findings))
+    from taskroute.graph.check.finding import Code
+
+    ignored = [known_or_suggest("--ignore", code, get_args(Code)) for code in arguments.ignore]
+    target = load_target(arguments)
+    findings = [finding for finding in target.check(arguments.broker) if finding.code not in ignored]
+    if arguments.format == "json":
+        show_document(findings=[_fields(finding) for finding in findings])
+    elif arguments.format == "github":
+        _show_annotations(findings, target)
+    else:
+        _show_text(findings)
     fails = ("error", "warning") if arguments.strict else ("error",)
     return Exit.FINDINGS if any(finding.severity in fails for finding in findings) else Exit.OK
 
 
-def _text(findings: Sequence[Finding]) -> str:
-    return "\n".join([*map(str, findings), f"{len(findings) or 'no'} finding{'s' * (len(findings) != 1)}"])
+def _fields(finding: Finding) -> dict[str, object]:
+    return {name: getattr(finding, name) for name in ("code", "severity", "subject", "witness", "message")}
 
 
-def _json(findings: Sequence[Finding]) -> str:
-    fields = ("code", "severity", "subject", "witness", "message")
-    rows = [{field: getattr(finding, field) for field in fields} for finding in findings]
-    return json.dumps({"version": 1, "findings": rows}, indent=2)
+def _show_text(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        show(str(finding), first_word=_COLOURS[finding.severity])
+    counts = {severity: sum(finding.severity == severity for finding in findings) for severity in _COLOURS}
+    told = [f"{count} {severity}{'s' * (count > 1 and severity != 'info')}" for severity, count in counts.items()]
+    show(", ".join(text for text in told if not text.startswith("0")) or "nothing found")
+
+
+def _show_annotations(findings: Sequence[Finding], target: Target) -> None:
+    places = {str(handler): _place(handler) for handler in target.handlers}
+    for finding in findings:
+        properties = {**places.get(finding.subject, {}), "title": f"taskroute {finding.code}"}
+        fields = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in properties.items())
+        print(f"::{_ANNOTATIONS[finding.severity]} {fields}::{_escaped(finding.message)}")
+
+
+def _place(handler: Handler) -> dict[str, str]:
+    """Return the file of a handler, as it is seen from the current folder, and its line."""
+    code = getattr(inspect.unwrap(handler.function), "__code__", None)
+    return {} if code is None else {"file": os.path.relpath(code.co_filename), "line": str(code.co_firstlineno)}
+
+
+def _escaped(text: str, also: str = "") -> str:
+    return "".join(f"%{ord(each):02X}" if each in f"%\r\n{also}" else each for each in text)

@@ -1,0 +1,113 @@
+"""Rendering: a picture as text, Mermaid, DOT or data. Pure.
+
+Names and labels are the user's: each form escapes what it would read as its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Final
+
+from taskroute.graph.drawing.picture import Edge, Node, NodeKind, Picture
+
+_MERMAID_SHAPES: Final[Mapping[NodeKind, tuple[str, str]]] = {
+    "event": (">", "]"),
+    "exchange": ("{{", "}}"),
+    "queue": ("[(", ")]"),
+    "handler": ("([", "])"),
+}
+_DOT_SHAPES: Final[Mapping[NodeKind, str]] = {
+    "event": "note",
+    "exchange": "hexagon",
+    "queue": "cylinder",
+    "handler": "box",
+}
+_MERMAID_SPECIAL: Final = '#"`<>&;\\'
+
+
+def as_text(picture: Picture) -> str:
+    """Return what leads on from each node, a paragraph each."""
+    paragraphs = (
+        _paragraph(picture, node) for node in picture.nodes if picture.edges_from(node) or _is_alone(picture, node)
+    )
+    return "\n".join(paragraphs)
+
+
+def as_mermaid(picture: Picture) -> str:
+    """Return a Mermaid flowchart, as Markdown pages show it in a block of that name."""
+    return "\n".join(_mermaid_lines(picture))
+
+
+def as_dot(picture: Picture) -> str:
+    """Return a graph for Graphviz."""
+    return "\n".join(_dot_lines(picture))
+
+
+def as_data(picture: Picture) -> dict[str, object]:
+    """Return the picture for JSON."""
+    return {"nodes": [asdict(node) for node in picture.nodes], "edges": [asdict(edge) for edge in picture.edges]}
+
+
+def _paragraph(picture: Picture, node: Node) -> str:
+    heading = f"{node.kind} {title_of(node)}{f' ({node.detail})' if node.detail else ''}"
+    ways = [f"  {edge.label}{' ' * bool(edge.label)}-> {_target(picture, edge)}" for edge in picture.edges_from(node)]
+    return "\n".join([heading, *ways])
+
+
+def _target(picture: Picture, edge: Edge) -> str:
+    node = picture.node(edge.target)
+    return f"{node.kind} {title_of(node)}"
+
+
+def _is_alone(picture: Picture, node: Node) -> bool:
+    return not any(node.id in (edge.source, edge.target) for edge in picture.edges)
+
+
+def title_of(node: Node) -> str:
+    """Return what a node is called."""
+    return node.name or "the default exchange"
+
+
+def _numbered(picture: Picture) -> dict[str, str]:
+    return {node.id: f"n{number}" for number, node in enumerate(picture.nodes)}
+
+
+def _mermaid_lines(picture: Picture) -> Iterator[str]:
+    numbers = _numbered(picture)
+    yield "flowchart LR"
+    for node in picture.nodes:
+        opening, closing = _MERMAID_SHAPES[node.kind]
+        label = _escaped(title_of(node), _mermaid) + (f"<br/>{_escaped(node.detail, _mermaid)}" if node.detail else "")
+        yield f'  {numbers[node.id]}{opening}"{label}"{closing}'
+    for edge in picture.edges:
+        arrow = "-.->" if edge.kind in ("alternate", "dead_letters") else "-->"
+        label = f'|"{_escaped(edge.label, _mermaid)}"|' if edge.label else ""
+        yield f"  {numbers[edge.source]} {arrow}{label} {numbers[edge.target]}"
+
+
+def _mermaid(character: str) -> str:
+    return f"#{ord(character)};" if character in _MERMAID_SPECIAL or not character.isprintable() else character
+
+
+def _dot_lines(picture: Picture) -> Iterator[str]:
+    numbers = _numbered(picture)
+    yield "digraph taskroute {"
+    yield "  rankdir=LR;"
+    for node in picture.nodes:
+        label = _escaped(title_of(node), _dot) + (f"\\n{_escaped(node.detail, _dot)}" if node.detail else "")
+        yield f'  {numbers[node.id]} [label="{label}", shape={_DOT_SHAPES[node.kind]}];'
+    for edge in picture.edges:
+        style = ", style=dashed" if edge.kind in ("alternate", "dead_letters") else ""
+        yield f'  {numbers[edge.source]} -> {numbers[edge.target]} [label="{_escaped(edge.label, _dot)}"{style}];'
+    yield "}"
+
+
+def _dot(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    return character if character.isprintable() else f"\\\\{ord(character):x}"
+
+
+def _escaped(text: str, escape: Callable[[str], str]) -> str:
+    return "".join(map(escape, text))
