@@ -81,9 +81,14 @@ class Process:
         finally:
             self._process.send_signal(signal.SIGCONT)
 
-    def disconnects(self) -> Counter[str]:
-        """How often it has noticed the loss of a connection, by the connection's name."""
-        lines = (line for line in self.log.read_text().splitlines() if " connection_lost " in line)
+    def disconnects(self, *, but_for: str | None = None) -> Counter[str]:
+        """How often it has noticed the loss of a connection, by the connection's name.
+
+        Args:
+            but_for: do not count those in whose reason this stands.
+        """
+        lost = (line for line in self.log.read_text().splitlines() if " connection_lost " in line)
+        lines = (line for line in lost if but_for is None or but_for not in line)
         return Counter(line.partition("session=")[2].partition(" ")[0] for line in lines)
 
     def left_in_flight(self) -> int:
@@ -300,9 +305,10 @@ class Scene:
         self.collect_letters()
         return not left
 
-    def disconnects(self) -> Counter[str]:
+    def disconnects(self, *, but_for: str | None = None) -> Counter[str]:
         """How often the processes have noticed the loss of a connection, by the connection's name."""
-        return sum((process.disconnects() for process in (self.publisher, *self.workers)), Counter[str]())
+        processes = (self.publisher, *self.workers)
+        return sum((process.disconnects(but_for=but_for) for process in processes), Counter[str]())
 
     def left_in_flight(self) -> int:
         """How many messages were unconfirmed on channels that the processes have left."""
