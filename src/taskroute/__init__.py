@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from taskroute.graph.explanation import Explanation
     from taskroute.graph.routes import Routes
     from taskroute.handlers.handler import Handler, HandlerMatch
-    from taskroute.handlers.marks import Depends, Header
+    from taskroute.handlers.marks import Depends, Header, Resource
     from taskroute.handlers.middleware import CallNext, Middleware
     from taskroute.handlers.registry import HandlerRegistry
     from taskroute.handling.circuit_breaker import CircuitBreaker
@@ -105,6 +105,7 @@ __all__ = [
     "QueueSpec",
     "Receipt",
     "Reject",
+    "Resource",
     "Retry",
     "RetryPolicy",
     "Routes",
@@ -157,7 +158,7 @@ _DEFINED_IN = {
     "graph.explanation": ["Explanation"],
     "graph.routes": ["Routes"],
     "handlers.handler": ["Handler", "HandlerMatch"],
-    "handlers.marks": ["Depends", "Header"],
+    "handlers.marks": ["Depends", "Header", "Resource"],
     "handlers.middleware": ["CallNext", "Middleware"],
     "handlers.registry": ["HandlerRegistry"],
     "handling.circuit_breaker": ["CircuitBreaker"],

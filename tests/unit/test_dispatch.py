@@ -355,7 +355,10 @@ BRACKETS = r"parameter 's' is marked with {0}: write {0}\(\.\.\.\), with bracket
 @pytest.mark.parametrize(
     ("function", "problem"),
     [
-        (two_bodies, r"one, other remain .* mark them Header\(...\) or Depends\(...\), or give them defaults"),
+        (
+            two_bodies,
+            r"one, other remain .* mark them Header\(...\), .* or Resource\(\), or give them defaults",
+        ),
         (Service.unbound, r"takes self, as a method .* registry.add\(pattern, object.unbound\)"),
         (Service.takes_only_captures, r"registry.add\(pattern, object.takes_only_captures\)"),
         (

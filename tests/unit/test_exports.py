@@ -52,6 +52,7 @@ PUBLIC = (
     "QueueSpec",
     "Receipt",
     "Reject",
+    "Resource",
     "Retry",
     "RetryPolicy",
     "Routes",

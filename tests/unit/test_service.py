@@ -21,7 +21,7 @@ from taskroute import (
 
 JOBS = QueueSpec(name="jobs")
 TOPOLOGY = Topology(queues=[JOBS])
-SAID_BY_THE_SERVICE = {"url", "topology", "registry", "instrumentation"}
+SAID_BY_THE_SERVICE = {"url", "topology", "registry", "instrumentation", "resources", "publisher"}
 
 
 def service(**arguments: Any) -> Service:

@@ -46,12 +46,12 @@ def generator(body: bytes) -> Iterator[bytes]:
 
 
 NO_BODY = (
-    "nothing feeds parameter 'body'; a provider takes what the pattern captures, Message, Header(...) and "
-    "Depends(...), and not the body"
+    "nothing feeds parameter 'body'; a provider takes what the pattern captures, Message, Header(...), "
+    "Depends(...) and Resource(), and not the body"
 )
 REFUSALS: dict[Callable[..., Any], str] = {
     two_bodies: "only one parameter can take the body, but one, other remain ('a.{x}' captures x); capture them, "
-    "mark them Header(...) or Depends(...), or give them defaults",
+    "mark them Header(...), Depends(...) or Resource(), or give them defaults",
     positional: "parameter 'body' cannot be passed by name; name each parameter and leave out '/', * and **",
     variable: "parameter '*bodies' cannot be passed by name; name each parameter and leave out '/', * and **"
     "; above a decorator's wrapper write @functools.wraps(function)",

@@ -7,13 +7,14 @@ from inspect import Parameter
 from typing import Final
 
 from taskroute.errors import HandlerSignatureError
+from taskroute.handlers.asked import Asked
 from taskroute.handlers.body import BodyParameter, body_parameter
 from taskroute.handlers.dependencies import Dependency
 from taskroute.handlers.function import chooses_by_position, describe, is_async, is_class, is_wrapper, kind_of, name_of
 from taskroute.handlers.marks import Provider
 from taskroute.handlers.providers import ProviderPlan
 from taskroute.handlers.signature import naming
-from taskroute.handlers.sources import Source
+from taskroute.handlers.sources import Answer, Source, answered
 from taskroute.keys.pattern import Captures, RoutingPattern
 from taskroute.message.delivery import Delivery
 
@@ -44,6 +45,17 @@ class ArgumentPlan:
         """
         return {name: source(delivery, captures) for name, source in self.sources}
 
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        """What it asks a worker for, by parameters of its own and of its providers."""
+        sources = [*self.sources, *(each for dependency in self.dependencies for each in dependency.sources)]
+        return tuple(source for _, source in sources if isinstance(source, Asked))
+
+    def answered(self, answer: Answer) -> "ArgumentPlan":
+        """Return a plan with sources in place of what is asked of a worker."""
+        dependencies = tuple(each.answered(answer) for each in self.dependencies)
+        return replace(self, sources=answered(self.sources, answer), dependencies=dependencies)
+
     def also(self, name: str, source: Source) -> "ArgumentPlan":
         """Return a plan that feeds one parameter more."""
         return replace(self, sources=(*self.sources, (name, source)))
@@ -55,7 +67,8 @@ def plan_arguments(
     """Read the signature of a handler for `pattern`.
 
     A name that the pattern captures is that capture; `Message` is the envelope; ``Annotated[T, Header(name)]`` a
-    header; ``Annotated[T, Depends(provider)]`` what the provider makes; the one that remains is the body. A
+    header; ``Annotated[T, Depends(provider)]`` what the provider makes; ``Annotated[T, Resource()]`` and
+    `Publisher` what a worker gives; the one that remains is the body. A
     parameter with a default that nothing feeds keeps it. `overrides` has providers in place of others.
 
     Raises:
@@ -118,7 +131,7 @@ def _check_one_body(function: Callable[..., object], unfed: tuple[Parameter, ...
         captured = ", ".join(sorted(pattern.capture_names)) or "nothing"
         raise HandlerSignatureError(
             f"only one parameter can take the body, but {names} remain ({str(pattern)!r} captures {captured}); "
-            f"capture them, mark them Header(...) or Depends(...), or give them defaults"
+            f"capture them, mark them Header(...), Depends(...) or Resource(), or give them defaults"
             f"{passed if is_wrapper(function) else ''}"
         )
 

@@ -15,7 +15,7 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from taskroute.errors import ConfigurationError
 from taskroute.handlers.function import kind_of, name_of
 from taskroute.handlers.marks import Provider
 from taskroute.handlers.returned import ASYNC_CONTEXT, CONTEXT
-from taskroute.handlers.sources import Source
+from taskroute.handlers.sources import Answer, Source, answered
 from taskroute.keys.pattern import Captures
 from taskroute.message.delivery import Delivery
 
@@ -43,6 +43,10 @@ class Dependency:
     def is_async(self) -> bool:
         """Return whether only an event loop can run it. A decorated one is not known before it is called."""
         return kind_of(self.provider) in ("coroutine", "async_generator", "async_context_manager")
+
+    def answered(self, answer: Answer) -> Dependency:
+        """Return it with sources in place of what its parameters ask a worker for."""
+        return replace(self, sources=answered(self.sources, answer))
 
     def arguments(self, delivery: Delivery, captures: Captures, made: Made) -> dict[str, object]:
         """Return the keyword arguments of the provider."""

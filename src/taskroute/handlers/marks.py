@@ -48,8 +48,28 @@ class Header:
     name: str
 
 
-MARKS: Final[Mapping[str, type]] = {mark.__name__: mark for mark in (Depends, Header)}
-"""Every mark by its name, under which other libraries have marks of their own."""
+@exported_by("taskroute")
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The mark of a parameter that takes what is open as long as the worker runs: ``Annotated[Pool, Resource()]``.
+
+    It is what the lifespan of a `Service` yields, or what a `Worker` was given as `resources`, if it is of that type.
+    Of a dataclass it is the field of that type; of several, the one with the name of the parameter. Handlers may ask
+    for it, and the providers of `Depends`.
+
+    Example:
+        >>> class Pool: ...
+        >>> def open_session(pool: Annotated[Pool, Resource()]):
+        ...     with pool.session() as session:
+        ...         yield session
+    """
+
+
+MARKS: Final[Mapping[str, type]] = {mark.__name__: mark for mark in (Depends, Header, Resource)}
+"""Every mark by its name."""
+
+SHARED_NAMES: Final = ("Depends", "Header")
+"""Those of marks under which other libraries have marks of their own."""
 
 
 def marks_of(parameter: Parameter) -> tuple[Any, ...]:

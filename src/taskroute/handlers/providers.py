@@ -94,6 +94,6 @@ class ProviderPlan:
         for parameter in inputs.unfed:
             raise HandlerSignatureError(
                 f"nothing feeds parameter {parameter.name!r}; a provider takes what the pattern captures, Message, "
-                f"Header(...) and Depends(...), and not the body"
+                f"Header(...), Depends(...) and Resource(), and not the body"
             )
         return Dependency(provider, inputs.sources, inputs.needs)

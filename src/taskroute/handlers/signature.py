@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from taskroute.errors import HandlerSignatureError
 from taskroute.handlers.annotations import absent_names, parameters_with_annotations
-from taskroute.handlers.marks import MARKS, Depends, mark_of, marks_of
+from taskroute.handlers.marks import MARKS, SHARED_NAMES, Depends, mark_of, marks_of
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def _of_another_library(parameter: Parameter) -> str | None:
     """Find a mark with a name of ours that is not ours. It would mean nothing here, and be passed over."""
     for mark in _possible_marks(parameter):
         kind = mark if isinstance(mark, type | FunctionType) else type(mark)
-        if MARKS.get(kind.__name__, kind) is not kind:
+        if kind.__name__ in SHARED_NAMES and MARKS[kind.__name__] is not kind:
             named = f"{kind.__module__}.{kind.__name__}"
             return f"is marked with {named}: import {kind.__name__} from taskroute instead"
     return None

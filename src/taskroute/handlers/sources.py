@@ -7,13 +7,14 @@ no reader takes, see `body`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from inspect import Parameter
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
 from taskroute.errors import HandlerSignatureError
+from taskroute.handlers.asked import Asked, asked_by
 from taskroute.handlers.marks import Header, mark_of
 from taskroute.keys.pattern import Captures, RoutingPattern
 from taskroute.message.delivery import Delivery
@@ -28,6 +29,9 @@ Source = Callable[[Delivery, Captures], object]
 Reader = Callable[[Parameter, RoutingPattern], Source | None]
 """Returns the source of a parameter of a handler for a pattern, None for a parameter that is not for this reader."""
 
+Answer = Callable[[Asked], Source]
+"""Returns the source of what is asked of a worker."""
+
 _ERRORS_SHOWN: Final = 3
 
 
@@ -40,10 +44,19 @@ class InvalidArgumentError(Exception):
         self.error = error
 
 
+def answered(sources: Iterable[tuple[str, Source]], answer: Answer) -> tuple[tuple[str, Source], ...]:
+    """Return sources by parameter, with others in place of what is asked of a worker."""
+    return tuple((name, answer(source) if isinstance(source, Asked) else source) for name, source in sources)
+
+
 def source_of(parameter: Parameter, pattern: RoutingPattern) -> Source | None:
     """Return the source of a parameter, None when no reader takes it."""
     sources = (reader(parameter, pattern) for reader in READERS)
     return next((source for source in sources if source is not None), None)
+
+
+def _read_asked(parameter: Parameter, _: RoutingPattern) -> Source | None:
+    return asked_by(parameter)
 
 
 def _read_capture(parameter: Parameter, pattern: RoutingPattern) -> Source | None:
@@ -97,7 +110,7 @@ def _read_header(parameter: Parameter, _: RoutingPattern) -> Source | None:
     return validated
 
 
-READERS: Final[tuple[Reader, ...]] = (_read_capture, _read_envelope, _read_header)
+READERS: Final[tuple[Reader, ...]] = (_read_asked, _read_capture, _read_envelope, _read_header)
 
 
 def adapter_of(parameter: Parameter) -> TypeAdapter[Any]:

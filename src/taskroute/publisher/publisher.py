@@ -30,6 +30,7 @@ from taskroute.errors import (
     TaskrouteError,
 )
 from taskroute.exported import exported_by
+from taskroute.handlers.asked import part_of_worker
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
 from taskroute.publisher.options import EventOptions, PublishOptions
 from taskroute.publisher.submissions import DEFAULT_MAX_BODY_SIZE, Submissions
@@ -47,6 +48,7 @@ _GRACE: Final = 1.0
 
 
 @exported_by("taskroute")
+@part_of_worker
 class Publisher:
     """Publishes from any thread over one connection of its own.
 

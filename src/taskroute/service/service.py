@@ -132,13 +132,17 @@ def run(service: Service, watch: Watch = nullcontext) -> None:
 
 def _made(service: Service, *, has_worker: bool) -> RunningService:
     url = url_of(service.url)
-    publisher = Publisher(url, service.topology, instrumentation=service.instrumentation, **(service.publisher or {}))
-    worker = (
-        Worker(
-            url, service.topology, service.registry, instrumentation=service.instrumentation, **(service.worker or {})
-        )
-        if has_worker
-        else None
+    topology, instrumentation = service.topology, service.instrumentation
+    publisher = Publisher(url, topology, instrumentation=instrumentation, **(service.publisher or {}))
+    if not has_worker:
+        return RunningService(publisher, None)
+    worker = Worker(
+        url,
+        topology,
+        service.registry,
+        instrumentation=instrumentation,
+        publisher=publisher,
+        **(service.worker or {}),
     )
     return RunningService(publisher, worker)
 

@@ -8,6 +8,7 @@ from unittest import mock
 
 from taskroute.exported import exported_by
 from taskroute.handlers.annotations import signature_as_written
+from taskroute.handlers.asked import Asked
 from taskroute.handlers.handler import Handler
 from taskroute.message.message import Message
 
@@ -18,7 +19,7 @@ class Call:
     """One attempt to handle a message: the arguments of the handler, and the error that it raised.
 
     Equal to the ``unittest.mock.call(...)`` that passes the same arguments, by position or by name. Arguments that are
-    a `Message` or come from a provider are compared only if the expected call has them.
+    a `Message` or come from a provider or the worker are compared only if the expected call has them.
 
     Example:
         >>> from unittest.mock import call
@@ -59,5 +60,6 @@ class Call:
         return f"call({arguments})" + (f" that raised {self.error!r}" if self.error is not None else "")
 
     def _may_be_left_out(self, parameter: str) -> bool:
-        made = dict(self.handler.plan.needs)
+        plan = self.handler.plan
+        made = {*dict(plan.needs), *(name for name, source in plan.sources if isinstance(source, Asked))}
         return parameter in made or isinstance(self.arguments.get(parameter), Message)

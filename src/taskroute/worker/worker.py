@@ -36,11 +36,13 @@ from taskroute.handling.circuit_breaker import CircuitBreaker
 from taskroute.handling.dispatch import DEFAULT_MAX_BODY_SIZE
 from taskroute.handling.health import Health, diagnose
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
+from taskroute.publisher.publisher import Publisher
 from taskroute.topology.digest import topology_digest
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
 from taskroute.worker.drain import drain
 from taskroute.worker.event_loop import EventLoop
+from taskroute.worker.given import give, loop_of
 from taskroute.worker.idle import Idle
 from taskroute.worker.life import Life
 from taskroute.worker.notifications import Notifications
@@ -91,12 +93,15 @@ class Worker:
         max_body_size: bytes; longer messages are dead-lettered unread.
         middleware: around every handler, outside of the registry's own; the first one outermost.
         instrumentation: what hears of events; see `taskroute.instrumentation`.
+        resources: what handlers ask for by `Resource()`: one object, or a dataclass of several. Stays open for as long
+            as the worker runs; closing it is up to the caller.
+        publisher: for handlers with a parameter that is annotated `Publisher`; up to the caller as well.
 
     Raises:
         UnknownQueueError: a handler or an argument names a queue that the topology does not have.
         AmbiguousHandlerError: two handlers share a key, and neither is more specific.
         TopologyError: a queue to consume has no handler, is a stream, or its dead-letter queue is missing.
-        ConfigurationError, BrokerUrlError: another argument.
+        ConfigurationError, BrokerUrlError: another argument, or one that a handler asks for and that is missing.
 
     Example:
         >>> from taskroute import HandlerRegistry, QueueSpec, Topology, Worker
@@ -128,14 +133,18 @@ class Worker:
         max_body_size: int = DEFAULT_MAX_BODY_SIZE,
         middleware: Iterable[Middleware] = (),
         instrumentation: Iterable[Instrumentation] = (),
+        resources: object | None = None,
+        publisher: Publisher | None = None,
     ) -> None:
         nodes = Nodes(url, tls)
         check_parts(topology, registry)
         digest = topology_digest(topology)
         around = HandlerRegistry(middleware=middleware)
         around.include(registry)
-        self.routes: Routes = Routes(topology, around)
-        self._queues = select_queues(self.routes, queues)
+        routes = Routes(topology, around)
+        self._queues = select_queues(routes, queues)
+        answered = give(around, self._queues, resources, publisher)
+        self.routes: Routes = routes if answered is around else Routes(topology, answered)
         self._name = name or "taskroute-worker"
         self._shutdown_timeout = _seconds("shutdown_timeout", shutdown_timeout)
         self._life = Life(self._start_threads, self._drain)
@@ -145,7 +154,7 @@ class Worker:
         self._stats = StatsCounter()
         notifications = Notifications(self._stats, listeners.on_event)
         mailbox = Mailbox(time.monotonic)
-        self._loop = EventLoop(f"{self._name}-loop")
+        self._loop = loop_of(resources) or EventLoop(f"{self._name}-loop")
         declaration = self._declaration(topology, declare)
         self._republisher = Republisher(
             nodes,
