@@ -12,7 +12,7 @@ from taskroute.cli.exits import Exit, UsageError, exit_of
 from taskroute.cli.parser import check_command, make_parser
 from taskroute.cli.table import command_named
 from taskroute.cli.target import TargetError
-from taskroute.cli.terminal import printable
+from taskroute.cli.terminal import complain, without_passwords
 from taskroute.errors import TaskrouteError
 
 
@@ -61,7 +61,7 @@ def _run(words: list[str]) -> int:
         _complain(words, str(error))
         return Exit.USAGE
     except TargetError as error:
-        print(error, file=sys.stderr)
+        print(without_passwords(str(error)), file=sys.stderr)
         return Exit.USAGE
     except TaskrouteError as error:
         _complain(words, str(error))
@@ -72,8 +72,7 @@ def _run(words: list[str]) -> int:
 
 
 def _complain(words: list[str], text: str) -> None:
-    command = f" {words[0]}" if words and command_named(words[0]) else ""
-    print(f"taskroute{command}: {printable(' '.join(text.split()))}", file=sys.stderr)
+    complain(words[0] if words and command_named(words[0]) else "", text)
 
 
 def _without_stdout() -> Exit:

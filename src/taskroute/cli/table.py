@@ -43,6 +43,8 @@ COMMANDS: Final = (
     Command("explain", "show where a routing key goes, and which handler takes it", "explain"),
     Command("routes", "list the queues, what feeds them and who handles what", "routes"),
     Command("graph", "draw the topology with its handlers", "graph"),
+    Command("publish", "publish a message, and print its id once it is confirmed", "publish"),
+    Command("stats", "count the messages in the queues", "stats"),
 )
 
 

@@ -99,6 +99,8 @@ def load_target(arguments: Namespace) -> Target:
         TargetError: the user's code has raised.
     """
     text: str = arguments.target
+    if "://" in text:  # not repeated: it may have a password
+        raise UsageError("TARGET is a URL: that is --url, and TARGET is module:object, such as shop.wiring:service")
     module_name, colon, path = text.partition(":")
     if not module_name or (colon and not path):
         raise UsageError(f"TARGET {text!r} is not module:object, for example shop.wiring:service")

@@ -6,6 +6,7 @@ Where stdout is no terminal, a line stays a line, so that it can be searched.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -15,6 +16,8 @@ Colour = Literal["red", "yellow", "blue", "green", "bold"]
 
 _CODES: Final[dict[Colour, str]] = {"red": "31", "yellow": "33", "blue": "34", "green": "32", "bold": "1"}
 _NARROWEST: Final = 20
+_PROGRAM: Final = "taskroute"
+_PASSWORD: Final = re.compile(r"(?<=://)(?P<user>[^\s:/@'\"]*:)[^\s'\"]+(?=@)")
 
 
 def show(text: str, *, indent: int = 0, first_word: Colour | None = None) -> None:
@@ -22,6 +25,21 @@ def show(text: str, *, indent: int = 0, first_word: Colour | None = None) -> Non
     for line in _lines(printable(text), indent):
         print(line if first_word is None else _painted(line, first_word))
         first_word = None
+
+
+def complain(command: str, text: str) -> None:
+    """Print what went wrong with a command, in one line of stderr."""
+    line = f"{_PROGRAM} {command}: {' '.join(text.split())}" if command else f"{_PROGRAM}: {' '.join(text.split())}"
+    print(printable(without_passwords(line)), file=sys.stderr)
+
+
+def without_passwords(text: str) -> str:
+    """Return text with the passwords of URLs in it replaced: it may be an argument, or a line of the user's code.
+
+    >>> without_passwords("no such thing: amqp://shop:secret@host/")
+    'no such thing: amqp://shop:***@host/'
+    """
+    return _PASSWORD.sub(r"\g<user>***", text)
 
 
 def printable(text: str) -> str:

@@ -1,0 +1,99 @@
+"""Depths: how much is in each of some queues, asked once, on a connection for that. The caller's thread owns it.
+
+It looks, by passive declarations, and creates nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import amqp
+
+from taskroute.broker.amqp import Connection
+from taskroute.broker.connection import collect, connect
+from taskroute.broker.endings import Ending, ending_of
+from taskroute.broker.link import describe_error
+from taskroute.broker.url import BrokerUrl
+from taskroute.errors import BrokerUnavailableError
+
+Absence = Literal["absent", "denied", "unavailable"]
+
+_ABSENCES: Final[Mapping[Ending, Absence]] = {
+    "mismatch": "absent",
+    "denied": "denied",
+    "refused": "denied",
+    "unavailable": "unavailable",
+}
+_HEARTBEAT: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """A queue as it was a moment ago.
+
+    Attributes:
+        ready: messages that wait for a consumer.
+        consumers: how many there are.
+    """
+
+    ready: int
+    consumers: int
+
+
+def ask_depths(
+    nodes: Sequence[BrokerUrl], queues: Iterable[str], *, name: str = "taskroute"
+) -> dict[str, Depth | Absence]:
+    """Return the depth of each queue, or why it has none for us.
+
+    Args:
+        nodes: the first one that can be reached is asked.
+        queues: names.
+        name: of the connection, for people.
+
+    Raises:
+        BrokerUnavailableError: no node can be reached, or the connection was lost.
+    """
+    pending = list(queues)
+    found: dict[str, Depth | Absence] = {}
+    while pending:
+        connection = _connect(nodes, name)
+        try:
+            found |= _ask(connection, pending)
+            connection.close()
+        except (OSError, amqp.AMQPError) as error:
+            raise BrokerUnavailableError(f"the connection was lost: {describe_error(error)}") from None
+        finally:
+            collect(connection)
+        pending = [queue for queue in pending if queue not in found]
+    return found
+
+
+def _connect(nodes: Sequence[BrokerUrl], name: str) -> Connection:
+    problems = []
+    for node in nodes:
+        try:
+            return connect(node, name=name, heartbeat=_HEARTBEAT)
+        except (OSError, amqp.AMQPError) as error:
+            problems.append(f"{node}: {describe_error(error)}")
+    raise BrokerUnavailableError(f"no connection to {'; '.join(problems)}")
+
+
+def _ask(connection: Connection, queues: Iterable[str]) -> dict[str, Depth | Absence]:
+    """Return what was found until the last queue, or until the broker closed the connection over one."""
+    found: dict[str, Depth | Absence] = {}
+    channel = connection.channel()
+    for queue in queues:
+        try:
+            declared = channel.queue_declare(queue, passive=True)
+        except amqp.AMQPError as error:
+            ending = ending_of(error.reply_code, str(error.reply_text))
+            if ending is None:
+                raise
+            found[queue] = _ABSENCES[ending]
+            if not isinstance(error, amqp.ChannelError):
+                return found
+        else:
+            found[queue] = Depth(declared.message_count, declared.consumer_count)
+    return found

@@ -1,0 +1,55 @@
+"""`taskroute publish`: one message to the broker, confirmed."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from taskroute.cli.broker import add_url, nodes_of, quieten_log, url_of
+from taskroute.cli.document import add_format, show_document
+from taskroute.cli.exits import Exit, UsageError
+from taskroute.cli.message_input import add_message, body_of, exchange_of, headers_of
+from taskroute.cli.target import add_target, load_target
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Say what it takes."""
+    add_target(parser)
+    add_message(parser)
+    add_url(parser)
+    add_format(parser)
+    parser.add_argument("--timeout", metavar="SECONDS", default="10", help="until it is given up; 10 if left out")
+
+
+def run(arguments: Namespace) -> int:
+    """Publish one message and print its id; 1 if no queue takes it."""
+    from taskroute import Publisher
+
+    if arguments.body is None:
+        raise UsageError("--body is needed: text, the name of a file, or - for stdin")
+    target = load_target(arguments)
+    body, headers = body_of(arguments), headers_of(arguments)
+    exchange = exchange_of(arguments, target.topology)
+    url, timeout = url_of(arguments, target), _seconds(arguments.timeout)
+    nodes_of(url)
+    quieten_log()
+    options = getattr(target.value, "publisher", None) or {}
+    tls = options.get("tls") if isinstance(options, dict) else None
+    with Publisher(url, target.topology, timeout=timeout, name="taskroute-publish", tls=tls) as publisher:
+        receipt = publisher.publish(
+            body, arguments.key, exchange=exchange, headers=headers, content_type=arguments.content_type
+        )
+    if arguments.format == "json":
+        show_document(message_id=receipt.message_id, exchange=receipt.exchange, routing_key=receipt.routing_key)
+    else:
+        print(receipt.message_id)
+    return Exit.OK
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86_400:
+        raise UsageError(f"--timeout {text!r} is no number of seconds above 0 and up to a day")
+    return seconds

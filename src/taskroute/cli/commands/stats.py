@@ -1,0 +1,139 @@
+"""`taskroute stats`: how much is in the queues now, with their wait and dead-letter queues beside each."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from taskroute.cli.broker import add_url, nodes_of, quieten_log, url_of
+from taskroute.cli.document import add_format, show_document
+from taskroute.cli.exits import Exit
+from taskroute.cli.suggestion import known_or_suggest
+from taskroute.cli.target import add_target, load_target
+from taskroute.cli.terminal import complain, show
+
+if TYPE_CHECKING:
+    from taskroute import QueueSpec
+    from taskroute.broker.depths import Absence, Depth
+    from taskroute.broker.url import BrokerUrl
+
+_COLUMNS: Final = ("ready", "retry", "dead", "consumers")
+_COLUMNS_OF_API: Final = ("unacked", "in/s", "out/s")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Say what it takes."""
+    add_target(parser)
+    add_url(parser)
+    add_format(parser)
+    parser.add_argument("--queue", metavar="NAME", action="append", help="only this queue; may be repeated")
+    parser.add_argument(
+        "--api",
+        metavar="URL",
+        help="of the management API, such as http://host:15672: also unacknowledged messages and rates; "
+        "user and password are those of the broker's URL if it names none",
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Print the depths; 1 if a queue is not there or cannot be looked at."""
+    from taskroute.broker.depths import ask_depths
+
+    target = load_target(arguments)
+    names = [queue.name for queue in target.topology.queues]
+    chosen = [known_or_suggest("--queue", name, names) for name in arguments.queue or names]
+    queues = [target.topology.queue(name) for name in chosen]
+    nodes = nodes_of(url_of(arguments, target))
+    quieten_log()
+    depths = ask_depths(
+        nodes, dict.fromkeys(name for queue in queues for name in _names(queue)), name="taskroute-stats"
+    )
+    more = _ask_api(arguments.api, nodes[0], queues) if arguments.api is not None else {}
+    rows = [{**_row(queue, depths), **more.get(queue.name, {})} for queue in queues]
+    if arguments.format == "json":
+        show_document(queues=rows)
+    else:
+        _show_text(rows, (*_COLUMNS, *(_COLUMNS_OF_API if arguments.api is not None else ())))
+    missing = [name for name, depth in depths.items() if isinstance(depth, str)]
+    if missing:
+        way_out = "a worker that starts declares what is absent"
+        complain("stats", f"{len(missing)} of {len(depths)} queues cannot be counted, {missing[0]!r} first: {way_out}")
+    return Exit.FINDINGS if missing else Exit.OK
+
+
+def _wait_queues(queue: QueueSpec) -> list[str]:
+    policy = queue.retry_policy
+    return [queue.wait_queue(delay) for delay in sorted(set(policy.delays))] if policy else []
+
+
+def _names(queue: QueueSpec) -> list[str]:
+    dead = queue.dead_letter_queue
+    return [queue.name, *_wait_queues(queue), *([dead] if dead is not None else [])]
+
+
+def _row(queue: QueueSpec, depths: Mapping[str, Depth | Absence]) -> dict[str, Any]:
+    own, waits = depths[queue.name], _wait_queues(queue)
+    return {
+        "queue": queue.name,
+        "state": own if isinstance(own, str) else "there",
+        "ready": _ready(own),
+        "retry": _sum(_ready(depths[name]) for name in waits),
+        "dead": None if queue.dead_letter_queue is None else _ready(depths[queue.dead_letter_queue]),
+        "consumers": None if isinstance(own, str) else own.consumers,
+        "dead_letter_queue": queue.dead_letter_queue,
+        "wait_queues": {name: _ready(depths[name]) for name in waits},
+        "not_there": [name for name in _names(queue) if isinstance(depths[name], str)],
+    }
+
+
+def _ready(depth: Depth | Absence) -> int | None:
+    return None if isinstance(depth, str) else depth.ready
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _ask_api(url: str, node: BrokerUrl, queues: Sequence[QueueSpec]) -> dict[str, dict[str, Any]]:
+    from taskroute.operate.management import ManagementApi
+
+    api = ManagementApi(url, user=node.user, password=node.password)
+    return {queue.name: _of_api(api.queue(node.virtual_host, queue.name) or {}) for queue in queues}
+
+
+def _of_api(found: Mapping[str, Any]) -> dict[str, Any]:
+    counts = found.get("message_stats") or {}
+    rates = {name: (counts.get(f"{name}_details") or {}).get("rate") for name in ("publish", "deliver_get")}
+    return {
+        "unacked": found.get("messages_unacknowledged"),
+        "in/s": rates["publish"],
+        "out/s": rates["deliver_get"],
+        "policy": found.get("policy") or None,
+    }
+
+
+def _show_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Print a table with the names last, where they may be as long as they are."""
+    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    widths = [max(len(text) for text in texts) for texts in zip(columns, *cells, strict=True)]
+    show(f"{_aligned(columns, widths)}  queue")
+    for row, texts in zip(rows, cells, strict=True):
+        show(f"{_aligned(texts, widths)}  {row['queue']}{_note(row)}")
+    if not rows:
+        show("the topology has no queue")
+
+
+def _aligned(texts: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(text.rjust(width) for text, width in zip(texts, widths, strict=True))
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _note(row: Mapping[str, Any]) -> str:
+    if row["state"] != "there":
+        return f" ({row['state']})"
+    return f" (without {', '.join(row['not_there'])})" if row["not_there"] else ""

@@ -1,0 +1,205 @@
+"""Commands that talk to a broker: publish and stats, on both brokers."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from tests.kit.command_line import CommandLine
+from tests.kit.peer import looking
+
+from taskroute import Publisher
+from taskroute.topology.topology import Topology
+
+SECRET = "hidden"
+AWAY = f"amqp://shop:{SECRET}@127.0.0.1:1/"
+"""Nobody listens there."""
+
+
+@pytest.fixture
+def line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    line = CommandLine(tmp_path, capsys, monkeypatch)
+    line.write(
+        "held.py",
+        "from types import SimpleNamespace\nimport wiring\n"
+        f"service = SimpleNamespace(topology=wiring.topology, registry=wiring.registry, url='{AWAY}')\n"
+        f"def unlucky(): raise ValueError('{AWAY}')\n",
+    )
+    return line
+
+
+def test_publish_prints_the_id_of_the_message_that_it_sends(line: CommandLine, broker_url: str) -> None:
+    line.write("order.json", '{"n": 1}')
+
+    ended = line.run(
+        "publish", "wiring:routes", "order.7.paid", "--body", "order.json", "--header", "x=1", "--url", broker_url
+    )
+
+    assert ended.code == 0
+    with looking(broker_url) as peer:
+        (message,) = peer.receive("packing", 1)
+    assert bytes(message.body) == b'{"n": 1}'
+    assert ended.out == f"{message.properties['message_id']}\n"
+    assert message.properties["content_type"] == "application/json"
+    assert message.properties["application_headers"] == {"x": "1"}
+
+
+def test_publish_of_what_no_queue_takes_ends_with_1(
+    line: CommandLine, taskroute_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKROUTE_URL", taskroute_url)
+
+    ended = line.run("publish", "wiring:routes", "nobody", "--body", "{}")
+
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.splitlines()[-1].startswith("taskroute publish: message '")
+    assert "no queue takes it" in ended.err
+
+
+@pytest.mark.parametrize("words", ["publish wiring:routes order.7.paid --body {}", "stats wiring:routes"])
+def test_command_without_a_broker_says_where_to_name_one(line: CommandLine, words: str) -> None:
+    ended = line.run(*words.split())
+
+    assert (ended.code, ended.out) == (2, "")
+    command = words.split(maxsplit=1)[0]
+    assert ended.err == f"taskroute {command}: there is no URL of a broker: give --url, or set TASKROUTE_URL\n"
+
+
+@pytest.mark.parametrize("words", ["publish wiring:routes order.7.paid --body {} --timeout 0.5", "stats wiring:routes"])
+def test_broker_that_is_away_ends_a_command_with_3(line: CommandLine, words: str) -> None:
+    ended = line.run(*words.split(), "--url", AWAY)
+
+    assert (ended.code, ended.out, ended.err.count("\n")) == (3, "", 1)
+    assert "no connection to amqp://shop@127.0.0.1" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "check held:service",
+        "check held:unlucky --factory",
+        "explain held:service order.7.paid",
+        "routes held:service --format json",
+        "graph held:service --format json",
+        "publish held:service order.7.paid --body {} --timeout 0.1",
+        "publish held:service order.7.paid --body {} --timeout 0.1 --url amqp://a:hidden@b:c/",
+        "stats held:service",
+        "stats held:service --url amqp://a:hidden@127.0.0.1/?x",
+        "stats held:service --url memory:// --api http://a:hidden@127.0.0.1:1/",
+        "stats held:service --url memory:// --api amqp://a:hidden@127.0.0.1:1/",
+        "stats held:service amqp://a:hidden@127.0.0.1:1/",
+        "check amqp://a:hidden@127.0.0.1:1/",
+    ],
+)
+def test_password_of_a_broker_is_in_no_output(line: CommandLine, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKROUTE_URL", AWAY)
+
+    ended = line.run(*words.split())
+
+    assert SECRET not in ended.out + ended.err
+
+
+@pytest.fixture
+def filled(broker_url: str) -> str:
+    """A broker where the queue has two messages, one waits for a retry, and there is a dead letter."""
+    namespace: dict[str, Topology] = {}
+    exec(Path("wiring.py").read_text(), namespace)
+    with Publisher(broker_url, namespace["topology"]) as publisher, looking(broker_url) as peer:
+        for _ in range(2):
+            publisher.publish({}, "order.7.paid", exchange="shop")
+        for helper in ("packing.retry.25000", "packing.dead"):
+            peer.submit(b"{}", helper)
+        peer.flush()
+    return broker_url
+
+
+def test_stats_counts_a_queue_with_its_helpers_beside_it(line: CommandLine, filled: str) -> None:
+    ended = line.run("stats", "wiring:routes", "--url", filled)
+
+    assert ended.code == 0
+    assert [text.split() for text in ended.out.splitlines()] == [
+        ["ready", "retry", "dead", "consumers", "queue"],
+        ["2", "1", "1", "0", "packing"],
+    ]
+
+
+def test_stats_answers_programs_in_json(line: CommandLine, filled: str) -> None:
+    document = json.loads(line.run("stats", "wiring:routes", "--url", filled, "--format", "json").out)
+
+    assert document["version"] == 1
+    (queue,) = document["queues"]
+    assert (queue["queue"], queue["ready"], queue["retry"], queue["dead"], queue["state"]) == (
+        "packing",
+        2,
+        1,
+        1,
+        "there",
+    )
+    assert queue["wait_queues"] == {"packing.retry.1000": 0, "packing.retry.5000": 0, "packing.retry.25000": 1}
+
+
+def test_stats_counts_the_other_queues_when_one_is_not_there(line: CommandLine, filled: str) -> None:
+    line.write(
+        "more.py",
+        "from wiring import *\nattic = QueueSpec(name='attic', retry=False, dead_letter=False)\n"
+        "topology = Topology(exchanges=[shop], queues=[attic, packing])\n",
+    )
+
+    ended = line.run("stats", "more:topology", "--url", filled)
+
+    assert ended.code == 1
+    assert [text.split() for text in ended.out.splitlines()[1:]] == [
+        ["-", "-", "-", "-", "attic", "(absent)"],
+        ["2", "1", "1", "0", "packing"],
+    ]
+    assert "1 of 6 queues cannot be counted, 'attic' first" in ended.err
+
+
+def test_stats_creates_nothing(line: CommandLine, broker_url: str) -> None:
+    before = line.run("stats", "wiring:routes", "--url", broker_url)
+    after = line.run("stats", "wiring:routes", "--url", broker_url)
+
+    assert (before.code, after.code) == (1, 1)
+    assert "(absent)" in after.out
+
+
+class Api(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = json.dumps({"messages_unacknowledged": 4, "message_stats": {"publish_details": {"rate": 1.5}}})
+        self.send_response(200 if "packing" in self.path else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def api() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Api) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_stats_asks_the_management_api_for_more(line: CommandLine, filled: str, api: str) -> None:
+    ended = line.run("stats", "wiring:routes", "--url", filled, "--api", api)
+
+    assert [text.split() for text in ended.out.splitlines()] == [
+        ["ready", "retry", "dead", "consumers", "unacked", "in/s", "out/s", "queue"],
+        ["2", "1", "1", "0", "4", "1.5", "-", "packing"],
+    ]
+
+
+def test_management_api_that_is_away_ends_stats_with_3(line: CommandLine, taskroute_url: str) -> None:
+    ended = line.run("stats", "wiring:routes", "--url", taskroute_url, "--api", "http://127.0.0.1:1")
+
+    assert (ended.code, ended.out) == (3, "")
+    assert "the management API at http://127.0.0.1:1 cannot be asked: " in ended.err
