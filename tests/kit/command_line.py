@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,8 @@ class CommandLine:
         self._capsys = capsys
         monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "path", list(sys.path))
+        logger = logging.getLogger("taskroute")
+        monkeypatch.setattr(logger, "handlers", list(logger.handlers))
         monkeypatch.delenv("TASKROUTE_URL", raising=False)
         self.write("wiring.py", WIRING)
 

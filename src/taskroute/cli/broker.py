@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from argparse import ArgumentParser, Namespace
-from typing import TYPE_CHECKING, Final
 
+from taskroute.broker.url import BrokerUrl, Nodes, UrlSource, parse_urls
 from taskroute.cli.exits import UsageError
 from taskroute.cli.target import Target
 from taskroute.cli.terminal import complain
-
-if TYPE_CHECKING:
-    from taskroute.broker.url import BrokerUrl, UrlSource
-
-VARIABLE: Final = "TASKROUTE_URL"
+from taskroute.errors import BrokerUrlError
+from taskroute.service.url import VARIABLE
+from taskroute.service.url import url_of as url_of_service
 
 
 def add_url(parser: ArgumentParser) -> None:
@@ -33,24 +31,15 @@ def url_of(arguments: Namespace, target: Target) -> UrlSource:
     Raises:
         UsageError: none of them says it, or --url or the environment cannot be used.
     """
+    urls: list[str] = (arguments.url or "").split()
     given: UrlSource | None = getattr(target.value, "url", None)
-    if arguments.url is None and given is not None:
-        return given
-    where, urls = ("--url", arguments.url) if arguments.url is not None else (VARIABLE, os.environ.get(VARIABLE, ""))
-    return _checked(where, urls.split())
-
-
-def _checked(where: str, urls: list[str]) -> list[str]:
-    from taskroute.broker.url import parse_urls
-    from taskroute.errors import BrokerUrlError
-
-    if not urls:
+    if not urls and given is None and not os.environ.get(VARIABLE, "").split():
         raise UsageError(f"there is no URL of a broker: give --url, or set {VARIABLE}")
     try:
-        parse_urls(urls)
+        parse_urls(urls or ["memory://"])
     except BrokerUrlError as error:
-        raise UsageError(f"{where}: {error}") from None
-    return urls
+        raise UsageError(f"--url: {error}") from None
+    return urls or url_of_service(given)
 
 
 def nodes_of(source: UrlSource) -> tuple[BrokerUrl, ...]:
@@ -60,8 +49,6 @@ def nodes_of(source: UrlSource) -> tuple[BrokerUrl, ...]:
         BrokerUrlError: one cannot be used.
         BrokerUnavailableError: the function does not say.
     """
-    from taskroute.broker.url import Nodes
-
     nodes = Nodes(source).ask()
     if any(node.scheme == "memory" for node in nodes):
         complain("", "memory:// is a broker inside of this process: no other one sees it")
