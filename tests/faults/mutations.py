@@ -585,6 +585,20 @@ MUTATIONS = (
         "        return False\n",
         "test_login.py::test_refused_login_ends_a_worker_that_keeps_trying",
     ),
+    Mutation(
+        "call handlers of a queue that is paused by hand",
+        "worker/processor.py",
+        "        self.work.hold(queue)\n",
+        "",
+        "integration/test_pause.py::test_paused_queue_calls_no_handler_until_it_is_resumed",
+    ),
+    Mutation(
+        "keep messages of a paused queue for ever",
+        "worker/prefetch_watch.py",
+        "        self._consumer.put_back(waiting)\n",
+        "",
+        "integration/test_pause.py::test_paused_messages_go_back_before_the_broker_takes_them",
+    ),
 )
 
 

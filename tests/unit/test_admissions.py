@@ -25,6 +25,7 @@ class World:
 
     def __init__(self, failures: int = 1) -> None:
         self.permits: list[int | None] = []
+        self.holds: list[bool] = []
         self.admitted: list[Admission] = []
         self.later: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self.events: list[Event] = []
@@ -37,6 +38,12 @@ class World:
 
     def permit(self, queue: str, count: int | None) -> None:
         self.permits.append(count)
+
+    def hold(self, queue: str) -> None:
+        self.holds.append(True)
+
+    def let_go(self, queue: str) -> None:
+        self.holds.append(False)
 
     def reconsider(self, queue: str) -> None:
         self.admitted.append(self.admissions.of(queue))
@@ -76,6 +83,25 @@ def test_paused_queue_tries_one_message_before_it_resumes() -> None:
     assert world.events[1:] == [Paused(queue="q", failures=3, seconds=7), Resumed(queue="q")]
     assert world.admissions.reasons() == {}
     assert world.later.empty()
+
+
+def test_queue_held_by_hand_hides_what_its_circuit_says_until_it_is_let_go() -> None:
+    """Of a circuit that closes meanwhile, `Resumed` comes when the queue is let go."""
+    world = World()
+    world.handle(BAD)
+    trial = delivered()
+    world.later.get_nowait()()
+    world.admissions.on_handler_start(trial)
+
+    world.admissions.hold("q")
+    assert (world.admissions.of("q"), world.admissions.reasons(), world.holds) == ("leave", {}, [True])
+    world.admissions.on_handler_end(trial, GOOD)
+    assert world.events[1:] == [Paused(queue="q", failures=0, seconds=None)]
+
+    world.admissions.let_go("q")
+    world.admissions.let_go("q")
+    assert (world.admissions.of("q"), world.holds) == ("all", [True, False])
+    assert world.events[2:] == [Resumed(queue="q")]
 
 
 def test_handler_given_up_as_it_ends_counts_once() -> None:

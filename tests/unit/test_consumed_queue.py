@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from taskroute import QueueSpec
-from taskroute.broker.roles.consumed_queue import FIRST_PAUSE, LONGEST_PAUSE, Admission, ConsumedQueue
+from taskroute.broker.roles.consumed_queue import FIRST_PAUSE, LONGEST_PAUSE, ConsumedQueue, Wanted
 from taskroute.errors import BrokerError
 
 quorum = QueueSpec(name="jobs")
@@ -28,7 +28,7 @@ class Consuming(RuleBasedStateMachine):
         self.allowed = 0
 
     @initialize(spec=st.sampled_from((quorum, classic)), prefetch=st.integers(1, 8), admission=admissions)
-    def open(self, spec: QueueSpec, prefetch: int, admission: Admission) -> None:
+    def open(self, spec: QueueSpec, prefetch: int, admission: Wanted) -> None:
         self.queue = ConsumedQueue(spec, prefetch)
         self.admission = admission
         self.queue.start(admission)
@@ -46,7 +46,7 @@ class Consuming(RuleBasedStateMachine):
         self.holding[self.queue.tag] = 0
 
     @rule(admission=admissions)
-    def admit(self, admission: Admission) -> None:
+    def admit(self, admission: Wanted) -> None:
         self.admission = admission
         self.queue.admit(admission)
         self.follow()

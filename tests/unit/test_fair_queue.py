@@ -29,12 +29,13 @@ class FairQueueAgainstModel(RuleBasedStateMachine):
         self.in_hand: list[Delivery] = []
         self.permits: dict[str, int] = {}
         self.permitted: set[Delivery] = set()  # taken by these permits
+        self.held: set[str] = set()
         self.passed_over: dict[str, Counter[str]] = {queue: Counter() for queue in QUEUES}
 
     def may_be_taken(self, queue: str) -> bool:
         limit = self.limits.get(queue)
         has_room = limit is None or sum(taken.queue == queue for taken in self.in_hand) < limit
-        return bool(self.waiting[queue]) and has_room and self.permits.get(queue, 1) > 0
+        return queue not in self.held and bool(self.waiting[queue]) and has_room and self.permits.get(queue, 1) > 0
 
     @rule(queues=st.lists(st.sampled_from(QUEUES), max_size=6))
     def put(self, queues: list[str]) -> None:
@@ -86,6 +87,16 @@ class FairQueueAgainstModel(RuleBasedStateMachine):
             self.permits.pop(queue, None)
         else:
             self.permits[queue] = count
+
+    @rule(queue=st.sampled_from(QUEUES))
+    def hold(self, queue: str) -> None:
+        self.fair_queue.hold(queue)
+        self.held.add(queue)
+
+    @rule(queue=st.sampled_from(QUEUES))
+    def let_go(self, queue: str) -> None:
+        self.fair_queue.let_go(queue)
+        self.held.discard(queue)
 
     @rule(queue=st.sampled_from(QUEUES), keep=st.integers(0, 3))
     def withdraw(self, queue: str, keep: int) -> None:

@@ -13,6 +13,9 @@ from typing import Final
 from taskroute.handling.waiting_times import Line
 from taskroute.message.delivery import Delivery
 
+_NOTHING: Final = 0
+"""The limit of a gate that is there only while its line is held."""
+
 _NO_LIMITS: Final[Mapping[str, int | None]] = MappingProxyType({})
 
 
@@ -73,6 +76,24 @@ class FairQueue:
         gate.permit(count)
         self._changed(line, gate, was_open)
 
+    def hold(self, queue: str) -> None:
+        """Let nothing of a queue be taken until `let_go`, whatever its limit and its permits say."""
+        line = self._lines.setdefault(queue, _Line(None))
+        if line.gate is None:
+            line.gate = _Gate(_NOTHING)
+        line.gate.is_held = True
+        self.mend()
+
+    def let_go(self, queue: str) -> None:
+        """End `hold`."""
+        line = self._lines.get(queue)
+        if line is None or line.gate is None:
+            return
+        line.gate.is_held = False
+        if line.gate.limit == _NOTHING:  # messages of a queue that has no gate are not counted
+            line.gate = None
+        self.mend()
+
     def clear(self, queue: str | None = None) -> list[Delivery]:
         """Drop what waits, of one queue or of all, and return it. What was taken still counts."""
         lines = [line for name, line in self._lines.items() if queue in (None, name)]
@@ -128,10 +149,11 @@ class _Line(deque[Delivery]):
 class _Gate:
     """Lets deliveries out: `limit` at once, and `permits` more since they were permitted. None: any number."""
 
-    __slots__ = ("limit", "permits", "permitted", "taken")
+    __slots__ = ("is_held", "limit", "permits", "permitted", "taken")
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
+        self.is_held = False
         self.permits: int | None = None
         self.taken: set[Delivery] = set()
         """What is not released yet."""
@@ -141,7 +163,7 @@ class _Gate:
     @property
     def is_open(self) -> bool:
         """Whether one more delivery may be taken."""
-        has_room = self.limit is None or len(self.taken) < self.limit
+        has_room = not self.is_held and (self.limit is None or len(self.taken) < self.limit)
         return has_room and (self.permits is None or len(self.permitted) < self.permits)
 
     def permit(self, count: int | None) -> None:

@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations`: type hints of what is public must resolve from `taskroute`, too.
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from taskroute.exported import exported_by
@@ -17,9 +17,10 @@ class Health:
     `live`: it can still do its work; if not, only a new process helps. `ready`: it is doing it now, on every queue.
     `reasons`: why not, a sentence each; a worker that stops and lets its handlers finish is live, and ``draining``.
     `warnings`: what does not keep it from its work yet, and will if nobody mends it.
-    `connected`: to the broker. `consuming`: the queues that are being consumed. `paused`: those that their circuit
-    breaker leaves alone. `stuck`: handlers that run for longer than their timeout. `last_activity`: seconds since a
-    message was last delivered or settled, None before the first. `broker`: which one it is connected to, or was last.
+    `connected`: to the broker. `consuming`: the queues that are being consumed. `paused`: those that are left alone,
+    by their circuit breaker or by hand. `stuck`: handlers that run for longer than their timeout. `last_activity`:
+    seconds since a message was last delivered or settled, None before the first. `broker`: which one it is connected
+    to, or was last.
 
     Example:
         >>> Health(live=True, ready=False, reasons=("not consuming jobs",), connected=True).reasons
@@ -59,6 +60,7 @@ def diagnose(
     consuming: Iterable[str],
     missing: Mapping[str, str],
     paused: Mapping[str, str],
+    held: Collection[str] = (),
     stuck: Sequence[str],
     no_thread_left: bool,
     held_up: Iterable[HeldUp],
@@ -77,7 +79,8 @@ def diagnose(
         queues: that it is there for.
         consuming: that it consumes now.
         missing: by queue, why it cannot be consumed.
-        paused: by queue, why it is left alone.
+        paused: by queue, why its circuit breaker leaves it alone.
+        held: queues that are paused by hand, which is meant to be, and so only a warning.
         stuck: what each stuck handler is doing.
         no_thread_left: whether every thread that handlers have is stuck or dead.
         held_up: failed messages that are not republished. They are a warning until there is no room for others.
@@ -88,7 +91,7 @@ def diagnose(
         noticed: what else is a warning.
     """
     consuming = tuple(sorted(consuming))
-    left = ", ".join(sorted(set(queues).difference(consuming, paused, missing)))
+    left = ", ".join(sorted(set(queues).difference(consuming, paused, held, missing)))
     reasons = []
     if ended is not None:
         reasons.append(ended)
@@ -107,17 +110,18 @@ def diagnose(
         reasons.append(
             "no handler thread is left: every one is stuck or dead" if defects else "every handler thread is stuck"
         )
-    warnings = list(noticed)
-    for held in held_up:
-        is_full = held.count >= capacities[held.queue]
-        (reasons if is_full else warnings).append(f"{held}; it takes no others" if is_full else str(held))
+    warnings = [f"queue {queue!r} is paused by hand, until resume({queue!r})" for queue in sorted(held)]
+    warnings += noticed
+    for failed in held_up:
+        is_full = failed.count >= capacities[failed.queue]
+        (reasons if is_full else warnings).append(f"{failed}; it takes no others" if is_full else str(failed))
     return Health(
         live=ended is None and not no_thread_left,
         ready=not reasons,
         reasons=tuple(reasons),
         connected=ended is None and unavailable is None,
         consuming=consuming,
-        paused=tuple(sorted(paused)),
+        paused=tuple(sorted({*paused, *held})),
         stuck=tuple(stuck),
         last_activity=last_activity,
         warnings=tuple(warnings),

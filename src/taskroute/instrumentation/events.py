@@ -147,17 +147,20 @@ class Disconnected:
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
-    """A circuit breaker pauses a queue for `seconds`, after `failures` in a row. On the thread of the last one."""
+    """A queue is paused by its breaker for `seconds`, after `failures` in a row. On the thread of the last one.
+
+    By hand (`Worker.pause`), on the caller's thread: `failures` is 0, `seconds` None.
+    """
 
     queue: str
     failures: int
-    seconds: float
+    seconds: float | None
 
 
 @exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """A paused queue is consumed again. On the thread of the handler that succeeded."""
+    """A paused queue is consumed again. On the thread of the handler that succeeded, or that called `Worker.resume`."""
 
     queue: str
 

@@ -74,7 +74,7 @@ class PrometheusInstrumentation(Instrumentation):
             buckets=buckets,
         )
         self._in_progress = gauge("messages_in_progress", "Messages that a handler works on now.", "queue")
-        self._paused = gauge("queue_paused", "1 while the queue is not consumed because its handlers fail.", "queue")
+        self._paused = gauge("queue_paused", "1 while the queue is paused: its handlers fail, or by hand.", "queue")
         self._published = counter("messages_published", "Messages routed and confirmed.", "exchange")
         self._returned = counter("messages_returned", "Messages that no queue takes.", "exchange")
         self._publish_failures = counter(

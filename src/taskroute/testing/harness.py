@@ -23,6 +23,7 @@ from taskroute.handlers.function import describe
 from taskroute.handlers.marks import Provider
 from taskroute.handlers.middleware import Middleware
 from taskroute.handlers.registry import HandlerRegistry, derived
+from taskroute.handling.health import Health
 from taskroute.instrumentation.hooks import Instrumentation
 from taskroute.message.delivery import Delivery
 from taskroute.message.message import Message
@@ -296,11 +297,11 @@ class Harness:
 
     def _overdue(self) -> TimeoutError:
         self._has_given_up = True
-        paused = self._worker.health().paused if self._worker else ()
+        health = self._worker.health() if self._worker else None
         depths = self._broker.depths([*self._consumed, *self._waiting]).items()
         queues = [
             f"queue {name!r} has {depth.ready} messages ready and {depth.unsettled} not settled"
-            + (", paused by its circuit breaker" if name in paused else "")
+            + ("" if health is None else _pause(name, health))
             for name, depth in depths
             if depth.ready or depth.unsettled
         ]
@@ -323,6 +324,13 @@ def _owned(topology: Topology) -> Topology:
         ],
         queues=[queue.model_copy(update={"passive": False}) for queue in topology.queues],
     )
+
+
+def _pause(queue: str, health: Health) -> str:
+    if queue not in health.paused:
+        return ""
+    is_meant = any(warning.startswith(f"queue {queue!r} is paused by hand") for warning in health.warnings)
+    return ", paused by hand" if is_meant else ", paused by its circuit breaker"
 
 
 def _wait_queues(queue: QueueSpec) -> list[str]:

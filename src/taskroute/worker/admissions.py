@@ -1,6 +1,7 @@
-"""Admissions: which messages of each queue are admitted, as its circuit says: all, one on trial, or none.
+"""Admissions: which messages of each queue are admitted: all, one on trial, or none.
 
-When a circuit opens is decided in `handling.circuit_breaker`; here the decision reaches consumer and handlers.
+So its circuit says, and who holds it by hand. When a circuit opens is decided in `handling.circuit_breaker`; here the
+decision reaches consumer and handlers.
 """
 
 from __future__ import annotations
@@ -29,12 +30,18 @@ class QueueGate(Protocol):
     def permit(self, queue: str, count: int | None) -> None:
         """Let `count` of the messages that wait be handled, None for all."""
 
+    def hold(self, queue: str) -> None:
+        """Let nothing of a queue be handled until `let_go`, whatever is permitted."""
+
+    def let_go(self, queue: str) -> None:
+        """End `hold`."""
+
     def reconsider(self, queue: str) -> None:
         """Have the consumer ask again for the `Admissions.of` a queue."""
 
 
 class Admissions:
-    """The circuit of each queue that has a breaker, and what it admits. Safe from any thread.
+    """The circuit of each queue that has a breaker, the queues that are held, and what is admitted. For any thread.
 
     Changes take effect in the order in which they came, as all of it is asked for under one lock. They are reported in
     the same order, after the lock is released. An exception that comes into a change has it made again.
@@ -61,9 +68,13 @@ class Admissions:
         self._gate = gate
         self._scheduler = scheduler
         self._notifications = notifications
+        self.held: frozenset[str] = frozenset()
+        """The queues that are paused by hand. Replaced, never changed: read without the lock."""
 
     def of(self, queue: str) -> Admission:
         """Return which messages of a queue the broker may deliver now."""
+        if queue in self.held:
+            return "leave"
         circuit = self._circuits.get(queue)
         if circuit is None:
             return "all"
@@ -71,10 +82,40 @@ class Admissions:
             return _ADMISSIONS[circuit.state]
 
     def reasons(self) -> dict[str, str]:
-        """Return the queues that are paused, and why, for people."""
+        """Return the queues that their circuits pause, and why, for people. What is held by hand is not among them."""
         with self._lock:
             paused = [(queue, circuit) for queue, circuit in self._circuits.items() if circuit.state != "closed"]
-            return {queue: self._reason(queue, circuit) for queue, circuit in paused}
+            return {queue: self._reason(queue, circuit) for queue, circuit in paused if queue not in self.held}
+
+    def hold(self, queue: str) -> None:
+        """Pause a queue until `let_go`: no handler of it is called any more. Once more does nothing."""
+        with self._lock:
+            if queue in self.held:
+                return
+            try:
+                self.held |= {queue}
+                self._apply_hold(queue)
+            except BaseException:
+                self._make_again(queue)
+                raise
+            self._reports.leave(partial(self._notifications.held, queue))
+        self._reports.make()
+
+    def let_go(self, queue: str) -> None:
+        """End `hold`; what the circuit of the queue says counts again. Once more does nothing."""
+        with self._lock:
+            if queue not in self.held:
+                return
+            try:
+                self.held -= {queue}
+                self._apply_hold(queue)
+            except BaseException:
+                self._make_again(queue)
+                raise
+            circuit = self._circuits.get(queue)
+            if circuit is None or circuit.state == "closed":
+                self._reports.leave(partial(self._notifications.resumed, queue))
+        self._reports.make()
 
     def on_handler_start(self, delivery: Delivery) -> None:
         """Record that a handler is about to be called."""
@@ -135,7 +176,17 @@ class Admissions:
 
     def _apply_again(self, queue: str) -> None:
         with self._lock:
-            self._apply(queue, self._circuits[queue])
+            self._apply_hold(queue)
+            if (circuit := self._circuits.get(queue)) is not None:
+                self._apply(queue, circuit)
+
+    def _apply_hold(self, queue: str) -> None:
+        """Ask for what follows from whether a queue is held."""
+        if queue in self.held:
+            self._gate.hold(queue)
+        else:
+            self._gate.let_go(queue)
+        self._gate.reconsider(queue)
 
     def _apply(self, queue: str, circuit: Circuit) -> None:
         """Ask for all that a circuit's state wants."""
@@ -149,7 +200,7 @@ class Admissions:
         if change == "opened":
             paused = partial(self._notifications.paused, queue, circuit.failures, circuit.breaker.pause)
             self._reports.leave(paused)
-        elif change == "closed":
+        elif change == "closed" and queue not in self.held:
             self._reports.leave(partial(self._notifications.resumed, queue))
 
     def _reason(self, queue: str, circuit: Circuit) -> str:

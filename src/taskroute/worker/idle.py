@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -12,6 +12,7 @@ from taskroute.broker.roles.consumer import Consumer
 from taskroute.broker.session import Session
 from taskroute.foreign import Log
 from taskroute.topology.queue import QueueSpec
+from taskroute.worker.admissions import Admissions
 from taskroute.worker.republish import Republisher
 from taskroute.worker.work_queue import WorkQueue
 
@@ -19,6 +20,9 @@ log = Log("taskroute.worker")
 
 _INTERVAL: Final = 0.05
 """Seconds between questions for the depth of queues: a broker does not tell by itself."""
+
+_PATIENCE: Final = 1.0
+"""Seconds between looks whether something is paused, while handlers run."""
 
 
 class Idle:
@@ -30,6 +34,7 @@ class Idle:
         consumer: of the consuming session.
         session: asks the broker.
         republisher: whose retries are expected back.
+        admissions: which queues are paused.
         ended: set when the worker has ended.
     """
 
@@ -41,6 +46,7 @@ class Idle:
         consumer: Consumer,
         session: Session,
         republisher: Republisher,
+        admissions: Admissions,
         ended: threading.Event,
     ) -> None:
         self._queues = tuple(name for queue in queues for name in _with_wait_queues(queue))
@@ -48,6 +54,7 @@ class Idle:
         self._consumer = consumer
         self._session = session
         self._republisher = republisher
+        self._admissions = admissions
         self._ended = ended
 
     def wait(self, timeout: float) -> bool:
@@ -57,9 +64,13 @@ class Idle:
         queue has just given it. What is delivered meanwhile may have been handled at once, and have published.
         """
         deadline = time.monotonic() + timeout
+        is_said = False
         while (remaining := deadline - time.monotonic()) > 0:
             delivered = self._consumer.delivered
-            if self._has_finished(remaining) and self._count_ready(remaining) == 0 == self._count_ready(remaining):
+            is_said = is_said or self._say_what_is_paused(remaining)
+            if self._has_finished(min(remaining, _PATIENCE)) and self._count_ready(remaining) == 0 == self._count_ready(
+                remaining
+            ):
                 if delivered == self._consumer.delivered and not self._republisher.expects_retries:
                     return True
                 continue
@@ -71,9 +82,18 @@ class Idle:
         """Wait until nothing is open here, and return whether nothing is on its way back either."""
         return self._work.wait_idle(timeout) and not self._work.abandoned and not self._republisher.expects_retries
 
-    def _count_ready(self, timeout: float) -> int | None:
+    def _say_what_is_paused(self, timeout: float) -> bool:
+        """Say which messages keep it from becoming idle until somebody resumes their queue, if there are any."""
+        paused = {*self._admissions.held, *self._admissions.reasons()}
+        waiting = [queue for queue in sorted(paused) if self._work.line(queue) or self._count_ready(timeout, [queue])]
+        for queue in waiting:
+            log.warning("not_idle queue=%s: it is paused, and has messages", queue)
+        return bool(waiting)
+
+    def _count_ready(self, timeout: float, queues: Sequence[str] | None = None) -> int | None:
+        asked = self._queues if queues is None else queues
         try:
-            return self._session.ask(partial(self._consumer.count_ready, self._queues), timeout)
+            return self._session.ask(partial(self._consumer.count_ready, asked), timeout)
         except Exception as error:  # noqa: BLE001 - the session sees it as well, and reconnects
             log.debug("count_failed error=%s", type(error).__name__)
             return None

@@ -109,6 +109,17 @@ class Notifications:
         if self._emit is not None:
             self._emit(Paused(queue=queue, failures=failures, seconds=seconds))
 
+    def held(self, queue: str) -> None:
+        """Report that a queue is paused by hand."""
+        log.warning("queue_paused queue=%s by hand", queue)
+        self._stats.count(queue, "paused")
+        if self._emit is not None:
+            self._emit(Paused(queue=queue, failures=0, seconds=None))
+
+    def given_back(self, queue: str, count: int, waited: float) -> None:
+        """Report that messages of a queue that is paused by hand go back before the broker takes them back."""
+        log.info("paused_given_back queue=%s messages=%d waited=%.0f", queue, count, waited)
+
     def resumed(self, queue: str) -> None:
         """Report that a paused queue is consumed again."""
         log.info("queue_resumed queue=%s", queue)

@@ -9,6 +9,8 @@ from functools import partial
 from taskroute.broker.roles.consumer import Consumer
 from taskroute.foreign import Log
 from taskroute.handling.waiting_times import CHECKS, Overlong, WaitingTimes
+from taskroute.worker.admissions import Admissions
+from taskroute.worker.notifications import Notifications
 from taskroute.worker.scheduler import Scheduler
 from taskroute.worker.work_queue import WorkQueue
 
@@ -25,15 +27,26 @@ class PrefetchWatch:
         work: what waits.
         consumer: whose prefetch is shrunk.
         scheduler: of the consuming session.
+        admissions: which queues are paused by hand: what waits of them goes back.
+        notifications: reports that.
     """
 
     def __init__(
-        self, limits: Mapping[str, float], *, work: WorkQueue, consumer: Consumer, scheduler: Scheduler
+        self,
+        limits: Mapping[str, float],
+        *,
+        work: WorkQueue,
+        consumer: Consumer,
+        scheduler: Scheduler,
+        admissions: Admissions,
+        notifications: Notifications,
     ) -> None:
         self._waits = {queue: WaitingTimes(limit) for queue, limit in limits.items()}
         self._work = work
         self._consumer = consumer
         self._scheduler = scheduler
+        self._admissions = admissions
+        self._notifications = notifications
 
     def start(self) -> None:
         """Begin to look. On any thread."""
@@ -46,8 +59,18 @@ class PrefetchWatch:
     def _look(self, queue: str) -> None:
         self._look_later(queue)
         overlong = self._waits[queue].look(self._work.line(queue), time.monotonic())
-        if overlong is not None:
+        if overlong is None:
+            return
+        if queue in self._admissions.held:
+            self._give_back(queue, overlong)
+        else:
             self._shorten(queue, overlong)
+
+    def _give_back(self, queue: str, overlong: Overlong) -> None:
+        """Put back what waits of a queue that is paused by hand: the broker would close its channel over it."""
+        waiting = self._work.withdraw(queue, keep=0)
+        self._consumer.put_back(waiting)
+        self._notifications.given_back(queue, len(waiting), overlong.waited)
 
     def _shorten(self, queue: str, overlong: Overlong) -> None:
         expected = "for as long as no handler ends" if overlong.expected is None else f"{overlong.expected:.0f} s"

@@ -119,6 +119,8 @@ class Processor:
         if not self.work.put(deliveries):
             self.consumer.put_back(deliveries)  # the worker is stopping
             return
+        if self.admissions.held:  # they were on their way when their queue was left
+            self._give_back_held()
         if not self._has_threads:
             self._handle_here()
 
@@ -140,6 +142,12 @@ class Processor:
             for delivery, since in handlers.current():
                 if delivery.queue == queue:
                     self._notifications.lost(delivery, now - since)
+
+    def _give_back_held(self) -> None:
+        """Put back what waits of queues that are paused by hand, where that counts as no failed delivery."""
+        for queue in self.admissions.held:
+            if self.consumer.gives_back(queue):
+                self.consumer.put_back(self.work.withdraw(queue, keep=0))
 
     # On a handler's thread, or the consuming session's if there are none:
 
@@ -230,9 +238,19 @@ class Processor:
         self.work.permit(queue, count)
         self._call_handlers()
 
+    def hold(self, queue: str) -> None:
+        """Let nothing of a queue be handled until `let_go`."""
+        self.work.hold(queue)
+
+    def let_go(self, queue: str) -> None:
+        """End `hold`."""
+        self.work.let_go(queue)
+        self._call_handlers()
+
     def reconsider(self, queue: str) -> None:
-        """Have the consumer look again at which messages of a queue are wanted."""
+        """Have the consumer look again at which messages of a queue are wanted, and give back what is held."""
         self._mailbox.post(partial(self.consumer.reconsider, queue))
+        self._mailbox.post(self._give_back_held)
 
     def stuck(self) -> list[str]:
         """Return a sentence for each handler that has outlived its timeout."""

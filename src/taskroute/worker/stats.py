@@ -20,7 +20,7 @@ class Stats:
     """Counts since the worker was made, each message once for each attempt.
 
     `handled` by (queue, handler name); the mappings that follow by queue. `dropped` counts failures in queues that
-    keep none, `overdue` handlers that outlived their timeout, `paused` what a circuit breaker has paused.
+    keep none, `overdue` handlers that outlived their timeout, `paused` pauses, by a circuit breaker or by hand.
     `connections` is how many consuming connections there have been, `missed_consumers` how often the broker had
     forgotten a consumer, which made one of them.
     """

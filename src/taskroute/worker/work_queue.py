@@ -101,6 +101,17 @@ class WorkQueue:
             self._waiting.permit(queue, count)
             self._call_one()
 
+    def hold(self, queue: str) -> None:
+        """Let nothing of a queue be taken until `let_go`."""
+        with self._lock, self._mending:
+            self._waiting.hold(queue)
+
+    def let_go(self, queue: str) -> None:
+        """End `hold`."""
+        with self._lock, self._mending:
+            self._waiting.let_go(queue)
+            self._call_one()
+
     def release(self, delivery: Delivery) -> None:
         """Record that a handler of a queue with a limit has ended: another delivery of it may be taken."""
         with self._lock, self._mending:

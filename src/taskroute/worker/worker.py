@@ -206,7 +206,12 @@ class Worker:
             emit=listeners.on_event,
         )
         self._prefetch_watch = PrefetchWatch(
-            options.timeouts, work=self._processor.work, consumer=self._processor.consumer, scheduler=mailbox
+            options.timeouts,
+            work=self._processor.work,
+            consumer=self._processor.consumer,
+            scheduler=mailbox,
+            admissions=self._processor.admissions,
+            notifications=notifications,
         )
         self._idle = Idle(
             self._queues.values(),
@@ -214,6 +219,7 @@ class Worker:
             consumer=self._processor.consumer,
             session=self._session,
             republisher=self._republisher,
+            admissions=self._processor.admissions,
             ended=self._ended,
         )
 
@@ -301,6 +307,8 @@ class Worker:
     def wait_idle(self, timeout: float) -> bool:
         """Wait until nothing is ready, waiting for a retry, or in flight in the queues of this worker.
 
+        Messages of a queue that is paused count: nothing but `resume` brings an end then, and a log line says so.
+
         Args:
             timeout: seconds.
 
@@ -314,6 +322,37 @@ class Worker:
         self._refuse_other_process()
         self._refuse_own_threads("wait_idle")
         return self._idle.wait(min(timeout, MAX_TIMEOUT))
+
+    def pause(self, queue: QueueSpec | str) -> None:
+        """Handle nothing of a queue until `resume`. Returns at once; handlers that run come to their end.
+
+        Messages that this worker has and no handler has begun go back to the queue, so that other workers get them.
+        On a quorum queue before RabbitMQ 4.3 that would count as a failed delivery: they wait here, for half of the
+        `consumer_timeout` at most. Lasts through reconnects, and may be called before `start`, and in a handler. Other
+        queues go on, and `health().ready` does not change. Once more does nothing.
+
+        Raises:
+            UnknownQueueError: the topology does not have it.
+            ConfigurationError: this worker does not consume it.
+            ClosedError: in a fork of the process that made the worker.
+
+        Example:
+            >>> worker.pause("video")
+            >>> worker.health().paused
+            ('video',)
+            >>> worker.resume("video")
+        """
+        self._refuse_other_process()
+        self._processor.admissions.hold(self._consumed("pause", queue))
+
+    def resume(self, queue: QueueSpec | str) -> None:
+        """End a `pause`. What a circuit breaker has paused stays paused. Does nothing for a queue that is not paused.
+
+        Raises:
+            UnknownQueueError, ConfigurationError, ClosedError: as `pause`.
+        """
+        self._refuse_other_process()
+        self._processor.admissions.let_go(self._consumed("resume", queue))
 
     @property
     def queues(self) -> tuple[QueueSpec, ...]:
@@ -378,6 +417,7 @@ class Worker:
             consuming=consumer.consuming,
             missing=consumer.missing,
             paused=self._processor.admissions.reasons(),
+            held=self._processor.admissions.held,
             stuck=self._processor.stuck(),
             no_thread_left=self._processor.threads.is_none_left(),
             defects=self._processor.defects(),
@@ -464,6 +504,13 @@ class Worker:
     def _has_async_handler(self, queue: str) -> bool:
         """Return whether messages of a queue are handled without a thread for each."""
         return any(handler.is_async and handler.queue in (None, queue) for handler in self.routes.handlers)
+
+    def _consumed(self, method: str, queue: QueueSpec | str) -> str:
+        name = self.routes.topology.queue(queue).name
+        if name not in self._queues:
+            known = ", ".join(map(repr, self._queues))
+            raise ConfigurationError(f"{method}: this worker does not consume queue {name!r}; it consumes {known}")
+        return name
 
     def _dead_letter_queues(self) -> set[str]:
         return {name for queue in self._queues.values() if (name := queue.dead_letter_queue) is not None}

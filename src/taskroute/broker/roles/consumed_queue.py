@@ -12,15 +12,19 @@ from taskroute.errors import BrokerError
 from taskroute.state_table import StateTable
 from taskroute.topology.queue import QueueSpec
 
-Admission = Literal["all", "one", "none"]
+Wanted = Literal["all", "one", "none"]
 """Which messages of a queue are wanted now."""
+
+Admission = Literal["all", "one", "none", "leave"]
+"""The same, as it is asked for: "none" spares a queue that cannot be left without harm, "leave" only one that the
+broker would delete."""
 
 QueueState = Literal["missing", "left", "full", "trial", "careful", "wide"]
 """Not to be had; not consumed; not consumed until fewer messages are unsettled; consumed with one message at a time, as
 one is wanted, or until the first message that was not delivered before; consumed with the whole prefetch."""
 
 QueueEvent = Literal["none", "one", "all", "all_one_by_one", "no_room", "fresh", "lose", "find"]
-"""An `Admission`, where "all" may begin carefully; no room for what is wanted; a message not delivered before; the
+"""A `Wanted`, where "all" may begin carefully; no room for what is wanted; a message not delivered before; the
 broker has ended the consumer or refuses one; the queue can be had again."""
 
 FIRST_PAUSE: Final = 0.1
@@ -123,8 +127,19 @@ class ConsumedQueue:
         A single active consumer would lose its place, and the messages their order; what is exclusive has no other
         consumer; without a consumer the broker may delete what is auto-delete or expires.
         """
+        return self.spec.single_active_consumer or self.is_gone_unconsumed
+
+    @property
+    def is_gone_unconsumed(self) -> bool:
+        """Whether the broker may delete it, with its messages, when nobody consumes it."""
         spec = self.spec
-        return spec.single_active_consumer or spec.exclusive or spec.auto_delete or spec.expires is not None
+        return spec.exclusive or spec.auto_delete or spec.expires is not None
+
+    def wanted(self, admission: Admission) -> Wanted:
+        """Return which messages are wanted, where others are spared what is not asked of them."""
+        if admission == "leave":
+            return "all" if self.is_gone_unconsumed else "none"
+        return "all" if self.is_kept else admission
 
     def is_silent(self, now: float, opened_at: float) -> bool:
         """Return whether it should be consumed anew, as nothing tells for long that a message could come.
@@ -146,11 +161,11 @@ class ConsumedQueue:
         """Whether one more message may be taken."""
         return self.unsettled < self.prefetch
 
-    def start(self, admission: Admission) -> None:
+    def start(self, admission: Wanted) -> None:
         """Decide how to begin on a fresh channel."""
         self._admit(admission, self.spec.queue_type == "quorum")
 
-    def admit(self, admission: Admission) -> None:
+    def admit(self, admission: Wanted) -> None:
         """Decide what follows from which messages are wanted now. What comes after a pause comes carefully."""
         if admission != "none" and self.tag is None and not self.has_room and self.state != "missing":
             self._move("no_room")
@@ -210,7 +225,7 @@ class ConsumedQueue:
         """Messages that a consumer may have when the careful beginning has ended."""
         return max(1, self.prefetch - self.unsettled_before)
 
-    def _admit(self, admission: Admission, is_careful: bool) -> None:
+    def _admit(self, admission: Wanted, is_careful: bool) -> None:
         self._move("all_one_by_one" if admission == "all" and is_careful and self.prefetch > 1 else admission)
 
     def _move(self, event: QueueEvent) -> None:

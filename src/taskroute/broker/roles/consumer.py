@@ -154,9 +154,13 @@ class Consumer(Role):
         if self._consuming is None or self._is_cancelled:
             return
         queue = self._consuming.queues[name]
-        if not queue.is_kept:
-            queue.admit(self._wanted(name))
-            self._consuming.follow(queue)
+        queue.admit(queue.wanted(self._wanted(name)))
+        self._consuming.follow(queue)
+
+    def gives_back(self, name: str) -> bool:
+        """Return whether messages of a queue that is left can be put back, as that counts as no failure."""
+        consuming = self._consuming
+        return consuming is not None and name not in consuming.names and consuming.puts_back_freely(name)
 
     def shrink(self, name: str, surplus: int, withdraw: Callable[[], Iterable[Delivery]]) -> int:
         """Take fewer messages of a queue in advance, for as long as the connection lasts. On the session's thread.
@@ -179,7 +183,7 @@ class Consumer(Role):
         queue.prefetch = min(queue.prefetch, max(1, queue.unsettled - surplus))
         queue.admit("none")
         consuming.follow(queue)  # first: what is put back would come again
-        if consuming.puts_back_freely(queue):
+        if consuming.puts_back_freely(name):
             self.put_back(withdraw())
             self.flush()
         self.reconsider(name)

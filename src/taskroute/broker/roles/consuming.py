@@ -134,7 +134,7 @@ class Consuming:
         """Consume every queue that is there."""
         for name, queue in self.queues.items():
             if queue.state != "missing":
-                queue.start("all" if queue.is_kept else self._admission(name))
+                queue.start(queue.wanted(self._admission(name)))
                 self.follow(queue)
         self._plan_search()
 
@@ -212,9 +212,9 @@ class Consuming:
             if (channel := self.channels.get(number)) is not None:
                 self._count_settled(channel.acknowledgements.put_back(deliveries), now)
 
-    def puts_back_freely(self, queue: ConsumedQueue) -> bool:
+    def puts_back_freely(self, name: str) -> bool:
         """Return whether what goes back to a queue counts as no failed delivery there."""
-        return queue.spec.queue_type == "classic" or has(RETURNS_UNCOUNTED, self._lowest_broker)
+        return self.queues[name].spec.queue_type == "classic" or has(RETURNS_UNCOUNTED, self._lowest_broker)
 
     def count_ready(self, queues: Iterable[str]) -> int:
         """Return the number of messages that are ready in those of `queues` that are there.
@@ -263,7 +263,7 @@ class Consuming:
             for helper in self._declaration.helpers_of(queue.spec):
                 self._declaration.helper_on(channel, helper)
         queue.find(time.monotonic())
-        queue.admit("all" if queue.is_kept else self._admission(name))
+        queue.admit(queue.wanted(self._admission(name)))
         if queue.is_wanted:
             self._consume(queue)
 
