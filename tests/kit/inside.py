@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from unittest.mock import patch
 
+from tests.kit.calls import Calls
 from tests.kit.waiting import DEADLINE, in_thread
 
 from taskroute import Publisher, Worker
@@ -150,6 +151,13 @@ class InsideWorker(_Inside):
         """Cancel the consumer of a queue while the worker goes on believing that it consumes."""
         channel = self._consuming._by_queue[queue].channel
         self.run_on_session(lambda: channel.basic_cancel(self._consuming.queues[queue].tag))
+
+    def lose_deliveries(self, queue: str) -> Calls:
+        """Have what comes by the consumer of a queue be lost on its way, and return it: the broker has delivered it."""
+        lost = Calls()
+        channel = self._consuming._by_queue[queue].channel
+        self.run_on_session(lambda: channel.callbacks.update({self._consuming.queues[queue].tag: lost}))
+        return lost
 
     def probe(self) -> None:
         """Look for consumers that the broker has forgotten, as it is done once in a heartbeat interval."""

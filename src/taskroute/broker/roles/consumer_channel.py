@@ -69,10 +69,10 @@ class ConsumerChannel:
             self.channel.basic_qos(0, prefetch, False)
             self.channel.basic_consume(queue, tag, callback=take, arguments=arguments, on_cancel=on_cancel)
 
-    def cancel(self, tag: str) -> None:
-        """End a consumer, whether or not the broker still has it."""
+    def cancel(self, tag: str, *, nowait: bool = True) -> None:
+        """End a consumer, if the broker still has it. Without `nowait`, its last deliveries are here then."""
         take = self.channel.callbacks.get(tag)
-        self.channel.basic_cancel(tag, nowait=True)
+        self.channel.basic_cancel(tag, nowait=nowait)
         if take is None:
             return  # the broker has ended it already
         # A delivery may already be on its way; without a callback py-amqp would reject it.

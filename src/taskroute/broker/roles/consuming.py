@@ -174,7 +174,7 @@ class Consuming:
         """
         silent = [queue for queue in self.queues.values() if queue.is_silent(now, self._opened_at)]
         if silent:
-            self._replace_consumer(min(silent, key=lambda queue: queue.heard_at), log.debug)
+            self._renew(min(silent, key=lambda queue: queue.heard_at))
 
     def cancel(self) -> None:
         """End every consumer."""
@@ -301,14 +301,30 @@ class Consuming:
         tell("consuming queue=%s prefetch=%d generation=%d", name, prefetch, self.generation)
         return tag
 
-    def _replace_consumer(self, queue: ConsumedQueue, tell: Callable[..., object] = log.info) -> None:
+    def _replace_consumer(self, queue: ConsumedQueue) -> None:
         if queue.standby is not None:
             self._leave(queue, queue.tag)
             queue.tag, queue.standby = queue.standby, None
             return
         self._stop(queue)
         with self._losing(queue):
-            self._consume(queue, tell)
+            self._consume(queue)
+
+    def _renew(self, queue: ConsumedQueue) -> None:
+        """Consume an idle queue anew, on another channel.
+
+        The end of the old one gives back what the broker believes to have delivered on it and did not: a new consumer
+        beside it would not be given that.
+        """
+        channel = self._by_queue[queue.spec.name]
+        channel.cancel(str(queue.tag), nowait=False)
+        if queue.tag is None:  # the broker has ended it meanwhile
+            return
+        queue.tag = None
+        if channel is not self._shared and not queue.unsettled:  # nothing has come at the last moment
+            self._forget_channel(queue).channel.close()
+        with self._losing(queue):
+            self._consume(queue, log.debug)
 
     def _stop(self, queue: ConsumedQueue) -> None:
         for tag in (queue.standby, queue.tag):  # in this order: the other way round the first would be active
