@@ -4,7 +4,8 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from concurrent.futures import Future, wait
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -15,12 +16,14 @@ from taskroute.graph.routes import Routes, check_parts
 from taskroute.handlers.registry import HandlerRegistry
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
 from taskroute.publisher.options import PublisherOptions
-from taskroute.publisher.publisher import Publisher
+from taskroute.service.lifespan import OpeningGivenUpError
+from taskroute.service.parts import Wiring, made
 from taskroute.service.running import RunningService
 from taskroute.service.url import url_of
 from taskroute.topology.topology import Topology
 from taskroute.worker.options import WorkerOptions
-from taskroute.worker.worker import Worker
+from taskroute.worker.signals import StopSignal
+from taskroute.worker.worker import run_until
 
 Watch = Callable[[RunningService], AbstractContextManager[object]]
 """Is entered with the parts of a service before its worker starts, and left after it has stopped."""
@@ -38,6 +41,10 @@ class Service:
         registry: as it is when the service is run.
         url: as for `Worker`; left out, the environment variable ``TASKROUTE_URL`` says it: one URL, or several nodes
             of one cluster, separated by spaces. It is read when the service connects.
+        lifespan: opens what handlers ask for by `Resource()`, before the worker starts, and closes it after the worker
+            has stopped: a generator function that yields it, plain or async, or a function that returns a context
+            manager. It may have a parameter that is annotated `Publisher`. What follows its ``yield`` always runs, and
+            has 10 seconds. A plain one runs in a thread of its own, an async one in a task of the worker's event loop.
         instrumentation: what hears of events, of the worker and the publisher; see `taskroute.instrumentation`.
         worker: further arguments of `Worker`.
         publisher: further arguments of `Publisher`.
@@ -69,11 +76,15 @@ class Service:
         check_parts(self.topology, self.registry)
         Listeners(self.instrumentation)  # refuses what is no list of them
         object.__setattr__(self, "instrumentation", tuple(self.instrumentation))
-        for name, options, kind in (
+        lifespan: Any = self.lifespan
+        if lifespan is not None and not callable(lifespan):
+            kind = type(lifespan).__name__
+            raise ConfigurationError(f"lifespan must be a function, and is a {kind}: leave out its brackets")
+        for name, options, of in (
             ("worker", self.worker, WorkerOptions),
             ("publisher", self.publisher, PublisherOptions),
         ):
-            object.__setattr__(self, name, _checked(name, options, kind))
+            object.__setattr__(self, name, _checked(name, options, of))
 
     @property
     def routes(self) -> Routes:
@@ -102,6 +113,8 @@ class Service:
         Raises:
             BrokerUrlError: no URL is said.
             DefinitionError, BrokerError, ShutdownTimeoutError: as `Worker` and `Worker.run`.
+            ShutdownTimeoutError: the lifespan was not closed within 10 seconds.
+            BaseException: what the lifespan raised.
         """
         run(self)
 
@@ -110,41 +123,44 @@ class Service:
         """Return a context manager that opens the publisher and starts the worker, inside of another program.
 
         Args:
-            worker: False leaves it out, for a process that only publishes.
+            worker: False leaves it out, and the lifespan as well, for a process that only publishes.
 
         Raises:
             BrokerUrlError: no URL is said.
             DefinitionError, BrokerError, ShutdownTimeoutError: as `Worker.start` and `stop`, and `Publisher`.
         """
-        parts = _made(self, has_worker=worker)
-        with parts.publisher, parts.worker if worker else nullcontext():
-            yield parts
+        with made(_wiring(self), has_worker=worker) as parts:
+            parts.running.publisher.start()
+            if worker:
+                with parts.alive(lambda future: wait([future])), parts.running.worker:
+                    yield parts.running
+            else:
+                yield parts.running
 
 
 def run(service: Service, watch: Watch = nullcontext) -> None:
     """Do what `Service.run` does, with somebody who watches."""
-    parts = _made(service, has_worker=True)
-    with ExitStack() as stack:
-        stack.callback(parts.publisher.close)
-        stack.enter_context(watch(parts))
-        parts.worker.run()
+    with closing(StopSignal()) as stop_signal, stop_signal.set_by_signals(), suppress(OpeningGivenUpError):
+
+        def wait_or_stop(future: Future[Any]) -> None:
+            future.add_done_callback(lambda _: stop_signal.wake())
+            stop_signal.wait(until=future.done)
+
+        with made(_wiring(service), has_worker=True) as parts, watch(parts.running), parts.alive(wait_or_stop):
+            if not stop_signal.is_set:
+                run_until(parts.running.worker, stop_signal)
 
 
-def _made(service: Service, *, has_worker: bool) -> RunningService:
-    url = url_of(service.url)
-    topology, instrumentation = service.topology, service.instrumentation
-    publisher = Publisher(url, topology, instrumentation=instrumentation, **(service.publisher or {}))
-    if not has_worker:
-        return RunningService(publisher, None)
-    worker = Worker(
-        url,
-        topology,
-        service.registry,
-        instrumentation=instrumentation,
-        publisher=publisher,
-        **(service.worker or {}),
+def _wiring(service: Service) -> Wiring:
+    return Wiring(
+        url=url_of(service.url),
+        topology=service.topology,
+        registry=service.registry,
+        lifespan=service.lifespan,
+        instrumentation=tuple(service.instrumentation),
+        worker=service.worker or {},
+        publisher=service.publisher or {},
     )
-    return RunningService(publisher, worker)
 
 
 def _checked(name: str, options: Any, kind: Any) -> Any:

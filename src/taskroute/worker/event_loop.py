@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -20,6 +21,8 @@ log = Log("taskroute.worker")
 
 class EventLoop:
     """Runs coroutines for other threads. The loop and its thread come into being with the first one.
+
+    What resides there is not cancelled with the rest, which makes use of it: the loop goes on until it ends by itself.
 
     Thread-safe: everything. A daemon thread, so that a coroutine that blocks it cannot keep the process alive.
 
@@ -38,6 +41,8 @@ class EventLoop:
         self._is_cancelling = False
         self._ended = False  # nothing more is begun
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._residents: set[asyncio.Task[Any]] = set()  # changed with the lock held
+        self._rested = threading.Event()  # after `stop`: only residents run, or nothing
 
     @property
     def is_stopping(self) -> bool:
@@ -76,8 +81,21 @@ class EventLoop:
         self._post(_Posted(coroutine, result, copy_context()))
         return result
 
+    def reside(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Have a coroutine run that `stop` does not cancel, in the caller's context. The loop waits for its end.
+
+        Raises:
+            OSError, RuntimeError: as `run`.
+        """
+        result: Future[Any] = Future()
+        self._post(_Posted(coroutine, result, copy_context(), resides=True))
+        return result
+
     def stop(self) -> None:
-        """Cancel what runs, and have the thread end when all of it has. Does not wait for it; see `join`."""
+        """Cancel what runs, and have the thread end when all has ended, residents too. Does not wait; see `join`.
+
+        While something resides, only what `run` and `submit` began is cancelled. What that left behind is in the end.
+        """
         with self._lock:
             loop, self._stopping = self._loop, True
             if loop is None:
@@ -88,12 +106,21 @@ class EventLoop:
                 loop.call_soon_threadsafe(loop.call_soon, self._begin_cancelling, context=Context())
 
     def join(self, timeout: float) -> bool:
-        """Wait for the thread to end, and return whether it did. A thread that never started has ended."""
+        """Wait for the thread to end, or for all but residents, and return whether they did.
+
+        A thread that never started has ended.
+        """
         if self._thread is None:
             return True
-        if self._thread is not threading.current_thread():
-            self._thread.join(max(timeout, 0.0))
-        return not self._thread.is_alive()
+        if self._thread is threading.current_thread():
+            return False
+        end = time.monotonic() + max(timeout, 0.0)
+        self._rested.wait(max(timeout, 0.0))
+        with self._lock:
+            has_rest = self._rested.is_set() and bool(self._residents)
+        if not has_rest:
+            self._thread.join(max(end - time.monotonic(), 0.0))
+        return has_rest or not self._thread.is_alive()
 
     def _post(self, posted: _Posted) -> None:
         """Cheap: the loop is called once for many of them."""
@@ -148,6 +175,7 @@ class EventLoop:
                 self._run_until_ended(loop)
         finally:
             loop.close()
+            self._rested.set()
 
     def _run_until_ended(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
@@ -182,8 +210,11 @@ class EventLoop:
         task = None
         try:
             task = _make_task(loop, posted)
-            self._tasks.add(task)  # the loop itself keeps no task alive
-            task.add_done_callback(self._tasks.discard)
+            if posted.resides:
+                self._note_resident(task)
+            else:
+                self._tasks.add(task)  # the loop itself keeps no task alive
+                task.add_done_callback(self._tasks.discard)
             if posted.result is not None:
                 task.add_done_callback(partial(_resolve, posted.result))
         except BaseException:
@@ -193,26 +224,41 @@ class EventLoop:
                 posted.result.cancel()
             raise
 
+    def _note_resident(self, task: asyncio.Task[Any]) -> None:
+        with self._lock:
+            self._residents.add(task)
+        task.add_done_callback(self._on_resident_end)
+
+    def _on_resident_end(self, task: asyncio.Task[Any]) -> None:
+        with self._lock:
+            self._residents.discard(task)
+            is_last = not self._residents
+        if is_last and self._rested.is_set():
+            self._cancel_all()
+
     def _begin_cancelling(self) -> None:
         if not self._is_cancelling:  # `stop` may be called again: what is cleaning up must not be cancelled again
             self._is_cancelling = True
             self._cancel_all()
 
     def _cancel_all(self) -> None:
-        """Cancel what runs, and what it begins while it is being cancelled, until nothing is left."""
+        """Cancel what runs, and what it begins while it is being cancelled, until nothing is left but residents."""
         loop = asyncio.get_running_loop()
         try:
             with self._lock:
                 has_posted = bool(self._posted or self._taken)
-                self._ended = not has_posted and not asyncio.all_tasks(loop)
+                tasks = set(self._tasks) if self._residents else asyncio.all_tasks(loop)
+                self._ended = not has_posted and not tasks and not self._residents
             if has_posted:
                 self._begin()
                 loop.call_soon(self._cancel_all)  # after their first step
-            elif tasks := asyncio.all_tasks(loop):
+            elif tasks:
                 for task in tasks:
                     task.cancel()
                 ended = asyncio.gather(*tasks, return_exceptions=True)
                 ended.add_done_callback(lambda _: self._cancel_all())
+            elif self._residents:
+                self._rested.set()  # the end of the last one goes on from here
             else:
                 loop.stop()
         except BaseException:
@@ -227,6 +273,7 @@ class _Posted(NamedTuple):
     result: Future[Any] | None = None
     context: Context | None = None
     on_drop: Callable[[], object] = lambda: None
+    resides: bool = False
 
     def close(self) -> None:
         """Make sure that it never runs."""

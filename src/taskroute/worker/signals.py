@@ -6,7 +6,7 @@ import os
 import selectors
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
@@ -28,16 +28,25 @@ class StopSignal:
         self._wakeup = Wakeup()
         self._is_set = False
 
+    @property
+    def is_set(self) -> bool:
+        """Whether a thread or a signal has set it."""
+        return self._is_set
+
     def set(self) -> None:
         """End the wait."""
         self._is_set = True
         self._wakeup.wake()
 
-    def wait(self) -> None:
-        """Block until it is set."""
+    def wake(self) -> None:
+        """Have the waiting thread look again at what it waits for."""
+        self._wakeup.wake()
+
+    def wait(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Block until it is set, or until `until` returns True, of which `wake` tells."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._wakeup.fileno(), selectors.EVENT_READ)
-            while not self._is_set:  # other signals that have a handler write to the descriptor as well
+            while not self._is_set and not until():  # other signals that have a handler write to the descriptor as well
                 selector.select()
                 self._wakeup.clear()
 

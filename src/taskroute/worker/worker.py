@@ -56,6 +56,8 @@ from taskroute.worker.stats import Stats, StatsCounter
 
 log = Log("taskroute.worker")
 
+DEFAULT_NAME: Final = "taskroute-worker"
+
 MAX_TIMEOUT: Final = threading.TIMEOUT_MAX - 2
 """Seconds that Python can wait at most, less what `Worker.stop` may take longer."""
 
@@ -145,7 +147,7 @@ class Worker:
         self._queues = select_queues(routes, queues)
         answered = give(around, self._queues, resources, publisher)
         self.routes: Routes = routes if answered is around else Routes(topology, answered)
-        self._name = name or "taskroute-worker"
+        self._name = name or DEFAULT_NAME
         self._shutdown_timeout = _seconds("shutdown_timeout", shutdown_timeout)
         self._life = Life(self._start_threads, self._drain)
         self._ended = threading.Event()
@@ -295,14 +297,8 @@ class Worker:
             BrokerUnavailableError: no node lets this user in, or the session ended by itself, which is a defect.
             ClosedError: started before.
         """
-        with closing(StopSignal()) as self._stop_signal, self._stop_signal.set_by_signals():
-            if not self._begin():
-                return
-            self._stop_signal.wait()
-            failed = self._ended_session() if self._life.phase == "running" else None
-            self.stop()
-            if failed is not None:
-                raise failed.failure()
+        with closing(StopSignal()) as stop_signal, stop_signal.set_by_signals():
+            self._run_until(stop_signal)
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until nothing is ready, waiting for a retry, or in flight in the queues of this worker.
@@ -430,6 +426,16 @@ class Worker:
 
     # Its life, on a caller's thread:
 
+    def _run_until(self, stop_signal: StopSignal) -> None:
+        self._stop_signal = stop_signal
+        if not self._begin():
+            return
+        stop_signal.wait()
+        failed = self._ended_session() if self._life.phase == "running" else None
+        self.stop()
+        if failed is not None:
+            raise failed.failure()
+
     def _begin(self) -> bool:
         """Start, and return whether it runs now: not if it was stopped before."""
         self._refuse_other_process()
@@ -514,6 +520,11 @@ class Worker:
 
     def _dead_letter_queues(self) -> set[str]:
         return {name for queue in self._queues.values() if (name := queue.dead_letter_queue) is not None}
+
+
+def run_until(worker: Worker, stop_signal: StopSignal) -> None:
+    """Do what `Worker.run` does, until a signal that is the caller's. Raises what it raises."""
+    worker._run_until(stop_signal)  # not the API's: a service has more to open and close around it
 
 
 def _whole(name: str, value: Any) -> int:
