@@ -546,8 +546,8 @@ MUTATIONS = (
     Mutation(
         "take silence for an idle queue for ever",
         "broker/roles/consumer.py",
-        "            consuming.renew_one()\n",
-        "            pass\n",
+        "        consuming.renew_one(time.monotonic())\n",
+        "        pass\n",
         "unit/test_consumer.py::test_silent_queue_is_consumed_anew_sooner_at_first",
     ),
     Mutation(
@@ -598,6 +598,34 @@ MUTATIONS = (
         "        self._consumer.put_back(waiting)\n",
         "",
         "integration/test_pause.py::test_paused_messages_go_back_before_the_broker_takes_them",
+    ),
+    Mutation(
+        "consume the first of the silent queues anew",
+        "broker/roles/consuming.py",
+        "min(silent, key=lambda queue: queue.heard_at)",
+        "silent[0]",
+        "unit/test_consumer.py::test_silent_queues_are_consumed_anew_in_turn",
+    ),
+    Mutation(
+        "take no settled delivery for a sign of its queue",
+        "broker/roles/consuming.py",
+        "            queue.heard_at = now\n",
+        "",
+        "unit/test_consumer.py::test_silent_queues_are_consumed_anew_in_turn",
+    ),
+    Mutation(
+        "keep the channel of a queue that is consumed anew",
+        "broker/roles/consuming.py",
+        "        if channel is not self._shared and not queue.unsettled:",
+        "        if channel is None:",
+        "integration/test_silent_queues.py::test_message_that_was_lost_on_its_way_comes_again[memory]",
+    ),
+    Mutation(
+        "consume a queue anew in the middle of a message",
+        "broker/roles/consuming.py",
+        "not self._by_queue[queue.spec.name].channel.is_receiving",
+        "True",
+        "unit/test_consumer.py::test_queue_with_a_message_on_its_way_in_is_not_consumed_anew",
     ),
 )
 

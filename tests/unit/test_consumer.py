@@ -13,6 +13,7 @@ from tests.kit.calls import logged
 from taskroute import QueueSpec, Topology, TopologyMismatchError
 from taskroute.broker.connection import connect
 from taskroute.broker.declare import Declaration
+from taskroute.broker.embedded.channel import Channel
 from taskroute.broker.roles import consumed_queue
 from taskroute.broker.roles.consumed_queue import Admission
 from taskroute.broker.roles.consumer import Consumer
@@ -267,7 +268,8 @@ def test_silent_queues_are_consumed_anew_in_turn(connection: Any, sink: Sink, re
     """One a probe, so that a worker of many idle queues is no burden; the one that was heard last comes last."""
     consumer = consumer_of(sink, *quorum_queues(connection, "a", "b", "c"))
     consumer.on_open(connection, 1)
-    handle_one(connection, consumer, sink, "a")
+    for name in ("a", "b", "a"):
+        handle_one(connection, consumer, sink, name)
     renewed()
 
     turns = []
@@ -275,7 +277,7 @@ def test_silent_queues_are_consumed_anew_in_turn(connection: Any, sink: Sink, re
         consumer.probe()
         turns.append(renewed())
 
-    assert turns == [["b"], ["c"], ["a"], ["b"], ["c"]]
+    assert turns == [["c"], ["b"], ["a"], ["c"], ["b"]]
 
 
 @pytest.mark.usefixtures("at_once")
@@ -295,6 +297,21 @@ def test_silent_queue_is_consumed_anew_while_another_one_is_busy(
         assert renewed() == ["silent"]
 
     assert sink.bodies == [b"1", b"2"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_queue_with_a_message_on_its_way_in_is_not_consumed_anew(
+    connection: Any, sink: Sink, monkeypatch: pytest.MonkeyPatch, renewed: Callable[[], list[str]]
+) -> None:
+    """A large one may take longer than the silence, and would begin anew again and again."""
+    consumer = consumer_of(sink, *quorum_queues(connection, "q"))
+    consumer.on_open(connection, 1)
+    renewed()
+    monkeypatch.setattr(Channel, "is_receiving", True)
+
+    consumer.probe()
+
+    assert renewed() == []
 
 
 @pytest.mark.usefixtures("at_once")

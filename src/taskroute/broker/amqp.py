@@ -59,6 +59,10 @@ class Channel(Protocol):
     events: Mapping[str, set[Callable[..., Any]]]
     """What is called for ``basic_ack``, ``basic_nack`` and ``basic_return``."""
 
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a message has begun to come in, and is not complete."""
+
     def close(self) -> object:
         """Close it, and wait until the broker has."""
 

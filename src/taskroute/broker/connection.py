@@ -9,6 +9,7 @@ import _socket
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from amqp.exceptions import ResourceError
@@ -16,7 +17,7 @@ from kombu.transport import pyamqp
 
 from taskroute.broker.amqp import Connection, NoChannelLeftError
 from taskroute.broker.dial import Progress, tell_nobody
-from taskroute.broker.frames import CooperativeTransport, PlainTransport, TlsTransport, frame_handler
+from taskroute.broker.frames import Content, CooperativeTransport, PlainTransport, TlsTransport, frame_handler
 from taskroute.broker.rabbitmq_channel import RabbitMQChannel
 from taskroute.broker.url import BrokerUrl
 from taskroute.foreign import Log
@@ -131,7 +132,8 @@ class RabbitMQConnection(pyamqp.Connection):
     """As agreed with the broker."""
 
     def __init__(self, *, on_created: Callable[[Any], object], on_step: Progress, **options: Any) -> None:
-        super().__init__(frame_handler=frame_handler, **options)
+        self.incoming: dict[int, Content] = {}
+        super().__init__(frame_handler=partial(frame_handler, incoming=self.incoming), **options)
         self.on_step = on_step
         on_created(self)
 

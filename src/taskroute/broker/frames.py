@@ -231,9 +231,16 @@ def _without_properties(header: bytes, offset: int) -> bytes:
     return header[offset : offset + _PROPERTIES_AT] + b"\0\0"
 
 
-def frame_handler(_: object, callback: Callable[[int, Any, bytes, Content | None], None]) -> Callable[..., bool]:
-    """Return a function that takes frames and calls `callback` with each method, when its content is complete."""
-    contents: dict[int, Content] = {}
+def frame_handler(
+    _: object,
+    callback: Callable[[int, Any, bytes, Content | None], None],
+    incoming: dict[int, Content] | None = None,
+) -> Callable[..., bool]:
+    """Return a function that takes frames and calls `callback` with each method, when its content is complete.
+
+    `incoming` has what is not complete, by channel.
+    """
+    contents: dict[int, Content] = {} if incoming is None else incoming
 
     def on_frame(frame: Frame) -> bool:
         kind, channel, payload = frame

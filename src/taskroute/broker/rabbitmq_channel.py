@@ -95,6 +95,11 @@ class RabbitMQChannel(pyamqp.Channel):
         ):
             connection.transport.write(piece)
 
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a message has begun to come in, and is not complete."""
+        return self.channel_id in self.connection.incoming
+
     def begin_close(self) -> None:
         """Close it, and do not wait for the broker. What it still answers is not heard."""
         if self.is_open:

@@ -91,6 +91,11 @@ class Channel(KombuChannel, RareMethods):
             self.connection = None
             self._broker.close_channels((self._state,))
 
+    @property
+    def is_receiving(self) -> bool:
+        """Never: a message comes in one piece."""
+        return False
+
     def begin_close(self) -> None:
         """Do the same: there is nothing to wait for."""
         self.close()

@@ -172,7 +172,7 @@ class Consuming:
         on), and answers whatever can be answered alone; and a broker may forget a consumer (4.3.6 does). One queue at a
         time, so that a worker of many idle queues is no burden.
         """
-        silent = [queue for queue in self.queues.values() if queue.is_silent(now, self._opened_at)]
+        silent = [queue for queue in self.queues.values() if self._is_silent(queue, now)]
         if silent:
             self._renew(min(silent, key=lambda queue: queue.heard_at))
 
@@ -309,6 +309,11 @@ class Consuming:
         self._stop(queue)
         with self._losing(queue):
             self._consume(queue)
+
+    def _is_silent(self, queue: ConsumedQueue, now: float) -> bool:
+        if not queue.is_silent(now, self._opened_at):
+            return False
+        return not self._by_queue[queue.spec.name].channel.is_receiving  # a large message may take its time
 
     def _renew(self, queue: ConsumedQueue) -> None:
         """Consume an idle queue anew, on another channel.
