@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import amqp.exceptions
@@ -180,6 +182,8 @@ def renamed(topology: Topology, prefix: str) -> Topology:
 
 # --- headers exchanges: (binding, message headers, whether it matches) ---
 
+MOMENT, SECONDS = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), 1_767_323_045
+
 HEADER_RULES: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
     ({"x-match": "all"}, {}, True),
     ({}, {"anything": "goes"}, True),
@@ -197,6 +201,24 @@ HEADER_RULES: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
     ({"a": None}, {"a": "there"}, True),
     ({"a": None}, {}, False),
     ({"a": 2**40}, {"a": 2**40}, True),
+    ({"a": []}, {"a": {}}, True),
+    ({"a": {}}, {"a": []}, True),
+    ({"a": []}, {"a": ""}, False),
+    ({"a": [1]}, {"a": {"1": 1}}, False),
+    ({"a": [[]]}, {"a": [{}]}, False),
+    ({"a": [1, "x", {"n": None}]}, {"a": [1, "x", {"n": None}]}, True),
+    ({"a": [1]}, {"a": [True]}, False),
+    ({"a": [1]}, {"a": [1.0]}, False),
+    ({"a": [1]}, {"a": [None]}, False),
+    ({"a": {"m": 1, "n": 2}}, {"a": {"n": 2, "m": 1}}, False),
+    ({"a": "x"}, {"a": b"x"}, True),
+    ({"a": MOMENT}, {"a": SECONDS}, True),
+    ({"a": MOMENT}, {"a": "text"}, False),
+    ({"a": [MOMENT]}, {"a": [SECONDS]}, False),
+    ({"a": Decimal("1.5")}, {"a": Decimal("1.5")}, True),
+    ({"a": Decimal("1.5")}, {"a": Decimal("1.50")}, False),
+    ({"a": Decimal("1.5")}, {"a": 1.5}, False),
+    ({"a": Decimal(1)}, {"a": 1}, False),
     ({"x-a": "1"}, {}, True),
     ({"x-match": "all", "x-a": "1"}, {"x-a": "2"}, True),
     ({"x-match": "any", "x-a": "1"}, {"x-a": "1"}, False),
@@ -245,6 +267,18 @@ def test_header_integers_equal_floats_before_version_4(peer: Peer) -> None:
     peer.channel.queue_bind("q", "h", "", arguments={"n": 1})
 
     assert route_all(peer, ["q"], [("h", "", {"n": 1.0})]) == expected
+
+
+def test_a_moment_among_headers_is_of_milliseconds_from_version_4_on(peer: Peer) -> None:
+    """It counts as a number: before version 4 the seconds, then the milliseconds. In a binding it is of seconds."""
+    peer.exchange("h", "headers")
+    for queue, wanted in (("moment", MOMENT), ("seconds", SECONDS), ("milliseconds", 1000 * SECONDS)):
+        peer.queue(queue)
+        peer.channel.queue_bind(queue, "h", "", arguments={"n": wanted})
+
+    expected = {"milliseconds"} if peer.version >= (4, 0) else {"moment", "seconds"}
+    queues = ["moment", "seconds", "milliseconds"]
+    assert route_all(peer, queues, [("h", "", {"n": MOMENT})]) == [expected]
 
 
 def test_an_unknown_x_match_is_refused(peer: Peer) -> None:

@@ -6,7 +6,10 @@ bindings (`explain`), and by which keys at all (`reachability`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from calendar import timegm
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Final, Literal, NamedTuple, Protocol
 
 from taskroute.keys.matcher import Matcher
@@ -154,8 +157,10 @@ def headers_match(
 
     RabbitMQ's rules: names that start with ``x-`` do not count, unless ``x-match`` is ``all-with-x`` or
     ``any-with-x`` (``x-match`` itself never does); an empty set matches everything with ``all`` and nothing with
-    ``any``; a None requires presence only; a bool never equals a number. RabbitMQ 4 `tells_number_types`: ``1`` is not
-    ``1.0``.
+    ``any``; a None requires presence only; a bool never equals a number. Of other values the AMQP type does not count:
+    bytes equal a text, a moment equals its seconds, an empty list an empty table; inside lists and tables it counts.
+    RabbitMQ 4 `tells_number_types`: ``1`` is not ``1.0``, and a moment among the headers is one of milliseconds, which
+    does not equal its like in a binding.
 
     >>> headers_match({"x-match": "any", "format": "pdf", "type": "log"}, {"format": "pdf"})
     True
@@ -175,7 +180,45 @@ def _equal(wanted: object, actual: object, tells_number_types: bool) -> bool:
         return True
     if isinstance(wanted, bool) or isinstance(actual, bool):
         return wanted is actual
-    return wanted == actual and not (tells_number_types and isinstance(wanted, float) != isinstance(actual, float))
+    mine, other = _term(wanted), _term(actual)
+    if tells_number_types and isinstance(actual, datetime):
+        other = timegm(actual.utctimetuple()) * 1000
+    return mine == other and not (tells_number_types and isinstance(mine, float) != isinstance(other, float))
+
+
+def _term(value: object) -> object:
+    """Return what RabbitMQ compares of a value: its Erlang term, in which a value stands without its AMQP type."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    if isinstance(value, datetime):
+        return timegm(value.utctimetuple())
+    if isinstance(value, Decimal):
+        sign, digits, exponent = value.as_tuple()
+        return (exponent, sign, *digits)
+    if isinstance(value, Mapping):
+        return [(name, *_typed(item)) for name, item in value.items()]
+    if isinstance(value, list | tuple):
+        return [_typed(item) for item in value]
+    return value
+
+
+def _typed(value: object) -> tuple[int, object]:
+    """Return the type and the term of a value inside a list or a table."""
+    return next((at for at, kind in enumerate(_TYPES) if isinstance(value, kind)), len(_TYPES)), _term(value)
+
+
+_TYPES: Final[Sequence[type | tuple[type, ...]]] = (
+    bool,
+    int,
+    float,
+    str,
+    bytes,
+    Decimal,
+    datetime,
+    Mapping,
+    (list, tuple),
+)
+"""The types of AMQP's tables in Python, a number for each; bool first, as it is an int as well."""
 
 
 class RoutedExchange(Protocol):
