@@ -113,6 +113,21 @@ def test_consumers_take_turns(peer: Peer) -> None:
     assert [len(inbox) for inbox in inboxes] == [3, 3, 3]
 
 
+def test_open_deliveries_of_the_same_tag_make_room_beyond_the_prefetch(peer: Peer) -> None:
+    """Those of an ended consumer, on a classic queue: they do not count against the next one, but give it room."""
+    filled(peer, 4)
+    ended = peer.consume("q", prefetch=1, consumer_tag="a")
+    peer.until(lambda: len(ended) == 1)
+    peer.channel.basic_cancel("a")
+
+    inbox = peer.consume("q", prefetch=1, consumer_tag="a")
+    peer.until(lambda: len(inbox) == 1)
+    peer.channel.basic_ack(ended[0].delivery_tag)
+    peer.until(lambda: len(inbox) == 2)
+
+    assert peer.ready("q") == 1
+
+
 def test_a_consumer_at_its_prefetch_is_passed_over(peer: Peer) -> None:
     queue = peer.queue("q")
     inboxes = [peer.consume(queue, prefetch=prefetch) for prefetch in (0, 1, 0)]

@@ -24,9 +24,9 @@ def filled(peer: Peer, count: int, **options: Any) -> str:
     return queue
 
 
-def taken(peer: Peer, queue: str, count: int) -> Inbox:
+def taken(peer: Peer, queue: str, count: int, **options: Any) -> Inbox:
     """Take so many messages by a consumer that is cancelled then, unsettled."""
-    inbox = peer.consume(queue, prefetch=count)
+    inbox = peer.consume(queue, prefetch=count, **options)
     peer.until(lambda: len(inbox) == count)
     peer.channel.basic_cancel(inbox[0].delivery_info["consumer_tag"])
     return inbox
@@ -339,6 +339,53 @@ def test_an_exclusive_consumer_is_not_alone_on_a_quorum_queue(peer: Peer) -> Non
         peer.consume("q", exclusive=True)
 
     assert peer.channel.queue_declare("q", passive=True).consumer_count == 2
+
+
+def test_open_deliveries_of_the_same_tag_are_those_of_the_next_consumer(peer: Peer) -> None:
+    """They count against its prefetch, and for them it is counted as one consumer."""
+    filled(peer, 2)
+    ended = taken(peer, "q", 1, consumer_tag="a")
+
+    inbox = peer.consume("q", prefetch=1, consumer_tag="a")
+    counts = peer.channel.queue_declare("q", passive=True)
+    assert (counts.message_count, counts.consumer_count) == (1, 1)
+    if peer.version < (4, 0):
+        return  # RabbitMQ 3.10 closes the connection as soon as it delivers
+
+    peer.channel.basic_ack(ended[0].delivery_tag)
+    peer.until(lambda: len(inbox) == 1)
+
+
+@pytest.mark.parametrize("settled", [1, 3])
+def test_deliveries_taken_over_make_room_up_to_the_prefetch(peer: Peer, settled: int) -> None:
+    filled(peer, 5)
+    ended = taken(peer, "q", 3, consumer_tag="a")
+    inbox = peer.consume("q", prefetch=1, consumer_tag="a")
+    if peer.version < (4, 0):
+        return  # RabbitMQ 3.10 closes the connection as soon as it delivers
+
+    peer.channel.basic_ack(ended[settled - 1].delivery_tag, multiple=True)
+    peer.until(lambda: len(inbox) == 1)
+
+    assert peer.ready("q") == 1
+
+
+def test_several_consumers_are_given_what_they_get_at_once_one_by_one(peer: Peer) -> None:
+    """In the order of their tags, and from 4.0 on in that of their starts."""
+    filled(peer, 4)
+    other = peer.another()
+    taken(other, "q", 4)
+    told: list[tuple[str, bytes]] = []
+    for tag in ("b", "a"):
+        peer.channel.basic_consume(
+            "q", tag, callback=lambda message: told.append((message.delivery_info["consumer_tag"], message.body))
+        )
+
+    other.close()
+    peer.until(lambda: len(told) == 4)
+
+    shares = [("b", b"1"), ("b", b"3"), ("a", b"2"), ("a", b"4")]
+    assert told == (sorted(shares) if peer.version < (4, 0) else shares)
 
 
 def test_a_single_active_consumer_forbids_basic_get_on_a_quorum_queue(peer: Peer) -> None:

@@ -627,6 +627,27 @@ MUTATIONS = (
         "True",
         "unit/test_consumer.py::test_queue_with_a_message_on_its_way_in_is_not_consumed_anew",
     ),
+    Mutation(
+        "tell an empty list from an empty table among headers",
+        "topology/routing.py",
+        "        return [(name, *_typed(item)) for name, item in value.items()]\n",
+        "        return [(name, *_typed(item)) for name, item in value.items()] or {}\n",
+        "conformance/test_routing.py::test_headers_exchanges_match_by_the_table_of_rules[memory]",
+    ),
+    Mutation(
+        "begin anew under the tag of an embedded consumer whose deliveries are open",
+        "broker/embedded/consumers.py",
+        "        if earlier is None:\n",
+        "        if True:\n",
+        "conformance/test_quorum.py::test_open_deliveries_of_the_same_tag_are_those_of_the_next_consumer[memory]",
+    ),
+    Mutation(
+        "give the consumers of an embedded quorum queue what they get message by message",
+        "broker/embedded/quorum_queue.py",
+        "        if len(self.consumers) < 2:\n",
+        "        if True:\n",
+        "conformance/test_quorum.py::test_several_consumers_are_given_what_they_get_at_once_one_by_one[memory]",
+    ),
 )
 
 

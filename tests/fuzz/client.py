@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -131,6 +132,17 @@ class Client:
         """What ends a sequence: everything that queues hold is taken."""
         first = {connection: number for number, connection in reversed(list(enumerate(CONNECTION_OF_LINE)))}
         return [Drain(name, on=first[connection]) for name, connection in self.queues.items()]
+
+    def queues_of_several(self, number: int, quorum: set[str]) -> set[str]:
+        """Return the queues that several channels consume, of the connection of channel `number`.
+
+        Those of `quorum` count as well that one of them consumed, and whose deliveries it has not settled.
+        """
+        lines = [line for line in self.lines if line.connection == self.lines[number].connection]
+        consumed = [set(line.consumed.values()) for line in lines]
+        held = [quorum & set(line.unsettled.values()) for line in lines]
+        times = Counter(queue for queues in map(set.union, consumed, held) for queue in queues)
+        return {queue for queue, count in times.items() if count > 1}
 
     def close(self) -> None:
         """Close the connections."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -34,6 +34,7 @@ class Undecided(Enum):
 
     SLOW = "the machine was too slow for the short lifetimes"
     ORDER = "messages of several queues met in another order"
+    CHANNELS = "channels of one connection, which closed, consumed one queue"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Difference:
         Of a message that is due at once, its place decides whether it stays.
         """
         queues = [operation for operation in self.done if isinstance(operation, DeclareQueue)]
-        quorum = {queue.name for queue in queues if queue.arguments.get("x-queue-type") == "quorum"}
+        quorum = _quorum(self.done)
         sources = {queue.name for queue in queues if "x-dead-letter-exchange" in queue.arguments}
         others = {queue.name for queue in queues} - sources if self._settles_many else quorum - sources
         can_race = len(sources) > 1 or (len(sources) == 1 and bool(others))
@@ -84,32 +85,51 @@ def compare(
 ) -> Difference | Undecided | None:
     """Follow a sequence on both, up to the first operation after which they differ."""
     done: list[Operation] = []
-    waiting = list(sequence)
-    ends = False
-    hurry: float | None = None
-    while waiting or not ends:
-        if not waiting:
-            ends = True
-            waiting = embedded.last_operations
-            continue
-        operation = waiting.pop(0)
+    pace = _Pace()
+    for operation in _all_of(sequence, embedded):
         done.append(operation)
-        if hurry is None:
-            if operation == Wait():  # nothing can end meanwhile
-                continue
-            if _has_short_lifetime(operation):
-                hurry = time.monotonic()
+        if operation == Wait() and not pace.counts:  # nothing can end meanwhile
+            continue
+        pace.begin(operation)
+        shared = embedded.queues_of_several(operation.on, _quorum(done))
         expected = embedded.follow(operation)
         seen = _look_until(expected, rabbitmq, rabbitmq.follow(operation), patience)
-        if hurry is not None:
-            if operation == Wait():
-                hurry = time.monotonic()
-            elif time.monotonic() - hurry > HURRY:
-                return Undecided.SLOW
+        if pace.is_too_slow(operation):
+            return Undecided.SLOW
+        if shared and _closes_connection(operation, expected):
+            return Undecided.CHANNELS  # what one of them lost may have come to another one before that was closed
         if seen != expected:
             difference = Difference(tuple(done), expected, seen)
             return Undecided.ORDER if difference.is_a_race else difference
     return None
+
+
+class _Pace:
+    """The time that passes between two waits, once something may live short."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    @property
+    def counts(self) -> bool:
+        return self._since is not None
+
+    def begin(self, operation: Operation) -> None:
+        if self._since is None and _has_short_lifetime(operation):
+            self._since = time.monotonic()
+
+    def is_too_slow(self, operation: Operation) -> bool:
+        if self._since is None:
+            return False
+        if operation == Wait():
+            self._since = time.monotonic()
+        return time.monotonic() - self._since > HURRY
+
+
+def _all_of(sequence: Sequence[Operation], client: Client) -> Iterator[Operation]:
+    """Yield a sequence's operations and, when they are done, those that end it."""
+    yield from sequence
+    yield from client.last_operations
 
 
 def names_of(number: int) -> dict[str, str]:
@@ -130,6 +150,19 @@ def _look_until(expected: Observation, client: Client, first: Observation, patie
 
 def _has_short_lifetime(operation: Operation) -> bool:
     return f"{SHORT}" in repr(operation)
+
+
+def _quorum(done: Sequence[Operation]) -> set[str]:
+    """Return the names of the quorum queues that were declared."""
+    queues = (operation for operation in done if isinstance(operation, DeclareQueue))
+    return {queue.name for queue in queues if queue.arguments.get("x-queue-type") == "quorum"}
+
+
+def _closes_connection(operation: Operation, seen: Observation) -> bool:
+    told = (seen.answer, *(event for events in seen.events for event in events))
+    return isinstance(operation, CloseConnection) or any(
+        isinstance(each, tuple) and each[0] == "connection closed" for each in told
+    )
 
 
 def _shown(one: Observation, other: Observation) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from tests.fuzz.comparison import Difference
 from tests.fuzz.generation import SHORT
-from tests.fuzz.operations import DeclareQueue, Prefetch, Publish, Wait
+from tests.fuzz.operations import Consume, DeclareQueue, Prefetch, Publish, Wait
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,34 @@ def _replaced_queues(difference: Difference) -> bool:
     return has_two and difference.rabbitmq.answer == ("connection closed", 541)
 
 
+def _tags_again(difference: Difference) -> set[str]:
+    """Return the quorum queues of which a channel has consumed more than once with the same tag."""
+    quorum = {queue.name for queue in _declared(difference) if _is_quorum(queue)}
+    times = Counter((each.on, each.tag, each.queue) for each in difference.done if isinstance(each, Consume))
+    return {queue for (_, _, queue), count in times.items() if count > 1 and queue in quorum}
+
+
+def _single_active_tags(difference: Difference) -> bool:
+    """A consumer that has waited for its turn is taken for the earlier one with its tag, which has ended."""
+    again = _tags_again(difference)
+    return any(queue.name in again and "x-single-active-consumer" in queue.arguments for queue in _declared(difference))
+
+
+def _open_tags(difference: Difference) -> bool:
+    """RabbitMQ looks for deliveries that it takes for lost, and closes the connection."""
+    closed = ("connection closed", 541)
+    told = (difference.rabbitmq.answer, *(event for some in difference.rabbitmq.events for event in some))
+    return closed in told and bool(_tags_again(difference))
+
+
 KNOWN: Final[tuple[Known, ...]] = (
     Known("quorum-limits", _quorum_limits),
     Known("quorum-bytes", _quorum_bytes, since=(4, 3)),
     Known("quorum-expires", _quorum_expires),
     Known("quorum-prefetch", _quorum_prefetch, before=(4, 0)),
     Known("replaced-queues", _replaced_queues),
+    Known("single-active-tags", _single_active_tags),
+    Known("open-tags", _open_tags, before=(4, 0)),
 )
 
 

@@ -20,13 +20,13 @@ class Line:
         connection: the number of its connection.
         events: what has come since it was asked last.
         consumed: the queue of each of its consumers, by consumer tag.
-        unsettled: the tags of deliveries that wait for an answer, the oldest first.
+        unsettled: the tags of deliveries that wait for an answer, the oldest first, and their queues.
     """
 
     connection: int
     events: list[Seen] = field(default_factory=list)
     consumed: dict[str, str] = field(default_factory=dict)
-    unsettled: list[int] = field(default_factory=list)
+    unsettled: dict[int, str] = field(default_factory=dict)
     confirms: dict[int, str] = field(default_factory=dict)
     published: int = 0
     channel: Any = None
@@ -69,7 +69,7 @@ class Line:
             no_ack=no_ack,
             exclusive=exclusive,
             arguments=arguments,
-            callback=lambda message: self._delivered(message, no_ack=no_ack),
+            callback=lambda message: self._delivered(message, "" if no_ack else queue),
             on_cancel=self._cancelled,
         )
         self.consumed[tag] = queue
@@ -81,7 +81,7 @@ class Line:
         if message is None:
             return "nothing"
         if not no_ack:
-            self.unsettled.append(message.delivery_info["delivery_tag"])
+            self.unsettled[message.delivery_info["delivery_tag"]] = queue
         return seen_message(message)
 
     def nack(self, tag: int, *, multiple: bool, requeue: bool) -> None:
@@ -93,16 +93,18 @@ class Line:
 
     def settled(self, tag: int, *, multiple: bool) -> None:
         """Forget deliveries that were answered."""
-        self.unsettled[:] = [one for one in self.unsettled if not (one == tag or (multiple and (one < tag or not tag)))]
+        for one in tuple(self.unsettled):
+            if one == tag or (multiple and (one < tag or not tag)):
+                del self.unsettled[one]
 
     def take_events(self) -> list[Seen]:
         """Return what has come, and begin a new list."""
         events, self.events = self.events, []
         return events
 
-    def _delivered(self, message: Any, *, no_ack: bool) -> None:
-        if not no_ack:
-            self.unsettled.append(message.delivery_info["delivery_tag"])
+    def _delivered(self, message: Any, unsettled_of: str) -> None:
+        if unsettled_of:
+            self.unsettled[message.delivery_info["delivery_tag"]] = unsettled_of
         self.events.append(seen_message(message))
 
     def _cancelled(self, tag: str) -> None:

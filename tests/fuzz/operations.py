@@ -234,7 +234,7 @@ class Settle(Operation):
             line = next((each for each in (line, *site.lines) if each.unsettled), line)
             if not line.unsettled:
                 return "left out"
-        tag = NO_DELIVERY if self.which < 0 else line.unsettled[self.which % len(line.unsettled)]
+        tag = NO_DELIVERY if self.which < 0 else list(line.unsettled)[self.which % len(line.unsettled)]
         self.send(line, tag)
         line.settled(tag, multiple=self.multiple)
         line.ask()

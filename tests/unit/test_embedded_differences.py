@@ -105,6 +105,37 @@ def confirms(broker: Broker) -> None:
     assert broker.outcomes == ["ack"]  # one for each
 
 
+def taken_by_tag(broker: Broker, tag: str) -> list[bytes]:
+    bodies: list[bytes] = []
+    broker.channel.basic_consume("q", tag, callback=lambda message: bodies.append(message.body))
+    broker.connection.drain_available(100)
+    return bodies
+
+
+def single_active_tags(broker: Broker) -> None:
+    broker.queue(**QUORUM, x_single_active_consumer=True)
+    broker.publish(b"1")
+    taken_by_tag(broker, "a")
+    broker.channel.basic_cancel("a")
+    taken_by_tag(broker, "b")
+    again = taken_by_tag(broker, "a")
+    broker.channel.basic_cancel("b")
+    broker.publish(b"2")
+    assert again == [b"2"]
+
+
+def open_tags(_: Broker) -> None:
+    broker = Broker("3.10")
+    broker.queue(**QUORUM)
+    broker.publish(b"1")
+    taken_by_tag(broker, "a")
+    broker.channel.basic_cancel("a")
+    again = taken_by_tag(broker, "a")
+    broker.publish(b"2")
+    assert again == [b"2"]
+    broker.close()
+
+
 def quorum_limits(broker: Broker) -> None:
     broker.queue(**QUORUM, x_max_length=1, x_overflow="reject-publish")
     for _ in range(3):
@@ -222,6 +253,8 @@ DIFFERENCES: Final[dict[str, Callable[[Broker], None]]] = {
     "one-process": one_process,
     "users": users,
     "confirms": confirms,
+    "single-active-tags": single_active_tags,
+    "open-tags": open_tags,
     "quorum-limits": quorum_limits,
     "quorum-bytes": quorum_bytes,
     "quorum-expires": quorum_expires,

@@ -46,6 +46,17 @@ class ChannelState:
             queue.unsettled_gets += is_get
         return delivered
 
+    def earlier(self, tag: str, queue: Queue) -> ChannelConsumer | None:
+        """Return the consumer of that tag and queue that has ended and whose deliveries are not all settled."""
+        consumers = (delivered.consumer for delivered in self.unsettled.values() if delivered.queue is queue)
+        return next((one for one in consumers if isinstance(one, ChannelConsumer) and one.tag == tag), None)
+
+    def hand_over(self, earlier: ChannelConsumer, consumer: ChannelConsumer) -> None:
+        """Make the deliveries of an earlier consumer those of another one."""
+        for tag, delivered in self.unsettled.items():
+            if delivered.consumer is earlier:
+                self.unsettled[tag] = delivered._replace(consumer=consumer)
+
     def tags(self, delivery_tag: int, *, multiple: bool) -> list[int]:
         """Return the unsettled delivery tags that a settlement names: one, or with `multiple` all up to it (0: all).
 
@@ -163,6 +174,15 @@ class ChannelConsumer:
             self.unsettled += 1
         self.channel.post(self.channel.deliver(entry, self.queue, self, no_ack=self.no_ack))
 
+    def reserve(self) -> None:
+        """Count an entry against its prefetch that `take_reserved` delivers."""
+        if not self.no_ack:
+            self.unsettled += 1
+
+    def take_reserved(self, entry: Entry) -> None:
+        """Deliver an entry for which there is a `reserve`."""
+        self.channel.post(self.channel.deliver(entry, self.queue, self, no_ack=self.no_ack))
+
     def release(self, count: int) -> None:
         """Take settled deliveries off its prefetch."""
         was_full = self.unsettled == self.prefetch
@@ -174,3 +194,28 @@ class ChannelConsumer:
         """End, and cancel the client's consumer."""
         self.channel.consumers.pop(self.tag, None)
         self.channel.post(Cancelled(self.channel, self.tag))
+
+
+class Successor(ChannelConsumer):
+    """A consumer under the tag of an earlier one whose deliveries are not all settled: they are its own from now on.
+
+    Some of them are beyond its prefetch, as `Queue.prefetch_after` says; as they are settled, they make room.
+    """
+
+    __slots__ = ("_asked",)
+
+    def __init__(self, earlier: ChannelConsumer, *, no_ack: bool, exclusive: bool) -> None:
+        queue, channel = earlier.queue, earlier.channel
+        super().__init__(earlier.tag, queue, channel, earlier.number, no_ack=no_ack, exclusive=exclusive)
+        self.unsettled = earlier.unsettled
+        self._asked = self.prefetch
+        if self.prefetch:
+            self.prefetch = queue.prefetch_after(self.unsettled, self.prefetch)
+        channel.hand_over(earlier, self)
+        queue.forget_ended(earlier)
+
+    def release(self, count: int) -> None:
+        """Take settled deliveries off its prefetch, which shrinks to what was asked for where RabbitMQ's does."""
+        super().release(count)
+        if self.prefetch > self._asked:
+            self.prefetch = self.queue.prefetch_left(self.unsettled, self._asked, self.prefetch)

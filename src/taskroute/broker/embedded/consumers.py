@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Final
 
-from taskroute.broker.embedded.channel_state import ChannelConsumer, ChannelState
+from taskroute.broker.embedded.channel_state import ChannelConsumer, ChannelState, Successor
 from taskroute.broker.embedded.queues import Queues
 from taskroute.broker.embedded.refusal import NOT_ALLOWED, NOT_IMPLEMENTED, Refusal
 from taskroute.broker.embedded.unused_queues import UnusedQueues
@@ -49,7 +49,11 @@ class Consumers:
             raise Refusal(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
         queue = self._queues.accessible(channel, name)
         queue.check_consumer(exclusive=exclusive)
-        consumer = ChannelConsumer(tag, queue, channel, number, no_ack=no_ack, exclusive=exclusive)
+        earlier = channel.earlier(tag, queue) if queue.lets_take_over else None
+        if earlier is None:
+            consumer = ChannelConsumer(tag, queue, channel, number, no_ack=no_ack, exclusive=exclusive)
+        else:
+            consumer = Successor(earlier, no_ack=no_ack, exclusive=exclusive)
         channel.consumers[tag] = consumer
         queue.consumers.append(consumer)
         self._unused.forget(queue)

@@ -53,6 +53,12 @@ class Consumer(Protocol):
     def take(self, entry: Entry) -> None:
         """Deliver an entry to it. Must not call the queue."""
 
+    def reserve(self) -> None:
+        """Count an entry against its prefetch that `take_reserved` delivers. Must not call the queue."""
+
+    def take_reserved(self, entry: Entry) -> None:
+        """Deliver an entry for which there is a `reserve`. Must not call the queue."""
+
     def release(self, count: int) -> None:
         """Take settled deliveries off its prefetch, and take its turns again if it was full."""
 
@@ -128,6 +134,22 @@ class Queue:
         """Give a consumer nothing more."""
         self.consumers.remove(consumer)
 
+    @property
+    def lets_take_over(self) -> bool:
+        """Whether a consumer takes over the deliveries of an earlier one with its tag."""
+        return True
+
+    def forget_ended(self, consumer: Consumer) -> None:
+        """Forget a consumer that has ended, as another one has taken over its deliveries."""
+
+    def prefetch_after(self, unsettled: int, prefetch: int) -> int:
+        """Return how many deliveries a consumer may have that takes over so many: here they do not count."""
+        return unsettled + prefetch
+
+    def prefetch_left(self, unsettled: int, prefetch: int, current: int) -> int:  # noqa: ARG002 - a quorum queue asks
+        """Return how many it may have once `unsettled` are left: here what is settled makes room for ever."""
+        return current
+
     def enqueue(self, message: StoredMessage) -> bool:
         """Take a message; return False when the queue is full and rejects it."""
         if self._is_limited and self.settings.overflow != "drop-head" and self._would_overflow(message):
@@ -201,12 +223,7 @@ class Queue:
         if self.deleted:
             return
         self._expire_first()
-        while self._backlog:
-            consumer = self.consumers.next()
-            if consumer is None:
-                break
-            consumer.take(self._backlog.pop())
-            self.expire()
+        self._give_out()
         if self._is_limited:
             self._drop_overflow()
 
@@ -243,6 +260,14 @@ class Queue:
         if due is not None and (self._expiry_armed_for is None or due < self._expiry_armed_for):
             self._expiry_armed_for = due
             self._host.call_at(due, self._expiry_due)
+
+    def _give_out(self) -> None:
+        while self._backlog:
+            consumer = self.consumers.next()
+            if consumer is None:
+                break
+            consumer.take(self._backlog.pop())
+            self.expire()
 
     def _expire_first(self) -> None:
         """Expire before a message is taken. A queue with priorities does so afterwards, and when it is due."""

@@ -26,6 +26,23 @@ class QuorumQueue(Queue):
         super().end_consumer(consumer)
         self._ended = [*(one for one in self._ended if one.unsettled), consumer]
 
+    @property
+    def lets_take_over(self) -> bool:
+        """Whether a consumer takes over the deliveries of an earlier one with its tag: not if it waits for its turn."""
+        return not (self.settings.single_active_consumer and self.consumers)
+
+    def forget_ended(self, consumer: Consumer) -> None:
+        """Forget a consumer that has ended, as another one has taken over its deliveries."""
+        self._ended.remove(consumer)
+
+    def prefetch_after(self, unsettled: int, prefetch: int) -> int:
+        """Return how many deliveries a consumer may have that takes over so many: here they do count."""
+        return max(unsettled, prefetch)
+
+    def prefetch_left(self, unsettled: int, prefetch: int, current: int) -> int:
+        """Return how many it may have once `unsettled` are left: never room for more than its prefetch, since 3.13."""
+        return min(current, unsettled + prefetch) if self._rules.limits_room else current
+
     def check_consumer(self, *, exclusive: bool) -> None:
         """Refuse none: the flag is ignored."""
 
@@ -83,6 +100,23 @@ class QuorumQueue(Queue):
             return {"x-delivery-count": returns}
         return {"x-acquired-count": returns, **({"x-delivery-count": failed} if failed else {})}
 
+    def _give_out(self) -> None:
+        """Give a consumer all that it gets at once, before the next one: by tag, or the one that started first."""
+        if len(self.consumers) < 2:
+            super()._give_out()
+            return
+        given: dict[Consumer, list[Entry]] = {}
+        while self._backlog:
+            consumer = self.consumers.next()
+            if consumer is None:
+                break
+            consumer.reserve()
+            given.setdefault(consumer, []).append(self._backlog.pop())
+            self.expire()
+        for consumer in sorted(given, key=_tag if self._rules.loses_by_tag else _start):
+            for entry in given[consumer]:
+                consumer.take_reserved(entry)
+
     def _make_room(self, arrived: Entry) -> None:
         """Look for what is due before and after it is dropped: before, at the first message alone."""
         expires = arrived.expires_at is not None
@@ -114,3 +148,11 @@ class QuorumQueue(Queue):
     def _priority_of(self, message: StoredMessage) -> int:
         priority = message.properties.get("priority")
         return self._usual_level if priority is None else level_of(priority, self._rules.quorum_levels)
+
+
+def _tag(consumer: Consumer) -> str:
+    return consumer.tag
+
+
+def _start(consumer: Consumer) -> int:
+    return consumer.number

@@ -66,7 +66,9 @@ class Rules:
     """Whether what a quorum queue drops at once for its limits is dead-lettered the last one first."""
     loses_by_tag: bool
     """Whether a quorum queue takes back what a channel has lost by consumer tag. Otherwise the consumer that started
-    first comes first, and basic.get last."""
+    first comes first, and basic.get last. What it gives to several consumers at once it sorts in the same way."""
+    limits_room: bool
+    """Whether a consumer of a quorum queue that has taken over more than its prefetch never has room for more."""
 
     rewrites_expiration: bool
     """Whether a message's `expiration` arrives as the number that it is: ``60000`` for ``+60000``."""
@@ -102,6 +104,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         quorum_levels=1,
         turns_dropped=True,
         loses_by_tag=True,
+        limits_room=False,
         rewrites_expiration=False,
         has_own_deaths=False,
         tells_last_death=False,
@@ -128,6 +131,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         quorum_levels=1,
         turns_dropped=True,
         loses_by_tag=True,
+        limits_room=True,
         rewrites_expiration=False,
         has_own_deaths=False,
         tells_last_death=False,
@@ -154,6 +158,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         quorum_levels=2,
         turns_dropped=True,
         loses_by_tag=False,
+        limits_room=True,
         rewrites_expiration=True,
         has_own_deaths=True,
         tells_last_death=True,
@@ -180,6 +185,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         quorum_levels=32,
         turns_dropped=False,
         loses_by_tag=False,
+        limits_room=True,
         rewrites_expiration=True,
         has_own_deaths=True,
         tells_last_death=True,
