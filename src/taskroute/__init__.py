@@ -6,7 +6,6 @@ kombu `Transport` and `drop` of `taskroute.broker.embedded.transport`; every oth
 A name is loaded when it is first asked for, so that a program pays for what it uses.
 """
 
-import logging as _logging
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
@@ -199,6 +198,3 @@ if not TYPE_CHECKING:  # a checker would take any name for one of this package
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__, *_PACKAGES})
-
-
-_logging.getLogger("taskroute").addHandler(_logging.NullHandler())

@@ -49,8 +49,9 @@ class Log:
         """Log what somebody should look at."""
         self._log(logging.WARNING, text, args, exc_info)
 
-    def error(self, text: str, *args: object, exc_info: BaseException | None = None) -> None:
-        """Log what somebody has to mend."""
+    def error(self, text: str, *args: object, exc_info: BaseException | None = None, trace: str = "") -> None:
+        """Log what somebody has to mend, with the lines of a traceback below."""
+        text += "".join(f"\n    {line}" for line in trace.replace("%", "%%").split("\n")) if trace else ""
         self._log(logging.ERROR, text, args, exc_info)
 
     def _log(self, level: int, text: str, args: tuple[object, ...], error: BaseException | None = None) -> None:

@@ -8,6 +8,9 @@ from typing import Final
 _WORD: Final = re.compile(r"[\w.:/@+#*-]+", re.ASCII)
 _LIMIT: Final = 200
 
+_PASSWORD: Final = re.compile(r"(://[^\s:/@'\"]{0,256}):[^\s'\"]{0,4096}@")
+"""User and password of a URL, up to the last ``@`` of the word: a password may hold one that nobody has encoded."""
+
 
 def shorten(text: str, limit: int = 80) -> str:
     """Return the `repr` of `text`, cut to about `limit` characters.
@@ -39,3 +42,23 @@ def printable(text: str) -> str:
     'm-1 attempt=9'
     """
     return text if len(text) <= _LIMIT and text.isprintable() else shorten(text, _LIMIT)
+
+
+def escaped(text: str) -> str:
+    r"""Return text with an escape in place of each character that could end a line, command a terminal or turn a line.
+
+    >>> escaped("two\nlines")
+    'two\\nlines'
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def without_passwords(text: str) -> str:
+    """Return text in which no URL has its password, whatever it is a URL of.
+
+    >>> without_passwords("cannot reach amqp://app:secret@localhost/")
+    'cannot reach amqp://app:***@localhost/'
+    """
+    return _PASSWORD.sub(r"\1:***@", text) if "://" in text else text

@@ -98,8 +98,8 @@ MUTATIONS = (
     Mutation(
         "acknowledge what cannot be decoded",
         "handling/dispatch.py",
-        "        return Failed(error.reason, error.error, handler=handler.name)\n",
-        "        return handler.handled\n",
+        "        return Failed(error.reason, error.error, ",
+        "        return handler.handled\n        return Failed(error.reason, error.error, ",
         "test_messages.py::test_invalid_body_is_dead_lettered_at_the_first_attempt",
     ),
     Mutation(

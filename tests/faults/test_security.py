@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import amqp
 import pytest
@@ -30,16 +30,20 @@ from tests.kit.waiting import DEADLINE
 from taskroute import (
     BrokerUnavailableError,
     BrokerUrlError,
+    ConfigurationError,
     HandlerRegistry,
     Message,
     Publisher,
     QueueSpec,
+    Reject,
+    Retry,
     RetryPolicy,
     Topology,
     Worker,
 )
 from taskroute.broker.connection import connect
 from taskroute.broker.url import parse_urls
+from taskroute.instrumentation import Event, Instrumentation
 
 T = TypeVar("T")
 Tls = tuple[trustme.CA, int]
@@ -198,7 +202,7 @@ def test_message_body_is_in_no_log_line_and_no_dead_letter_header(site: Site, ca
     def fail(message: Message) -> None:
         raise ValueError(message.body)
 
-    with running(site.url, topology, registry) as (worker, publisher):
+    with running(site.url, topology, registry, errors="place") as (worker, publisher):
         publisher.publish({"user": "confidential-value", "pin": "confidential-value"}, "login", exchange=jobs)
         publisher.publish(b"confidential-value", "fail", exchange=jobs)
         with looking(site.url) as peer:
@@ -210,6 +214,104 @@ def test_message_body_is_in_no_log_line_and_no_dead_letter_header(site: Site, ca
         assert "confidential-value" not in repr(headers)
         assert headers["x-taskroute-error"]
     assert "confidential-value" not in caplog.text
+
+
+@pytest.mark.row(50)
+def test_place_alone_tells_nothing_that_a_message_says(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever way an exception has to quote it: a cause, a group, a note, a verdict, its own class's `repr`."""
+    registry = HandlerRegistry()
+
+    class Told:
+        def __init__(self, said: str) -> None:
+            self._said = said
+
+        def __repr__(self) -> str:
+            return self._said
+
+    def failing(said: str) -> Iterator[BaseException]:
+        yield ValueError(Told(said))
+        yield ExceptionGroup(said, [KeyError(said), ExceptionGroup("inner", [ValueError(said)])])
+        yield Reject(said)
+        yield Retry(said)
+        yield ConfigurationError(said)
+        noted = LookupError()
+        noted.add_note(said)
+        yield noted
+
+    @registry.handler("fail.{number}", queue=work, retry=False)
+    def fail(body: str, number: int) -> None:
+        try:
+            raise OSError(body)
+        except OSError:
+            raise list(failing(body))[number] from UnicodeError(body)
+
+    @registry.handler("async.{number}", queue=work, retry=False)
+    async def fail_async(body: str, number: int) -> None:
+        fail(body, number)
+
+    told: list[str] = []
+
+    class Listening(Instrumentation):
+        def on_event(self, event: Event) -> None:
+            told.append(repr(event))
+
+    options: dict[str, Any] = {"errors": "place", "instrumentation": [Listening()]}
+    keys = [f"{kind}.{number}" for kind in ("fail", "async") for number in range(6)]
+    with running(site.url, topology, registry, **options) as (worker, publisher):
+        for key in keys:
+            publisher.publish("confidential-value", key, exchange=jobs)
+        with looking(site.url) as peer:
+            dead = peer.receive("work.dead", len(keys))
+        assert worker.wait_idle(DEADLINE)
+        told.append(str(worker.health()))
+
+    headers = [message.properties["application_headers"] for message in dead]
+    assert all(" at test_security.py:" in each["x-taskroute-error"] for each in headers)
+    assert "confidential-value" not in "".join((caplog.text, *told, *map(repr, headers)))
+
+
+@pytest.mark.row(50)
+def test_exception_that_quotes_the_url_tells_no_password(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Also where its password alone is quoted, and in its cause."""
+    registry = HandlerRegistry()
+
+    @registry.handler("#", queue=work, retry=False)
+    def fail(body: bytes) -> None:
+        raise ValueError(f"cannot reach {site.url}") from KeyError(SECRET)
+
+    with running(site.url, topology, registry) as (worker, publisher):
+        publisher.publish(b"", "fail", exchange=jobs)
+        with looking(site.url) as peer:
+            (dead,) = peer.receive("work.dead", 1)
+        assert worker.wait_idle(DEADLINE)
+        shown = str(worker.health())
+
+    headers = dead.properties["application_headers"]
+    assert headers["x-taskroute-error-text"].startswith("cannot reach amqp://app:***@")
+    assert "KeyError" in headers["x-taskroute-error-traceback"]
+    assert SECRET not in repr(headers) + caplog.text + shown
+
+
+@pytest.mark.row(50)
+def test_exception_cannot_forge_log_lines(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Each line after the first belongs to a traceback, and is indented."""
+    registry, forged = HandlerRegistry(), "x\nERROR forged\r\x1b[31m\u2028\u202e\x00"
+
+    @registry.handler("#", queue=work, retry=False)
+    def fail(body: bytes) -> None:
+        error = ExceptionGroup(forged, [ValueError(forged)])
+        error.add_note(forged)
+        raise error from LookupError(forged)
+
+    with running(site.url, topology, registry) as (worker, publisher):
+        publisher.publish(b"", "fail", exchange=jobs)
+        assert worker.wait_idle(DEADLINE)
+
+    (told,) = [record.getMessage() for record in caplog.records if "message_failed" in record.getMessage()]
+    first, *trace = told.split("\n")
+    assert trace
+    assert all(line.startswith("    ") for line in trace)
+    assert all(line.isprintable() for line in (first, *trace))
 
 
 @pytest.mark.row(50)

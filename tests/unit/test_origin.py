@@ -15,7 +15,13 @@ RETRY: dict[str, object] = {
     "x-taskroute-exchange": "shop",
     "x-taskroute-routing-key": "order.paid",
 }
-LETTER: dict[str, object] = {**RETRY, "x-taskroute-reason": "rejected", "x-taskroute-error": "'why'"}
+LETTER: dict[str, object] = {
+    **RETRY,
+    "x-taskroute-reason": "rejected",
+    "x-taskroute-error": "'why'",
+    "x-taskroute-error-text": "why",
+    "x-taskroute-error-traceback": "Traceback",
+}
 FORGED: dict[str, object] = {
     "x-taskroute-attempt": 9,
     "x-taskroute-queue": "payments",
@@ -23,6 +29,8 @@ FORGED: dict[str, object] = {
     "x-taskroute-routing-key": "transfer",
     "x-taskroute-reason": "rejected",
     "x-taskroute-error": "forged",
+    "x-taskroute-error-text": "forged",
+    "x-taskroute-error-traceback": "forged",
 }
 
 
@@ -81,6 +89,13 @@ def test_letter_published_to_a_bound_dead_letter_queue_is_not_believed() -> None
     found = origin(FORGED, exchange="shop", routing_key="order.paid")
 
     assert facts(found) == ("orders.dead", "shop", "order.paid", 1, "", "", "publisher")
+
+
+def test_text_and_traceback_of_an_error_are_believed_where_the_error_is() -> None:
+    of_worker, forged = origin(LETTER), origin(FORGED, exchange="shop", routing_key="order.paid")
+
+    assert (of_worker.error_text, of_worker.error_traceback) == ("why", "Traceback")
+    assert (forged.error_text, forged.error_traceback) == ("", "")
 
 
 @pytest.mark.parametrize("deaths", [[], "text", [5], [{}], [{"queue": 5, "exchange": None, "routing-keys": [7]}]])

@@ -67,6 +67,23 @@ def test_original_cc_is_dropped_too_when_it_is_too_large() -> None:
     assert republished(headers) == {**ours, "x-taskroute-headers-dropped": 2}
 
 
+def test_traceback_and_text_of_an_error_are_dropped_before_any_other_header() -> None:
+    """The log has them as well; what somebody else has written is nowhere else."""
+    told = {"x-taskroute-error-text": "t" * 500, "x-taskroute-error-traceback": "f" * 4000}
+    kept = {"own": "o" * 2000, "x-taskroute-error": "e" * 100}
+
+    assert republished({**kept, **told}, frame_max=4096) == {
+        **kept,
+        "x-taskroute-error-text": "t" * 500,
+        "x-taskroute-headers-dropped": 1,
+    }
+    assert republished({**kept, "other": "o" * 1000, **told}, frame_max=4096) == {
+        **kept,
+        "other": "o" * 1000,
+        "x-taskroute-headers-dropped": 2,
+    }
+
+
 def test_least_important_headers_are_dropped_until_they_fit_a_frame() -> None:
     """Those of others go first, the largest one foremost; where the message belongs stays whatever its size."""
     needed = {f"x-taskroute-{name}": "n" * 200 for name in ("attempt", "queue", "exchange", "routing-key", "reason")}

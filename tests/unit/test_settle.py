@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from taskroute.handling.settle import ACK, Ack, Republish, settle
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Retry
+from taskroute.raised import Raised
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.retry_policy import RetryPolicy
 
@@ -305,6 +307,19 @@ def test_long_error_is_cut_before_it_becomes_a_header() -> None:
     headers = headers_of(republished(first(), Failed("rejected", "x" * 5000)))
 
     assert headers["x-taskroute-error"] == "x" * 500
+
+
+def test_dead_letter_tells_of_the_exception_and_a_retry_does_not() -> None:
+    """Escaped, so that nothing that shows it is commanded by it."""
+    raised = Raised("ValueError", "app.py:3", "two\nlines " + "x" * 1000, "Traceback")
+    failed = replace(ERROR, raised=raised)
+
+    letter = headers_of(republished(first(), replace(failed, retryable=False)))
+    retry = headers_of(republished(first(letter), failed))
+
+    assert letter["x-taskroute-error-text"] == ("two\\nlines " + "x" * 1000)[:500]
+    assert letter["x-taskroute-error-traceback"] == "Traceback"
+    assert not {"x-taskroute-error-text", "x-taskroute-error-traceback"} & retry.keys()
 
 
 def test_settle_changes_nothing_of_the_delivery() -> None:

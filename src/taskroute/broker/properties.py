@@ -14,6 +14,8 @@ from taskroute.keys.short_string import key_problem
 from taskroute.message.finite import not_finite
 from taskroute.message.headers import (
     ATTEMPT,
+    ERROR_TEXT,
+    ERROR_TRACEBACK,
     EXCHANGE,
     HEADER_PREFIX,
     HEADERS_DROPPED,
@@ -38,7 +40,8 @@ _BROKERS_SHARE: Final = 16
 
 _TABLE_LENGTH: Final = 4
 
-_UNSENDABLE, _FOREIGN, _ORIGINAL, _OWN, _NEEDED = range(5)
+_UNSENDABLE, _COPIED, _FOREIGN, _ORIGINAL, _OWN, _NEEDED = range(6)
+_IN_THE_LOG_AS_WELL: Final = frozenset({ERROR_TEXT, ERROR_TRACEBACK})
 _WHERE_IT_BELONGS: Final = frozenset({ATTEMPT, QUEUE, EXCHANGE, ROUTING_KEY, REASON})
 
 _SIMPLE: Final = frozenset({str, int, bool, bytes, type(None)})
@@ -141,8 +144,8 @@ def passed_on(properties: Mapping[str, object], frame_max: int = DEFAULT_FRAME_M
 
     Headers of another sender may be too many for a frame or, read back, not be encodable. The message counts for
     more than they do, so as few as need be are left out, and a header says how many: first what cannot be encoded,
-    then those of others, the largest first, then originals, and at last this library's own but those that say where
-    the message belongs and which attempt it is.
+    then the traceback and the text of an error, which the log has too, then those of others, the largest first, then
+    originals, and at last this library's own but those that say where the message belongs and which attempt it is.
 
     Args:
         properties: with headers.
@@ -193,6 +196,8 @@ def _rank(name: str, size: int) -> int:
         return _UNSENDABLE
     if not name.startswith(HEADER_PREFIX):
         return _FOREIGN
+    if name in _IN_THE_LOG_AS_WELL:
+        return _COPIED
     if name in _WHERE_IT_BELONGS:
         return _NEEDED
     return _ORIGINAL if name.startswith(ORIGINAL_PREFIX) else _OWN

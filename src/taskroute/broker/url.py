@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 from urllib.parse import SplitResult, quote, unquote, urlsplit
@@ -19,6 +20,8 @@ UrlSource = Urls | Callable[[], Urls]
 """What a worker or a publisher is given: URLs, or a function that returns them, for credentials that rotate."""
 
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
+_REMEMBERED: Final = 64
+"""Passwords of a function that are remembered: those of messages that are handled may be older than the last ones."""
 _DEFAULT_MEMORY: Final = "default"
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _WAY_OUT: Final = "percent-encode '/', '#', '?', '[' and '@' in user and password"
@@ -66,7 +69,7 @@ class BrokerUrl:
 class Nodes:
     """Where a session connects: to each node in turn, asked for anew before each attempt if they come from a function.
 
-    Two sessions may share it; each keeps its own place. Nothing in it changes.
+    Two sessions may share it; each keeps its own place. Nothing in it changes but the passwords that it has met.
 
     Args:
         source: see `parse_urls`; a function is called by `ask` and nowhere else.
@@ -81,6 +84,16 @@ class Nodes:
         self._tls = tls
         self.fixed: Final[tuple[BrokerUrl, ...]] = () if callable(source) else parse_urls(source, tls)
         """The nodes, none if a function knows them."""
+        self._lock = threading.Lock()  # of what follows
+        self._passwords = _passwords(self.fixed)
+
+    def passwords(self) -> Collection[str]:
+        """Return the passwords of the nodes, plain and as URLs have them; the last ones, if a function knows them.
+
+        Any thread may call.
+        """
+        with self._lock:
+            return self._passwords
 
     def ask(self) -> tuple[BrokerUrl, ...]:
         """Return the nodes. Calls the function, if there is one: on the session's thread.
@@ -97,11 +110,15 @@ class Nodes:
             problem = f"raised {type(error).__name__}"
         else:
             try:
-                return parse_urls(urls, self._tls)
+                nodes = parse_urls(urls, self._tls)
             except BrokerUrlError as error:
                 problem = f"returned what cannot be used: {error}"
             except Exception:  # noqa: BLE001
                 problem = f"returned {type(urls).__name__}, neither a URL nor a sequence of them"
+            else:
+                with self._lock:
+                    self._passwords = (*self._passwords, *_passwords(nodes))[-_REMEMBERED:]
+                return nodes
         raise BrokerUnavailableError(f"the function that was given as url {problem}")
 
 
@@ -148,6 +165,11 @@ def _parse(url: str, tls: ssl.SSLContext | None) -> BrokerUrl:
     if tls is not None and scheme == "amqp":
         raise BrokerUrlError("tls= is given, but the URL is amqp://: use amqps://")
     return _amqp("amqps" if scheme == "amqps" else "amqp", parts, port, tls)
+
+
+def _passwords(nodes: Sequence[BrokerUrl]) -> tuple[str, ...]:
+    plain = [node.password for node in nodes if node.password]
+    return tuple(dict.fromkeys([*plain, *(quote(each) for each in plain), *map(_quoted, plain)]))
 
 
 def _quoted(text: str) -> str:

@@ -5,17 +5,16 @@ Any thread may call.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from inspect import isawaitable
-from pathlib import PurePath
 from typing import Any, Final
 
+from taskroute.code_place import comes_from_us, place_of_function
 from taskroute.errors import AmbiguousHandlerError, ConfigurationError
 from taskroute.handlers.crossing import Submit, awaited
+from taskroute.handlers.function import names_of
 from taskroute.handlers.handler import Handler, HandlerMatch
 from taskroute.handlers.middleware import CallNext, Layer, compose
 from taskroute.handlers.returned import ran
@@ -25,8 +24,9 @@ from taskroute.instrumentation.hooks import Handling
 from taskroute.keys.pattern import Captures
 from taskroute.message.delivery import Delivery
 from taskroute.message.message import Message
-from taskroute.message.outcome import Failed, HandlerTimeoutError, Outcome, Reject, Retry
+from taskroute.message.outcome import Failed, HandlerTimeoutError, Outcome, Reason, Reject, Retry
 from taskroute.quoting import shorten
+from taskroute.raised import TELL_ALL, Disclosure, Raised
 
 DEFAULT_MAX_BODY_SIZE: Final = 1024 * 1024
 """Bytes of a body that a handler gets at most, unless the worker says otherwise."""
@@ -51,9 +51,10 @@ class Dispatcher:
         submit: has a coroutine run on the event loop, where middleware and handler are not of one kind.
         handling: entered around each handler and its middleware, in the thread or task that runs it.
         unhandled: the outcome of what no handler takes.
+        disclosure: what is told of what a handler raises.
     """
 
-    __slots__ = ("_handling", "_max_body_size", "_resolve", "_submit", "_unhandled", "_watch")
+    __slots__ = ("_disclosure", "_handling", "_max_body_size", "_resolve", "_submit", "_unhandled", "_watch")
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Dispatcher:
         submit: Submit = _no_loop,
         handling: Handling | None = None,
         unhandled: Callable[[Delivery], Failed] = no_handler,
+        disclosure: Disclosure = TELL_ALL,
     ) -> None:
         self._resolve = resolve
         self._max_body_size = max_body_size
@@ -70,6 +72,7 @@ class Dispatcher:
         self._submit = submit
         self._handling = handling
         self._unhandled = unhandled
+        self._disclosure = disclosure
 
     def dispatch(self, delivery: Delivery) -> Outcome | Coroutine[Any, Any, Outcome]:
         """Call the handler. Whatever it raises becomes an outcome, `SystemExit` and its like included.
@@ -98,8 +101,8 @@ class Dispatcher:
             if handler.timeout is not None and not handler.is_async:
                 self._watch(delivery, handler, handler.timeout + _GRACE)
         except BaseException as error:  # noqa: BLE001 - an exit in a handler must not end a worker's thread
-            return _failure(error, handler)
-        return _finish(result, handler)
+            return _failure(error, handler, self._disclosure)
+        return _finish(result, handler, self._disclosure)
 
     def _watched(self, delivery: Delivery, handler: Handler, timeout: float) -> Submit:
         """Begin to watch a handler, and return what has a coroutine of it run, which is cancelled at the timeout."""
@@ -146,59 +149,64 @@ class Dispatcher:
         return Layer(observe_async if is_async else observe, is_async, is_own=True)
 
 
-async def _finish(result: Awaitable[Any], handler: Handler) -> Outcome:
+async def _finish(result: Awaitable[Any], handler: Handler, disclosure: Disclosure) -> Outcome:
     try:
         value = await result
         if value is not None:
             await ran(handler.function, value)
     except BaseException as error:  # noqa: BLE001 - an exit in a handler must not end the loop
-        return _failure(error, handler)
+        return _failure(error, handler, disclosure)
     return handler.handled
 
 
-def _failure(error: BaseException, handler: Handler) -> Failed:
+def _failure(error: BaseException, handler: Handler, disclosure: Disclosure) -> Failed:
     """Return the outcome of what a handler has raised, or of what reading that has raised."""
     try:
-        return _read(error, handler)
-    except BaseException as another:  # noqa: BLE001 - as above: an exception's own __str__ may raise
-        text = describe_error(another)
-        return Failed("handler_error", text, retryable=True, delays=_own_delays(handler), handler=handler.name)
+        return _read(error, handler, disclosure)
+    except BaseException as another:  # noqa: BLE001 - as above: an exception's own methods may raise
+        return _retryable("handler_error", another, handler, disclosure.of(another, _package(handler)))
 
 
-def _read(error: BaseException, handler: Handler) -> Failed:
+def _read(error: BaseException, handler: Handler, disclosure: Disclosure) -> Failed:
     if isinstance(error, InvalidArgumentError):
-        return Failed(error.reason, error.error, handler=handler.name)
+        return Failed(error.reason, error.error, handler=handler.name, place=place_of_function(handler.function))
+    raised = disclosure.of(error, _package(handler))
     if isinstance(error, Reject):
-        return Failed("rejected", _text(error), handler=handler.name)
+        return Failed("rejected", _verdict(raised), handler=handler.name, raised=raised)
     if isinstance(error, HandlerTimeoutError):
-        return Failed("handler_timeout", str(error), retryable=True, delays=_own_delays(handler), handler=handler.name)
-    # The text of a mistake in the code is our own, and quotes nothing of the message.
-    text = str(error) if isinstance(error, ConfigurationError) else describe_error(error)
-    failed = Failed("handler_error", text, retryable=True, delays=_own_delays(handler), handler=handler.name)
+        return _retryable("handler_timeout", error, handler, raised)
+    failed = _retryable("handler_error", error, handler, raised)
     if isinstance(error, Retry):
         if not isinstance(error.delay, timedelta | None):  # changed since it was made
             raise ConfigurationError("Retry: delay is neither a timedelta nor None")
-        return replace(failed, error=_text(error), delay=error.delay, asked_for_retry=True)
+        return replace(failed, error=_verdict(raised), delay=error.delay, asked_for_retry=True)
     return failed
 
 
-def _text(verdict: Reject | Retry) -> str:
-    """Return what a handler says with a verdict; if that is nothing, or has no text, its type and place."""
-    with suppress(BaseException):  # as above: its own __str__ may raise
-        if text := str(verdict):
-            return shorten(text, 200)
-    return describe_error(verdict)
+def _retryable(reason: Reason, error: BaseException, handler: Handler, raised: Raised) -> Failed:
+    # The text of a timeout, or of a mistake in the code, is our own, and quotes nothing of the message.
+    is_our_text = isinstance(error, HandlerTimeoutError | ConfigurationError) and comes_from_us(error)
+    return Failed(
+        reason,
+        str(error) if is_our_text else raised.error,
+        retryable=True,
+        delays=_own_delays(handler),
+        handler=handler.name,
+        place=place_of_function(handler.function) if is_our_text else "",
+        raised=raised,
+    )
+
+
+def _verdict(raised: Raised) -> str:
+    """Return what a handler says with a verdict; if that is nothing, or may not be told, its type and place."""
+    return shorten(raised.text, 200) if raised.text else raised.error
+
+
+def _package(handler: Handler) -> str:
+    return names_of(handler.function)[0].partition(".")[0]
 
 
 def _own_delays(handler: Handler) -> tuple[timedelta, ...] | None:
     if handler.retry is None:
         return None
     return handler.retry.delays if handler.retry else ()
-
-
-def describe_error(error: BaseException) -> str:
-    """Return type and place, not the text: an exception's text tends to quote the message that it failed on."""
-    place = ""
-    for frame, line in traceback.walk_tb(error.__traceback__):  # to the last; `extract_tb` would read their files
-        place = f" at {PurePath(frame.f_code.co_filename).name}:{line}"
-    return f"{type(error).__module__}.{type(error).__qualname__}{place}".removeprefix("builtins.")

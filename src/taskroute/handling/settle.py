@@ -12,6 +12,8 @@ from taskroute.message import headers as names
 from taskroute.message.delivery import Delivery
 from taskroute.message.origin import origin_of
 from taskroute.message.outcome import Failed, Handled, Outcome, Reason
+from taskroute.quoting import escaped
+from taskroute.raised import Raised
 from taskroute.topology.queue import QueueSpec
 
 MAX_ERROR_LENGTH: Final = 500
@@ -93,8 +95,17 @@ def _dead_letter(delivery: Delivery, failed: Failed, reason: Reason, queue: str,
         names.EXCHANGE: delivery.exchange,
         names.ROUTING_KEY: delivery.routing_key,
         names.FAILED_AT: now.isoformat(timespec="milliseconds"),
+        **_told(failed.raised),
     }
     return Republish(queue, delivery.body, _copied_properties(delivery, headers), "dead_letter", reason)
+
+
+def _told(raised: Raised | None) -> Mapping[str, str]:
+    """Return the headers that tell of an exception what may be told."""
+    if raised is None:
+        return {}
+    told = {names.ERROR_TEXT: escaped(raised.text)[:MAX_ERROR_LENGTH], names.ERROR_TRACEBACK: raised.traceback}
+    return {name: text for name, text in told.items() if text}
 
 
 def sent_again(

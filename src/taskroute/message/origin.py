@@ -12,20 +12,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from taskroute.message.headers import ATTEMPT, ERROR, EXCHANGE, QUEUE, REASON, ROUTING_KEY
+from taskroute.message.headers import (
+    ATTEMPT,
+    ERROR,
+    ERROR_TEXT,
+    ERROR_TRACEBACK,
+    EXCHANGE,
+    QUEUE,
+    REASON,
+    ROUTING_KEY,
+)
 
 MAX_ATTEMPT: Final = 1_000_000
 """A forged attempt header is clamped to this, so that arithmetic on it stays in range."""
 
 _DEATHS: Final = "x-death"
+_NOTHING: Final[Mapping[str, object]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """Where a dead letter came from.
 
-    `queue`, `exchange` and `routing_key` are those before it was dead-lettered, `attempt` is the last one, `reason` and
-    `error` are why; what nobody has written down is empty. `written_by` says who has put the letter where it lies.
+    `queue`, `exchange` and `routing_key` are those before it was dead-lettered, `attempt` is the last one; `reason`,
+    `error`, `error_text` and `error_traceback` are why; what nobody has written down is empty. `written_by` says who
+    has put the letter where it lies.
     """
 
     queue: str
@@ -34,6 +45,8 @@ class Origin:
     attempt: int
     reason: str
     error: str
+    error_text: str
+    error_traceback: str
     written_by: Literal["worker", "broker", "publisher"]
 
 
@@ -76,7 +89,8 @@ def origin_of(headers: Mapping[str, object], *, queue: str, exchange: str, routi
     death: Mapping[str, object] | None = newest if isinstance(newest, Mapping) else None
     came_by_name = exchange == "" and routing_key == queue
     known = republished(headers) if came_by_name or death is not None else None
-    reason, error = (headers.get(REASON), headers.get(ERROR)) if known is not None else (None, None)
+    told = headers if known is not None else _NOTHING
+    reason = told.get(REASON)
     if death is not None:  # the newest: where the message lay before the broker put it here
         keys = death.get("routing-keys")
         queue, exchange = _text(death.get("queue")), _text(death.get("exchange"))
@@ -90,7 +104,9 @@ def origin_of(headers: Mapping[str, object], *, queue: str, exchange: str, routi
         routing_key=routing_key,
         attempt=1 if known is None else known.attempt,
         reason=_text(reason),
-        error=_text(error),
+        error=_text(told.get(ERROR)),
+        error_text=_text(told.get(ERROR_TEXT)),
+        error_traceback=_text(told.get(ERROR_TRACEBACK)),
         written_by="broker" if death is not None else "publisher" if known is None else "worker",
     )
 

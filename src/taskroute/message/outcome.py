@@ -6,6 +6,7 @@ from typing import Literal
 
 from taskroute.errors import ConfigurationError
 from taskroute.exported import exported_by
+from taskroute.raised import Raised
 
 Reason = Literal[
     "handler_error",
@@ -81,9 +82,10 @@ class Handled:
 class Failed:
     """The message was not handled.
 
-    `error` names types and fields, never values, because it goes to a header and to the log. `retryable` is False
-    where another attempt would end the same way. `delay` is what a `Retry` asked for. `delays` is what the handler
-    declares instead of its queue's policy, empty for no retry. `handler` is the handler's name, if one was found.
+    `error` names types and fields, never values but for the text of a verdict, because failures are grouped by it.
+    `retryable` is False where another attempt would end the same way. `delay` is what a `Retry` asked for. `delays` is
+    what the handler declares instead of its queue's policy, empty for no retry. `handler` is the handler's name, if one
+    was found, and `place` where it is written, if `error` names no place. `raised` is what is told of the exception.
     """
 
     reason: Reason
@@ -93,6 +95,8 @@ class Failed:
     asked_for_retry: bool = False
     delays: tuple[timedelta, ...] | None = None
     handler: str | None = None
+    place: str = ""
+    raised: Raised | None = None
 
 
 Outcome = Handled | Failed

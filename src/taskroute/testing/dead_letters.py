@@ -17,9 +17,10 @@ class DeadLetter:
     """A message that failed for good.
 
     `reason` is the worker's (``handler_error``, ``invalid_body``, ...), or the broker's if the broker dead-lettered the
-    message (``expired``, ``maxlen``, ``delivery_limit``). `error` adds types, fields and places, never a value.
-    `attempt` is the last one, counted from 1. `queue`, `exchange` and `routing_key` are those before it was
-    dead-lettered. The worker's word counts only in a letter that nobody else can have written.
+    message (``expired``, ``maxlen``, ``delivery_limit``). `error` adds types, fields and places, never a value;
+    `error_text` and `error_traceback` are those of the exception. `attempt` is the last one, counted from 1. `queue`,
+    `exchange` and `routing_key` are those before it was dead-lettered. The worker's word counts only in a letter that
+    nobody else can have written.
     """
 
     reason: str
@@ -31,6 +32,8 @@ class DeadLetter:
     exchange: str
     routing_key: str
     message_id: str | None
+    error_text: str = ""
+    error_traceback: str = ""
 
     @classmethod
     def of(cls, stored: StoredMessage, queue: str) -> Self:
@@ -47,4 +50,6 @@ class DeadLetter:
             exchange=origin.exchange,
             routing_key=origin.routing_key,
             message_id=message_id if isinstance(message_id, str) else None,
+            error_text=origin.error_text,
+            error_traceback=origin.error_traceback,
         )

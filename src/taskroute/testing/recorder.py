@@ -23,9 +23,9 @@ from taskroute.handlers.handler import Handler
 from taskroute.handlers.marks import Provider
 from taskroute.handlers.middleware import CallNext, Layer
 from taskroute.handlers.sources import InvalidArgumentError
-from taskroute.handling.dispatch import describe_error
 from taskroute.message.message import Message
 from taskroute.message.outcome import Reject, Retry
+from taskroute.raised import Disclosure
 from taskroute.testing.calls import Call
 
 _LIBRARY: Final = str(Path(__file__).parents[1])
@@ -45,6 +45,7 @@ class Recorder:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
+        self._disclosure = Disclosure("place")
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._running: dict[int, tuple[Handler, Message]] = {}
@@ -102,7 +103,7 @@ class Recorder:
 
     def _repeats(self, message: Message, error: BaseException) -> bool:
         """Return whether an earlier attempt at the message failed with the same error."""
-        key = (message.queue, message.message_id, describe_error(error))
+        key = (message.queue, message.message_id, self._disclosure.of(error).error)
         return self._first_attempts.setdefault(key, message.attempt) < message.attempt
 
     # On a handler's thread or the event loop's:

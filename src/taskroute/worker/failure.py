@@ -24,6 +24,11 @@ class Failure:
         return self.action.reason if isinstance(self.action, Republish) else self.failed.reason
 
     @property
+    def is_last(self) -> bool:
+        """Whether the message is not tried again."""
+        return not (isinstance(self.action, Republish) and self.action.kind == "retry")
+
+    @property
     def destination(self) -> str:
         """The queue that it goes to, for people."""
         return self.action.queue if isinstance(self.action, Republish) else "nowhere"

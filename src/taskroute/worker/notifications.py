@@ -22,6 +22,7 @@ from taskroute.instrumentation.events import (
     Retried,
 )
 from taskroute.message.delivery import Delivery
+from taskroute.message.outcome import Failed
 from taskroute.quoting import shorten
 from taskroute.worker.failure import Failure
 from taskroute.worker.stats import StatsCounter
@@ -60,14 +61,13 @@ class Notifications:
 
     def failed(self, failure: Failure) -> None:
         """Report that a delivery has failed, and where it goes."""
-        log.warning(
-            "message_failed %s attempt=%d reason=%s error=%s to=%s",
-            _named(failure.delivery),
-            failure.delivery.attempt,
-            failure.reason,
-            failure.failed.error,
-            failure.destination,
-        )
+        failed, delivery = failure.failed, failure.delivery
+        facts = (delivery.attempt, failure.reason, _told(failed), failure.destination)
+        if failure.is_last:
+            trace = "" if failed.raised is None else failed.raised.traceback
+            log.error("message_failed %s attempt=%d reason=%s %s to=%s", _named(delivery), *facts, trace=trace)
+        else:
+            log.warning("message_failed %s attempt=%d reason=%s %s to=%s", _named(delivery), *facts)
 
     def failure_settled(self, failure: Failure) -> None:
         """Report that a failed delivery is where it goes: confirmed there, or dropped."""
@@ -156,6 +156,17 @@ def _facts(delivery: Delivery) -> _Facts:
 def _named(delivery: Delivery) -> str:
     """Return what tells a delivery from others, as a log line has it."""
     return f"queue={delivery.queue} key={shorten(delivery.routing_key)} message_id={shorten(str(delivery.message_id))}"
+
+
+def _told(failed: Failed) -> str:
+    """Return the error with its text and its handler, as a log line has them."""
+    told = f"error={failed.error}"
+    raised = failed.raised
+    if raised is not None and raised.text and failed.error == raised.error:
+        told += f" text={raised.text!r}"
+    if failed.handler is not None:
+        told += f" handler={failed.handler}" + (f" at {failed.place}" if failed.place else "")
+    return told
 
 
 def _failure_event(failure: Failure) -> Retried | DeadLettered | Dropped:

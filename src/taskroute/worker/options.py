@@ -4,7 +4,7 @@
 
 import ssl
 from collections.abc import Iterable
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from taskroute.broker.declare import DeclareMode
 from taskroute.exported import exported_by
@@ -31,3 +31,4 @@ class WorkerOptions(TypedDict, total=False):
     tls: ssl.SSLContext | None
     max_body_size: int
     middleware: Iterable[Middleware]
+    errors: Literal["text", "place"]

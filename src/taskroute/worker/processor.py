@@ -26,6 +26,7 @@ from taskroute.handling.unhandled import unhandled
 from taskroute.instrumentation.hooks import Handling
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Failed, Handled, Outcome
+from taskroute.raised import Disclosure
 from taskroute.topology.queue import QueueSpec
 from taskroute.worker.admissions import Admissions
 from taskroute.worker.async_handlers import AsyncHandlers
@@ -61,6 +62,7 @@ class Processor:
         threads: that call handlers; 0: the consuming session's thread does.
         thread_name: their names begin with it.
         max_body_size: bytes; a longer body is not even parsed.
+        disclosure: what is told of an exception.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Processor:
         threads: int,
         thread_name: str,
         max_body_size: int,
+        disclosure: Disclosure,
     ) -> None:
         self._queues = queues
         self._mailbox = mailbox
@@ -95,6 +98,7 @@ class Processor:
             loop.submit,
             handling,
             partial(unhandled, topology=routes.topology),
+            disclosure,
         )
         self.work: Final = WorkQueue(FairQueue({queue: options.limits.get(queue) for queue in self._gated}))
         self.threads: Final = ThreadPool(threads, self.work, self.process, thread_name, self._on_defect)

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, Literal, NoReturn, Self
 
 from taskroute.broker.declare import Declaration, DeclareMode, checked_mode
 from taskroute.broker.mailbox import Mailbox
@@ -37,6 +37,7 @@ from taskroute.handling.dispatch import DEFAULT_MAX_BODY_SIZE
 from taskroute.handling.health import Health, diagnose
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
 from taskroute.publisher.publisher import Publisher
+from taskroute.raised import Disclosure, checked_detail
 from taskroute.topology.digest import topology_digest
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
@@ -98,6 +99,8 @@ class Worker:
         resources: what handlers ask for by `Resource()`: one object, or a dataclass of several. Stays open for as long
             as the worker runs; closing it is up to the caller.
         publisher: for handlers with a parameter that is annotated `Publisher`; up to the caller as well.
+        errors: what is told of an exception in the log and with a dead letter: ``text``, which is its class, text,
+            place and traceback; or ``place``, its class and place alone, so that nothing a message says is told.
 
     Raises:
         UnknownQueueError: a handler or an argument names a queue that the topology does not have.
@@ -137,8 +140,10 @@ class Worker:
         instrumentation: Iterable[Instrumentation] = (),
         resources: object | None = None,
         publisher: Publisher | None = None,
+        errors: Literal["text", "place"] = "text",
     ) -> None:
         nodes = Nodes(url, tls)
+        disclosure = Disclosure(checked_detail(errors), nodes.passwords)
         check_parts(topology, registry)
         digest = topology_digest(topology)
         around = HandlerRegistry(middleware=middleware)
@@ -196,6 +201,7 @@ class Worker:
             threads=thread_count,
             thread_name=f"{self._name}-handler",
             max_body_size=_whole("max_body_size", max_body_size),
+            disclosure=disclosure,
         )
         self._session = Session(
             nodes,
