@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from taskroute import HandlerRegistry, Topology
+    from taskroute import HandlerRegistry, Service, Topology
     from taskroute.testing import Harness
 
 
@@ -27,7 +27,7 @@ def taskroute_harness() -> Iterator[Callable[..., Harness]]:
 
     with ExitStack() as harnesses:
 
-        def make(topology: Topology, registry: HandlerRegistry | None = None, **options: Any) -> Harness:
+        def make(topology: Topology | Service, registry: HandlerRegistry | None = None, **options: Any) -> Harness:
             return harnesses.enter_context(Harness(topology, registry, **options))
 
         yield make

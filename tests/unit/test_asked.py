@@ -8,6 +8,7 @@ from inspect import Parameter
 from typing import Annotated, Any, Generic, NewType, Protocol, TypeVar
 
 import pytest
+from tests.kit.waiting import DEADLINE
 
 from taskroute import (
     ConfigurationError,
@@ -197,24 +198,21 @@ def test_handlers_and_providers_are_given_resources_and_the_publisher() -> None:
     ) -> None:
         given.extend([publisher, pool, opened, cache])
 
-    with (
-        Publisher("memory://elsewhere", TOPOLOGY) as publisher,
-        Harness(TOPOLOGY, with_resources(handle), resources=POOL, publisher=publisher) as harness,
-    ):
+    with Harness(TOPOLOGY, with_resources(handle), resources=POOL) as harness:
         harness.publish(1, "jobs", exchange="")
         harness.drain()
 
-    assert given == [publisher, POOL, POOL, None]
+    assert given == [harness.publisher, POOL, POOL, None]
 
 
-def test_parameter_with_a_default_keeps_it_without_a_publisher() -> None:
+def test_parameter_with_a_default_keeps_it_without_a_publisher(taskroute_url: str) -> None:
     given: list[object] = []
 
     def handle(job: int, publisher: Publisher = None) -> None:  # type: ignore[assignment]
         given.append(publisher)
 
-    with Harness(TOPOLOGY, with_resources(handle)) as harness:
-        harness.publish(1, "jobs", exchange="")
-        harness.drain()
+    with Worker(taskroute_url, TOPOLOGY, with_resources(handle)) as worker, Publisher(taskroute_url, TOPOLOGY) as other:
+        other.publish(1, "jobs", exchange="")
+        assert worker.wait_idle(DEADLINE)
 
     assert given == [None]

@@ -7,6 +7,7 @@ from inspect import Parameter
 from typing import NamedTuple
 
 from taskroute.errors import HandlerSignatureError
+from taskroute.handlers.asked import asked_by
 from taskroute.handlers.dependencies import Dependency
 from taskroute.handlers.function import describe
 from taskroute.handlers.marks import Depends, Provider, mark_of
@@ -57,6 +58,8 @@ class ProviderPlan:
         for parameter in parameters_of(function):
             if (mark := mark_of(parameter, Depends)) is not None:
                 needs[parameter.name] = self._plan(mark.provider)
+            elif (asked := asked_by(parameter)) is not None and asked.type in self._overrides:
+                needs[parameter.name] = self._plan(asked.type)
             elif (source := source_of(parameter, self._pattern)) is not None:
                 sources[parameter.name] = source
             elif parameter.default is parameter.empty:

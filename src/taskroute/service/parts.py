@@ -35,7 +35,9 @@ class Wiring:
     url: UrlSource
     topology: Topology
     registry: HandlerRegistry
-    lifespan: Callable[..., Any] | None
+    lifespan: Callable[..., Any] | None = None
+    resources: object | None = None
+    """Open already, where there is no lifespan."""
     instrumentation: Sequence[Instrumentation]
     worker: WorkerOptions
     publisher: PublisherOptions
@@ -60,7 +62,7 @@ class Parts:
                 wiring.topology,
                 wiring.registry,
                 instrumentation=wiring.instrumentation,
-                resources=None if wiring.lifespan is None else self._resources,
+                resources=wiring.resources if wiring.lifespan is None else self._resources,
                 publisher=publisher,
                 **wiring.worker,
             )
@@ -98,6 +100,11 @@ class Parts:
         self._loop.join(GRACE)
 
 
+def publisher_of(wiring: Wiring) -> Publisher:
+    """Make the publisher."""
+    return Publisher(wiring.url, wiring.topology, instrumentation=wiring.instrumentation, **wiring.publisher)
+
+
 @contextmanager
 def made(wiring: Wiring, *, has_worker: bool) -> Iterator[Parts]:
     """Make the parts; close the publisher in the end. Nothing is opened yet.
@@ -106,7 +113,7 @@ def made(wiring: Wiring, *, has_worker: bool) -> Iterator[Parts]:
         DefinitionError: as `Worker` and `Publisher`.
         PublishError: as `Publisher.close`.
     """
-    publisher = Publisher(wiring.url, wiring.topology, instrumentation=wiring.instrumentation, **wiring.publisher)
+    publisher = publisher_of(wiring)
     with ExitStack() as stack:
         stack.callback(publisher.close)
         yield Parts(wiring, publisher, has_worker=has_worker)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import wait
 from contextlib import ExitStack, nullcontext, suppress
 from types import TracebackType
 from typing import Any, Final, Self, Unpack, overload
@@ -29,9 +30,12 @@ from taskroute.message.delivery import Delivery
 from taskroute.message.message import Message
 from taskroute.publisher.options import EventOptions, PublishOptions
 from taskroute.publisher.publisher import Publisher
+from taskroute.service.parts import Parts, publisher_of
+from taskroute.service.service import Service
 from taskroute.testing.calls import Call
 from taskroute.testing.dead_letters import DeadLetter
 from taskroute.testing.recorder import Recorder, check_overrides
+from taskroute.testing.wiring import middleware_of, service_of, wiring_of
 from taskroute.topology.event_spec import Event
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
@@ -46,7 +50,7 @@ _NO_OVERRIDES: Final[Mapping[Provider, Provider]] = {}
 
 @exported_by("taskroute.testing")
 class Harness:
-    """Runs a topology and a registry for one test: a worker, a publisher, and an embedded broker of their own.
+    """Runs a service for one test, or a topology and a registry, on an embedded broker of its own.
 
     Enter it with ``with``. An error of a handler is raised in the test, with its traceback, by the methods that wait:
     `drain`, `advance`, `handled`, `failed` (except errors of that handler), `dead_letters`, `messages` and the end of
@@ -58,19 +62,23 @@ class Harness:
     The test's thread makes every call; handlers run in the worker's threads, or on its event loop, as in production.
 
     Args:
-        topology: declared as it is, and `passive` exchanges and queues as well, as their owner would declare them.
-        registry: copied; left out, nothing is consumed, for a service that only publishes.
+        topology: declared as it is, and `passive` exchanges and queues as well, as their owner would declare them. Or a
+            `Service`: what it says counts, but for what belongs to its broker (`url`, `tls`, `declare`, `heartbeat`) or
+            is said here. Its lifespan is opened and closed as in production.
+        registry: copied; left out, nothing is consumed, for a service that only publishes. A `Service` has its own.
         queues: to consume; left out, those that a handler or fallback names.
         threads: for plain handlers; one keeps the order of the messages.
         middleware: as for `Worker`.
         instrumentation: as for `Worker`, of the publisher as well.
-        overrides: providers of `Depends(...)` to replace: ``{open_session: FakeSession}``.
+        overrides: what handlers are given instead: for a provider of `Depends(...)` another one,
+            ``{open_session: FakeSession}``; for a type that is asked for, as by `Resource()`, a provider,
+            ``{Pool: FakePool}``; for the lifespan of the service another one.
         timeout: seconds of real time that a method waits at most.
         rabbitmq: the version whose rules the broker follows; left out, the newest one that it knows.
         **options: further arguments of `Worker`.
 
     Raises:
-        DefinitionError: as `Worker`; `overrides` names a provider that no handler asks for.
+        DefinitionError: as `Worker`; `overrides` names what nobody asks for.
 
     Example:
         >>> from unittest.mock import call
@@ -81,7 +89,7 @@ class Harness:
 
     def __init__(
         self,
-        topology: Topology,
+        topology: Topology | Service,
         registry: HandlerRegistry | None = None,
         *,
         queues: Iterable[QueueSpec | str] | None = None,
@@ -93,23 +101,33 @@ class Harness:
         rabbitmq: Version | None = None,
         **options: Any,
     ) -> None:
-        consumes = registry is not None or queues is not None or bool(options)
-        registry = registry or HandlerRegistry()
-        check_overrides(registry.handlers, overrides)
-        self._topology = _owned(topology)
+        service = service_of(topology, registry)
+        has_worker = bool(service.registry.handlers or queues or options) or registry is not None
+        registry = service.registry
+        check_overrides(registry.handlers, overrides, service.lifespan)
+        self._topology = _owned(service.topology)
         self._functions = [handler.function for handler in registry.handlers]
         self._timeout = timeout
         self._clock = ManualClock()
         self._rabbitmq = rabbitmq
         self._recorder = Recorder(self._clock.now)
-        around = HandlerRegistry(middleware=middleware)
+        around = HandlerRegistry(middleware=middleware_of(service, middleware))
         around.include(registry)
         recorded = derived(around, lambda handler: self._recorder.recorded(handler, overrides))
         self._name = f"harness-{uuid.uuid4().hex}"
-        listening = tuple(instrumentation)
-        options = {"queues": queues, "shutdown_timeout": SHUTDOWN_TIMEOUT, "instrumentation": listening, **options}
-        self._worker = Worker(self.url, self._topology, recorded, threads=threads, **options) if consumes else None
-        self._publisher = Publisher(self.url, self._topology, instrumentation=listening)
+        own: dict[str, Any] = {"shutdown_timeout": SHUTDOWN_TIMEOUT, "threads": threads}
+        wiring = wiring_of(
+            service,
+            url=self.url,
+            topology=self._topology,
+            registry=recorded,
+            instrumentation=instrumentation,
+            overrides=overrides,
+            options=own | ({} if queues is None else {"queues": queues}) | options,
+        )
+        self._publisher = publisher_of(wiring)
+        self._parts = Parts(wiring, self._publisher, has_worker=has_worker)
+        self._worker = self._parts.running.worker if has_worker else None
         queues_consumed = self._worker.queues if self._worker else ()
         self._consumed = [queue.name for queue in queues_consumed]
         self._waiting = [name for queue in queues_consumed for name in _wait_queues(queue)]
@@ -120,9 +138,10 @@ class Harness:
         with ExitStack() as stack:
             self._broker = transport.create(self._name, self._clock, self._rabbitmq)
             stack.callback(transport.drop, self._name)
-            if self._worker:
-                stack.enter_context(self._worker)
             stack.callback(self._publisher.close)
+            if self._worker:
+                stack.enter_context(self._parts.alive(lambda future: wait([future])))
+                stack.enter_context(self._worker)
             self._resources = stack.pop_all()
         return self
 
@@ -150,15 +169,15 @@ class Harness:
         """The worker, for its `stats` and `health`.
 
         Raises:
-            ConfigurationError: the harness has no registry.
+            ConfigurationError: the harness has no handlers.
         """
         if self._worker is None:
-            raise ConfigurationError("this harness runs no worker: it has no registry; Harness(topology, registry)")
+            raise ConfigurationError("this harness runs no worker: it has no handlers; Harness(topology, registry)")
         return self._worker
 
     @property
     def publisher(self) -> Publisher:
-        """The publisher, for handlers that publish: ``overrides={get_publisher: lambda: harness.publisher}``."""
+        """The publisher, which handlers are given that ask for `Publisher`."""
         return self._publisher
 
     @overload

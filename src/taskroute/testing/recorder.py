@@ -71,7 +71,7 @@ class Recorder:
     def recorded(self, handler: Handler, overrides: Mapping[Provider, Provider]) -> Handler:
         """Return a copy of a handler whose calls are recorded, with some of its providers replaced."""
         plan = handler.plan
-        if overrides and plan.dependencies:
+        if overrides and (plan.dependencies or plan.asked):
             plan = plan_arguments(handler.function, handler.pattern, overrides)
         return replace(
             handler,
@@ -175,13 +175,17 @@ class Recorder:
                 self._unseen.append((failed, error))
 
 
-def check_overrides(handlers: Iterable[Handler], overrides: Mapping[Provider, Provider]) -> None:
-    """Raise ConfigurationError for a provider that no handler asks for."""
-    known = {dependency.provider for handler in handlers for dependency in handler.plan.dependencies}
+def check_overrides(
+    handlers: Iterable[Handler], overrides: Mapping[Provider, Provider], lifespan: Provider | None
+) -> None:
+    """Raise ConfigurationError for what no handler asks for, and is not the lifespan."""
+    plans = [handler.plan for handler in handlers]
+    known = {dependency.provider for plan in plans for dependency in plan.dependencies}
+    known |= {asked.type for plan in plans for asked in plan.asked} | ({lifespan} if lifespan else set())
     for provider in overrides:
         if provider not in known:
             names = ", ".join(sorted(map(describe, known))) or "none"
-            raise ConfigurationError(f"overrides: no handler asks for {describe(provider)}; their providers: {names}")
+            raise ConfigurationError(f"overrides: no handler asks for {describe(provider)}; what they ask for: {names}")
 
 
 def _within(context: AbstractContextManager[object], run: Callable[[], Any]) -> Any:
