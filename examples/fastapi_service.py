@@ -10,10 +10,10 @@ Runs with no broker at all; ``--url amqp://user:password@host/`` makes it Rabbit
 from __future__ import annotations
 
 import argparse
-import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import uvicorn
@@ -29,6 +29,9 @@ from taskroute import (
     Health,
     Publisher,
     QueueSpec,
+    Resource,
+    RunningService,
+    Service,
     Topology,
     Worker,
 )
@@ -48,47 +51,50 @@ orders = QueueSpec(name="orders", bindings=[placed])
 topology = Topology(exchanges=[shop], queues=[orders], events=[placed])
 
 
-def handlers(publisher: Publisher, states: dict[str, str]) -> HandlerRegistry:
+registry = HandlerRegistry()
+
+
+@dataclass
+class States:
+    """What became of each order. In a real service a table: handlers and endpoints run in different threads."""
+
+    by_number: dict[str, str] = field(default_factory=dict)
+
+
+@registry.handler(placed, queue=orders)
+async def ship(order: Order, number: str, publisher: Publisher, states: Annotated[States, Resource()]) -> None:
     """What the service does in the background."""
-    registry = HandlerRegistry()
-
-    @registry.handler(placed, queue=orders)
-    async def ship(order: Order, number: str) -> None:
-        states[number] = "shipped"
-        # Other services may bind a queue to it; that none does is no error.
-        await publisher.publish_async(shipped(order, number=number), mandatory=False)
-
-    return registry
+    states.by_number[number] = "shipped"
+    # Other services may bind a queue to it; that none does is no error.
+    await publisher.publish_async(shipped(order, number=number), mandatory=False)
 
 
-async def current_publisher(request: Request) -> Publisher:
-    """The publisher that the application has opened."""
-    publisher: Publisher = request.state.publisher
-    return publisher
+async def current_service(request: Request) -> RunningService:
+    """The service that the application has opened."""
+    running: RunningService = request.state.running
+    return running
 
 
-async def current_worker(request: Request) -> Worker:
-    """The worker that the application has started."""
-    worker: Worker = request.state.worker
-    return worker
+async def current_publisher(running: Annotated[RunningService, Depends(current_service)]) -> Publisher:
+    """Its publisher."""
+    return running.publisher
+
+
+async def current_worker(running: Annotated[RunningService, Depends(current_service)]) -> Worker:
+    """Its worker."""
+    return running.worker
 
 
 def make_app(url: str) -> FastAPI:
     """Return the application; it connects when it starts."""
-    states: dict[str, str] = {}  # in a real service a table; handlers and endpoints run in different threads
+    states = States()
+    service = Service(topology, registry, url=url, lifespan=lambda: nullcontext(states))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        publisher = Publisher(url, topology)
-        worker = Worker(url, topology, handlers(publisher, states))
-        try:
-            # In a thread, as they wait for the broker. One that is away for 30 seconds ends the application.
-            await asyncio.to_thread(publisher.start)
-            await asyncio.to_thread(worker.start)
-            yield {"publisher": publisher, "worker": worker}
-        finally:
-            await asyncio.to_thread(worker.stop)  # first: what its handlers have begun may still publish
-            await asyncio.to_thread(publisher.close)
+        # A broker that is away for 30 seconds ends the application.
+        async with service.running() as running:
+            yield {"running": running}
 
     app = FastAPI(lifespan=lifespan)
 
@@ -96,14 +102,14 @@ def make_app(url: str) -> FastAPI:
     async def place(order: Order, publisher: Annotated[Publisher, Depends(current_publisher)]) -> dict[str, str]:
         number = uuid.uuid4().hex
         await publisher.publish_async(placed(order, number=number))  # confirmed, or an error
-        states.setdefault(number, "placed")
+        states.by_number.setdefault(number, "placed")
         return {"number": number}
 
     @app.get("/orders/{number}")
     async def look_up(number: str) -> dict[str, str]:
-        if number not in states:
+        if number not in states.by_number:
             raise HTTPException(404, "no such order")
-        return {"number": number, "state": states[number]}
+        return {"number": number, "state": states.by_number[number]}
 
     @app.get("/health")
     async def health(response: Response, worker: Annotated[Worker, Depends(current_worker)]) -> Health:

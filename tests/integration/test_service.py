@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Iterator
+
 import pytest
 from tests.kit.calls import Calls
+from tests.kit.waiting import DEADLINE
 
 from taskroute import BrokerUrlError, ConfigurationError, HandlerRegistry, QueueSpec, Service, Topology
 
 JOBS = QueueSpec(name="jobs")
 TOPOLOGY = Topology(queues=[JOBS])
+
+
+def handling_jobs() -> HandlerRegistry:
+    registry = HandlerRegistry()
+
+    @registry.handler("jobs", queue=JOBS)
+    def handle(job: int) -> None: ...
+
+    return registry
 
 
 def test_running_service_publishes_and_handles(taskroute_url: str) -> None:
@@ -49,3 +63,51 @@ def test_unusable_environment_is_refused_at_once(value: str, text: str, monkeypa
 
     with pytest.raises(BrokerUrlError, match=text), Service(TOPOLOGY, HandlerRegistry()).running(worker=False):
         raise AssertionError
+
+
+def test_service_runs_in_a_coroutine_whose_loop_goes_on(taskroute_url: str) -> None:
+    """Connecting and stopping wait in another thread."""
+    loops: list[asyncio.AbstractEventLoop] = []
+    events: list[str] = []
+
+    def lifespan() -> Iterator[None]:
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loops[0]).result(DEADLINE)
+        yield
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loops[0]).result(DEADLINE)
+        events.append("closed")
+
+    async def main() -> bool:
+        loops.append(asyncio.get_running_loop())
+        async with Service(TOPOLOGY, handling_jobs(), url=taskroute_url, lifespan=lifespan).running() as running:
+            return running.worker.health().ready
+
+    assert asyncio.run(main())
+    assert events == ["closed"]
+
+
+def test_cancelled_start_in_a_coroutine_is_closed_again(taskroute_url: str) -> None:
+    events: list[str] = []
+    begun, release = threading.Event(), threading.Event()
+
+    def lifespan() -> Iterator[None]:
+        begun.set()
+        assert release.wait(DEADLINE)
+        yield
+        events.append("closed")
+
+    async def serve() -> None:
+        async with Service(TOPOLOGY, handling_jobs(), url=taskroute_url, lifespan=lifespan).running():
+            events.append("running")
+
+    async def main() -> None:
+        serving = asyncio.create_task(serve())
+        await asyncio.to_thread(begun.wait, DEADLINE)
+        serving.cancel()
+        await asyncio.sleep(0)
+        release.set()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+
+    asyncio.run(main())
+
+    assert events == ["closed"]

@@ -94,7 +94,13 @@ def test_health_endpoint_has_the_health_of_the_worker(broker_url: str) -> None:
             "last_activity": None,
         }
 
-        idle = Worker(broker_url, example.topology, example.handlers(Publisher(broker_url, example.topology), {}))
+        idle = Worker(
+            broker_url,
+            example.topology,
+            example.registry,
+            resources=example.States(),
+            publisher=Publisher(broker_url, example.topology),
+        )
         app.dependency_overrides[example.current_worker] = providing(idle)
         unhealthy = client.get("/health")
 

@@ -8,6 +8,7 @@ from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from taskroute.errors import ConfigurationError
@@ -17,6 +18,7 @@ from taskroute.handlers.registry import HandlerRegistry
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
 from taskroute.publisher.options import PublisherOptions
 from taskroute.service.lifespan import OpeningGivenUpError
+from taskroute.service.open_service import OpenService
 from taskroute.service.parts import Wiring, made
 from taskroute.service.running import RunningService
 from taskroute.service.url import url_of
@@ -118,9 +120,10 @@ class Service:
         """
         run(self)
 
-    @contextmanager
-    def running(self, *, worker: bool = True) -> Iterator[RunningService]:
+    def running(self, *, worker: bool = True) -> OpenService:
         """Return a context manager that opens the publisher and starts the worker, inside of another program.
+
+        With ``async with`` the event loop goes on while it connects and while handlers come to their end.
 
         Args:
             worker: False leaves it out, and the lifespan as well, for a process that only publishes.
@@ -128,14 +131,21 @@ class Service:
         Raises:
             BrokerUrlError: no URL is said.
             DefinitionError, BrokerError, ShutdownTimeoutError: as `Worker.start` and `stop`, and `Publisher`.
+            BaseException: what the lifespan raised.
         """
-        with made(_wiring(self), has_worker=worker) as parts:
-            parts.running.publisher.start()
-            if worker:
-                with parts.alive(lambda future: wait([future])), parts.running.worker:
-                    yield parts.running
-            else:
-                yield parts.running
+        return OpenService(partial(_running, self, has_worker=worker))
+
+
+@contextmanager
+def _running(service: Service, *, has_worker: bool) -> Iterator[RunningService]:
+    with made(_wiring(service), has_worker=has_worker) as parts:
+        running = parts.running
+        running.publisher.start()
+        if not has_worker:
+            yield running
+            return
+        with parts.alive(lambda future: wait([future])), running.worker:
+            yield running
 
 
 def run(service: Service, watch: Watch = nullcontext) -> None:
