@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, NoReturn
 
 from taskroute import __version__
@@ -31,6 +32,7 @@ def make_parser(commands: Sequence[Command]) -> Parser:
     parser.add_argument(
         "--version", action="version", version=f"{_PROGRAM} {__version__}", help="show the version and exit"
     )
+    parser.set_defaults(make_whole_parser=partial(make_parser, COMMANDS))  # for completion
     choice = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for command in COMMANDS:
         child = choice.add_parser(

@@ -45,6 +45,8 @@ COMMANDS: Final = (
     Command("graph", "draw the topology with its handlers", "graph"),
     Command("publish", "publish a message, and print its id once it is confirmed", "publish"),
     Command("stats", "count the messages in the queues", "stats"),
+    Command("new", "make a folder with a service that runs at once", "new"),
+    Command("completion", "print the completion script of a shell", "completion"),
 )
 
 
