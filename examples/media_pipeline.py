@@ -74,6 +74,9 @@ def log(message: Message) -> None:
     """Sees everything."""
 
 
+routes = Routes(topology, registry)
+
+
 EVENTS: list[tuple[str, BaseModel | dict[str, str]]] = [
     ("video.upload", Video(id="1", file="movie.mp4")),
     ("video.delete", Video(id="2", file="old.mp4")),
@@ -108,7 +111,6 @@ def publish_some(publisher: Publisher) -> Counter[str]:
 
 def run(url: str) -> bool:
     """Run the pipeline and print what happened; whether every message is accounted for."""
-    print(Routes(topology, registry).explain("video.upload", exchange=media), end="\n\n")
     letters = DeadLetters()
     with (
         Worker(url, topology, registry, threads=THREADS, instrumentation=[letters]) as worker,

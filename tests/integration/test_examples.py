@@ -69,7 +69,6 @@ def test_media_pipeline_example_adds_up(broker_url: str) -> None:
     """Its counts agree with each other, and it names the messages that it dead-lettered."""
     out = run(str(EXAMPLES / "media_pipeline.py"), "--url", broker_url)
 
-    assert "queue 'video_queue'\n    handled by __main__.transcode" in out
     assert "published and confirmed: 200 messages with 5 routing keys" in out
     assert len(re.findall(r"sum of \d+ routed +agrees", out)) == 2
     assert "DIFFERS" not in out
