@@ -12,6 +12,7 @@ from taskroute.broker.link import LINK_MOVES
 from taskroute.broker.moving import MOVING_MOVES
 from taskroute.broker.roles.consumed_queue import QUEUE_MOVES
 from taskroute.broker.roles.submission import SUBMISSION_MOVES
+from taskroute.cli.supervisor.child_phase import CHILD_MOVES
 from taskroute.handling.circuit_breaker import CIRCUIT_MOVES
 from taskroute.state_table import IllegalMoveError, StateTable
 from taskroute.worker.phase import PHASE_MOVES
@@ -24,6 +25,7 @@ TABLES: Mapping[str, StateTable[Any, Any]] = {
     "queued": SUBMISSION_MOVES,
     "staying": MOVING_MOVES,
     "closed": CIRCUIT_MOVES,
+    "starting": CHILD_MOVES,
 }
 """By the state in which each machine begins."""
 

@@ -47,6 +47,8 @@ COMMANDS: Final = (
     Command("stats", "count the messages in the queues", "stats"),
     Command("new", "make a folder with a service that runs at once", "new"),
     Command("completion", "print the completion script of a shell", "completion"),
+    Command("run", "run a service, in one process or several, until a signal", "run"),
+    Command("health", "ask a running service whether it is ready", "health"),
 )
 
 

@@ -1,0 +1,75 @@
+"""`taskroute health`: how a running service is, asked of what `taskroute run --health` serves."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import re
+import sys
+from argparse import ArgumentParser, Namespace
+from typing import Any, Final
+
+from taskroute.cli.exits import Exit, UsageError
+from taskroute.quoting import printable
+
+_MAX_ANSWER: Final = 1_048_576
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Say what it takes."""
+    parser.add_argument("url", metavar="URL", help="HOST:PORT, or http://HOST:PORT/live; /ready if left out")
+    parser.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="to wait for the answer; 5")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="text for people by default")
+
+
+def run(arguments: Namespace) -> int:
+    """Ask; 0 if it is ready, 1 if it is not, 3 if nothing that can be asked is there."""
+    host, port, path = _parse(arguments.url)
+    if not 0 < arguments.timeout < math.inf:
+        raise UsageError(f"--timeout {arguments.timeout} must be a number of seconds above 0")
+    try:
+        status, answer = _ask(host, port, path, arguments.timeout)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        print(f"taskroute health: no answer from {host}:{port}: {why}", file=sys.stderr)
+        return Exit.BROKER
+    fine = status == http.client.OK
+    if arguments.format == "json":
+        print(json.dumps(answer, indent=2))
+    else:
+        name = path.partition("?")[0].rpartition("/")[2]
+        print("\n".join([name if fine else f"not {name}", *_lines(answer)]))
+    return Exit.OK if fine else Exit.FINDINGS
+
+
+def _parse(text: str) -> tuple[str, int, str]:
+    """Return host, port and path. What it complains of is not shown: it may hold a password."""
+    found = re.fullmatch(
+        r"(?:http://)?(\[[0-9A-Fa-f:.]+\]|[^\s:/@?#\[\]]+)(?::([0-9]{1,5}))?(/live|/ready)?/?", text, re.ASCII
+    )
+    if found is None or int(found[2] or 0) > 65_535:
+        raise UsageError("URL is not http://HOST:PORT, with /live or /ready behind it or nothing: no user, no https")
+    return found[1].strip("[]"), int(found[2] or 80), found[3] or "/ready"
+
+
+def _ask(host: str, port: int, path: str, timeout: float) -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)  # asks no proxy, and follows nobody elsewhere
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        answer = json.loads(response.read(_MAX_ANSWER))
+    finally:
+        connection.close()
+    if not isinstance(answer, dict) or path[1:] not in answer:
+        raise http.client.HTTPException("somebody else answers there")
+    return response.status, answer
+
+
+def _lines(answer: dict[str, Any]) -> list[str]:
+    return [
+        f"{kind}: {printable(str(text))}"
+        for kind, texts in (("reason", answer.get("reasons")), ("warning", answer.get("warnings")))
+        if isinstance(texts, list)
+        for text in texts
+    ]

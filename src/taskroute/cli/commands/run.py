@@ -1,0 +1,105 @@
+"""`taskroute run`: a service, in this process or in several, until a signal."""
+
+from __future__ import annotations
+
+import math
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from taskroute.cli.exits import Exit, UsageError
+from taskroute.cli.probes.address import Address
+from taskroute.cli.progress import Progress, is_watched
+from taskroute.cli.settings import Settings
+from taskroute.cli.signals import heed_as_process_one
+from taskroute.cli.target import add_target
+
+if TYPE_CHECKING:
+    from taskroute.cli.probes.answers import Answering
+
+_MAX_PROCESSES = 1_000
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Say what it takes."""
+    add_target(parser)
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes that share the work")
+    parser.add_argument("--queues", nargs="+", action="extend", default=[], metavar="QUEUE", help="consume only these")
+    parser.add_argument("--threads", type=int, metavar="N", help="for handlers, in each process")
+    parser.add_argument("--max-messages", type=int, metavar="N", help="end when so many have been handled")
+    parser.add_argument("--max-time", type=float, metavar="SECONDS", help="end after this time")
+    parser.add_argument("--health", metavar="HOST:PORT", help="serve /live, /ready and /metrics there")
+
+
+def run(arguments: Namespace) -> int:
+    """Run it; 0 if it has drained, 1 if the time for that passed or a worker died, 3 if it cannot start."""
+    heed_as_process_one()
+    _check(arguments)
+    address = None if arguments.health is None else Address.parse(arguments.health)
+    settings = Settings(
+        target=arguments.target,
+        factory=arguments.factory,
+        app_dir=arguments.app_dir,
+        queues=tuple(arguments.queues),
+        threads=arguments.threads,
+        max_messages=arguments.max_messages,
+        processes=min(arguments.processes, arguments.max_messages or _MAX_PROCESSES),
+        watched=is_watched(),
+        measured=address is not None,
+    )
+    run_it = _run_one if settings.processes == 1 else _run_several
+    return run_it(settings, address, arguments.max_time)
+
+
+def _run_one(settings: Settings, address: Address | None, max_time: float | None) -> int:
+    from taskroute.cli.serving.alone import Answers, run_alone
+    from taskroute.cli.serving.prepare import prepare
+
+    serving = prepare(settings)
+    with _served(address, Answers(serving)) as is_served:
+        return run_alone(serving, max_time=max_time, is_watched=settings.watched) if is_served else Exit.BROKER
+
+
+def _run_several(settings: Settings, address: Address | None, max_time: float | None) -> int:
+    from taskroute.cli.serving.logs import configure_logging
+    from taskroute.cli.supervisor.answers import Answers
+    from taskroute.cli.supervisor.supervisor import Supervisor
+
+    configure_logging(None, is_watched=settings.watched)
+    progress = Progress(sys.stderr) if settings.watched else None
+    supervisor = Supervisor(settings, max_time=max_time, on_reports=progress.show if progress else None)
+    with _served(address, Answers(supervisor)) as is_served, closing(progress) if progress else nullcontext():
+        return supervisor.run() if is_served else Exit.BROKER
+
+
+@contextmanager
+def _served(address: Address | None, answering: Answering) -> Iterator[bool]:
+    """Serve probes in this block, and give whether that can be done."""
+    if address is None:
+        yield True
+        return
+    from taskroute.cli.probes.server import ProbeServer
+
+    try:
+        server = ProbeServer(address, answering)
+    except OSError as error:
+        print(f"taskroute run: cannot listen on --health {address}: {error.strerror or error}", file=sys.stderr)
+        yield False
+        return
+    with ExitStack() as ended:
+        ended.callback(server.close)
+        yield True
+
+
+def _check(arguments: Namespace) -> None:
+    """Refuse numbers that make no sense, by their names."""
+    for name, least in (("processes", 1), ("threads", 0), ("max_messages", 1)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise UsageError(f"--{name.replace('_', '-')} {value} is too few: {least} at least")
+    if arguments.processes > _MAX_PROCESSES:
+        raise UsageError(f"--processes {arguments.processes} is too many: {_MAX_PROCESSES} at most")
+    if arguments.max_time is not None and not 0 < arguments.max_time < math.inf:
+        raise UsageError(f"--max-time {arguments.max_time} must be a number of seconds above 0")

@@ -1,0 +1,1 @@
+"""What a running service answers over HTTP: `/live`, `/ready`, `/metrics`."""

@@ -1,0 +1,75 @@
+"""Wiring: from the target and the options of the command line to the service that is run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
+
+from taskroute import Service, Worker
+from taskroute.cli.exits import UsageError
+from taskroute.cli.settings import Settings
+from taskroute.cli.target import Target
+from taskroute.instrumentation.hooks import Instrumentation
+from taskroute.service.url import url_of
+from taskroute.worker.options import WorkerOptions
+from taskroute.worker.queue_options import read_concurrency, read_prefetch
+from taskroute.worker.queue_selection import select_queues
+
+_DEFAULT_THREADS: Final = inspect.signature(Worker).parameters["threads"].default
+
+
+def wire(target: Target, settings: Settings, instrumentation: Iterable[Instrumentation] = ()) -> Service:
+    """Return the service that a target is, with the options of the command line.
+
+    Raises:
+        UsageError: the target cannot be run, or not in several processes.
+        DefinitionError: no URL is said, or an option does not fit.
+    """
+    service = _service(target)
+    options: dict[str, Any] = dict(service.worker or {})
+    if settings.queues:
+        options["queues"] = _queue_names(settings.queues, service)
+    if settings.threads is not None:
+        options["threads"] = settings.threads
+    if settings.processes > 1:
+        _refuse_memory(service)
+        options["prefetch"] = _divided_prefetch(service, options, settings.processes)
+    return service.replace(
+        worker=cast("WorkerOptions", options), instrumentation=(*service.instrumentation, *instrumentation)
+    )
+
+
+def _divided_prefetch(service: Service, options: Mapping[str, Any], processes: int) -> dict[str, int]:
+    """Return what each of several processes takes in advance, by queue: together what one was to, each one at least."""
+    names, topology = select_queues(service.routes, options.get("queues")), service.topology
+    concurrency = read_concurrency(options.get("concurrency"), names, topology)
+    threads = options.get("threads", _DEFAULT_THREADS)
+    counts = read_prefetch(options.get("prefetch"), names, topology, threads, concurrency)
+    return {name: max(1, count // processes) for name, count in counts.items()}
+
+
+def _queue_names(words: Iterable[str], service: Service) -> list[str]:
+    """Return the names that were typed, one a word or with commas between them, which a name may have too."""
+    known = {queue.name for queue in service.topology.all_queues}
+    return [name for word in words for name in ([word] if word in known else word.split(",")) if name]
+
+
+def _service(target: Target) -> Service:
+    if isinstance(target.value, Service):
+        return target.value
+    if isinstance(target.value, Worker):
+        raise UsageError(f"TARGET {target.text!r} is a Worker, made already: name its Service(topology, registry)")
+    if target.registry is None:
+        raise UsageError(f"TARGET {target.text!r} has no handlers to run: name a Service(topology, registry)")
+    return Service(target.topology, target.registry)
+
+
+def _refuse_memory(service: Service) -> None:
+    source = url_of(service.url)
+    for url in (source,) if isinstance(source, str) else () if callable(source) else source:
+        if url.lower().startswith("memory:"):
+            raise UsageError(
+                "--processes needs a broker that processes share, and of memory:// each would have one of its own: "
+                "use amqp://, or one process"
+            )

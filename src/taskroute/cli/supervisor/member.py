@@ -1,0 +1,129 @@
+"""Member: the main program of a child. Serves as the command line says, and talks with its parent.
+
+One thread of its own does the talking, from before the user's code is imported. When the parent is gone, however it has
+ended, the child drains and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from taskroute.cli.report import NOT_YET, Report
+from taskroute.cli.settings import Settings
+from taskroute.cli.supervisor.wire import Line, Wire
+
+if TYPE_CHECKING:
+    from taskroute.cli.serving.serving import Serving
+
+_EAGER: Final = 0.2
+"""Seconds between reports until it is ready."""
+
+_CALM: Final = 1.0
+
+_GRACE: Final = 5.0
+"""Seconds beyond those that draining takes at most, after which a child without a parent ends in any case."""
+
+
+class Member:
+    """What a child says to its parent, and does for it. `talk` is for a thread of its own."""
+
+    def __init__(self, wire: Wire, settings: Settings) -> None:
+        self._wire = wire
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._serving: Serving | None = None
+
+    def serves(self, serving: Serving) -> None:
+        """Take note of what there is to report, and to drain. On the main thread."""
+        with self._lock:
+            self._serving = serving
+
+    def ends(self) -> None:
+        """Say that the end that follows is as it should be, and no death. On the main thread."""
+        self._wire.write({"done": True})
+
+    def talk(self) -> None:
+        """Report, and do what the parent says, until the process ends."""
+        poll = select.poll()
+        poll.register(self._wire.fileno(), select.POLLIN)
+        while True:
+            report = self._report()
+            self._wire.write({"report": asdict(report)})
+            if poll.poll(1000 * (_CALM if report.ready else _EAGER)) and not self._listen():
+                break
+        self._drain()
+        threading.Event().wait(self._report().drain_seconds + _GRACE)
+        os._exit(1)
+
+    def _listen(self) -> bool:
+        """Do what the parent says; return whether it is still there."""
+        lines = self._wire.read()
+        for line in lines or ():
+            if line.get("do") == "measure":
+                self._wire.write(self._metrics())
+            elif line.get("do") == "drain":
+                self._drain()
+        return lines is not None
+
+    def _drain(self) -> None:
+        with self._lock:
+            serving = self._serving
+        if serving is None:  # the user's code is being imported: nothing has begun
+            os._exit(0)
+        serving.drain()
+
+    def _report(self) -> Report:
+        if self._serving is None:
+            return NOT_YET
+        return self._serving.report(with_depths=self._settings.watched)
+
+    def _metrics(self) -> Line:
+        from taskroute.cli.exposition import NoMetricsError
+        from taskroute.cli.serving.metrics import exposition
+
+        try:
+            return {"metrics": exposition(self._settings.number)}
+        except NoMetricsError as error:
+            return {"no_metrics": str(error)}
+
+
+def main(descriptor: str, settings_text: str) -> int:
+    """Run a child."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it asks for is the parent's to do
+    os.set_inheritable(int(descriptor), False)  # a program that a handler starts must not keep it open
+    settings = Settings.from_json(settings_text)
+    member = Member(Wire(socket.socket(fileno=int(descriptor))), settings)
+    threading.Thread(target=member.talk, name="taskroute-member", daemon=True).start()
+    return _serve(settings, member)
+
+
+def _serve(settings: Settings, member: Member) -> int:
+    from taskroute import TaskrouteError
+    from taskroute.cli.exits import Exit, UsageError, exit_of
+    from taskroute.cli.serving.prepare import prepare
+    from taskroute.cli.target import TargetError
+
+    try:
+        serving = prepare(settings)
+        member.serves(serving)
+        code = serving.run()
+        if serving.has_done_its_share:
+            member.ends()
+        return code
+    except (UsageError, TargetError) as error:
+        print(error if isinstance(error, TargetError) else f"taskroute run: {error}", file=sys.stderr)
+        return Exit.USAGE
+    except TaskrouteError as error:
+        print(f"taskroute run: {' '.join(str(error).split())}", file=sys.stderr)
+        return exit_of(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

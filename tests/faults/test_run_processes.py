@@ -1,0 +1,139 @@
+"""`taskroute run --processes`: its children are killed, replaced and ended, and none outlives its parent."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from tests.faults.site import SECRET, Site
+from tests.kit import asking
+from tests.kit.command_process import CommandProcess, running, until_gone
+from tests.kit.waiting import until
+
+from taskroute import Publisher, QueueSpec, Topology
+
+JOBS = QueueSpec(name="work", retry=False)
+TOPOLOGY = Topology(queues=[JOBS])
+SERVICE = """
+import os, sys, threading
+from taskroute import HandlerRegistry, QueueSpec, Service, Topology
+
+jobs = QueueSpec(name="work", retry=False)
+registry = HandlerRegistry()
+
+@registry.handler("#", queue=jobs)
+def handle(body: str) -> None:
+    print(f"begun {body} {os.getpid()}", file=sys.stderr, flush=True)
+    if body == "hang":
+        threading.Event().wait()
+
+service = Service(Topology(queues=[jobs]), registry, worker={"prefetch": 41})
+"""
+TWO = ("run", "service:service", "--processes", "2", "--health", "127.0.0.1:0")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a service."""
+    (tmp_path / "service.py").write_text(SERVICE)
+    return tmp_path
+
+
+def pids(process: CommandProcess) -> set[int]:
+    return {child.pid for child in process.children()}
+
+
+def until_ready(address: str, process: CommandProcess, *, without: set[int] = frozenset()) -> None:  # type: ignore[assignment]
+    """Wait until it is ready with two processes, none of which is one of these."""
+    until(lambda: asking.get(address, "/ready")[0] == 200 and len(pids(process) - without) == 2 == len(pids(process)))
+
+
+@pytest.mark.row(75)
+def test_killed_process_is_replaced_and_all_are_rolled_and_drained(site: Site, folder: Path) -> None:
+    with running(*TWO, folder=folder, TASKROUTE_URL=site.url) as process:
+        (address,) = process.wait_for("health_served address=(.*)")
+        until_ready(address, process)
+        first = pids(process)
+
+        (killed, kept) = process.children()
+        killed.kill()
+        process.wait_for(f"process_died process=. pid={killed.pid} code=-9")
+        until_ready(address, process, without={killed.pid})
+        assert kept.pid in pids(process)
+
+        process.send(signal.SIGHUP)
+        until_ready(address, process, without=first)
+        with Publisher(site.url, TOPOLOGY) as publisher:
+            publisher.publish("a", "work", exchange="")
+        assert int(process.wait_for("begun a (.*)")[0]) in pids(process) - first
+        assert {row[1] for row in site.table("list_consumers", "queue_name", "prefetch_count")} <= {"1", "20"}
+        status, metrics = asking.get(address, "/metrics")
+        assert status == 200
+        assert metrics.count("# TYPE taskroute_connected gauge") == 1
+        assert metrics.count("taskroute_connected{process=") == 2
+
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+        assert SECRET not in process.text
+
+
+@pytest.mark.row(75)
+def test_parent_that_is_killed_leaves_no_process(site: Site, folder: Path) -> None:
+    with running(*TWO, folder=folder, TASKROUTE_URL=site.url) as process:
+        (address,) = process.wait_for("health_served address=(.*)")
+        until_ready(address, process)
+        children = process.children()
+
+        process.send(signal.SIGKILL)
+
+        until_gone(children)
+
+
+@pytest.mark.row(75)
+def test_second_signal_ends_all_processes_at_once_by_it(site: Site, folder: Path) -> None:
+    """Also one whose handler hangs, and which the first signal has told to drain."""
+    with running(*TWO, folder=folder, TASKROUTE_URL=site.url) as process, Publisher(site.url, TOPOLOGY) as publisher:
+        (address,) = process.wait_for("health_served address=(.*)")
+        until_ready(address, process)
+        publisher.publish("hang", "work", exchange="")
+        process.wait_for("begun hang")
+        children = process.children()
+
+        process.send(signal.SIGTERM)
+        process.wait_for("processes_end code=0")
+        process.send(signal.SIGTERM)
+
+        assert process.wait() == -signal.SIGTERM
+        until_gone(children)
+
+
+@pytest.mark.row(75)
+def test_new_release_that_cannot_be_imported_replaces_nothing(site: Site, folder: Path) -> None:
+    """What cannot be imported at the start ends it; what is rolled out later leaves those alone that run."""
+    with running(*TWO, folder=folder, TASKROUTE_URL=site.url) as process:
+        (address,) = process.wait_for("health_served address=(.*)")
+        until_ready(address, process)
+        before = pids(process)
+        (folder / "service.py").write_text("import no_such_module_of_mine\n")
+
+        process.send(signal.SIGHUP)
+        process.wait_for("processes_roll_failed process=3 code=2")
+
+        until_ready(address, process)
+        assert pids(process) == before
+
+    with running(*TWO, folder=folder, TASKROUTE_URL=site.url) as process:
+        assert process.wait() == 2
+        assert process.text.count("No module named 'no_such_module_of_mine'") == 1
+
+
+@pytest.mark.row(75)
+def test_processes_that_die_again_and_again_end_everything(site: Site, folder: Path) -> None:
+    """Five in a minute: a message that kills its process is not made to do so for ever."""
+    (folder / "service.py").write_text(f"import os\n{SERVICE}\nos._exit(7)\n")
+
+    with running(*TWO, folder=folder, TASKROUTE_URL=site.url) as process:
+        assert process.wait() == 1
+        assert "processes_end code=1: 5 processes have died within 60 s" in process.text
+        assert process.text.count("process_died") == 5

@@ -1,0 +1,172 @@
+"""`taskroute run` in one process, on the embedded broker: what it refuses, how it ends, what it says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.kit import asking
+from tests.kit.command_line import CommandLine
+from tests.kit.command_process import running
+from tests.kit.waiting import until
+
+SERVICE = """
+import os, threading
+from taskroute import HandlerRegistry, QueueSpec, Service, Topology
+
+jobs = QueueSpec(name="jobs", retry=False)
+registry = HandlerRegistry()
+
+@registry.handler("#", queue=jobs)
+def handle(body: str) -> None:
+    if body == "hang":
+        print("hanging", file=sys.stderr, flush=True)
+        threading.Event().wait()
+
+topology = Topology(queues=[jobs])
+service = Service(topology, registry, worker={"shutdown_timeout": 0.2, "threads": 1})
+"""
+FEEDING = """
+import sys, threading
+from taskroute import Publisher
+import plain
+
+service, bodies = plain.service, os.environ["BODIES"].split()
+
+def feed():
+    with Publisher("memory://", plain.topology) as publisher:
+        for body in bodies:
+            publisher.publish(body, "jobs", exchange="")
+
+threading.Thread(target=feed).start()
+"""
+MEMORY = {"TASKROUTE_URL": "memory://"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a service, and one that publishes to itself."""
+    (tmp_path / "plain.py").write_text("import sys\n" + SERVICE)
+    (tmp_path / "feeding.py").write_text("import os\n" + FEEDING)
+    return tmp_path
+
+
+@pytest.fixture
+def command_line(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """The command line in that folder."""
+    return CommandLine(folder, capsys, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--processes", "0"], "--processes 0 is too few: 1 at least"),
+        (["--processes", "1001"], "--processes 1001 is too many: 1000 at most"),
+        (["--processes", "two"], "argument --processes: invalid int value: 'two'"),
+        (["--threads", "-1"], "--threads -1 is too few: 0 at least"),
+        (["--max-messages", "0"], "--max-messages 0 is too few: 1 at least"),
+        (["--max-time", "nan"], "--max-time nan must be a number of seconds above 0"),
+        (["--max-time", "0"], "--max-time 0.0 must be a number of seconds above 0"),
+        (["--health", "8080"], "--health '8080' is not HOST:PORT"),
+        (["--health", "h:70000"], "--health 'h:70000' is not HOST:PORT"),
+        (["--queues", "job"], "'job'"),
+    ],
+)
+def test_wrong_option_of_run_is_named_in_one_line(
+    command_line: CommandLine, words: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKROUTE_URL", "memory://")
+
+    ended = command_line.run("run", "plain:service", *words)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.err
+    assert ended.err.startswith("taskroute run: ")
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [("plain:topology", "has no handlers to run"), ("plain:service", "no broker URL: set TASKROUTE_URL")],
+)
+def test_target_that_cannot_be_run_says_what_it_lacks(command_line: CommandLine, target: str, said: str) -> None:
+    ended = command_line.run("run", target)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.err
+
+
+def test_health_address_that_is_taken_is_said_and_nothing_runs(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKROUTE_URL", "memory://")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+
+        ended = command_line.run("run", "plain:service", "--health", address)
+
+    assert ended.code == 3
+    assert f"cannot listen on --health {address}: Address already in use" in ended.err
+
+
+def test_run_ends_after_its_messages_with_zero(folder: Path) -> None:
+    with running(
+        "run", "feeding:service", "--max-messages", "2", folder=folder, BODIES="a b", TASKROUTE_URL="memory://"
+    ) as process:
+        assert process.wait() == 0
+        assert "session_closed" in process.text  # it logs, as nobody has configured that
+
+
+def test_run_whose_time_is_over_with_a_hung_handler_exits_with_one(folder: Path) -> None:
+    with running(
+        "run", "feeding:service", "--max-time", "1", folder=folder, BODIES="hang", TASKROUTE_URL="memory://"
+    ) as process:
+        process.wait_for("hanging")
+
+        assert process.wait() == 1
+        assert "taskroute run: not finished within 0.2 s" in process.text
+        assert "Traceback" not in process.text
+
+
+def test_run_without_stdout_and_stderr_works_and_drains(folder: Path) -> None:
+    command = [sys.executable, "-m", "taskroute", "run", "plain:service", "--health", "127.0.0.1:0"]
+    closed = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command]
+
+    process = subprocess.Popen([*closed, "--max-time", "0.1"], cwd=folder, env={**os.environ, **MEMORY})
+
+    try:
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_signal_drains_a_run_and_a_second_one_ends_it(folder: Path) -> None:
+    slow = {"TASKROUTE_URL": "memory://", "BODIES": "hang"}
+    (folder / "slow.py").write_text("from feeding import *\nservice = service.replace(worker={})\n")
+    with running("run", "slow:service", "--health", "127.0.0.1:0", folder=folder, **slow) as process:
+        (address,) = process.wait_for("health_served address=(.*)")
+        process.wait_for("hanging")
+
+        process.send(signal.SIGTERM)
+        until(lambda: asking.health(address)["reasons"] == ["draining"])
+        process.send(signal.SIGTERM)
+
+        assert process.wait() == -signal.SIGTERM
+
+
+def test_error_of_the_users_import_is_shown_alone(folder: Path) -> None:
+    (folder / "broken.py").write_text("import no_such_module_of_mine\n")
+
+    with running("run", "broken:service", folder=folder, **MEMORY) as process:
+        assert process.wait() == 2
+        assert process.text.startswith("Traceback")
+        assert process.text.endswith("No module named 'no_such_module_of_mine'\n")
+        assert "taskroute" not in process.text

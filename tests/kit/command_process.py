@@ -1,0 +1,95 @@
+"""The command line as a process, whose lines on stderr a test waits for."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from tests.kit.calls import Calls
+from tests.kit.waiting import PROCESS_DEADLINE, in_thread, until
+
+
+class CommandProcess:
+    """`taskroute` with some arguments. What it writes to stderr is kept line by line."""
+
+    def __init__(self, *words: str, folder: Path, environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "taskroute", *words],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines = Calls()
+        self._read = in_thread(self._read_lines)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def text(self) -> str:
+        """What it has written so far."""
+        return "".join(self.lines.calls)
+
+    def wait_for(self, pattern: str, count: int = 1) -> list[str]:
+        """Wait for so many lines with a pattern, and return what the group in it matched in each."""
+        self.lines.wait_until(lambda lines: self._process.poll() is not None or len(_found(pattern, lines)) >= count)
+        found = _found(pattern, self.lines.calls)
+        assert len(found) >= count, self.text
+        return found
+
+    def send(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def children(self) -> list[psutil.Process]:
+        return list(psutil.Process(self.pid).children())
+
+    def wait(self) -> int:
+        """Wait for its end, and for the end of its output; return the exit code."""
+        code = self._process.wait(PROCESS_DEADLINE)
+        self._read.result(PROCESS_DEADLINE)
+        return code
+
+    def end(self) -> None:
+        """End it and its children, however they are."""
+        children = self.children() if self._process.poll() is None else []
+        self._process.kill()
+        for child in children:
+            if child.is_running():
+                child.kill()
+        self.wait()
+
+    def _read_lines(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as stream:
+            for line in stream:
+                self.lines(line)
+
+
+@contextmanager
+def running(*words: str, folder: Path, **environment: str) -> Iterator[CommandProcess]:
+    """A command that is gone at the end of the block."""
+    process = CommandProcess(*words, folder=folder, environment=environment)
+    try:
+        yield process
+    finally:
+        process.end()
+
+
+def until_gone(processes: list[psutil.Process]) -> None:
+    """Wait for processes that are nobody's children here."""
+    until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes))
+
+
+def _found(pattern: str, lines: object) -> list[str]:
+    assert isinstance(lines, list)
+    return [match[match.lastindex or 0] for line in lines if (match := re.search(pattern, line))]
