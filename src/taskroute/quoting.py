@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from reprlib import Repr
+from typing import Any, Final
 
 _WORD: Final = re.compile(r"[\w.:/@+#*-]+", re.ASCII)
 _LIMIT: Final = 200
@@ -24,6 +25,42 @@ def shorten(text: str, limit: int = 80) -> str:
 def shorten_list(names: str, limit: int = 400) -> str:
     """Return an enumeration, cut to about `limit` characters."""
     return names if len(names) <= limit else f"{names[:limit]}, ..."
+
+
+def cut(text: str, limit: int = 200) -> str:
+    """Return the first line of a text that is fit to be shown, cut to about `limit` characters.
+
+    >>> cut("abcdef", limit=3)
+    'abc...'
+    """
+    line = text.partition("\n")[0]
+    return line if len(line) <= limit else f"{line[:limit]}..."
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it: the `repr`, cut; of what has a name, such as a queue, its kind and name.
+
+    >>> shown(["a", 1.5, None]), shown("x" * 500)[:5]
+    ("['a', 1.5, None]", "'xxxx")
+    """
+    return _SHOWN.repr(value)
+
+
+class _Shown(Repr):
+    """Cuts what is long, and shows an object that has a name by that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 80
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        name = getattr(x, "name", None)
+        if isinstance(name, str) and not isinstance(x, type):
+            return f"{type(x).__name__} {shorten(name)}"
+        return super().repr_instance(x, level)
+
+
+_SHOWN: Final = _Shown()
 
 
 def quoted(text: str) -> str:

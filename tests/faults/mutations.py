@@ -702,6 +702,13 @@ MUTATIONS = (
         "        if True:\n",
         "conformance/test_quorum.py::test_several_consumers_are_given_what_they_get_at_once_one_by_one[memory]",
     ),
+    Mutation(
+        "suggest a name that is not near",
+        "suggestion.py",
+        "    if near := get_close_matches(name.lower(), folded, n=1):\n",
+        "    if near := list(folded):\n",
+        "unit/test_suggestion.py::test_name_that_is_near_to_none_has_no_suggestion",
+    ),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -15,6 +16,7 @@ from tests.kit.specs import media
 from tests.kit.waiting import DEADLINE
 
 from taskroute import (
+    CircuitBreaker,
     ConfigurationError,
     HandlerRegistry,
     Message,
@@ -122,12 +124,18 @@ def test_prefetch_of_one_queue_leaves_the_default_to_others(broker_url: str, cap
     ]
 
 
-def test_limit_of_a_queue_that_is_not_consumed_is_refused(taskroute_url: str) -> None:
+@pytest.mark.parametrize("option", ["concurrency", "prefetch", "consumer_timeout", "circuit_breaker"])
+def test_option_of_a_queue_that_only_others_consume_is_fine(taskroute_url: str, option: str) -> None:
+    """Workers of one service share their options; what is wrong with one is told by each."""
     registry = registry_of(lambda body: None, "#", queue=slow)
+    value: Any = CircuitBreaker() if option == "circuit_breaker" else 1
+    shared: Any = {option: {fast: value}}
+    unknown: Any = {option: {"fats": value}}
+    wrong: Any = {option: {"fast": slow}}
 
-    with pytest.raises(ConfigurationError, match="concurrency: this worker does not consume queue 'fast'"):
-        Worker(taskroute_url, topology, registry, concurrency={fast: 1})
-    with pytest.raises(ConfigurationError, match="prefetch: this worker does not consume queue 'fast'"):
-        Worker(taskroute_url, topology, registry, prefetch={fast: 1})
-    with pytest.raises(UnknownQueueError, match="fats"):
-        Worker(taskroute_url, topology, registry, concurrency={"fats": 1})
+    with Worker(taskroute_url, topology, registry, **shared) as worker:
+        assert worker.health().ready
+    with pytest.raises(UnknownQueueError, match=rf"{option}: .* no queue 'fats'; did you mean 'fast'\?"):
+        Worker(taskroute_url, topology, registry, **unknown)
+    with pytest.raises(ConfigurationError, match=f"{option}=.* of queue 'fast' must be"):
+        Worker(taskroute_url, topology, registry, **wrong)

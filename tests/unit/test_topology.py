@@ -107,7 +107,7 @@ REFUSED_QUEUES: list[tuple[dict[str, Any], list[str]]] = [
         ["bindings: write a list, bindings=[exchange.bind('a.#')], not one BindingSpec"],
     ),
     ({"bindings": 5}, ["bindings: write a list, bindings=[exchange.bind('a.#')], not one int"]),
-    ({"ttl": 5}, ["ttl: there is no such field; there are name, ", "message_ttl"]),
+    ({"ttl": 5}, ["ttl: there is no such field; did you mean 'message_ttl'?"]),
     # arguments
     ({"arguments": {"x-max-length": 5}}, ["arguments", "x-max-length is the field max_length"]),
     ({"arguments": {"x-queue-type": "quorum"}}, ["arguments", "the field type"]),

@@ -23,6 +23,8 @@ from taskroute.errors import (
     UnsupportedFeatureError,
 )
 from taskroute.foreign import Log
+from taskroute.quoting import shown
+from taskroute.suggestion import did_you_mean
 from taskroute.topology.broker_facts import BrokerFacts
 from taskroute.topology.capabilities import Limit, feature_refused, limits_of_binding, limits_of_queue
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
@@ -53,7 +55,9 @@ def checked_mode(mode: DeclareMode) -> DeclareMode:
         ConfigurationError: it is not.
     """
     if mode not in get_args(DeclareMode):
-        raise ConfigurationError(f"declare={mode!r} is not one of {', '.join(get_args(DeclareMode))}")
+        modes = get_args(DeclareMode)
+        near = did_you_mean(mode, modes) if isinstance(mode, str) else ""
+        raise ConfigurationError(f"declare={shown(mode)} is not one of {', '.join(modes)}{near and f'; {near}'}")
     return mode
 
 

@@ -24,7 +24,7 @@ from taskroute.message.headers import (
     REASON,
     ROUTING_KEY,
 )
-from taskroute.quoting import quoted
+from taskroute.quoting import quoted, shown
 
 MAX_HEADERS_SIZE: Final = 64 * 1024
 """Bytes of a message's headers, encoded. They travel in one frame, which RabbitMQ limits to 128 KiB by default."""
@@ -82,7 +82,7 @@ def encode_properties(
         if text is not None and (problem := key_problem(text, name)):
             raise MessageInvalidError(problem)
     if priority is not None and not (isinstance(priority, int) and 0 <= priority <= _MAX_PRIORITY):
-        raise MessageInvalidError(f"priority={priority!r} is not a whole number between 0 and {_MAX_PRIORITY}")
+        raise MessageInvalidError(f"priority={shown(priority)} is not a whole number between 0 and {_MAX_PRIORITY}")
     properties: dict[str, object] = {
         **texts,
         "delivery_mode": _PERSISTENT if persistent is True or checked_flag("persistent", persistent) else _TRANSIENT,
@@ -113,7 +113,7 @@ def checked_flag(name: str, flag: bool) -> bool:
         MessageInvalidError: names the option.
     """
     if flag is not True and flag is not False:
-        raise MessageInvalidError(f"{name}={flag!r} is neither True nor False")
+        raise MessageInvalidError(f"{name}={shown(flag)} is neither True nor False")
     return flag
 
 
@@ -121,7 +121,7 @@ def _seconds(timestamp: datetime | None) -> int | None:
     if timestamp is None:
         return None
     if not isinstance(timestamp, datetime) or timestamp.timestamp() < 0:  # AMQP's number has no sign
-        raise MessageInvalidError(f"timestamp={timestamp!r} is not a datetime of 1970 or later")
+        raise MessageInvalidError(f"timestamp={shown(timestamp)} is not a datetime of 1970 or later")
     return int(timestamp.timestamp())
 
 
@@ -130,12 +130,14 @@ def _milliseconds(expiration: float | timedelta | None) -> str | None:
         return None
     if not isinstance(expiration, int | float | timedelta):  # a str might be meant as AMQP's milliseconds
         raise MessageInvalidError(
-            f"expiration={expiration!r} is neither a number of seconds nor a timedelta; "
+            f"expiration={shown(expiration)} is neither a number of seconds nor a timedelta; "
             f"a minute is expiration=60, or timedelta(minutes=1)"
         )
     seconds = expiration.total_seconds() if isinstance(expiration, timedelta) else float(expiration)
     if not math.isfinite(seconds) or not 0 <= seconds * 1000 < 2**32:
-        raise MessageInvalidError(f"expiration={expiration!r} is not a number of seconds between 0 and 2**32 / 1000")
+        raise MessageInvalidError(
+            f"expiration={shown(expiration)} is not a number of seconds between 0 and 2**32 / 1000"
+        )
     return str(round(seconds * 1000))
 
 

@@ -31,6 +31,7 @@ from taskroute.errors import BrokerUnavailableError, ClosedError, ConfigurationE
 from taskroute.foreign import Log
 from taskroute.instrumentation.events import Connected, Disconnected, Event
 from taskroute.keys.short_string import key_problem
+from taskroute.quoting import shown
 
 log = Log("taskroute.broker")
 
@@ -93,7 +94,7 @@ class Session:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if isinstance(heartbeat, bool) or not isinstance(heartbeat, int | float) or not 1 <= heartbeat <= MAX_HEARTBEAT:
-            raise ConfigurationError(f"heartbeat={heartbeat!r} must be between 1 and {MAX_HEARTBEAT} seconds")
+            raise ConfigurationError(f"heartbeat={shown(heartbeat)} must be between 1 and {MAX_HEARTBEAT} seconds")
         if problem := key_problem(name, "name"):  # it is one of the properties that open a connection
             raise ConfigurationError(problem)
         self._role = role

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 from taskroute.cli.exits import UsageError
+from taskroute.suggestion import nearest
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -14,8 +14,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("servise", ["service", "topology"])
     ": did you mean 'service'?"
     """
-    near = get_close_matches(name, list(known), n=1)
-    return f": did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, known)
+    return "" if near is None else f": did you mean {near!r}?"
 
 
 def known_or_suggest(option: str, name: str, known: Sequence[str]) -> str:

@@ -75,7 +75,7 @@ class Routes:
             self.handlers,
             self._resolver,
             routing_key=routing_key,
-            exchange=str(exchange),
+            exchange=self.topology.exchange(exchange).name if str(exchange) else "",
             headers=headers or {},
         )
 

@@ -17,6 +17,7 @@ from taskroute.handlers.crossing import Crossing, Submit
 from taskroute.handlers.function import kind_of, name_of
 from taskroute.handlers.returned import check_ran
 from taskroute.message.message import Message
+from taskroute.quoting import shown
 
 
 @exported_by("taskroute")
@@ -70,7 +71,7 @@ def layers(middleware: Iterable[Middleware]) -> tuple[Layer, ...]:
             function, a class instead of an object.
     """
     if callable(middleware):
-        raise ConfigurationError(f"middleware={middleware!r} must be a list: middleware=[...]")
+        raise ConfigurationError(f"middleware={shown(middleware)} must be a list: middleware=[...]")
     return tuple(map(_layer, middleware))
 
 
@@ -80,7 +81,9 @@ def _layer(middleware: Any) -> Layer:
         raise ConfigurationError(f"middleware {name} is a class: pass an object of it, {name}(...)")
     kind = kind_of(middleware)
     if not callable(middleware) or kind.endswith(("generator", "context_manager")):
-        raise ConfigurationError(f"middleware={middleware!r} must be a function of a message and of what comes next")
+        raise ConfigurationError(
+            f"middleware={shown(middleware)} must be a function of a message and of what comes next"
+        )
     _check_arguments(middleware)
     return Layer(middleware, kind == "coroutine")
 

@@ -16,6 +16,7 @@ from taskroute.handlers.middleware import Middleware, layers
 from taskroute.handlers.resolver import Resolver
 from taskroute.keys.automaton import canonical
 from taskroute.keys.pattern import RoutingPattern
+from taskroute.quoting import shown
 from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.retry_policy import RetryPolicy
@@ -105,7 +106,7 @@ class HandlerRegistry:
             ConfigurationError: `retry` or `timeout` is of a wrong type or out of range; brackets are missing.
         """
         parsed = _parsed(pattern)
-        for problem in _option_problems(retry, timeout):
+        for problem in (*_queue_problems(queue), *_option_problems(retry, timeout)):
             raise ConfigurationError(f"handler {describe(function)}: {problem}")
         name = None if queue is None else str(queue)
         self._extend([Handler(parsed, function, name, plan_arguments(function, parsed), retry, timeout)])
@@ -114,6 +115,8 @@ class HandlerRegistry:
         """Register the decorated function for the keys that no handler takes, in `queue` or in any queue."""
         if callable(queue):
             raise ConfigurationError(f"brackets are missing: write @registry.fallback() above {describe(queue)}")
+        for problem in _queue_problems(queue):
+            raise ConfigurationError(f"fallback: {problem}")
         name = None if queue is None else str(queue)
 
         def register(function: F) -> F:
@@ -170,10 +173,15 @@ def derived(registry: HandlerRegistry, change: Callable[[Handler], Handler]) -> 
     return changed
 
 
+def _queue_problems(queue: object) -> Iterator[str]:
+    if not (queue is None or isinstance(queue, str | QueueSpec)):
+        yield f"queue={shown(queue)}: pass one QueueSpec, or its name; register it once for each of several queues"
+
+
 def _option_problems(retry: object, timeout: object) -> Iterator[str]:
     if not (retry is None or retry is False or isinstance(retry, RetryPolicy)):
-        yield f"retry={retry!r} is neither a RetryPolicy nor False"
+        yield f"retry={shown(retry)} is neither a RetryPolicy nor False"
     if timeout is None:
         return
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
-        yield f"timeout={timeout!r} must be a number of seconds, more than 0"
+        yield f"timeout={shown(timeout)} must be a number of seconds, more than 0"

@@ -21,7 +21,7 @@ from taskroute.message.delivery import Delivery
 from taskroute.message.message import Message
 from taskroute.message.outcome import Reason
 from taskroute.message.undecoded import UndecodedValue
-from taskroute.quoting import shorten
+from taskroute.quoting import cut, shorten
 
 Source = Callable[[Delivery, Captures], object]
 """Returns what a parameter takes from a message, or raises InvalidArgumentError."""
@@ -126,7 +126,7 @@ def adapter_of(parameter: Parameter) -> TypeAdapter[Any]:
     except ValidationError:
         return adapter
     except Exception as error:  # noqa: BLE001 - types bring their own code, which may raise anything
-        reason = str(error).partition("\n")[0]
+        reason = cut(str(error))
         raise HandlerSignatureError(
             f"parameter {parameter.name!r} has an annotation that cannot be validated: {reason}"
         ) from None

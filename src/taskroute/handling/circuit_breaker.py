@@ -12,6 +12,7 @@ from typing import Final, Literal
 from taskroute.errors import ConfigurationError
 from taskroute.exported import exported_by
 from taskroute.message.outcome import Handled, Outcome
+from taskroute.quoting import shown
 from taskroute.state_table import StateTable
 
 CircuitState = Literal["closed", "open", "half_open"]
@@ -57,10 +58,10 @@ class CircuitBreaker:
 
     def __post_init__(self) -> None:
         if isinstance(self.failures, bool) or not isinstance(self.failures, int) or self.failures < 1:
-            raise ConfigurationError(f"failures={self.failures!r} must be a whole number, 1 or more")
+            raise ConfigurationError(f"failures={shown(self.failures)} must be a whole number, 1 or more")
         pause = self.pause
         if isinstance(pause, bool) or not isinstance(pause, int | float) or not 0 < pause < math.inf:
-            raise ConfigurationError(f"pause={pause!r} must be a number of seconds above 0")
+            raise ConfigurationError(f"pause={shown(pause)} must be a number of seconds above 0")
 
 
 class Circuit:

@@ -16,6 +16,7 @@ from taskroute.exported import exported_by
 from taskroute.foreign import Log, must_go_on
 from taskroute.instrumentation.events import Event
 from taskroute.message.message import Message
+from taskroute.quoting import shown
 
 log = Log("taskroute.instrumentation")
 
@@ -76,12 +77,12 @@ class Listeners:
 
     def __init__(self, instrumentations: Iterable[Instrumentation] = ()) -> None:
         if isinstance(instrumentations, Instrumentation):
-            raise ConfigurationError(f"instrumentation={instrumentations!r} must be a list: instrumentation=[...]")
+            raise ConfigurationError(f"instrumentation={shown(instrumentations)} must be a list: instrumentation=[...]")
         given = tuple(instrumentations)
         for instrumentation in given:
             if not isinstance(instrumentation, Instrumentation):
                 raise ConfigurationError(
-                    f"instrumentation={instrumentation!r} must be an object of a subclass of "
+                    f"instrumentation={shown(instrumentation)} must be an object of a subclass of "
                     f"taskroute.instrumentation.Instrumentation"
                 )
         self._listening = [each.on_event for each in given if _overrides(each, "on_event")]

@@ -18,6 +18,7 @@ from taskroute.errors import PatternError
 from taskroute.exported import exported_by
 from taskroute.keys.automaton import ANY_WORDS, ONE_WORD, Automaton, Tokens, find_words, is_subset, split_words
 from taskroute.keys.short_string import check_key
+from taskroute.suggestion import did_you_mean
 
 _CAPTURE = re.compile(r"\{(\w+)(:#)?\}", re.ASCII)
 
@@ -102,8 +103,10 @@ class RoutingPattern:
             'log.eu.web'
         """
         if captures.keys() != self.capture_names:
+            near = [did_you_mean(name, self.capture_names) for name in captures if name not in self.capture_names]
+            hint = f"; {near[0]}" if near and near[0] else ""
             raise PatternError(
-                f"{self!r} captures {sorted(self.capture_names)}, but format() was given {sorted(captures)}"
+                f"{self!r} captures {sorted(self.capture_names)}, but format() was given {sorted(captures)}{hint}"
             )
         words: list[str] = []
         for token, name in zip(self.tokens, self._names, strict=True):

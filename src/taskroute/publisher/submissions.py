@@ -16,6 +16,8 @@ from taskroute.keys.short_string import key_problem
 from taskroute.message.content import encode
 from taskroute.publisher.notifications import announce
 from taskroute.publisher.options import PublishOptions
+from taskroute.quoting import shown
+from taskroute.suggestion import did_you_mean
 from taskroute.topology.event_spec import Event
 from taskroute.topology.exchange import ExchangeSpec
 from taskroute.topology.topology import Topology
@@ -96,7 +98,7 @@ class Submissions:
 
     def _checked_exchange(self, exchange: ExchangeSpec | str) -> str:
         name = str(exchange)
-        if name and self._topology.exchange(name).internal:
+        if name and self._topology.exchange(exchange).internal:
             raise UnknownExchangeError(f"exchange {name!r} is internal: nobody can publish to it")
         return name
 
@@ -126,7 +128,7 @@ def _address(
 
 def _checked_timeout(timeout: float) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
-        raise ConfigurationError(f"timeout={timeout!r} must be a number of seconds, more than 0")
+        raise ConfigurationError(f"timeout={shown(timeout)} must be a number of seconds, more than 0")
     return timeout
 
 
@@ -141,4 +143,5 @@ def _check_names(options: Iterable[str]) -> None:
     known = PublishOptions.__annotations__
     for name in options:
         if name not in known:
-            raise TypeError(f"there is no option {name!r}; there are {', '.join(known)}") from None
+            hint = did_you_mean(name, known, f"there are {', '.join(known)}")
+            raise TypeError(f"there is no option {name!r}; {hint}") from None

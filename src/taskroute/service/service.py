@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import KW_ONLY, dataclass, field
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -22,6 +21,7 @@ from taskroute.service.open_service import OpenService
 from taskroute.service.parts import Wiring, made
 from taskroute.service.running import RunningService
 from taskroute.service.url import url_of
+from taskroute.suggestion import did_you_mean
 from taskroute.topology.topology import Topology
 from taskroute.worker.options import WorkerOptions
 from taskroute.worker.signals import StopSignal
@@ -106,7 +106,8 @@ class Service:
         known = [each.name for each in dataclasses.fields(self)]
         for name in changes:
             if name not in known:
-                raise ConfigurationError(f"a service has no {name!r}{_did_you_mean(name, known)}")
+                hint = did_you_mean(name, known, f"there are {', '.join(known)}")
+                raise ConfigurationError(f"a service has no {name!r}; {hint}")
         return dataclasses.replace(self, **changes)
 
     def run(self) -> None:
@@ -178,10 +179,6 @@ def _checked(name: str, options: Any, kind: Any) -> Any:
     known = sorted(kind.__annotations__)
     for option in options or {}:
         if option not in known:
-            raise ConfigurationError(f"{name}: there is no option {option!r}{_did_you_mean(option, known)}")
+            hint = did_you_mean(option, known, f"there are {', '.join(known)}")
+            raise ConfigurationError(f"{name}: there is no option {option!r}; {hint}")
     return dict(options or {})
-
-
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"

@@ -14,6 +14,7 @@ from taskroute.keys.pattern import RoutingPattern
 from taskroute.keys.short_string import key_problem
 from taskroute.message import content
 from taskroute.message.json_body import JsonType
+from taskroute.quoting import cut
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.spec import Spec, describe_fields
 
@@ -128,7 +129,7 @@ class EventSpec(Spec, Generic[Body], frozen=True):
         except ValidationError:
             return
         except Exception as error:  # noqa: BLE001 - types bring their own code, which may raise anything
-            reason = str(error).partition("\n")[0]
+            reason = cut(str(error))
             yield f"body: {self.body_name} is not a type that pydantic can validate: {reason}"
 
 

@@ -24,6 +24,7 @@ from pydantic import (
 from taskroute.errors import TopologyError
 from taskroute.keys.short_string import check_key
 from taskroute.quoting import shorten
+from taskroute.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import ModelWrapValidatorHandler
@@ -143,7 +144,8 @@ def describe_fields(error: ValidationError, known: Iterable[str] = ()) -> str:
 
 def _text(problem: ErrorDetails, known: Iterable[str]) -> str:
     if known and problem["type"] == "extra_forbidden":
-        return f"there is no such field; there are {', '.join(known)}"
+        there_are = f"there are {', '.join(known)}"
+        return f"there is no such field; {did_you_mean(str(problem['loc'][-1]), known, there_are)}"
     if known and problem["type"].startswith("time_delta"):
         return "write seconds, 60, or a timedelta"
     return problem["msg"].removeprefix("Value error, ")

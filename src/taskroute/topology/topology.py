@@ -13,7 +13,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from taskroute.errors import TopologyError, UnknownExchangeError, UnknownQueueError
 from taskroute.exported import exported_by
-from taskroute.quoting import shorten, shorten_list
+from taskroute.quoting import shorten, shorten_list, shown
+from taskroute.suggestion import did_you_mean
 from taskroute.topology.event_spec import AnyEvent
 from taskroute.topology.exchange import ExchangeSpec, check_binding
 from taskroute.topology.queue import DEAD_SUFFIX, QueueSpec
@@ -73,7 +74,7 @@ class Topology(Spec, frozen=True):
         """
         found = self._exchanges_by_name.get(str(exchange))
         if found is None:
-            raise UnknownExchangeError(_unknown("exchange", str(exchange), self._exchanges_by_name))
+            raise UnknownExchangeError(_unknown("exchange", exchange, self._exchanges_by_name))
         return found
 
     def queue(self, queue: QueueSpec | str) -> QueueSpec:
@@ -84,7 +85,7 @@ class Topology(Spec, frozen=True):
         """
         found = self._queues_by_name.get(str(queue))
         if found is None:
-            raise UnknownQueueError(_unknown("queue", str(queue), self._queues_by_name))
+            raise UnknownQueueError(_unknown("queue", queue, self._queues_by_name))
         return found
 
     @property
@@ -215,6 +216,12 @@ def _merged(kind: str, specs: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(by_name.values())
 
 
-def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    names = ", ".join(repr(other) for other in sorted(known)) or "none"
-    return f"the topology has no {kind} {name!r} (it has {shorten_list(names)}): add its spec to {kind}s="
+def _unknown(kind: str, asked: object, known: Iterable[str]) -> str:
+    if not isinstance(asked, str | ExchangeSpec | QueueSpec):
+        return f"{shown(asked)} is no {kind}: pass one spec, or its name"
+    name, names = str(asked), sorted(known)
+    what = f"the topology has no {kind} {name!r}"
+    if near := did_you_mean(name, names):
+        return f"{what}; {near} Or add its spec to {kind}s="
+    it_has = shorten_list(", ".join(map(repr, names)) or "none")
+    return f"{what} (it has {it_has}): add its spec to {kind}s="

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from taskroute.errors import ConfigurationError
+from taskroute.errors import ConfigurationError, UnknownQueueError
 from taskroute.handling.circuit_breaker import CircuitBreaker
+from taskroute.quoting import shown
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
 
@@ -76,20 +77,21 @@ def read_queue_options(
     )
 
 
-def by_queue(parameter: str, options: ByQueue[T], consumed: Iterable[str], topology: Topology) -> dict[str, T]:
-    """Return options by the names of the queues that they are for.
+def by_queue(parameter: str, options: ByQueue[T], topology: Topology) -> dict[str, T]:
+    """Return options by the names of the queues that they are for, consumed or not: workers may share one mapping.
 
     Raises:
         UnknownQueueError: the topology does not have a queue.
-        ConfigurationError: the worker does not consume it, or it is named twice.
+        ConfigurationError: it is no mapping, or names a queue twice.
     """
-    consumed = tuple(consumed)
+    if not hasattr(options, "items"):
+        raise ConfigurationError(f"{parameter}={shown(options)} is not by queue: {parameter}={{queue: ...}}")
     named: dict[str, T] = {}
     for queue, option in options.items():
-        name = topology.queue(queue).name
-        if name not in consumed:
-            known = ", ".join(repr(each) for each in consumed)
-            raise ConfigurationError(f"{parameter}: this worker does not consume queue {name!r}; it consumes {known}")
+        try:
+            name = topology.queue(queue).name
+        except UnknownQueueError as error:
+            raise UnknownQueueError(f"{parameter}: {error}") from None
         if name in named:
             raise ConfigurationError(f"{parameter}: queue {name!r} is there twice, as a spec and by its name")
         named[name] = option
@@ -103,12 +105,12 @@ def read_concurrency(concurrency: ByQueue[int] | None, consumed: Iterable[str], 
         UnknownQueueError, ConfigurationError: as `by_queue`; a number that is none.
     """
     if isinstance(concurrency, int):
-        raise ConfigurationError(f"concurrency={concurrency!r} is not by queue: concurrency={{queue: {concurrency!r}}}")
-    limits = {} if concurrency is None else by_queue("concurrency", concurrency, consumed, topology)
+        raise ConfigurationError(f"concurrency={concurrency} is not by queue: concurrency={{queue: {concurrency}}}")
+    limits = {} if concurrency is None else by_queue("concurrency", concurrency, topology)
     for name, limit in limits.items():
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise ConfigurationError(f"concurrency={limit!r} of queue {name!r} must be a whole number, 1 or more")
-    return limits
+            raise ConfigurationError(f"concurrency={shown(limit)} of queue {name!r} must be a whole number, 1 or more")
+    return _only(consumed, limits)
 
 
 def read_prefetch(
@@ -131,9 +133,9 @@ def read_prefetch(
     for name, count in given.items():
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_PREFETCH:
             raise ConfigurationError(
-                f"prefetch={count!r} of queue {name!r} must be between 1 and {MAX_PREFETCH}; 0 would be unlimited"
+                f"prefetch={shown(count)} of queue {name!r} must be between 1 and {MAX_PREFETCH}; 0 would be unlimited"
             )
-    return {name: _default_prefetch(threads, concurrency.get(name)) for name in consumed} | given
+    return {name: _default_prefetch(threads, concurrency.get(name)) for name in consumed} | _only(consumed, given)
 
 
 def read_breakers(
@@ -144,11 +146,12 @@ def read_breakers(
     Raises:
         UnknownQueueError, ConfigurationError: as `by_queue`; something that is none.
     """
-    breakers = _for_each("circuit_breaker", breaker, tuple(consumed), topology)
+    consumed = tuple(consumed)
+    breakers = _for_each("circuit_breaker", breaker, consumed, topology)
     for name, each in breakers.items():
         if not isinstance(each, CircuitBreaker):
-            raise ConfigurationError(f"circuit_breaker={each!r} of queue {name!r} must be a CircuitBreaker")
-    return breakers
+            raise ConfigurationError(f"circuit_breaker={shown(each)} of queue {name!r} must be a CircuitBreaker")
+    return _only(consumed, breakers)
 
 
 def read_consumer_timeout(
@@ -167,18 +170,23 @@ def read_consumer_timeout(
         is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
         if seconds is not None and not (is_number and 0 < seconds <= MAX_CONSUMER_TIMEOUT):
             raise ConfigurationError(
-                f"consumer_timeout={seconds!r} of queue {name!r} must be a number of seconds above 0, "
+                f"consumer_timeout={shown(seconds)} of queue {name!r} must be a number of seconds above 0, "
                 f"{MAX_CONSUMER_TIMEOUT} at most, or None: the broker takes nothing back"
             )
     others = {} if timeout is None else dict.fromkeys(consumed, CONSUMER_TIMEOUT)
-    return {name: seconds for name, seconds in (others | given).items() if seconds is not None}
+    return {name: seconds for name, seconds in (others | _only(consumed, given)).items() if seconds is not None}
 
 
 def _for_each(parameter: str, option: Any, consumed: Sequence[str], topology: Topology) -> dict[str, Any]:
     """Return by queue what was given for all queues, for some, or for none."""
     if isinstance(option, Mapping):
-        return by_queue(parameter, option, consumed, topology)
+        return by_queue(parameter, option, topology)
     return {} if option is None else dict.fromkeys(consumed, option)
+
+
+def _only(consumed: Iterable[str], options: Mapping[str, T]) -> dict[str, T]:
+    """Return the options of the queues that this worker consumes."""
+    return {name: options[name] for name in consumed if name in options}
 
 
 def _default_prefetch(threads: int, limit: int | None) -> int:

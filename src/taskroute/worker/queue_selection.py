@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from taskroute.errors import TopologyError
+from taskroute.errors import ConfigurationError, TopologyError
 from taskroute.graph.routes import Routes
+from taskroute.quoting import shown
+from taskroute.suggestion import did_you_mean
 from taskroute.topology.queue import QueueSpec
 
 
@@ -14,10 +16,14 @@ def select_queues(routes: Routes, queues: Iterable[QueueSpec | str] | None) -> d
 
     Raises:
         UnknownQueueError: the topology does not have a queue.
+        ConfigurationError: one queue instead of a list.
         TopologyError: no queue at all; one has no handler, is a stream, or lacks its dead-letter queue.
     """
     topology = routes.topology
-    names = routes.handled_queues if queues is None else tuple(dict.fromkeys(str(queue) for queue in queues))
+    if isinstance(queues, str | QueueSpec):
+        raise ConfigurationError(f"queues={shown(queues)} is not a list: queues=[queue]")
+    asked = routes.handled_queues if queues is None else queues
+    names = tuple(dict.fromkeys(topology.queue(queue).name for queue in asked))
     if not names:
         raise TopologyError("no queue to consume: name a queue in a handler, or pass queues=")
     handled = {handler.queue for handler in routes.handlers}
@@ -28,6 +34,8 @@ def select_queues(routes: Routes, queues: Iterable[QueueSpec | str] | None) -> d
         if queue.queue_type == "stream":
             raise TopologyError(f"queue {name!r} is a stream, which a worker does not consume yet")
         target = queue.dead_letter_queue
-        if target is not None and target not in {known.name for known in topology.all_queues}:
-            raise TopologyError(f"queue {name!r}: dead_letter: the topology has no queue {target!r}; add its spec")
+        known = {each.name for each in topology.all_queues}
+        if target is not None and target not in known:
+            hint = did_you_mean(target, sorted(known), "add its spec")
+            raise TopologyError(f"queue {name!r}: dead_letter: the topology has no queue {target!r}; {hint}")
     return {name: topology.queue(name) for name in names}

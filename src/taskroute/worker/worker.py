@@ -37,6 +37,7 @@ from taskroute.handling.dispatch import DEFAULT_MAX_BODY_SIZE
 from taskroute.handling.health import Health, diagnose
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
 from taskroute.publisher.publisher import Publisher
+from taskroute.quoting import shown
 from taskroute.raised import Disclosure, checked_detail
 from taskroute.topology.digest import topology_digest
 from taskroute.topology.queue import QueueSpec
@@ -393,7 +394,7 @@ class Worker:
         if (ended := self._why_ended()) is not None:
             raise ClosedError(f"the worker cannot ask the broker for depths: {ended}")
         asked = self._dead_letter_queues() if queues is None else queues
-        names = [self.routes.topology.queue(str(queue)).name for queue in asked]
+        names = [self.routes.topology.queue(queue).name for queue in asked]
         try:
             return self._session.ask(partial(self._processor.consumer.count_each, names), min(timeout, MAX_TIMEOUT))
         except TaskrouteError:
@@ -535,11 +536,11 @@ def run_until(worker: Worker, stop_signal: StopSignal) -> None:
 
 def _whole(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigurationError(f"{name}={value!r} must be a whole number, 0 or more")
+        raise ConfigurationError(f"{name}={shown(value)} must be a whole number, 0 or more")
     return value
 
 
 def _seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIMEOUT:
-        raise ConfigurationError(f"{name}={value!r} must be a number of seconds between 0 and {MAX_TIMEOUT:.0f}")
+        raise ConfigurationError(f"{name}={shown(value)} must be a number of seconds between 0 and {MAX_TIMEOUT:.0f}")
     return value
