@@ -598,6 +598,8 @@ MUTATIONS = (
         "        self._consumer.put_back(waiting)\n",
         "",
         "integration/test_pause.py::test_paused_messages_go_back_before_the_broker_takes_them",
+    ),
+    Mutation(
         "let a finding that is an error pass",
         "cli/commands/check.py",
         '    fails = ("error", "warning") if arguments.strict else ("error",)\n',
