@@ -356,6 +356,20 @@ def test_open_deliveries_of_the_same_tag_are_those_of_the_next_consumer(peer: Pe
     peer.until(lambda: len(inbox) == 1)
 
 
+@pytest.mark.parametrize("waiting", [(1, 2, 3), (3, 0), (2, 2)])
+def test_highest_prefetch_waits_first_to_be_the_active_consumer(peer: Peer, waiting: tuple[int, ...]) -> None:
+    """Since 4.0; before, and where it is the same, the one that started first does."""
+    queue = quorum(peer, x_single_active_consumer=True)
+    peer.consume(queue, prefetch=1, consumer_tag="active")
+    inboxes = [peer.consume(queue, prefetch=prefetch) for prefetch in waiting]
+
+    peer.channel.basic_cancel("active")
+    peer.publish(b"x", queue)
+
+    first = 0 if peer.version < (4, 0) else {(1, 2, 3): 2, (3, 0): 1, (2, 2): 0}[waiting]
+    peer.until(lambda: len(inboxes[first]) == 1)
+
+
 @pytest.mark.parametrize("settled", [1, 3])
 def test_deliveries_taken_over_make_room_up_to_the_prefetch(peer: Peer, settled: int) -> None:
     filled(peer, 5)

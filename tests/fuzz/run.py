@@ -1,10 +1,10 @@
 """Fuzz: random sequences of operations on the embedded broker and on a RabbitMQ, compared after each operation.
 
-    scripts/fuzz [--seed N] [--sequences N] [--seconds N] [--rabbitmq FOLDER] [--only N]
+    scripts/fuzz [--seed N] [--first N] [--sequences N] [--seconds N] [--rabbitmq FOLDER] [--only N]
 
-Seed and number make a sequence; `--only` repeats one. A sequence ends at its first difference, which is shrunk and
-shown. FOLDER holds another system with its RabbitMQ, as for RABBITMQ_ROOT. The run fails if a difference is found that
-`tests/fuzz/known.py` does not name.
+Seed and number make a sequence; `--first` begins with another one than 0, `--only` repeats one. A sequence ends at its
+first difference, which is shrunk and shown. FOLDER holds another system with its RabbitMQ, as for RABBITMQ_ROOT. The
+run fails if a difference is found that `tests/fuzz/known.py` does not name.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from contextlib import suppress
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1, help="of the run")
+    parser.add_argument("--first", metavar="N", type=int, default=0, help="the number to begin with")
     parser.add_argument("--sequences", type=int, default=200, help="how many")
     parser.add_argument("--seconds", type=float, help="begin no other one after so many")
     parser.add_argument("--only", metavar="N", type=int, help="the sequence of this number")
@@ -38,7 +39,8 @@ def fuzz(options: argparse.Namespace) -> int:
     from tests.fuzz.brokers import rabbitmq_client, rules_of
     from tests.fuzz.campaign import Campaign
 
-    numbers = range(options.sequences) if options.only is None else [options.only]
+    last = options.first + options.sequences
+    numbers = range(options.first, last) if options.only is None else [options.only]
     began, differences = time.monotonic(), 0
     with rabbitmq_client() as (release, client):
         print(f"RabbitMQ {release}, seed {options.seed}", flush=True)

@@ -43,6 +43,8 @@ class Consumer(Protocol):
     number: int
     """Higher than that of every consumer that started before."""
     exclusive: bool
+    prefetch: int
+    """How many deliveries it may have, 0 for any number."""
     unsettled: int
     """How many of its deliveries count against its prefetch."""
 
@@ -96,7 +98,6 @@ class Queue:
         self.name = name
         self.settings = settings
         self.owner = owner
-        self.consumers: Turns[Consumer] = SingleTurn() if settings.single_active_consumer else self._new_turns()
         self.parked = 0  # dead letters of this queue that wait for their target count against its limits
         self.parked_bytes = 0
         self.unsettled = 0
@@ -104,6 +105,7 @@ class Queue:
         self.deleted = False
         self._host = host
         self._rules = rules
+        self.consumers = self._new_turns()
         self._carries = ("quorum" if settings.is_quorum else "classic") in rules.carrying_queues
         self._backlog = self._new_backlog()
         self._arrived = 0
@@ -288,7 +290,7 @@ class Queue:
         return len(self.consumers)
 
     def _new_turns(self) -> Turns[Consumer]:
-        return Turns()
+        return SingleTurn() if self.settings.single_active_consumer else Turns()
 
     def _new_backlog(self) -> Backlog:
         return Backlog(self.settings.max_priority)

@@ -10,7 +10,7 @@ from taskroute.broker.embedded.queue_settings import QueueSettings
 from taskroute.broker.embedded.quorum_backlog import QuorumBacklog, level_of
 from taskroute.broker.embedded.refusal import NOT_IMPLEMENTED, RESOURCE_LOCKED, Refusal
 from taskroute.broker.embedded.rules import Return, Rules
-from taskroute.broker.embedded.turns import QuorumTurns, Turns
+from taskroute.broker.embedded.turns import QuorumTurns, SingleTurn, SingleTurnByPrefetch, Turns
 
 
 class QuorumQueue(Queue):
@@ -140,7 +140,9 @@ class QuorumQueue(Queue):
         return count + sum(one.unsettled > 0 for one in self._ended) + self.unsettled_gets
 
     def _new_turns(self) -> Turns[Consumer]:
-        return QuorumTurns()
+        if not self.settings.single_active_consumer:
+            return QuorumTurns()
+        return SingleTurnByPrefetch() if self._rules.waits_by_prefetch else SingleTurn()
 
     def _new_backlog(self) -> Backlog:
         return QuorumBacklog(self._rules.quorum_levels)

@@ -67,6 +67,8 @@ class Rules:
     loses_by_tag: bool
     """Whether a quorum queue takes back what a channel has lost by consumer tag. Otherwise the consumer that started
     first comes first, and basic.get last. What it gives to several consumers at once it sorts in the same way."""
+    waits_by_prefetch: bool
+    """Whether those who wait to be the single active consumer of a quorum queue do so by their prefetch."""
     limits_room: bool
     """Whether a consumer of a quorum queue that has taken over more than its prefetch never has room for more."""
 
@@ -104,6 +106,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         quorum_levels=1,
         turns_dropped=True,
         loses_by_tag=True,
+        waits_by_prefetch=False,
         limits_room=False,
         rewrites_expiration=False,
         has_own_deaths=False,
@@ -131,6 +134,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         quorum_levels=1,
         turns_dropped=True,
         loses_by_tag=True,
+        waits_by_prefetch=False,
         limits_room=True,
         rewrites_expiration=False,
         has_own_deaths=False,
@@ -158,6 +162,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         quorum_levels=2,
         turns_dropped=True,
         loses_by_tag=False,
+        waits_by_prefetch=True,
         limits_room=True,
         rewrites_expiration=True,
         has_own_deaths=True,
@@ -185,6 +190,7 @@ RULES: Final[Mapping[Version, Rules]] = {
         quorum_levels=32,
         turns_dropped=False,
         loses_by_tag=False,
+        waits_by_prefetch=True,
         limits_room=True,
         rewrites_expiration=True,
         has_own_deaths=True,

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
+
+_ANY_NUMBER: Final = 2000
+"""The prefetch that RabbitMQ's quorum queues give a consumer that has none."""
 
 
 class Taker(Protocol):
@@ -16,7 +19,16 @@ class Taker(Protocol):
         """Whether it has room for a message."""
 
 
+class LimitedTaker(Taker, Protocol):
+    """What takes turns, and has a prefetch."""
+
+    @property
+    def prefetch(self) -> int:
+        """How many messages it may have, 0 for any number."""
+
+
 T = TypeVar("T", bound=Taker)
+L = TypeVar("L", bound=LimitedTaker)
 
 
 class Turns(Generic[T]):
@@ -87,3 +99,13 @@ class SingleTurn(Turns[T]):
 
     def readmit(self, taker: T) -> None:
         """Leave it where it is."""
+
+
+class SingleTurnByPrefetch(SingleTurn[L]):
+    """Takers in a line behind the one whose turn it is: the highest prefetch first."""
+
+    def append(self, taker: L) -> None:
+        """Let another one wait, behind those with its prefetch."""
+        active, waiting = list(self._round)[:1], [*list(self._round)[1:], taker]
+        waiting.sort(key=lambda one: one.prefetch or _ANY_NUMBER, reverse=True)
+        self._round = deque((*active, *waiting))
