@@ -71,7 +71,7 @@ def test_each_process_of_gunicorn_publishes_on_a_connection_of_its_own(
         assert len(connections(rabbitmq)) == PROCESSES
 
 
-def test_order_is_packed_by_the_worker(capsys: object) -> None:
+def test_order_is_packed_by_the_worker() -> None:
     with Harness(example.service) as harness:
         harness.publish(example.placed(example.Order(item="lamp", count=2), number="7"))
         (packed,) = harness.handled(example.pack)

@@ -1,0 +1,1 @@
+"""A Django project whose web processes publish, and whose worker is a command: ``manage.py runworker``."""

@@ -1,0 +1,1 @@
+"""The application: orders are placed over HTTP and packed by the worker."""

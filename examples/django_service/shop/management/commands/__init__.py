@@ -1,0 +1,1 @@
+"""Django looks for the commands of an application here."""
