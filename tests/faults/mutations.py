@@ -711,6 +711,13 @@ MUTATIONS = (
         "    if near := list(folded):\n",
         "unit/test_suggestion.py::test_name_that_is_near_to_none_has_no_suggestion",
     ),
+    Mutation(
+        "let a parameter that one pattern of a list captures take the body for another",
+        "handlers/registry.py",
+        "plan.body is not None and plan.body.name in other.capture_names",
+        "False",
+        "unit/test_registry.py::test_list_of_patterns_that_do_not_fit_registers_nothing",
+    ),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,9 @@ from taskroute import (
     AmbiguousHandlerError,
     ConfigurationError,
     DuplicateHandlerError,
+    EventSpec,
     HandlerRegistry,
+    HandlerSignatureError,
     PatternError,
     QueueSpec,
     RetryPolicy,
@@ -232,3 +235,49 @@ def test_handler_retry_may_use_only_the_delays_of_its_queue() -> None:
     with pytest.raises(ConfigurationError, match="7000 ms"):
         Routes(Topology(queues=[QueueSpec(name="q", retry=RetryPolicy(delays=(1, 2)))]), registry)
     Routes(Topology(queues=[QueueSpec(name="q", retry=RetryPolicy(delays=(1, 7)))]), registry)
+
+
+def test_handler_of_a_list_of_patterns_takes_the_keys_of_each() -> None:
+    registry = HandlerRegistry()
+    event = EventSpec(pattern="sale.{number}", exchange="shop", body=dict)
+
+    @registry.handler(["order.{number}", RoutingPattern("refund.{number}"), event], queue="q", timeout=5)
+    def handle(body: bytes, number: str) -> None: ...
+
+    for key in ("order.7", "refund.7", "sale.7"):
+        match = registry.resolve("q", key)
+        assert match is not None
+        assert (match.handler.function, match.captures, match.handler.timeout) == (handle, {"number": "7"}, 5)
+    assert len(registry.handlers) == 3
+
+
+@pytest.mark.parametrize(
+    ("patterns", "error", "text"),
+    [
+        (["order.{number}", "refund.*"], HandlerSignatureError, r"^pattern 'refund.\*': .*does not capture 'number'"),
+        (["order.*", "refund.{number}"], HandlerSignatureError, r"^pattern 'order.\*': .*as 'refund.{number}' does"),
+        (["order.{number}", "refund..{"], PatternError, r"refund\.\.{"),
+        (["order.{number}", "order.{number}"], DuplicateHandlerError, "takes exactly the keys"),
+        (["order.{number}", 5], PatternError, "a pattern is a str, not int"),
+        ([], ConfigurationError, "a list without a pattern"),
+    ],
+)
+def test_list_of_patterns_that_do_not_fit_registers_nothing(patterns: Any, error: type[Exception], text: str) -> None:
+    registry = HandlerRegistry()
+
+    with pytest.raises(error, match=text):
+        registry.add(patterns, lambda number: None)
+
+    assert not registry.handlers
+
+
+def test_patterns_of_one_handler_that_overlap_are_not_ambiguous() -> None:
+    """Whichever of them is taken, the same function is called; what they capture would make a difference."""
+    topology, one, two = Topology(queues=[QueueSpec(name="q")]), HandlerRegistry(), HandlerRegistry()
+    one.add(["order.*", "*.paid"], named("one"), queue="q")
+    two.add(["{x}.paid", "order.{x}"], lambda body, x: None, queue="q")
+
+    assert winner(one, "q", "order.paid") == "one"
+    assert not [finding for finding in Routes(topology, one).check() if finding.code == "ambiguous_handlers"]
+    with pytest.raises(AmbiguousHandlerError, match=r"order\.paid"):
+        Routes(topology, two)

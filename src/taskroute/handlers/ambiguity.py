@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from taskroute.handlers.handler import Handler, Tier, tier_of
+from taskroute.handlers.handler import Handler, Tier, is_one_with, tier_of
 from taskroute.keys.automaton import BudgetExceededError, find_words
 from taskroute.keys.matcher import Matcher
 
@@ -45,7 +45,8 @@ def _ambiguities_within(tier: list[Handler]) -> Iterator[Ambiguity]:
         sharing = matcher.overlapping(handler.pattern.binding_key)
         matcher.add(handler.pattern.binding_key, handler)
         for other in sharing:
-            if not (handler.pattern.is_subset(other.pattern) or other.pattern.is_subset(handler.pattern)):
+            is_decided = handler.pattern.is_subset(other.pattern) or other.pattern.is_subset(handler.pattern)
+            if not is_decided and not is_one_with(handler, other):
                 yield from _ambiguous_pair(other, handler, tier)
 
 

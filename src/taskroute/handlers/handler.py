@@ -66,6 +66,18 @@ class Handler:
         return f"{self.name} ({what} of {where})"
 
 
+def is_one_with(handler: Handler, other: Handler) -> bool:
+    """Return whether it makes no difference which of two handlers of one tier is called for a key.
+
+    So it is with one function that was registered for a list of patterns, where these capture nothing.
+    """
+    return (
+        handler.function is other.function
+        and not handler.pattern.capture_names | other.pattern.capture_names
+        and (handler.retry, handler.timeout, handler.middleware) == (other.retry, other.timeout, other.middleware)
+    )
+
+
 def tier_of(handler: Handler) -> Tier:
     """Return the tier of a handler."""
     return handler.queue, handler.is_fallback

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NoReturn, TypeVar
 
-from taskroute.errors import ConfigurationError, DuplicateHandlerError
+from taskroute.errors import ConfigurationError, DuplicateHandlerError, HandlerSignatureError
 from taskroute.exported import exported_by
-from taskroute.handlers.arguments import plan_arguments
+from taskroute.handlers.arguments import ArgumentPlan, plan_arguments
 from taskroute.handlers.function import describe
 from taskroute.handlers.handler import Handler, HandlerMatch, tier_of
 from taskroute.handlers.middleware import Middleware, layers
 from taskroute.handlers.resolver import Resolver
+from taskroute.handlers.signature import naming
 from taskroute.keys.automaton import canonical
 from taskroute.keys.pattern import RoutingPattern
 from taskroute.quoting import shown
@@ -61,24 +62,24 @@ class HandlerRegistry:
 
     def handler(
         self,
-        pattern: str | RoutingPattern | EventSpec[Any],
+        pattern: str | RoutingPattern | EventSpec[Any] | Sequence[str | RoutingPattern | EventSpec[Any]],
         *,
         queue: QueueSpec | str | None = None,
         retry: RetryPolicy | Literal[False] | None = None,
         timeout: float | None = None,
     ) -> Callable[[F], F]:
         """Register the decorated function; may be stacked. See `add`."""
-        parsed = _parsed(pattern)
+        patterns = _parsed(pattern)
 
         def register(function: F) -> F:
-            self.add(parsed, function, queue=queue, retry=retry, timeout=timeout)
+            self.add(patterns, function, queue=queue, retry=retry, timeout=timeout)
             return function
 
         return register
 
     def add(
         self,
-        pattern: str | RoutingPattern | EventSpec[Any],
+        pattern: str | RoutingPattern | EventSpec[Any] | Sequence[str | RoutingPattern | EventSpec[Any]],
         function: Callable[..., object],
         *,
         queue: QueueSpec | str | None = None,
@@ -89,7 +90,7 @@ class HandlerRegistry:
 
         Args:
             pattern: see `RoutingPattern`; what it captures feeds the parameters of those names. An `EventSpec`
-                stands for its pattern.
+                stands for its pattern. A list: each of them feeds what the function asks for.
             function: called with keyword arguments: a plain one in a handler thread of the worker, an ``async def`` on
                 the worker's event loop. May be the method of an object, ``service.on_order``.
             queue: a spec or a name; None for any queue that the worker consumes.
@@ -105,11 +106,13 @@ class HandlerRegistry:
             DuplicateHandlerError: another handler of the same queue takes exactly the same keys.
             ConfigurationError: `retry` or `timeout` is of a wrong type or out of range; brackets are missing.
         """
-        parsed = _parsed(pattern)
+        patterns = _parsed(pattern)
         for problem in (*_queue_problems(queue), *_option_problems(retry, timeout)):
             raise ConfigurationError(f"handler {describe(function)}: {problem}")
         name = None if queue is None else str(queue)
-        self._extend([Handler(parsed, function, name, plan_arguments(function, parsed), retry, timeout)])
+        self._extend(
+            [Handler(each, function, name, _plan(function, each, patterns), retry, timeout) for each in patterns]
+        )
 
     def fallback(self, queue: QueueSpec | str | None = None) -> Callable[[F], F]:
         """Register the decorated function for the keys that no handler takes, in `queue` or in any queue."""
@@ -158,12 +161,35 @@ class HandlerRegistry:
         self._resolver = None
 
 
-def _parsed(pattern: str | RoutingPattern | EventSpec[Any]) -> RoutingPattern:
+def _parsed(pattern: object) -> tuple[RoutingPattern, ...]:
+    if not isinstance(pattern, list | tuple):
+        return (_parsed_one(pattern),)
+    if not pattern:
+        raise ConfigurationError("a list without a pattern: a handler takes at least one")
+    return tuple(_parsed_one(each) for each in pattern)
+
+
+def _parsed_one(pattern: Any) -> RoutingPattern:
     if isinstance(pattern, EventSpec):
         return pattern.pattern
     if callable(pattern):
         raise ConfigurationError(f"brackets are missing: write @registry.handler('a.b') above {describe(pattern)}")
     return pattern if isinstance(pattern, RoutingPattern) else RoutingPattern(pattern)
+
+
+def _plan(function: Callable[..., object], pattern: RoutingPattern, patterns: Sequence[RoutingPattern]) -> ArgumentPlan:
+    """Plan the arguments for one of some patterns; the error names that one."""
+    if len(patterns) == 1:
+        return plan_arguments(function, pattern)
+    with naming(f"pattern {str(pattern)!r}"):
+        plan = plan_arguments(function, pattern)
+        for other in patterns:
+            if plan.body is not None and plan.body.name in other.capture_names:
+                raise HandlerSignatureError(
+                    f"handler {describe(function)}: it does not capture {plan.body.name!r}, as {str(other)!r} does, "
+                    f"and so that parameter would take the body: capture it in each, or register them one by one"
+                )
+        return plan
 
 
 def derived(registry: HandlerRegistry, change: Callable[[Handler], Handler]) -> HandlerRegistry:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from taskroute.errors import AmbiguousHandlerError
-from taskroute.handlers.handler import Handler, HandlerMatch, Tier, tier_of
+from taskroute.handlers.handler import Handler, HandlerMatch, Tier, is_one_with, tier_of
 from taskroute.keys.automaton import split_words
 from taskroute.keys.matcher import Matcher
 from taskroute.quoting import shorten
@@ -46,7 +46,7 @@ class Resolver:
 
 def _most_specific(matching: list[Handler], routing_key: str) -> Handler:
     for handler in matching:
-        if all(handler.pattern.is_subset(other.pattern) for other in matching):
+        if all(handler.pattern.is_subset(other.pattern) or is_one_with(handler, other) for other in matching):
             return handler
     raise AmbiguousHandlerError(
         f"the key {shorten(routing_key)} matches {' and '.join(str(handler) for handler in matching)}, "
