@@ -133,7 +133,7 @@ MUTATIONS = (
     Mutation(
         "do not look for a consumer that the broker has forgotten",
         "broker/roles/consumer.py",
-        "            if not count and queue.tag == tag:\n",
+        "            if not consumers and queue.tag == tag:\n",
         "            if False:\n",
         "test_connection.py::test_consumer_forgotten_by_the_broker_is_counted_and_restarted",
     ),
@@ -658,7 +658,7 @@ MUTATIONS = (
     Mutation(
         "consume the first of the silent queues anew",
         "broker/roles/consuming.py",
-        "min(silent, key=lambda queue: queue.heard_at)",
+        "min(silent, key=lambda queue: (not queue.ready, queue.heard_at))",
         "silent[0]",
         "unit/test_consumer.py::test_silent_queues_are_consumed_anew_in_turn",
     ),
@@ -674,7 +674,7 @@ MUTATIONS = (
         "broker/roles/consuming.py",
         "        if channel is not self._shared and not queue.unsettled:",
         "        if channel is None:",
-        "integration/test_silent_queues.py::test_message_that_was_lost_on_its_way_comes_again[memory]",
+        "test_silent_queues.py::test_message_that_was_lost_on_its_way_comes_again[memory]",
     ),
     Mutation(
         "consume a queue anew in the middle of a message",

@@ -138,8 +138,8 @@ class Channel(Protocol):
     def put_back(self, up_to: int, tags: Iterable[int]) -> None:
         """Put every delivery up to a tag, 0 for none, and single ones back to their queues."""
 
-    def ask_consumers(self, queue: str, answer: Callable[[str, int], object]) -> None:
-        """Ask how many consumers a queue has, and go on; `answer` gets its name and the number later."""
+    def ask_consumers(self, queue: str, answer: Callable[[str, int, int], object]) -> None:
+        """Ask how many consumers a queue has, and go on; `answer` gets its name, the number and its messages later."""
 
 
 class Connection(Protocol):

@@ -40,7 +40,7 @@ class RabbitMQChannel(pyamqp.Channel):
     """Called when the broker closes the channel while nothing waits for an answer on it."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._questions: deque[Callable[[str, int], object]] = deque()
+        self._questions: deque[Callable[[str, int, int], object]] = deque()
         super().__init__(*arguments, **options)
 
     def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:
@@ -114,8 +114,8 @@ class RabbitMQChannel(pyamqp.Channel):
         """Put every delivery `up_to` a tag, 0 for none, and single ones back to their queues."""
         self.connection.transport.write(requeue_frames(self.channel_id, up_to, tags))
 
-    def ask_consumers(self, queue: str, answer: Callable[[str, int], object]) -> None:
-        """Ask how many consumers a queue has, and go on; `answer` gets its name and the number later.
+    def ask_consumers(self, queue: str, answer: Callable[[str, int, int], object]) -> None:
+        """Ask how many consumers a queue has, and go on; `answer` gets its name, the number and its messages later.
 
         On this channel nothing else may declare queues. It needs no right to configure.
         """
@@ -123,8 +123,8 @@ class RabbitMQChannel(pyamqp.Channel):
         self._callbacks[spec.Queue.DeclareOk] = self._on_consumers
         self.send_method(spec.Queue.Declare, "BsbbbbbF", (0, queue, True, False, False, False, False, {}))
 
-    def _on_consumers(self, queue: str, _: int, consumers: int) -> None:
-        self._questions.popleft()(queue, consumers)  # answers come in the order of the questions
+    def _on_consumers(self, queue: str, ready: int, consumers: int) -> None:
+        self._questions.popleft()(queue, consumers, ready)  # answers come in the order of the questions
 
     def exchange_declare(self, exchange: str, type: str, *, internal: bool = False, **options: Any) -> Any:  # noqa: A002
         """Like py-amqp's, which has no `internal`: the fields of exchange.declare in their order."""

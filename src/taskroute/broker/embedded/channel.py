@@ -157,9 +157,10 @@ class Channel(KombuChannel, RareMethods):
 
     # Queues
 
-    def ask_consumers(self, queue: str, answer: Callable[[str, int], object]) -> None:
-        """Call `answer` with the name of a queue and the number of its consumers."""
-        answer(queue, self.queue_declare(queue, passive=True).consumer_count)
+    def ask_consumers(self, queue: str, answer: Callable[[str, int, int], object]) -> None:
+        """Call `answer` with the name of a queue and the numbers of its consumers and messages."""
+        declared = self.queue_declare(queue, passive=True)
+        answer(queue, declared.consumer_count, declared.message_count)
 
     def queue_declare(
         self,

@@ -94,6 +94,7 @@ class ConsumedQueue:
         "pause",
         "prefetch",
         "problem",
+        "ready",
         "spec",
         "standby",
         "state",
@@ -113,6 +114,8 @@ class ConsumedQueue:
         """Deliveries on this channel that are not settled yet."""
         self.heard_at = 0.0
         """When the broker last agreed to a consumer of it, or the last deliveries of it were settled."""
+        self.ready = 0
+        """Messages that waited in it at the broker's last answer."""
         self.problem = BrokerError()
         """Why it is missing."""
         self.due = 0.0

@@ -324,9 +324,10 @@ class Consumer(Role):
         self._suspects.connected_to(broker)
 
     def _ask_consumers(self, consuming: Consuming, queue: ConsumedQueue, tag: str) -> None:
-        def answer(count: int) -> None:
+        def answer(consumers: int, ready: int) -> None:
+            queue.ready = ready
             # A consumer that has been replaced or cancelled since is not missed.
-            if not count and queue.tag == tag:
+            if not consumers and queue.tag == tag:
                 self._missed += 1
                 consuming.end(queue, "the broker has lost its consumer")
 

@@ -166,15 +166,16 @@ class Consuming:
         self._lose(queue, QueueUnavailableError(f"queue {queue.spec.name!r}: {why}"))
 
     def renew_one(self, now: float) -> None:
-        """Consume the queue anew that has been silent for longest: the broker agrees only if it has a majority.
+        """Consume a silent queue anew: the broker agrees only if it has a majority.
 
         A node that is parted from the others may go on for ever with consumers that nothing comes to (from RabbitMQ 4.3
         on), and answers whatever can be answered alone; and a broker may forget a consumer (4.3.6 does). One queue at a
-        time, so that a worker of many idle queues is no burden.
+        time, so that a worker of many idle queues is no burden: one in which messages wait, or else the one that has
+        been silent for longest.
         """
         silent = [queue for queue in self.queues.values() if self._is_silent(queue, now)]
         if silent:
-            self._renew(min(silent, key=lambda queue: queue.heard_at))
+            self._renew(min(silent, key=lambda queue: (not queue.ready, queue.heard_at)))
 
     def cancel(self) -> None:
         """End every consumer."""
@@ -329,7 +330,7 @@ class Consuming:
         if channel is not self._shared and not queue.unsettled:  # nothing has come at the last moment
             self._forget_channel(queue).channel.close()
         with self._losing(queue):
-            self._consume(queue, log.debug)
+            self._consume(queue, log.info if queue.ready else log.debug)
 
     def _stop(self, queue: ConsumedQueue) -> None:
         for tag in (queue.standby, queue.tag):  # in this order: the other way round the first would be active

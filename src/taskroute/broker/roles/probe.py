@@ -1,4 +1,4 @@
-"""Probe: how many consumers queues have, asked without waiting for the answer."""
+"""Probe: how many consumers and messages queues have, asked without waiting for the answer."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class Probe:
             self._channel = self._open()
         return self._channel
 
-    def ask(self, queue: str, answer: Callable[[int], object]) -> None:
-        """Ask how many consumers a queue has, and go on; `answer` gets the number later, or never."""
+    def ask(self, queue: str, answer: Callable[[int, int], object]) -> None:
+        """Ask how many consumers and messages a queue has, and go on; `answer` gets the numbers later, or never."""
         if queue in self._denied:
             return
 
-        def tell(_: str, count: int) -> None:
+        def tell(_: str, consumers: int, ready: int = 0) -> None:
             if self._asked:
                 self._asked.popleft()
-            answer(count)
+            answer(consumers, ready)
 
         channel = self.channel
         self._asked.append(queue)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
-from tests.kit.calls import Calls
+from tests.kit.calls import Calls, logged
 from tests.kit.inside import InsideWorker
 from tests.kit.peer import looking
 from tests.kit.running import running
@@ -49,7 +50,7 @@ class Site:
 
 
 @contextmanager
-def site(url: str, prefetch: int = 4) -> Iterator[Site]:
+def site(url: str, prefetch: int = 4, others: Sequence[QueueSpec] = ()) -> Iterator[Site]:
     begun, go_on, done = threading.Event(), threading.Event(), Calls()
 
     def work() -> None:
@@ -62,7 +63,9 @@ def site(url: str, prefetch: int = 4) -> Iterator[Site]:
     registry = HandlerRegistry()
     registry.add("#", work, queue=busy)
     registry.add("#", handle, queue=silent)
-    with running(url, topology, registry, prefetch=prefetch) as (worker, publisher):
+    for other in others:
+        registry.add("#", handle, queue=other)
+    with running(url, Topology(queues=[busy, silent, *others]), registry, prefetch=prefetch) as (worker, publisher):
         publisher.publish(b"", "busy", exchange="")
         assert begun.wait(DEADLINE)
         yield Site(worker, publisher, done)
@@ -70,6 +73,7 @@ def site(url: str, prefetch: int = 4) -> Iterator[Site]:
         go_on.set()
 
 
+@pytest.mark.row(65)
 def test_forgotten_consumer_is_replaced_beside_a_busy_queue(broker_url: str) -> None:
     """The broker counts a consumer all the same, somebody else's that takes no more."""
     with looking(broker_url) as peer:
@@ -88,6 +92,28 @@ def test_forgotten_consumer_is_replaced_beside_a_busy_queue(broker_url: str) -> 
             here.done.wait_for(b"2")
 
 
+@pytest.mark.row(65)
+def test_queue_in_which_messages_wait_is_consumed_anew_first(
+    taskroute_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One queue has its turn with each probe; that something is wrong with this one is known already, and logged."""
+    caplog.set_level(logging.INFO, "taskroute")
+    others = [QueueSpec(name=f"other{number}") for number in range(3)]
+    with looking(taskroute_url) as peer, site(taskroute_url, others=others) as here:
+        here.handle(b"1")
+        peer.consume("silent", prefetch=1)
+        here.inside.cancel_unnoticed("silent")
+        here.publish(b"theirs")
+        here.publish(b"2")
+
+        with logged("consuming queue=silent") as consuming:
+            here.inside.probe()
+            consuming.wait()
+
+        here.done.wait_for(b"2")
+
+
+@pytest.mark.row(65)
 def test_message_that_was_lost_on_its_way_comes_again(broker_url: str) -> None:
     """It would wait for the end of its channel, and a prefetch of one for it."""
     with site(broker_url, prefetch=1) as here:
