@@ -185,6 +185,21 @@ def test_a_classic_queue_with_priorities_looks_for_due_messages_late(peer: Peer)
     assert (message.body, message.delivery_info["message_count"]) == (b"due", 1)
 
 
+def test_message_that_is_first_after_a_return_over_the_limit_expires(peer: Peer) -> None:
+    """Without a delivery limit, as before 4.0, what comes back is the last one, and the first one is dropped."""
+    queue = peer.queue("q", x_queue_type="quorum", x_max_length=2)
+    peer.publish(b"1", queue)
+    taken = peer.channel.basic_get(queue)
+    peer.publish(b"2", queue)
+    peer.publish(b"3", queue, expiration="0")
+
+    peer.channel.basic_reject(taken.delivery_tag, requeue=True)
+
+    left, body = (1, b"1") if peer.version < (4, 0) else (2, b"2")
+    until(lambda: peer.ready(queue) == left)
+    assert peer.get_all(queue).bodies == [body]
+
+
 def test_what_comes_back_due_expires_in_a_queue_with_priorities(peer: Peer) -> None:
     peer.queue("q", x_max_priority=10)
     inbox = peer.consume("q", consumer_tag="c")

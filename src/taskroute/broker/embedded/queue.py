@@ -226,8 +226,8 @@ class Queue:
             return
         self._expire_first()
         self._give_out()
-        if self._is_limited:
-            self._drop_overflow()
+        if self._is_limited and self._drop_overflow():
+            self.expire()  # what has become the first one may be due
 
     def pop(self) -> Entry | None:
         """Take the first entry for a get; None when no message is ready."""
