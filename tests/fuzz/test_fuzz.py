@@ -15,10 +15,10 @@ import pytest
 from tests.fuzz import operations
 from tests.fuzz.brokers import embedded_client
 from tests.fuzz.campaign import Campaign
-from tests.fuzz.comparison import Difference
+from tests.fuzz.comparison import Difference, Undecided
 from tests.fuzz.generation import Generation
 from tests.fuzz.known import KNOWN, UNREACHED
-from tests.fuzz.operations import DeclareQueue, Operation, Prefetch, Publish, Wait
+from tests.fuzz.operations import CloseConnection, Consume, DeclareQueue, Operation, Prefetch, Publish, Wait
 from tests.fuzz.shrinking import shrunk
 
 from taskroute.broker.embedded.rules import RULES, Rules
@@ -54,6 +54,26 @@ def test_equal_brokers_do_not_differ() -> None:
         campaign = Campaign(SOUND, other, patience=0)
 
         assert [campaign.run(1, number) for number in range(30)] == [None] * 30
+
+
+@pytest.mark.parametrize(
+    ("other_line", "ending"),
+    [pytest.param(1, Undecided.CHANNELS, id="one connection"), pytest.param(2, None, id="two connections")],
+)
+def test_channels_of_a_closed_connection_that_share_a_queue_say_nothing(
+    other_line: int, ending: Undecided | None
+) -> None:
+    """What one of them loses may come to the other before that one is closed as well: its count then is chance."""
+    sequence = (
+        DeclareQueue("q0", {"x-queue-type": "quorum"}),
+        Consume("q0", "c0"),
+        Publish("", "q0"),
+        Consume("q0", "c1", on=other_line),
+        CloseConnection(),
+    )
+
+    with embedded_client(SOUND) as other:
+        assert Campaign(SOUND, other, patience=0).follow(sequence) is ending
 
 
 def test_shrinking_leaves_what_shows_the_difference() -> None:
