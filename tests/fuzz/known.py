@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from tests.fuzz.comparison import Difference
 from tests.fuzz.generation import SHORT
-from tests.fuzz.operations import Consume, DeclareQueue, Prefetch, Publish, Wait
+from tests.fuzz.operations import Cancel, CloseChannel, Consume, DeclareQueue, Prefetch, Publish, Wait
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,22 @@ def _replaced_queues(difference: Difference) -> bool:
 
 
 def _tags_again(difference: Difference) -> set[str]:
-    """Return the quorum queues of which a channel has consumed more than once with the same tag."""
+    """Return the quorum queues of which a channel has consumed again under a tag that it had cancelled."""
     quorum = {queue.name for queue in _declared(difference) if _is_quorum(queue)}
-    times = Counter((each.on, each.tag, each.queue) for each in difference.done if isinstance(each, Consume))
-    return {queue for (_, _, queue), count in times.items() if count > 1 and queue in quorum}
+    started: dict[tuple[int, str], str] = {}
+    cancelled: dict[tuple[int, str], str] = {}
+    again: set[str] = set()
+    for each in difference.done:
+        match each:
+            case Consume(queue=queue, tag=tag) if queue in quorum:
+                if cancelled.get((each.on, tag)) == queue:
+                    again.add(queue)
+                started[each.on, tag] = queue
+            case Cancel(tag=tag) if (each.on, tag) in started:
+                cancelled[each.on, tag] = started[each.on, tag]
+            case CloseChannel():
+                cancelled = {(on, tag): queue for (on, tag), queue in cancelled.items() if on != each.on}
+    return again
 
 
 def _single_active_tags(difference: Difference) -> bool:

@@ -15,10 +15,21 @@ import pytest
 from tests.fuzz import operations
 from tests.fuzz.brokers import embedded_client
 from tests.fuzz.campaign import Campaign
+from tests.fuzz.client import Observation
 from tests.fuzz.comparison import Difference, Undecided
 from tests.fuzz.generation import Generation
-from tests.fuzz.known import KNOWN, UNREACHED
-from tests.fuzz.operations import CloseConnection, Consume, DeclareQueue, Operation, Prefetch, Publish, Wait
+from tests.fuzz.known import KNOWN, UNREACHED, explanation
+from tests.fuzz.operations import (
+    Cancel,
+    CloseChannel,
+    CloseConnection,
+    Consume,
+    DeclareQueue,
+    Operation,
+    Prefetch,
+    Publish,
+    Wait,
+)
 from tests.fuzz.shrinking import shrunk
 
 from taskroute.broker.embedded.rules import RULES, Rules
@@ -100,6 +111,25 @@ def test_shown_sequence_is_python() -> None:
     names = {**vars(operations), "Decimal": Decimal, "datetime": dt, "nan": math.nan}
 
     assert repr([eval(str(each), names) for each in sequence]) == repr(list(sequence))
+
+
+@pytest.mark.parametrize(
+    ("between", "release", "known"),
+    [
+        pytest.param([Cancel("c0")], "3.10.8", "open-tags", id="cancelled"),
+        pytest.param([Cancel("c0")], "4.3.6", None, id="cancelled, since 4.0"),
+        pytest.param([Cancel("c1")], "3.10.8", None, id="another one cancelled"),
+        pytest.param([Cancel("c0"), CloseChannel()], "3.10.8", None, id="channel closed"),
+    ],
+)
+def test_tag_used_again_explains_a_closed_connection(between: list[Operation], release: str, known: str | None) -> None:
+    consume = Consume("q0", "c0")
+    done = (DeclareQueue("q0", {"x-queue-type": "quorum"}), consume, *between, consume)
+    seen, closed = Observation("c0", (), {}), Observation(("connection closed", 541), (), {})
+
+    found = explanation(Difference(done, seen, closed), release)
+
+    assert (found and found.id) == known
 
 
 def test_page_names_every_known_difference_by_its_id() -> None:
