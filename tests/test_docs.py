@@ -284,7 +284,11 @@ def logged_events(path: Path) -> Iterator[str]:
 
 
 def is_log_call(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and ast.unparse(node.func).startswith("log.")
+    """Return whether it writes a line: `log.warning`, or `tell`, a name for one of these."""
+    if not isinstance(node, ast.Call):
+        return False
+    name = ast.unparse(node.func)
+    return name.startswith("log.") or (name == "tell" and bool(strings_in(node.args[0])))
 
 
 def format_of(node: ast.AST) -> str:

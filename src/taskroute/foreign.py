@@ -9,6 +9,9 @@ import logging
 import threading
 from typing import Final
 
+from taskroute.log_fields import fields_of_line, fields_of_raised, safe_args
+from taskroute.raised import Raised
+
 
 def must_go_on(error: BaseException) -> bool:
     """Return whether an error is not that of the code it came out of: the user's interrupt, in the main thread."""
@@ -17,6 +20,10 @@ def must_go_on(error: BaseException) -> bool:
 
 class Log:
     """A logger of the library. What a handler of `logging` raises over a line is dropped: nobody is left to tell it to.
+
+    A line is ``event name=%s name=%d``: the facts become fields of its record as well, see `log_fields`. No value can
+    end the line, and no URL has its password. The traceback of what is `raised` stands below, never in `exc_info`: a
+    formatter would write it as it is.
 
     Args:
         name: of the logger.
@@ -27,16 +34,6 @@ class Log:
     def __init__(self, name: str) -> None:
         self._logger: Final = logging.getLogger(name)
 
-    @property
-    def is_silenced(self) -> bool:
-        """Whether a line goes nowhere, not even to stderr: all that a handler does is to keep Python from that."""
-        logger: logging.Logger | None = self._logger
-        handlers: list[logging.Handler] = []
-        while logger is not None:
-            handlers += logger.handlers
-            logger = logger.parent if logger.propagate else None
-        return bool(handlers) and all(isinstance(handler, logging.NullHandler) for handler in handlers)
-
     def debug(self, text: str, *args: object) -> None:
         """Log what helps to find a defect."""
         self._log(logging.DEBUG, text, args)
@@ -45,18 +42,35 @@ class Log:
         """Log what goes as it should."""
         self._log(logging.INFO, text, args)
 
-    def warning(self, text: str, *args: object, exc_info: BaseException | None = None) -> None:
+    def warning(self, text: str, *args: object, raised: Raised | None = None) -> None:
         """Log what somebody should look at."""
-        self._log(logging.WARNING, text, args, exc_info)
+        self._log(logging.WARNING, text, args, raised)
 
-    def error(self, text: str, *args: object, exc_info: BaseException | None = None, trace: str = "") -> None:
-        """Log what somebody has to mend, with the lines of a traceback below."""
-        text += "".join(f"\n    {line}" for line in trace.replace("%", "%%").split("\n")) if trace else ""
-        self._log(logging.ERROR, text, args, exc_info)
+    def error(self, text: str, *args: object, raised: Raised | None = None) -> None:
+        """Log what somebody has to mend."""
+        self._log(logging.ERROR, text, args, raised)
 
-    def _log(self, level: int, text: str, args: tuple[object, ...], error: BaseException | None = None) -> None:
+    def _log(
+        self,
+        level: int,
+        text: str,
+        args: tuple[object, ...],
+        raised: Raised | None = None,
+    ) -> None:
         try:
-            self._logger.log(level, text, *args, exc_info=error, stacklevel=3)
-        except BaseException as raised:
-            if must_go_on(raised):
+            if not self._logger.isEnabledFor(level):
+                return
+            fields, args = fields_of_line(text, args), safe_args(text, args)
+            if raised is not None:
+                fields |= fields_of_raised(raised)
+                if raised.traceback:
+                    text, args = text + "%s", (*args, _below(raised.traceback))
+            self._logger.log(level, text, *args, extra=fields, stacklevel=3)
+        except BaseException as error:
+            if must_go_on(error):
                 raise
+
+
+def _below(trace: str) -> str:
+    """Return a traceback as it stands below its line: indented, so that none of its lines passes for another event."""
+    return "".join(f"\n    {line}" for line in trace.split("\n"))

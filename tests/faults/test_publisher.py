@@ -276,7 +276,7 @@ def test_close_tells_written_messages_from_those_never_written(site: Site) -> No
 
 @pytest.mark.row(87)
 def test_process_that_exits_without_a_broker_says_what_it_has_not_published(site: Site) -> None:
-    """One line, on stderr if there is no logging; the exit code is the program's own."""
+    """The last line, on stderr if there is no logging; the exit code is the program's own."""
     program = f"""
 import sys
 from taskroute import Publisher, Topology
@@ -292,7 +292,8 @@ sys.exit(4)
     )
 
     assert done.returncode == 4
-    (line,) = done.stderr.splitlines()
+    *before, line = done.stderr.splitlines()
+    assert all(each.startswith("connect_failed ") for each in before)
     assert line.startswith("unpublished_at_exit session=taskroute-publisher never_written=15 unknown=0: ")
     assert "'id-0', 'id-1'" in line
 

@@ -197,7 +197,7 @@ def test_handler_error_replaced_by_instrumentation_is_raised(caplog: pytest.LogC
     with pytest.raises(ValueError, match="from the handler"), hooks(around(replace)).handling(MESSAGE, "h"):
         raise ValueError("from the handler")
 
-    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError]
+    assert [vars(record)["error.type"] for record in caplog.records] == ["KeyError"]
 
 
 def test_handler_error_reraised_by_instrumentation_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -287,8 +287,8 @@ def test_each_kind_of_hook_error_is_logged_once(caplog: pytest.LogCaptureFixture
         listeners.on_event(CONNECTED)
     listeners.publishing("e", "k", "m")
 
-    errors = [(record.levelno, record.exc_info[0]) for record in caplog.records if record.exc_info]
-    assert errors == [(logging.ERROR, ValueError), (logging.ERROR, KeyError), (logging.ERROR, KeyError)]
+    errors = [(record.levelno, vars(record)["error.type"]) for record in caplog.records]
+    assert errors == [(logging.ERROR, "ValueError"), (logging.ERROR, "KeyError"), (logging.ERROR, "KeyError")]
     assert "hook=Faulty.on_event" in caplog.text
 
 

@@ -32,6 +32,7 @@ from taskroute.foreign import Log
 from taskroute.instrumentation.events import Connected, Disconnected, Event
 from taskroute.keys.short_string import key_problem
 from taskroute.quoting import shown
+from taskroute.raised import TELL_ALL, Disclosure
 
 log = Log("taskroute.broker")
 
@@ -73,6 +74,7 @@ class Session:
         on_end: called by the session's thread as its last act.
         emit: takes the events of connections that open and end, on the session's thread; None: there is no
             instrumentation.
+        disclosure: what is told of a defect.
         monotonic: the clock, in seconds. One that a test moves needs a `wake` after each move.
 
     Raises:
@@ -91,6 +93,7 @@ class Session:
         first_failure: Literal["end", "retry"] = "end",
         on_end: Callable[[], object] = lambda: None,
         emit: Callable[[Event], object] | None = None,
+        disclosure: Disclosure = TELL_ALL,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if isinstance(heartbeat, bool) or not isinstance(heartbeat, int | float) or not 1 <= heartbeat <= MAX_HEARTBEAT:
@@ -104,6 +107,7 @@ class Session:
         self._first_failure = first_failure
         self._on_end = on_end
         self._emit = emit
+        self._disclosure = disclosure
         self._monotonic = monotonic
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._current = CurrentLink(Link(nodes=nodes.fixed, since=monotonic()))
@@ -408,12 +412,11 @@ class Session:
         if self._current.is_stopping and link.step is not None and isinstance(error, OSError):
             error = BrokerUnavailableError(f"stopped while {link.step.text}")  # which has cut it
         self._discard(error)
-        expected = isinstance(error, OSError | amqp.AMQPError | TaskrouteError)
         if not self._current.is_stopping:
             event = "connection_lost" if link.state == "open" else "connect_failed"
             # A defect shows where it is; what the network and the broker do takes one line.
-            trace = None if expected else error
-            log.warning("%s session=%s error=%s", event, self._name, describe_error(error), exc_info=trace)
+            raised = None if _is_expected(error) else self._disclosure.of(error)
+            log.warning("%s session=%s error=%s", event, self._name, self._told(error), raised=raised)
         if self.generation == 0 and self._first_failure == "end" and self._is_final(error):
             return False  # another attempt does not mend it
         error.with_traceback(None)  # whose frames hold the connection
@@ -440,7 +443,11 @@ class Session:
     def _tell_lost(self, error: BaseException | None) -> None:
         self._role.on_lost(error)
         if self._emit is not None:
-            self._emit(Disconnected(session=self._name, error=None if error is None else describe_error(error)))
+            self._emit(Disconnected(session=self._name, error=None if error is None else self._told(error)))
+
+    def _told(self, error: BaseException) -> str:
+        is_telling = _is_expected(error) or self._disclosure.detail == "text"
+        return describe_error(error) if is_telling else self._disclosure.of(error).error
 
     def _finish(self) -> None:
         """Close in good order, and resolve what is left."""
@@ -464,7 +471,7 @@ class Session:
             try:
                 return self._mailbox.make_calls()
             except BaseException as error:  # noqa: BLE001 - one that fails must not keep the others from being made
-                log.warning("call_failed session=%s error=%s", self._name, describe_error(error))
+                log.warning("call_failed session=%s error=%s", self._name, self._told(error))
 
     def _close(self) -> None:
         link = self._link
@@ -485,6 +492,11 @@ class Session:
         self._current.replace(self._link.blocked(False))
         self._role.on_blocked(False)
         log.info("broker_unblocked session=%s", self._name)
+
+
+def _is_expected(error: BaseException) -> bool:
+    """Return whether an error is one of the broker or the network, and no defect."""
+    return isinstance(error, OSError | amqp.AMQPError | TaskrouteError)
 
 
 def _passes(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ from taskroute.foreign import Log, must_go_on
 from taskroute.instrumentation.events import Event
 from taskroute.message.message import Message
 from taskroute.quoting import shown
+from taskroute.raised import TELL_ALL, Disclosure
 
 log = Log("taskroute.instrumentation")
 
@@ -69,15 +70,30 @@ class Listeners:
 
     Any thread may call the hooks. They raise nothing, but for what interrupts the main thread meanwhile.
 
+    Args:
+        instrumentations: in the order in which they are called.
+        disclosure: what is told of what they raise.
+
     Raises:
         ConfigurationError: one is not an `Instrumentation`.
     """
 
-    __slots__ = ("_handling", "_listening", "_lock", "_publishing", "_reported", "handling", "on_event", "publishing")
+    __slots__ = (
+        "_disclosure",
+        "_handling",
+        "_listening",
+        "_lock",
+        "_publishing",
+        "_reported",
+        "handling",
+        "on_event",
+        "publishing",
+    )
 
-    def __init__(self, instrumentations: Iterable[Instrumentation] = ()) -> None:
+    def __init__(self, instrumentations: Iterable[Instrumentation] = (), disclosure: Disclosure = TELL_ALL) -> None:
         if isinstance(instrumentations, Instrumentation):
             raise ConfigurationError(f"instrumentation={shown(instrumentations)} must be a list: instrumentation=[...]")
+        self._disclosure = disclosure
         given = tuple(instrumentations)
         for instrumentation in given:
             if not isinstance(instrumentation, Instrumentation):
@@ -102,7 +118,8 @@ class Listeners:
             is_new = kind not in self._reported
             self._reported.add(kind)
         if is_new:
-            log.error("instrumentation_failed hook=%s; not logged again", name, exc_info=error)
+            raised = self._disclosure.of(error)
+            log.error("instrumentation_failed hook=%s error=%s; not logged again", name, raised.error, raised=raised)
 
     def _emit(self, event: Event) -> None:
         for hook in self._listening:

@@ -15,8 +15,9 @@ from taskroute.instrumentation import events
 from taskroute.instrumentation.describe import LEVELS, Levels, context_of, fields_of, name_of
 from taskroute.instrumentation.events import Event
 from taskroute.instrumentation.hooks import Instrumentation
+from taskroute.log_fields import EVENT, field_name
 from taskroute.message.message import Message
-from taskroute.quoting import quoted
+from taskroute.quoting import escaped, quoted
 
 _OUTSIDE: Final = dict.fromkeys(("queue", "routing_key", "message_id", "attempt"), "-")
 
@@ -59,8 +60,10 @@ class LoggingInstrumentation(Instrumentation):
         """Log the event."""
         level = self._levels[type(event)]
         if self._logger.isEnabledFor(level):
-            described = " ".join(f"{name}={value}" for name, value in fields_of(event, quoted).items())
-            self._logger.log(level, "%s %s", name_of(event), described)
+            name, facts = name_of(event), fields_of(event, quoted)
+            described = " ".join(f"{fact}={value}" for fact, value in facts.items())
+            fields = {EVENT: name} | {field_name(fact): value for fact, value in fields_of(event, escaped).items()}
+            self._logger.log(level, "%s %s", name, described, extra=fields)
 
     @contextmanager
     def handling(self, message: Message, handler: str) -> Iterator[None]:  # noqa: ARG002 - the message says enough

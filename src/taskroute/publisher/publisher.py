@@ -36,6 +36,7 @@ from taskroute.publisher.options import EventOptions, PublishOptions
 from taskroute.publisher.submissions import DEFAULT_MAX_BODY_SIZE, Submissions
 from taskroute.publisher.unconfirmed import Unconfirmed, unconfirmed
 from taskroute.publisher.window import Window
+from taskroute.raised import Disclosure
 from taskroute.topology.digest import topology_digest
 from taskroute.topology.event_spec import Event
 from taskroute.topology.topology import Topology
@@ -101,7 +102,9 @@ class Publisher:
         self._timeout = timeout
         self._max_in_flight = max_in_flight
         self._name = name or "taskroute-publisher"
-        listeners = Listeners(instrumentation)
+        nodes = Nodes(url, tls)
+        disclosure = Disclosure(passwords=nodes.passwords)
+        listeners = Listeners(instrumentation, disclosure)
         self._submissions = Submissions(topology, listeners, timeout=timeout, max_body_size=max_body_size)
         self._window = Window(max_in_flight)
         self._starting = threading.Lock()  # of the one who starts the session; nobody waits for it
@@ -109,12 +112,13 @@ class Publisher:
             unavailable=self._unavailable, declaration=Declaration(topology, checked_mode(declare))
         )
         self._session = Session(
-            Nodes(url, tls),
+            nodes,
             self._confirms,
             name=self._name,
             heartbeat=heartbeat,
             topology_digest=topology_digest(topology),
             emit=listeners.on_event,
+            disclosure=disclosure,
         )
 
     def __reduce__(self) -> NoReturn:

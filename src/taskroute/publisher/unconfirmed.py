@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -43,11 +42,9 @@ class Unconfirmed:
         return kind(f"closed with {len(self.never_written) + len(self.unknown)} messages unconfirmed: {self}")
 
     def tell_at_exit(self, session: str) -> None:
-        """Write a line to the log; to stderr if logging is not set up, as nothing else can tell it any more."""
-        facts = f"never_written={len(self.never_written)} unknown={len(self.unknown)}: {self}"
-        log.error("unpublished_at_exit session=%s %s", session, facts)
-        if log.is_silenced:
-            print(f"unpublished_at_exit session={session} {facts}", file=sys.stderr)
+        """Write a line to the log, as nothing else can tell it any more."""
+        counts = len(self.never_written), len(self.unknown)
+        log.error("unpublished_at_exit session=%s never_written=%d unknown=%d: %s", session, *counts, self)
 
     def _parts(self) -> Iterator[str]:
         if ids := self.never_written:

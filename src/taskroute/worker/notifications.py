@@ -6,6 +6,7 @@ The one place that makes them, from one set of facts. Any thread may call.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypedDict
 
 from taskroute.foreign import Log
@@ -22,8 +23,7 @@ from taskroute.instrumentation.events import (
     Retried,
 )
 from taskroute.message.delivery import Delivery
-from taskroute.message.outcome import Failed
-from taskroute.quoting import shorten
+from taskroute.raised import TELL_ALL, Disclosure, Raised
 from taskroute.worker.failure import Failure
 from taskroute.worker.stats import StatsCounter
 
@@ -36,11 +36,15 @@ class Notifications:
     Args:
         stats: counts it.
         emit: takes events; None: there is no instrumentation, and then no event is made.
+        disclosure: what is told of an exception.
     """
 
-    def __init__(self, stats: StatsCounter, emit: Callable[[Event], None] | None) -> None:
+    def __init__(
+        self, stats: StatsCounter, emit: Callable[[Event], None] | None, disclosure: Disclosure = TELL_ALL
+    ) -> None:
         self._stats = stats
         self._emit = emit
+        self._disclosure = disclosure
 
     @property
     def are_heard(self) -> bool:
@@ -62,12 +66,20 @@ class Notifications:
     def failed(self, failure: Failure) -> None:
         """Report that a delivery has failed, and where it goes."""
         failed, delivery = failure.failed, failure.delivery
-        facts = (delivery.attempt, failure.reason, _told(failed), failure.destination)
-        if failure.is_last:
-            trace = "" if failed.raised is None else failed.raised.traceback
-            log.error("message_failed %s attempt=%d reason=%s %s to=%s", _named(delivery), *facts, trace=trace)
-        else:
-            log.warning("message_failed %s attempt=%d reason=%s %s to=%s", _named(delivery), *facts)
+        raised = failed.raised or Raised(failure.reason, failed.place)
+        tell = log.error if failure.is_last else log.warning
+        tell(
+            "message_failed queue=%s key=%s message_id=%s attempt=%d reason=%s error=%s%s handler=%s%s to=%s",
+            *_named(delivery),
+            delivery.attempt,
+            failure.reason,
+            failed.error,
+            f" text={raised.text!r}" if raised.text and failed.error == raised.error else "",
+            failed.handler or "-",
+            f" at {failed.place}" if failed.place else "",
+            failure.destination,
+            raised=raised if failure.is_last else replace(raised, traceback=""),
+        )
 
     def failure_settled(self, failure: Failure) -> None:
         """Report that a failed delivery is where it goes: confirmed there, or dropped."""
@@ -83,7 +95,7 @@ class Notifications:
             "hand_over_failed queue=%s to=%s message_id=%s error=%s",
             delivery.queue,
             failure.destination,
-            shorten(str(delivery.message_id)),
+            delivery.message_id,
             type(error).__name__,
         )
 
@@ -96,11 +108,13 @@ class Notifications:
         self._stats.count(delivery.queue, "overdue")
         if self._emit is not None:
             self._emit(Overdue(**_facts(delivery), handler=handler, timeout=timeout))
-        log.warning("handler_overdue %s handler=%s timeout=%s", _named(delivery), handler, timeout)
+        log.warning(
+            "handler_overdue queue=%s key=%s message_id=%s handler=%s timeout=%s", *_named(delivery), handler, timeout
+        )
 
     def lost(self, delivery: Delivery, elapsed: float) -> None:
         """Report that the connection of a delivery is gone while its handler runs, for `elapsed` seconds so far."""
-        log.warning("delivery_lost %s elapsed=%.1f", _named(delivery), elapsed)
+        log.warning("delivery_lost queue=%s key=%s message_id=%s elapsed=%.1f", *_named(delivery), elapsed)
 
     def paused(self, queue: str, failures: int, seconds: float) -> None:
         """Report that a circuit breaker leaves a queue alone."""
@@ -128,11 +142,13 @@ class Notifications:
 
     def put_off(self, delivery: Delivery, error: BaseException) -> None:
         """Report that a delivery is handled later, as the system had nothing to handle it with."""
-        log.warning("handling_put_off %s error=%s", _named(delivery), type(error).__name__)
+        kind = type(error).__name__
+        log.warning("handling_put_off queue=%s key=%s message_id=%s error=%s", *_named(delivery), kind)
 
     def processing_failed(self, delivery: Delivery | None, error: BaseException) -> None:
         """Report a defect, which has left a delivery open if there is one."""
-        log.error("settling_failed queue=%s", None if delivery is None else delivery.queue, exc_info=error)
+        queue, raised = None if delivery is None else delivery.queue, self._disclosure.of(error)
+        log.error("settling_failed queue=%s error=%s", queue, raised.error, raised=raised)
 
 
 class _Facts(TypedDict):
@@ -153,20 +169,9 @@ def _facts(delivery: Delivery) -> _Facts:
     }
 
 
-def _named(delivery: Delivery) -> str:
-    """Return what tells a delivery from others, as a log line has it."""
-    return f"queue={delivery.queue} key={shorten(delivery.routing_key)} message_id={shorten(str(delivery.message_id))}"
-
-
-def _told(failed: Failed) -> str:
-    """Return the error with its text and its handler, as a log line has them."""
-    told = f"error={failed.error}"
-    raised = failed.raised
-    if raised is not None and raised.text and failed.error == raised.error:
-        told += f" text={raised.text!r}"
-    if failed.handler is not None:
-        told += f" handler={failed.handler}" + (f" at {failed.place}" if failed.place else "")
-    return told
+def _named(delivery: Delivery) -> tuple[str, str, str | None]:
+    """Return what tells a delivery from others, as a log line has it: queue, key and id."""
+    return delivery.queue, delivery.routing_key, delivery.message_id
 
 
 def _failure_event(failure: Failure) -> Retried | DeadLettered | Dropped:

@@ -22,6 +22,7 @@ from taskroute.handling.health import HeldUp
 from taskroute.handling.settle import Republish, settle_without_retry
 from taskroute.instrumentation.events import Event
 from taskroute.message.delivery import Delivery
+from taskroute.raised import Disclosure
 from taskroute.topology.queue import QueueSpec
 from taskroute.worker.failure import Failure
 from taskroute.worker.notifications import Notifications
@@ -74,6 +75,7 @@ class Republisher:
         notifications: reports attempts that fail.
         on_end: called when the session's thread ends.
         emit: takes the events of the connection.
+        disclosure: what is told of a defect.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Republisher:
         notifications: Notifications,
         on_end: Callable[[], object],
         emit: Callable[[Event], object] | None,
+        disclosure: Disclosure,
     ) -> None:
         self._queues = queues
         self._declaration = declaration
@@ -106,6 +109,7 @@ class Republisher:
             first_failure="retry",
             on_end=on_end,
             emit=emit,
+            disclosure=disclosure,
         )
         self._retries = PendingRetries()
         self._starting = threading.Lock()

@@ -158,9 +158,9 @@ class Worker:
         self._life = Life(self._start_threads, self._drain)
         self._ended = threading.Event()
         self._stop_signal: StopSignal | None = None  # while `run` waits for it
-        listeners = Listeners(instrumentation)
+        listeners = Listeners(instrumentation, disclosure)
         self._stats = StatsCounter()
-        notifications = Notifications(self._stats, listeners.on_event)
+        notifications = Notifications(self._stats, listeners.on_event, disclosure)
         mailbox = Mailbox(time.monotonic)
         self._loop = loop_of(resources) or EventLoop(f"{self._name}-loop")
         declaration = self._declaration(topology, declare)
@@ -176,6 +176,7 @@ class Worker:
             notifications=notifications,
             on_end=self._note_end,
             emit=listeners.on_event,
+            disclosure=disclosure,
         )
         thread_count = _whole("threads", threads)
         options = read_queue_options(
@@ -213,6 +214,7 @@ class Worker:
             topology_digest=digest,
             on_end=self._note_end,
             emit=listeners.on_event,
+            disclosure=disclosure,
         )
         self._prefetch_watch = PrefetchWatch(
             options.timeouts,

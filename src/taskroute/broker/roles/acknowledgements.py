@@ -11,7 +11,6 @@ from collections.abc import Set as AbstractSet
 from taskroute.broker.amqp import Channel
 from taskroute.foreign import Log
 from taskroute.message.delivery import Delivery
-from taskroute.quoting import shorten
 
 log = Log("taskroute.broker")
 
@@ -52,7 +51,7 @@ class Acknowledgements:
 
 def drop_stale(delivery: Delivery) -> None:
     """Acknowledge nothing: the channel of the delivery is gone, and the broker delivers the message again."""
-    log.info("stale_ack queue=%s message_id=%s", delivery.queue, shorten(str(delivery.message_id)))
+    log.info("stale_ack queue=%s message_id=%s", delivery.queue, delivery.message_id)
 
 
 class AckWindow:
