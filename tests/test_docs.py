@@ -234,7 +234,7 @@ def test_service_of_the_tutorial_handles_its_example(service_of_the_tutorial: Pa
     start = partial(
         subprocess.Popen[str],
         cwd=service_of_the_tutorial,
-        env={**os.environ, "AMQP_URL": rabbitmq_url},
+        env={**os.environ, "TASKROUTE_URL": rabbitmq_url},
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
