@@ -25,8 +25,8 @@ def line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     line = CommandLine(tmp_path, capsys, monkeypatch)
     line.write(
         "held.py",
-        "from types import SimpleNamespace\nimport wiring\n"
-        f"service = SimpleNamespace(topology=wiring.topology, registry=wiring.registry, url='{AWAY}')\n"
+        "import taskroute\nimport wiring\n"
+        f"service = taskroute.Service(wiring.topology, wiring.registry, url='{AWAY}')\n"
         f"def unlucky(): raise ValueError('{AWAY}')\n",
     )
     return line
@@ -67,6 +67,29 @@ def test_command_without_a_broker_says_where_to_name_one(line: CommandLine, word
     assert (ended.code, ended.out) == (2, "")
     command = words.split(maxsplit=1)[0]
     assert ended.err == f"taskroute {command}: there is no URL of a broker: give --url, or set TASKROUTE_URL\n"
+
+
+@pytest.mark.parametrize("words", ["publish wiring:routes order.7.paid --body {}", "stats wiring:routes"])
+def test_password_that_is_wrong_ends_a_command_with_3(line: CommandLine, words: str, rabbitmq_url: str) -> None:
+    user, _, rest = rabbitmq_url.rpartition("@")
+
+    ended = line.run(*words.split(), "--url", f"{user}{SECRET}@{rest}")
+
+    assert (ended.code, ended.out, ended.err.count("\n")) == (3, "", 1)
+    assert "ACCESS_REFUSED" in ended.err
+    assert SECRET not in ended.err
+
+
+@pytest.mark.parametrize("words", ["publish wiring:routes order.7.paid --body {}", "stats wiring:routes"])
+def test_url_that_cannot_be_used_is_told_in_a_line(
+    line: CommandLine, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKROUTE_URL", "redis://host/")
+
+    ended = line.run(*words.split())
+
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert ": TASKROUTE_URL: a broker URL starts with memory://, amqp:// or amqps://" in ended.err
 
 
 @pytest.mark.parametrize("words", ["publish wiring:routes order.7.paid --body {} --timeout 0.5", "stats wiring:routes"])

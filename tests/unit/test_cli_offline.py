@@ -213,3 +213,30 @@ def test_graph_is_drawn_in_each_form(line: CommandLine, form: str, first: str) -
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines()[0] == first
     assert "wiring.pack" in ended.out
+
+
+def test_validator_that_raises_shows_its_own_traceback(line: CommandLine) -> None:
+    """Code of the user's runs when a body is read, long after its module was imported."""
+    line.write(
+        "picky.py",
+        "from typing import Annotated\nfrom pydantic import AfterValidator\nfrom wiring import *\n"
+        "def refuse(value):\n    raise OSError('the disk is on fire')\n"
+        "def picky(body: Annotated[dict, AfterValidator(refuse)]): ...\n"
+        "registry.add('order.0.paid', picky, queue=packing)\nroutes = Routes(topology, registry)\n",
+    )
+
+    ended = line.run("explain", "picky:routes", "order.0.paid", "--body", "{}")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(
+        f'Traceback (most recent call last):\n  File "{line.folder}/picky.py", line 5, in refuse'
+    )
+    assert ended.err.endswith("OSError: the disk is on fire\n")
+
+
+def test_defect_of_ours_is_told_in_a_line(line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskroute.graph.drawing.picture.picture_of", json.JSONDecoder)
+    ended = line.run("graph", "wiring:routes")
+
+    assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1)
+    assert "this is a defect of taskroute, please report it" in ended.err

@@ -14,12 +14,13 @@ def line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    "target", ["routes", "topology", "holder", "holders.inner", "worker", "make --factory", "Made --factory"]
+    "target", ["routes", "topology", "service", "holder", "holders.inner", "worker", "make --factory", "Made --factory"]
 )
 def test_target_may_be_anything_that_has_a_topology(line: CommandLine, target: str) -> None:
     line.write(
         "objects.py",
-        "from types import SimpleNamespace\nfrom taskroute import Worker\nfrom wiring import *\n"
+        "from types import SimpleNamespace\nfrom taskroute import Service, Worker\nfrom wiring import *\n"
+        "service = Service(topology, registry)\n"
         "holder = SimpleNamespace(topology=topology, registry=registry)\n"
         "holders = SimpleNamespace(inner=holder)\n"
         "worker = Worker('memory://', topology, registry)\n"

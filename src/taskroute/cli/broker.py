@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Mapping
 
 from taskroute.broker.url import BrokerUrl, Nodes, UrlSource, parse_urls
 from taskroute.cli.exits import UsageError
@@ -42,17 +44,29 @@ def url_of(arguments: Namespace, target: Target) -> UrlSource:
     return urls or url_of_service(given)
 
 
-def nodes_of(source: UrlSource) -> tuple[BrokerUrl, ...]:
+def tls_of(arguments: Namespace, target: Target) -> ssl.SSLContext | None:
+    """Return the context for TLS that a service has for its publisher or its worker, unless --url has no use for it."""
+    if arguments.url is not None and "amqps://" not in arguments.url:
+        return None
+    options = [getattr(target.value, name, None) for name in ("publisher", "worker")]
+    found = [each["tls"] for each in options if isinstance(each, Mapping) and each.get("tls") is not None]
+    return found[0] if found else None
+
+
+def nodes_of(source: UrlSource, tls: ssl.SSLContext | None) -> tuple[BrokerUrl, ...]:
     """Return the nodes, asked of the user's function if that knows them.
 
     Raises:
         BrokerUrlError: one cannot be used.
         BrokerUnavailableError: the function does not say.
     """
-    nodes = Nodes(source).ask()
+    return Nodes(source, tls).ask()
+
+
+def note_memory(nodes: Iterable[BrokerUrl]) -> None:
+    """Say that what was done is seen by nobody else, if that is so."""
     if any(node.scheme == "memory" for node in nodes):
         complain("", "memory:// is a broker inside of this process: no other one sees it")
-    return nodes
 
 
 def quieten_log() -> None:

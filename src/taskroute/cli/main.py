@@ -6,13 +6,16 @@ import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from taskroute.cli.exits import Exit, UsageError, exit_of
 from taskroute.cli.parser import check_command, make_parser
 from taskroute.cli.table import command_named
 from taskroute.cli.target import TargetError
 from taskroute.cli.terminal import complain, without_passwords
+from taskroute.cli.traceback import is_raised_by_user, users_traceback
 from taskroute.errors import TaskrouteError
 
 
@@ -37,15 +40,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; left out, those of the process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if sys.stdout is None:  # it was closed before the start: what is printed has nobody to read it
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before the start: what is printed has nobody to read it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
     try:
         code = _run(words)
         sys.stdout.flush()  # here, where what it raises can be told
     except BrokenPipeError:  # the reader has gone, as `| head` does
         return _without_stdout()
     except OSError as error:
-        _complain(words, f"cannot write: {error.strerror or error}")
+        what = f"{error.filename!r}: " if error.filename else "cannot write: "
+        _complain(words, f"{what}{error.strerror or error}")
         return _without_stdout()
     return code
 
@@ -68,7 +73,22 @@ def _run(words: list[str]) -> int:
         return exit_of(error)
     except SystemExit as end:  # --help and --version
         return end.code if isinstance(end.code, int) else Exit.OK
+    except Exception as error:  # whatever it is, our frames say nothing to who reads it
+        if isinstance(error, OSError) and not is_raised_by_user(error):  # of stdout
+            raise
+        return _tell_surprise(words, error)
     return code
+
+
+def _tell_surprise(words: list[str], error: Exception) -> Exit:
+    """Tell what nobody has foreseen: the user's code that we called, by its traceback; ours, in a line."""
+    if is_raised_by_user(error):
+        print(without_passwords(users_traceback(error)), file=sys.stderr)
+        return Exit.USAGE
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    told = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+    _complain(words, f"{told}: this is a defect of taskroute, please report it")
+    return Exit.FINDINGS
 
 
 def _complain(words: list[str], text: str) -> None:

@@ -65,7 +65,7 @@ def _header(text: str) -> tuple[str, object]:
         return name, value
     try:
         return name[:-1], json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UsageError(f"--header {text!r}: what follows := is not JSON; NAME=TEXT takes any text") from None
 
 
@@ -80,13 +80,15 @@ def body_of(arguments: Namespace, or_else: str = "") -> bytes:
     if arguments.content_type == JSON:
         try:
             json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             file = "" if given == "-" or given.startswith("@") or _is_file(given) else "neither a file nor JSON"
             raise UsageError(f"--body is {file or 'not JSON'}: --content-type says what else it is") from None
     return body
 
 
 def _read(given: str) -> bytes:
+    if given == "-" and sys.stdin is None:
+        raise UsageError("--body - reads stdin, and that is closed")
     try:
         if given == "-":
             return sys.stdin.buffer.read()

@@ -115,7 +115,10 @@ def load_target(arguments: Namespace) -> Target:
 
 
 def _import(name: str, text: str, app_dir: str) -> ModuleType:
-    folder = os.path.abspath(app_dir)
+    try:
+        folder = os.path.abspath(app_dir)
+    except OSError as error:
+        raise UsageError(f"--app-dir {app_dir!r}: where is the current folder? {error.strerror}") from None
     if not os.path.isdir(folder):
         raise UsageError(f"--app-dir {app_dir!r} is no folder")
     if sys.path[:1] != [folder]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from pathlib import Path
 from typing import Final
 
 _OURS: Final = f"{Path(__file__).parents[1]}/"
+_INSTALLED: Final = tuple(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def users_traceback(error: BaseException) -> str:
@@ -19,6 +21,12 @@ def users_traceback(error: BaseException) -> str:
 def has_users_frame(error: BaseException) -> bool:
     """Return whether an error was raised in, or below, a file of somebody else."""
     return any(not _is_ours(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+
+
+def is_raised_by_user(error: BaseException) -> bool:
+    """Return whether code of the user's own was running: neither ours, nor Python's, nor that of a package."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return any(not _is_ours(file) and not file.startswith((*_INSTALLED, "<")) for file in files)
 
 
 def _strip(told: traceback.TracebackException, seen: set[int]) -> None:
@@ -34,6 +42,8 @@ def _strip(told: traceback.TracebackException, seen: set[int]) -> None:
 def _users(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
     """Return the frames from the first of the user's to the last before our code, and whatever that was called by."""
     while frames and _is_ours(frames[0].filename):
+        frames = frames[1:]
+    while len(frames) > 1 and _is_pydantic(frames[0].filename):  # we call it for a body, and it calls a validator
         frames = frames[1:]
     ours = next((place for place, frame in enumerate(frames) if frame.filename.startswith(_OURS)), None)
     if ours is None:

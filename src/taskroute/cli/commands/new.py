@@ -42,9 +42,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Write the files, and say what can be done with them."""
     folder = Path(arguments.folder)
-    name = folder.resolve().name
-    words = {"name": name, "package": _package(name), "version": taskroute.__version__}
     try:
+        name = folder.resolve().name
+        words = {"name": name, "package": _package(name), "version": taskroute.__version__}
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(f"FOLDER {arguments.folder!r} has files in it: name one that is empty, or not there yet")
         for place, source in _FILES.items():
@@ -52,8 +52,9 @@ def run(arguments: Namespace) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             text = files("taskroute.cli").joinpath("project", source).read_text(encoding="utf-8")
             path.write_text(Template(text).substitute(words), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"FOLDER {arguments.folder!r} cannot be written: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"FOLDER {arguments.folder!r} cannot be written: {why}") from None
     for line in _next_steps(arguments.folder, words["package"]):
         show(line)
     return Exit.OK

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from taskroute.cli.broker import add_url, nodes_of, quieten_log, url_of
+from taskroute.cli.broker import add_url, nodes_of, note_memory, quieten_log, tls_of, url_of
 from taskroute.cli.document import add_format, show_document
 from taskroute.cli.exits import Exit, UsageError
 from taskroute.cli.message_input import add_message, body_of, exchange_of, headers_of
@@ -30,10 +30,9 @@ def run(arguments: Namespace) -> int:
     body, headers = body_of(arguments), headers_of(arguments)
     exchange = exchange_of(arguments, target.topology)
     url, timeout = url_of(arguments, target), _seconds(arguments.timeout)
-    nodes_of(url)
+    tls = tls_of(arguments, target)
+    nodes = nodes_of(url, tls)
     quieten_log()
-    options = getattr(target.value, "publisher", None) or {}
-    tls = options.get("tls") if isinstance(options, dict) else None
     with Publisher(url, target.topology, timeout=timeout, name="taskroute-publish", tls=tls) as publisher:
         receipt = publisher.publish(
             body, arguments.key, exchange=exchange, headers=headers, content_type=arguments.content_type
@@ -42,6 +41,7 @@ def run(arguments: Namespace) -> int:
         show_document(message_id=receipt.message_id, exchange=receipt.exchange, routing_key=receipt.routing_key)
     else:
         print(receipt.message_id)
+    note_memory(nodes)
     return Exit.OK
 
 

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from taskroute.cli.broker import add_url, nodes_of, quieten_log, url_of
+from taskroute.cli.broker import add_url, nodes_of, note_memory, quieten_log, tls_of, url_of
 from taskroute.cli.document import add_format, show_document
 from taskroute.cli.exits import Exit
 from taskroute.cli.suggestion import known_or_suggest
@@ -44,7 +44,7 @@ def run(arguments: Namespace) -> int:
     names = [queue.name for queue in target.topology.queues]
     chosen = [known_or_suggest("--queue", name, names) for name in arguments.queue or names]
     queues = [target.topology.queue(name) for name in chosen]
-    nodes = nodes_of(url_of(arguments, target))
+    nodes = nodes_of(url_of(arguments, target), tls_of(arguments, target))
     quieten_log()
     depths = ask_depths(
         nodes, dict.fromkeys(name for queue in queues for name in _names(queue)), name="taskroute-stats"
@@ -59,6 +59,7 @@ def run(arguments: Namespace) -> int:
     if missing:
         way_out = "a worker that starts declares what is absent"
         complain("stats", f"{len(missing)} of {len(depths)} queues cannot be counted, {missing[0]!r} first: {way_out}")
+    note_memory(nodes)
     return Exit.FINDINGS if missing else Exit.OK
 
 
