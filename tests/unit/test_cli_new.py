@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tests.kit.command_line import CommandLine
+from tests.kit.command_process import running
 from tests.kit.waiting import PROCESS_DEADLINE
 
 
@@ -26,6 +28,16 @@ def test_new_service_has_no_finding_and_passes_its_test(line: CommandLine) -> No
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     tests = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PROCESS_DEADLINE, check=False)
     assert "3 passed" in tests.stdout, tests.stdout + tests.stderr
+
+
+def test_new_service_runs_without_a_server_until_it_is_told_to_stop(line: CommandLine) -> None:
+    line.run("new", "my-shop")
+
+    with running("run", "my_shop.service:service", folder=line.folder / "my-shop") as service:
+        service.wait_for("consuming queue=packing")
+        service.send(signal.SIGTERM)
+
+        assert service.wait() == 0, service.text
 
 
 def test_new_service_has_what_it_is_deployed_with(line: CommandLine) -> None:

@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 from taskroute import __version__
 from taskroute.cli.exits import UsageError
-from taskroute.cli.suggestion import did_you_mean
+from taskroute.cli.suggestion import hint
 from taskroute.cli.table import COMMANDS, Command
 
 _PROGRAM: Final = "taskroute"
@@ -49,4 +49,4 @@ def check_command(name: str) -> None:
     """Raise UsageError for the name of a command that there is not."""
     names = [command.name for command in COMMANDS]
     if not name.startswith("-") and name not in names:
-        raise UsageError(f"there is no command {name!r}{did_you_mean(name, names) or ''}; see {_PROGRAM} --help")
+        raise UsageError(f"there is no command {name!r}{hint(name, names)}; see {_PROGRAM} --help")

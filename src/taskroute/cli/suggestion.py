@@ -1,21 +1,21 @@
-"""Suggestion: the known name that somebody may have meant."""
+"""Suggestion: what an error about a name that was typed ends with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from taskroute.cli.exits import UsageError
-from taskroute.suggestion import nearest
+from taskroute.suggestion import did_you_mean
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `: did you mean ...?`, or nothing if no known name is near.
+def hint(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the end of an error about an unknown name, with its colon; nothing if there is nothing to say.
 
-    >>> did_you_mean("servise", ["service", "topology"])
-    ": did you mean 'service'?"
+    >>> hint("servise", ["service", "topology"]), hint("x", ["service"])
+    (": did you mean 'service'?", '')
     """
-    near = nearest(name, known)
-    return "" if near is None else f": did you mean {near!r}?"
+    told = did_you_mean(name, known, otherwise)
+    return f": {told}" if told else ""
 
 
 def known_or_suggest(option: str, name: str, known: Sequence[str]) -> str:
@@ -25,8 +25,6 @@ def known_or_suggest(option: str, name: str, known: Sequence[str]) -> str:
         UsageError: it is not; says which one may be meant, or which there are.
     """
     if name not in known:
-        hint = (
-            did_you_mean(name, known) or f": there are {', '.join(map(repr, known))}" if known else ": there are none"
-        )
-        raise UsageError(f"{option} {name!r} is not known{hint}")
+        there_are = f"there are {', '.join(map(repr, known))}" if known else "there are none"
+        raise UsageError(f"{option} {name!r} is not known{hint(name, known, there_are)}")
     return name

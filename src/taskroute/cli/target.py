@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from taskroute.cli.exits import UsageError
-from taskroute.cli.suggestion import did_you_mean
+from taskroute.cli.suggestion import hint
 from taskroute.cli.traceback import has_users_frame, users_traceback
 
 if TYPE_CHECKING:
@@ -152,10 +152,13 @@ def _users_code() -> Iterator[None]:
 
 
 def _no_module(name: str, text: str, folder: str) -> str:
-    known = [module.name for module in pkgutil.iter_modules([folder])]
-    as_module = text.partition(":")[0].removesuffix(".py").strip("./").replace("/", ".")
-    hint = f": did you mean {as_module!r}?" if text.partition(":")[0].endswith(".py") else did_you_mean(name, known)
-    return f"TARGET {text!r}: there is no module {name!r} in {folder}{hint or ': --app-dir names another folder'}"
+    typed = text.partition(":")[0]
+    if typed.endswith(".py") or "/" in typed:
+        way_out = f": did you mean {typed.removesuffix('.py').strip('./').replace('/', '.')!r}?"
+    else:
+        known = [module.name for module in pkgutil.iter_modules([folder])]
+        way_out = hint(name, known, "--app-dir names another folder")
+    return f"TARGET {text!r}: there is no module {name!r} in {folder}{way_out}"
 
 
 def _look_up(module: ModuleType, path: str, text: str) -> Any:
@@ -165,7 +168,7 @@ def _look_up(module: ModuleType, path: str, text: str) -> Any:
         with _users_code():  # a property or a module's `__getattr__` may do anything
             found = getattr(value, name, _MISSING)
         if found is _MISSING:
-            near = did_you_mean(name, (each for each in dir(value) if not each.startswith("_")))
+            near = hint(name, (each for each in dir(value) if not each.startswith("_")))
             raise UsageError(f"TARGET {text!r}: {done} has no {name!r}{near}")
         value, done = found, f"{done}.{name}"
     return value
