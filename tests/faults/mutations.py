@@ -718,6 +718,34 @@ MUTATIONS = (
         "False",
         "unit/test_registry.py::test_list_of_patterns_that_do_not_fit_registers_nothing",
     ),
+    Mutation(
+        "let a process go on without its parent",
+        "cli/supervisor/member.py",
+        "        return lines is not None\n",
+        "        return True\n",
+        "test_run_processes.py::test_parent_that_is_killed_leaves_no_process",
+    ),
+    Mutation(
+        "start all processes before the first one has connected",
+        "cli/supervisor/supervisor.py",
+        "        return time.monotonic() >= self._next_start and (not staying or has_gone_ahead)\n",
+        "        return time.monotonic() >= self._next_start\n",
+        "test_run_processes.py::test_new_release_that_cannot_be_imported_replaces_nothing",
+    ),
+    Mutation(
+        "leave open what a client does not end",
+        "cli/probes/server.py",
+        "        connection.settimeout(left)\n",
+        "        connection.settimeout(None)\n",
+        "integration/test_probe_server.py::test_client_that_never_ends_its_request_is_left",
+    ),
+    Mutation(
+        "wait for what a service opens when its time is over",
+        "cli/serving/serving.py",
+        "            os.kill(os.getpid(), signal.SIGTERM)\n            return\n",
+        "            pass\n",
+        "integration/test_run.py::test_time_that_is_over_interrupts_what_the_service_opens",
+    ),
 )
 
 

@@ -15,6 +15,8 @@ from tests.kit.command_line import CommandLine
 from tests.kit.command_process import running
 from tests.kit.waiting import until
 
+from taskroute import Publisher, QueueSpec, Topology
+
 SERVICE = """
 import os, threading
 from taskroute import HandlerRegistry, QueueSpec, Service, Topology
@@ -170,3 +172,65 @@ def test_error_of_the_users_import_is_shown_alone(folder: Path) -> None:
         assert process.text.startswith("Traceback")
         assert process.text.endswith("No module named 'no_such_module_of_mine'\n")
         assert "taskroute" not in process.text
+
+
+def test_run_that_cannot_start_exits_with_three_and_hides_the_password(
+    rabbitmq_url: str, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Topology(queues=[QueueSpec(name="jobs", type="classic", max_length=7)])
+    with Publisher(rabbitmq_url, other):
+        pass  # it has declared it
+
+    for url, said in (
+        (rabbitmq_url, "queue 'jobs.dead': the broker has it with another x-queue-type"),
+        (rabbitmq_url.replace("guest:guest", "guest:canary"), "ACCESS_REFUSED"),
+    ):
+        monkeypatch.setenv("TASKROUTE_URL", url)
+        ended = command_line.run("run", "plain:service")
+
+        assert ended.code == 3
+        assert said in ended.err
+        assert ended.err.splitlines()[-1].startswith("taskroute run: ")
+        assert "canary" not in ended.err
+
+
+LIFESPAN = """
+from contextlib import contextmanager
+import plain
+
+@contextmanager
+def failing():
+    raise OSError("the database is away")
+    yield
+
+async def endless():
+    import asyncio
+    print("opening", file=sys.stderr, flush=True)
+    await asyncio.sleep(10**6)
+    yield
+
+failing = plain.service.replace(lifespan=failing)
+endless = plain.service.replace(lifespan=endless)
+"""
+
+
+def test_failure_of_what_the_service_opens_is_shown_and_exits_with_three(
+    folder: Path, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "holding.py").write_text("import sys\n" + LIFESPAN)
+    monkeypatch.setenv("TASKROUTE_URL", "memory://")
+
+    ended = command_line.run("run", "holding:failing")
+
+    assert ended.code == 3
+    assert "\nOSError: the database is away\n" in ended.err
+    assert "taskroute" not in ended.err
+
+
+def test_time_that_is_over_interrupts_what_the_service_opens(folder: Path) -> None:
+    (folder / "holding.py").write_text("import sys\n" + LIFESPAN)
+
+    with running("run", "holding:endless", "--max-time", "0.2", folder=folder, **MEMORY) as process:
+        process.wait_for("opening")
+
+        assert process.wait() == 0

@@ -117,7 +117,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     server: _Server
     server_version, sys_version = "taskroute", ""
-    command, request_version = "", "HTTP/1.0"
+    default_request_version = "HTTP/1.0"  # so that whatever was sent is answered with a status
+    command, request_version = "", default_request_version
+    error_content_type, error_message_format = _TEXT, "%(code)d %(message)s\n"
 
     def setup(self) -> None:
         """Prepare to read the request whole."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -111,11 +113,15 @@ class Serving:
     def _stop(self) -> None:
         with self._lock:
             worker = self._worker
-        if worker is not None:
-            try:
-                worker.stop()
-            except ShutdownTimeoutError as error:
-                self._hung = error
+        if worker is None:
+            return  # `_watch` stops it
+        if not worker.stats().connections:  # what the service holds may still be opened, which a signal interrupts
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        try:
+            worker.stop()
+        except ShutdownTimeoutError as error:
+            self._hung = error
 
     def _has_been_connected(self) -> bool:
         return self._worker is not None and self._worker.stats().connections > 0
