@@ -525,7 +525,7 @@ MUTATIONS = (
     Mutation(
         "take what the user may not look at for missing",
         "broker/declare.py",
-        "                if not passive:\n                    raise\n",
+        "                self.remarks.unseen(subject, _flat(error))\n                return False\n",
         "                raise\n",
         "integration/test_hidden_queues.py::test_verify_goes_on_without_a_look_at_helper_queues",
     ),
@@ -745,6 +745,27 @@ MUTATIONS = (
         "            os.kill(os.getpid(), signal.SIGTERM)\n            return\n",
         "            pass\n",
         "integration/test_run.py::test_time_that_is_over_interrupts_what_the_service_opens",
+    ),
+    Mutation(
+        "end a worker over what it does not consume",
+        "broker/roles/consuming.py",
+        "_FATAL_OF_OTHERS: Final = (UnsupportedFeatureError,)\n",
+        "_FATAL_OF_OTHERS: Final = (TopologyMismatchError,)\n",
+        "integration/test_mismatch.py::test_worker_goes_on_beside_a_mismatch_that_it_does_not_consume",
+    ),
+    Mutation(
+        "publish to an exchange that is another one",
+        "broker/roles/closed_addresses.py",
+        "        self._exchanges[exchange.name] = _bare(error)\n",
+        "",
+        "integration/test_publisher.py::test_mismatch_of_an_exchange_raises_at_once_for_what_is_published_to_it",
+    ),
+    Mutation(
+        "verify without comparing",
+        "broker/declare.py",
+        "        with self._naming(subject, queue):\n            try:\n                declare()\n",
+        "        with self._naming(subject, queue):\n            try:\n                pass\n",
+        "integration/test_mismatch.py::test_verify_compares_what_is_there",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -129,15 +130,20 @@ def test_handler_pattern_of_three_hashes_works_on_every_version(upgrade: Any) ->
         seen.wait_for("deep")
 
 
-def test_transient_queue_that_the_broker_denies_ends_the_start(upgrade: Any) -> None:
-    """The broker closes the connection over it (541), and is not away."""
+def test_transient_queue_that_the_broker_denies_ends_the_start_of_its_worker(upgrade: Any) -> None:
+    """The broker closes the connection over it (541), and is not away. Others go on without it."""
     url = upgrade("4.3").url()
     problem = "queue 'news': durable: the broker refuses .*: use exclusive=True, or durable=True with expires="
+    registry, seen = handling(work)
 
     with pytest.raises(TopologyMismatchError, match=problem):
-        Worker(url, topology_of(news, work), handling(work)[0]).start()
-    with pytest.raises(TopologyMismatchError, match=problem):
-        Publisher(url, topology_of(news, work)).start()
+        Worker(url, topology_of(news, work), handling(news)[0]).start()
+    with Worker(url, topology_of(news, work), registry) as worker, Publisher(url, topology_of(news, work)) as publisher:
+        publisher.publish(b"1", "a", exchange=media)
+        seen.wait_for(b"1")
+
+        assert worker.health().ready
+        assert re.match(problem, worker.health().warnings[0])
 
 
 @pytest.mark.parametrize("consumed", [[news, work], [work]])

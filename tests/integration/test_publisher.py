@@ -20,6 +20,7 @@ from tests.kit.waiting import DEADLINE
 from taskroute import (
     BrokerUnavailableError,
     ClosedError,
+    ExchangeSpec,
     MessageInvalidError,
     MessageTooLargeError,
     Publisher,
@@ -189,32 +190,29 @@ def test_publish_without_a_broker_raises_by_its_timeout() -> None:
     assert "s3cret" not in str(caught.value)
 
 
-def test_topology_mismatch_raises_at_once_and_names_the_queue(broker_url: str) -> None:
-    """Every way to publish raises it, long before the timeout, even after the session has ended."""
-    with Publisher(broker_url, Topology(queues=[QueueSpec(name="other", type="classic")])):
+def test_mismatch_of_an_exchange_raises_at_once_for_what_is_published_to_it(broker_url: str) -> None:
+    """Every way to publish raises it, long before the timeout. What is published elsewhere is not touched."""
+    other = ExchangeSpec(name="other")
+    both = Topology(exchanges=[media, other], queues=[inbox])
+    with Publisher(broker_url, Topology(exchanges=[ExchangeSpec(name="other", type="direct")])):
         pass
-    publisher = Publisher(broker_url, Topology(queues=[QueueSpec(name="other")]), timeout=100 * DEADLINE)
 
-    for _ in range(2):  # as the session ends, and when it has ended
-        future = publisher.submit({}, "other", exchange="")
-        assert isinstance(future.exception(DEADLINE), TopologyMismatchError)
-    InsidePublisher(publisher).wait_ended()
-
-    errors: list[Exception] = []
-    for _ in range(2):
-        with pytest.raises(TopologyMismatchError, match="'other'") as caught:
-            publisher.publish({}, "other", exchange="")
+    with Publisher(broker_url, both, timeout=100 * DEADLINE) as publisher:
+        errors: list[BaseException | None] = [publisher.submit({}, "a", exchange=other).exception(DEADLINE)]
+        for _ in range(2):
+            with pytest.raises(TopologyMismatchError, match="exchange 'other': type: direct on the broker") as caught:
+                publisher.publish({}, "a", exchange=other)
+            errors.append(caught.value)
+        with pytest.raises(TopologyMismatchError) as caught:
+            list(publisher.publish_many([({}, "a")], exchange=other))
         errors.append(caught.value)
-    assert errors[0] is not errors[1]  # one error would gather the frames of every raise
+        with pytest.raises(TopologyMismatchError) as caught:
+            asyncio.run(publisher.publish_async({}, "a", exchange=other))
+        errors.append(caught.value)
 
-    with pytest.raises(TopologyMismatchError):
-        list(publisher.publish_many([({}, "other")], exchange=""))
-    with pytest.raises(TopologyMismatchError):
-        asyncio.run(publisher.publish_async({}, "other", exchange=""))
-    with pytest.raises(TopologyMismatchError):
-        publisher.start()
-    with pytest.raises(ClosedError):
-        publisher.publish({}, "other", exchange="")
+        assert publisher.publish({}, "in.a", exchange=media).exchange == "media"
+        assert InsidePublisher(publisher).generation == 1
+    assert len(set(map(id, errors))) == 5  # one error would gather the frames of every raise
 
 
 def test_failed_start_with_submitted_messages_raises_its_cause() -> None:

@@ -22,7 +22,7 @@ def markdown() -> str:
     return "\n".join(
         [
             *head,
-            "| it is | a worker that starts | a worker that runs | a publisher that starts |",
+            "| it is | the start of a worker that consumes it | a worker that runs | a publisher |",
             "|---|---|---|---|",
             *consequences,
         ]

@@ -5,16 +5,18 @@ What the broker answers about one queue is that queue's affair (`endings`), unle
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import amqp.exceptions
 
 from taskroute.broker.amqp import Channel, Connection
 from taskroute.broker.endings import ending_of
+from taskroute.broker.mismatch import Difference
+from taskroute.broker.remarks import Remarks
 from taskroute.errors import (
     BrokerError,
     BrokerUnavailableError,
@@ -35,7 +37,9 @@ log = Log("taskroute.broker")
 
 DeclareMode = Literal["create", "verify", "skip"]
 
-_INEQUIVALENT = re.compile(r"inequivalent arg '([^']+)'")
+OnProblem = Callable[[ExchangeSpec, BrokerError], object]
+"""Takes an exchange, and what is wrong with it."""
+
 _EXPLANATIONS = {
     403: "this user may not do that; grant the right, or use declare='verify' for what others create",
     404: "the broker does not have it; create it first, or use declare='create'",
@@ -61,11 +65,6 @@ def checked_mode(mode: DeclareMode) -> DeclareMode:
     return mode
 
 
-def log_unseen(subject: str, why: str) -> None:
-    """Log that this user may not look whether something is there."""
-    log.warning("cannot_look subject=%s error=%s", subject, why)
-
-
 def log_ignored(declaration: Declaration, broker: BrokerFacts | None) -> None:
     """Log what is declared and makes no difference on a broker."""
     for name, limit in declaration.ignored_by(broker):
@@ -76,22 +75,20 @@ def log_ignored(declaration: Declaration, broker: BrokerFacts | None) -> None:
 class Declaration:
     """What must be on the broker before a connection is used.
 
-    `mode`: ``create``; ``verify`` existence only; ``skip``. `exclusive`: the exclusive queues that belong to this
-    connection; others are left to theirs. `broker`: which one it is; what that refuses is not sent. `on_unseen`: is
-    told, with the reason, what this user may not even look at: it is not taken for missing.
+    `mode`: ``create``; ``verify`` that it is there, and as declared; ``skip``. `exclusive`: the exclusive queues that
+    belong to this connection; others are left to theirs. `broker`: which one it is; what that refuses is not sent.
+    `remarks`: take what this user may not look at, which is not taken for missing, and may not compare.
     """
 
     topology: Topology
     mode: DeclareMode
     exclusive: frozenset[str] = frozenset()
     broker: BrokerFacts | None = None
-    on_unseen: Callable[[str, str], object] = log_unseen
+    remarks: Remarks = field(default_factory=Remarks, compare=False)
 
-    def for_broker(
-        self, broker: BrokerFacts | None, on_unseen: Callable[[str, str], object] = log_unseen
-    ) -> Declaration:
+    def for_broker(self, broker: BrokerFacts | None, remarks: Remarks) -> Declaration:
         """Return the same for a connection to a broker."""
-        return replace(self, broker=broker, on_unseen=on_unseen)
+        return replace(self, broker=broker, remarks=remarks)
 
     def ignored_by(self, broker: BrokerFacts | None) -> Iterator[tuple[str, Limit]]:
         """Yield what is declared and makes no difference on a broker, with the name of its queue."""
@@ -108,9 +105,11 @@ class Declaration:
         What cannot be had now is left out, and logged.
 
         Raises:
-            TopologyMismatchError, UnsupportedFeatureError: as `exchanges_on`.
+            TopologyMismatchError: the broker has something else, lacks it, or does not let us.
+            UnsupportedFeatureError: the broker cannot do what a spec asks for.
         """
-        self.exchanges_on(channel)
+        self.exchanges_on(channel, _raise)
+        self.exchange_bindings_on(channel, _raise)
         for queue in self.queues:
             self.helper_on(channel, queue)
 
@@ -119,29 +118,33 @@ class Declaration:
         """The queues to declare, helper queues included."""
         return [queue for queue in self.topology.all_queues if not queue.exclusive or queue.name in self.exclusive]
 
-    def exchanges_on(self, channel: Channel) -> None:
-        """Declare the exchanges and what binds them to each other, or verify them. Called by the session's thread.
+    def exchanges_on(self, channel: Channel, on_problem: OnProblem) -> None:
+        """Declare the exchanges, or verify them. Called by the session's thread.
+
+        Args:
+            channel: to ask on. It goes on after a refusal, as py-amqp opens it again.
+            on_problem: is told what is wrong with an exchange, or raises that; the next one has its turn then.
 
         Raises:
-            TopologyMismatchError: the broker has something else, lacks it, or does not let us.
-            UnsupportedFeatureError: the broker cannot do what a spec asks for.
+            BrokerError: the broker has closed the connection over it.
         """
         if self.mode == "skip":
             return
-        if self.mode == "create":
-            for exchange in self.topology.exchanges:
-                self._refuse_bindings(f"exchange {exchange.name!r}", exchange.bindings)
         for exchange in self.topology.exchanges:
-            is_foreign = exchange.passive or self.mode == "verify"
-            with self._declaring(f"exchange {exchange.name!r}", passive=is_foreign):
-                _declare_exchange(channel, exchange, passive=is_foreign)
-        if self.mode == "create":
-            for exchange in self.topology.exchanges:
-                for binding in exchange.bindings:
-                    with naming(_bound(f"exchange {exchange.name!r}", binding)):
-                        channel.exchange_bind(
-                            exchange.name, binding.exchange, binding.binding_key, arguments=dict(binding.arguments)
-                        )
+            self.exchange_on(channel, exchange, on_problem)
+
+    def exchange_on(self, channel: Channel, exchange: ExchangeSpec, on_problem: OnProblem) -> None:
+        """Declare one exchange, or verify it, without its bindings. Otherwise as `exchanges_on`."""
+        with _telling(on_problem, exchange):
+            self._exchange_on(channel, exchange)
+
+    def exchange_bindings_on(self, channel: Channel, on_problem: OnProblem) -> None:
+        """Bind the exchanges to each other, if that is ours to do. Otherwise as `exchanges_on`."""
+        if self.mode != "create":
+            return
+        for exchange in self.topology.exchanges:
+            with _telling(on_problem, exchange):
+                self._exchange_bindings_on(channel, exchange)
 
     def queue_on(self, channel: Channel, queue: QueueSpec) -> None:
         """Declare one queue and its bindings, or verify it.
@@ -156,18 +159,41 @@ class Declaration:
         is_foreign = queue.passive or (self.mode == "verify" and not queue.exclusive)
         subject = f"queue {queue.name!r}"
         is_bound = self.mode == "create" and not queue.passive
-        if not is_foreign and self.broker is not None:
-            _refuse(subject, limits_of_queue(queue, self.broker))
+        limits = () if self.broker is None else tuple(limits_of_queue(queue, self.broker))
+        is_old = any(limit.stage.support in ("denied", "refused") for limit in limits)  # from before an upgrade
+        if not is_foreign:
+            _refuse(subject, limits)
         if is_bound:
             self._refuse_bindings(subject, queue.bindings)
-        with self._declaring(subject, passive=is_foreign):
-            _declare_queue(channel, queue, passive=is_foreign)
+        declare = partial(_declare_queue, channel, queue)
+        if not is_foreign:
+            with self._naming(subject, queue):
+                declare(passive=False)
+        elif self._looks(subject, partial(declare, passive=True)) and not (queue.passive or is_old):
+            self._compare(subject, partial(declare, passive=False), queue)
         if is_bound:
             for binding in queue.bindings:
                 with naming(_bound(subject, binding)):
                     channel.queue_bind(
                         queue.name, binding.exchange, binding.binding_key, arguments=dict(binding.arguments)
                     )
+
+    def create_if_missing(self, channel: Channel, queue: QueueSpec) -> None:
+        """Declare one queue and its bindings, unless it is there in whichever form. Raises what `queue_on` does."""
+        if not self.is_there(channel, queue):
+            self.queue_on(channel, queue)
+
+    def is_there(self, channel: Channel, queue: QueueSpec) -> bool:
+        """Return False if the broker says that it does not have a queue.
+
+        Raises:
+            QueueUnavailableError: it cannot be had now.
+        """
+        try:
+            self._looks(f"queue {queue.name!r}", partial(_declare_queue, channel, queue, passive=True))
+        except TopologyMismatchError as error:
+            return not isinstance(error.__cause__, amqp.exceptions.NotFound)
+        return True
 
     def helper_on(self, channel: Channel, queue: QueueSpec) -> None:
         """Declare one queue as `queue_on` does, and go on without it where it cannot be had now."""
@@ -176,16 +202,50 @@ class Declaration:
         except QueueUnavailableError as error:
             log.warning("queue_unavailable queue=%s error=%s", queue.name, error)
 
-    @contextmanager
-    def _declaring(self, subject: str, *, passive: bool) -> Iterator[None]:
-        """Name what the broker refuses. A look that is denied says nothing of what is there."""
-        with naming(subject):
+    def _exchange_on(self, channel: Channel, exchange: ExchangeSpec) -> None:
+        subject = f"exchange {exchange.name!r}"
+        declare = partial(_declare_exchange, channel, exchange)
+        if self.mode == "create" and not exchange.passive:
+            with self._naming(subject):
+                declare(passive=False)
+        elif self._looks(subject, partial(declare, passive=True)) and not exchange.passive:
+            self._compare(subject, partial(declare, passive=False))
+
+    def _exchange_bindings_on(self, channel: Channel, exchange: ExchangeSpec) -> None:
+        self._refuse_bindings(f"exchange {exchange.name!r}", exchange.bindings)
+        for binding in exchange.bindings:
+            with naming(_bound(f"exchange {exchange.name!r}", binding)):
+                channel.exchange_bind(
+                    exchange.name, binding.exchange, binding.binding_key, arguments=dict(binding.arguments)
+                )
+
+    def _looks(self, subject: str, look: Callable[[], object]) -> bool:
+        """Look whether something is there. Return False if that is denied, which says nothing of what is there."""
+        with self._naming(subject):
             try:
-                yield
+                look()
             except amqp.exceptions.AccessRefused as error:
-                if not passive:
-                    raise
-                self.on_unseen(subject, _flat(error))
+                self.remarks.unseen(subject, _flat(error))
+                return False
+        return True
+
+    def _compare(self, subject: str, declare: Callable[[], object], queue: QueueSpec | None = None) -> None:
+        """Have the broker compare what is there with what is declared: to declare an equal one changes nothing."""
+        with self._naming(subject, queue):
+            try:
+                declare()
+            except amqp.exceptions.AccessRefused as error:
+                self.remarks.uncompared(subject, _flat(error))
+
+    def _naming(self, subject: str, queue: QueueSpec | None = None) -> AbstractContextManager[None]:
+        return naming(subject, partial(self._served_by, queue))
+
+    def _served_by(self, queue: QueueSpec | None) -> str | None:
+        """Return the name of the queue that a helper queue is declared with, None if it is a queue of its own."""
+        if queue is None or queue in self.topology.queues:
+            return None
+        served = (each.name for each in self.topology.queues if queue in each.helper_queues())
+        return next(served, None)
 
     def _refuse_bindings(self, subject: str, bindings: Iterable[BindingSpec]) -> None:
         """Raise UnsupportedFeatureError for a binding that the broker is known to refuse, before anything is sent."""
@@ -199,6 +259,17 @@ class Declaration:
         """Return the queues that serve another one: its wait queues, and its dead-letter queue."""
         names = {helper.name for helper in queue.helper_queues()} | {queue.dead_letter_queue}
         return [other for other in self.queues if other.name in names]
+
+
+def upstream_of(queues: Iterable[QueueSpec], exchanges: Sequence[ExchangeSpec]) -> frozenset[str]:
+    """Return the names of the exchanges that messages come through on their way to some queues."""
+    upstream = {binding.exchange for queue in queues for binding in queue.bindings}
+    while True:
+        sources = {binding.exchange for each in exchanges if each.name in upstream for binding in each.bindings}
+        sources |= {each.name for each in exchanges if each.alternate_exchange in upstream}
+        if sources <= upstream:
+            return frozenset(upstream)
+        upstream |= sources
 
 
 def count_messages(channel: Channel, queue: str) -> int:
@@ -277,15 +348,32 @@ def _refuse(subject: str, limits: Iterable[Limit]) -> None:
 
 
 @contextmanager
-def naming(subject: str) -> Iterator[None]:
-    """Turn the broker's refusal into an error that names the entity and, where the broker says it, the field."""
+def naming(subject: str, served: Callable[[], str | None] = lambda: None) -> Iterator[None]:
+    """Turn the broker's refusal into an error that names the entity and, where the broker says it, the field.
+
+    `served`: returns the queue that it is a helper of.
+    """
     try:
         yield
     except amqp.AMQPError as error:
-        named = _named(subject, error)
+        named = _named(subject, error, served)
         if named is None:
             raise
         raise named from error
+
+
+@contextmanager
+def _telling(on_problem: OnProblem, exchange: ExchangeSpec) -> Iterator[None]:
+    try:
+        yield
+    except BrokerError as error:
+        if closes_connection(error):
+            raise
+        on_problem(exchange, error)
+
+
+def _raise(exchange: ExchangeSpec, error: BrokerError) -> None:  # noqa: ARG001 - as `OnProblem`
+    raise error
 
 
 def closes_connection(error: BrokerError) -> bool:
@@ -298,7 +386,7 @@ def is_refused_for_good(error: BrokerError) -> bool:
     return isinstance(error.__cause__, amqp.exceptions.InternalError | amqp.exceptions.AMQPNotImplementedError)
 
 
-def _named(subject: str, error: Any) -> BrokerError | None:
+def _named(subject: str, error: Any, served: Callable[[], str | None]) -> BrokerError | None:
     """Return what is told of an answer of the broker, None if it says nothing about what was asked for."""
     text = _flat(error)
     ending = ending_of(error.reply_code, text)
@@ -312,7 +400,7 @@ def _named(subject: str, error: Any) -> BrokerError | None:
         return TopologyMismatchError(f"{subject}: {what} ({text})")
     if isinstance(error, amqp.exceptions.AMQPNotImplementedError):
         return UnsupportedFeatureError(f"{subject}: {text}")
-    return TopologyMismatchError(f"{subject}: {_explain(error, text)}")
+    return TopologyMismatchError(f"{subject}: {_explain(error, text, served)}")
 
 
 def _flat(error: Any) -> str:
@@ -320,9 +408,8 @@ def _flat(error: Any) -> str:
     return " ".join(str(error.reply_text or error).split())
 
 
-def _explain(error: Any, text: str) -> str:
-    field = _INEQUIVALENT.search(text)
-    if field:
-        return f"the broker has it with another {field[1]}: {text}; change the spec, or delete it on the broker"
+def _explain(error: Any, text: str, served: Callable[[], str | None]) -> str:
+    if (difference := Difference.read(text)) is not None:
+        return difference.explain(served())
     explanation = _EXPLANATIONS.get(error.reply_code)
     return f"{explanation} ({text})" if explanation else text

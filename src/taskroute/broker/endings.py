@@ -56,10 +56,12 @@ ANSWERS: Final[Sequence[Answer]] = (
 """The first row that fits counts. What is in none of them says nothing about the queue: the connection is to blame."""
 
 CONSEQUENCES: Final[Mapping[Ending, Consequence]] = {
-    "mismatch": Consequence("raises `TopologyMismatchError`", "leaves that queue alone", "raises"),
-    "denied": Consequence("raises `TopologyMismatchError`", "leaves that queue alone", "raises"),
+    "mismatch": Consequence("raises `TopologyMismatchError`", "leaves that queue alone", "goes on"),
+    "denied": Consequence("raises `TopologyMismatchError`", "leaves that queue alone", "goes on"),
     "refused": Consequence(
-        "raises `TopologyMismatchError` or `UnsupportedFeatureError`", "leaves that queue alone", "raises"
+        "raises `TopologyMismatchError` or `UnsupportedFeatureError`",
+        "leaves that queue alone",
+        "goes on, or raises `UnsupportedFeatureError`",
     ),
     "unavailable": Consequence("leaves that queue alone", "leaves that queue alone", "goes on without it"),
 }

@@ -62,7 +62,7 @@ class Publisher:
         topology: the exchanges that can be published to; declared on the broker as `declare` says.
         max_in_flight: messages that are not confirmed yet, at most.
         timeout: seconds from the call until a message is given up.
-        declare: ``create``, ``verify`` existence only, or ``skip``.
+        declare: ``create``; ``verify`` that it is there, and as declared; or ``skip``.
         name: of the thread and of the connection on the broker.
         tls: for ``amqps``.
         heartbeat: seconds.
@@ -139,7 +139,7 @@ class Publisher:
         Raises:
             BrokerUnavailableError: not connected within `timeout` seconds (left out: the publisher's), or no node lets
                 this user in. The publisher is closed then.
-            TopologyMismatchError: the broker has something else. The publisher is closed then, as with the other.
+            UnsupportedFeatureError: the broker cannot do what a spec asks for. The publisher is closed then, too.
             ConfigurationError: as `close`.
         """
         self._check_process()
@@ -247,7 +247,7 @@ class Publisher:
             PublishTimeoutError: written, and not confirmed in time: outcome unknown.
             BrokerUnavailableError: never written.
             MessageTooLargeError: never written: properties and headers do not fit into a frame of the broker.
-            TopologyMismatchError: never written: the broker has something else, and the publisher has ended over it.
+            TopologyMismatchError: never written: the broker has this exchange otherwise than declared, or lacks it.
         """
         return self._submit(body, routing_key, options).future
 

@@ -91,7 +91,7 @@ class Worker:
             for every queue, or by queue, None for never. A worker cannot ask for it.
         heartbeat: seconds, at least 1. A silent connection is given up after two of them.
         shutdown_timeout: seconds that `stop` gives running handlers.
-        declare: ``create``, ``verify`` existence only, or ``skip``.
+        declare: ``create``; ``verify`` that it is there, and as declared; or ``skip``.
         name: of the threads and of the connections on the broker.
         tls: for ``amqps``.
         max_body_size: bytes; longer messages are dead-lettered unread.
@@ -254,7 +254,8 @@ class Worker:
 
         Raises:
             BrokerUnavailableError: not connected in time, or no node lets this user in; the worker is stopped then.
-            TopologyMismatchError: the broker has something else, lacks it, or does not let us declare it.
+            TopologyMismatchError: of what is consumed here the broker has something else, lacks it, or does not let us
+                declare it.
             UnsupportedFeatureError: the broker cannot do what a spec asks for.
             ClosedError: started or stopped before.
             OSError, RuntimeError: no descriptor, no thread can be had now; it may be started again.

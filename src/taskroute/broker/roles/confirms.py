@@ -9,11 +9,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from taskroute.broker.amqp import Channel, Connection
+from taskroute.broker.amqp import Channel, Connection, NoChannelLeftError
 from taskroute.broker.declare import Declaration, log_ignored
+from taskroute.broker.remarks import Remarks
+from taskroute.broker.roles.closed_addresses import ClosedAddresses
 from taskroute.broker.roles.confirm_channel import ConfirmChannel
 from taskroute.broker.roles.confirm_watch import CONFIRM_TIME, ConfirmWatch
 from taskroute.broker.roles.growing_pause import GrowingPause
@@ -30,6 +33,7 @@ from taskroute.errors import (
     PublishTimeoutError,
     TaskrouteError,
     UnroutableError,
+    UnsupportedFeatureError,
 )
 from taskroute.foreign import Log
 from taskroute.quoting import shorten
@@ -70,7 +74,9 @@ class Confirms(Role):
         self._duplicates: list[Submission] = []  # of one in flight: they wait their turn
         self._suspects = Suspects()
         self._queue_suspects = QueueSuspects()
-        self._broker: BrokerFacts | None = None
+        self._closed = ClosedAddresses()
+        self._remarks = Remarks()
+        self._cluster: tuple[BrokerFacts | None, object] | None = None  # whose queues were declared
         self._refusals = Refusals()
         self._connection: Connection | None = None
         self._current: ConfirmChannel | None = None
@@ -161,6 +167,7 @@ class Confirms(Role):
         """Line up again, in their order, the messages that were written and not confirmed."""
         unconfirmed = [submission for channel in self._channels() for submission in channel.unconfirmed()]
         self._connection = self._current = self._look_at = None
+        self._closed.lose()
         self._left.clear()
         self._refusals.clear()
         self._must_replace = False
@@ -180,10 +187,8 @@ class Confirms(Role):
     def next_deadline(self) -> float | None:
         """Return the earliest deadline of any open message, or an earlier moment."""
         self._empty_inbox()
-        deadline, look_at = self._next_deadline, self._look_at
-        if deadline is None or look_at is None:
-            return look_at if deadline is None else deadline
-        return min(deadline, look_at)
+        moments = (self._next_deadline, self._look_at, self._closed.look_at)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def expire(self, now: float) -> None:
         """Fail the messages whose deadline has come, and look whether confirms are overdue.
@@ -198,18 +203,37 @@ class Confirms(Role):
             self._expire_due(now)
         if self._look_at is not None and self._look_at <= now:
             self._look(now)
+        if self._closed.look_at is not None and self._closed.look_at <= now:
+            self._closed.plan(now)
+            if not self._is_blocked:  # it would not answer
+                with suppress(NoChannelLeftError):
+                    self.on_another_channel(self._closed.look)
 
     def _declare(self, declaration: Declaration, connection: Connection, channel: Channel, *, is_first: bool) -> None:
-        """Declare everything. What is wrong with a queue is an error on the first connection alone."""
+        """Declare the exchanges, and at the first connection to a broker the queues that it does not have.
+
+        What is wrong with one of them stops nothing but what is published to that exchange. A queue that somebody
+        deletes is not declared again when a connection breaks: nobody may consume it any more.
+        """
         broker = facts_of(connection.server_properties)
-        if broker != self._broker:
-            log_ignored(declaration, broker)
-        self._broker = broker
+        cluster = broker, connection.server_properties.get("cluster_name")
         self._queue_suspects.connected_to(broker)
-        on_it = declaration.for_broker(broker)
-        on_it.exchanges_on(channel)
-        for queue in on_it.queues:
-            self._queue_suspects.declare(on_it, channel, queue, is_first=is_first)
+        self._remarks.begin_anew()
+        on_it = declaration.for_broker(broker, self._remarks)
+        fatal = (UnsupportedFeatureError,) if is_first else ()
+        self._closed.declare(on_it, channel, fatal=fatal)
+        if cluster != self._cluster and on_it.mode == "create":
+            log_ignored(declaration, broker)
+            for queue in on_it.queues:
+                if not queue.passive:
+                    declare = partial(on_it.create_if_missing, channel, queue)
+                    problem = self._queue_suspects.declare(queue.name, declare, self._remarks, fatal=fatal)
+                    if problem is None:
+                        self._closed.open_queue(queue)
+                    else:
+                        self._closed.close_queue(queue.name, problem)
+        self._cluster = cluster
+        self._closed.plan(time.monotonic())
 
     def _expire_due(self, now: float) -> None:
         for submission in self._open():
@@ -300,6 +324,10 @@ class Confirms(Role):
     def _write(self, submission: Submission) -> None:
         current = self._current
         assert current is not None  # noqa: S101 - the session flushes only what is open
+        if self._closed and (problem := self._closed.problem(submission.exchange, submission.routing_key)) is not None:
+            if submission.begin_write():
+                self._fail(submission, "unwrite", type(problem)(f"{submission}: never written: {problem}"))
+            return
         if not current.in_flight.add(submission):
             self._duplicates.append(submission)
             return

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from taskroute.broker.amqp import Connection
 from taskroute.broker.declare import Declaration, count_each, log_ignored
+from taskroute.broker.remarks import Remarks
 from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
 from taskroute.broker.roles.consuming import Consuming
@@ -79,6 +80,7 @@ class Consumer(Role):
         self._consuming: Consuming | None = None
         self._numbers = itertools.count(1)
         self._suspects = QueueSuspects()
+        self._remarks = Remarks()
         self._met = Met()  # replaced as a whole: other threads read both
         self._is_cancelled = False
         self._left: frozenset[str] | None = None  # while it is leaving: what it consumed before
@@ -119,9 +121,8 @@ class Consumer(Role):
     @property
     def warnings(self) -> Sequence[str]:
         """What does not keep it from consuming, and is not as its specs say, or not known."""
-        consuming, met = self._consuming, self._met
-        unseen = {} if consuming is None else consuming.unseen
-        warnings = [f"this user may not look at {subject}: {why}" for subject, why in unseen.items()]
+        met = self._met
+        warnings = list(self._remarks.texts.values())
         if met.lowest != met.now:
             warnings.append(f"connected to {met.now}, and before to {met.lowest}: only what both have is relied on")
         return [*warnings, *(f"queue {name!r}: {limit}" for name, limit in self._declaration.ignored_by(met.lowest))]
@@ -209,11 +210,13 @@ class Consumer(Role):
         """Declare and consume on a fresh connection."""
         queues = [ConsumedQueue(spec, self._prefetch[spec.name]) for spec in self._specs]
         self._meet(facts_of(connection.server_properties))
+        self._remarks.begin_anew()
         consuming = Consuming(
             connection,
             generation,
             queues,
-            declaration=self._declaration.for_broker(self._met.now),
+            declaration=self._declaration.for_broker(self._met.now, self._remarks),
+            remarks=self._remarks,
             lowest_broker=self._met.lowest,
             admission=self._wanted,
             numbers=self._numbers,

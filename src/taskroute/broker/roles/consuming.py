@@ -18,25 +18,31 @@ from taskroute.broker.declare import (
     count_consumers,
     count_each,
     count_messages,
-    log_unseen,
+    upstream_of,
 )
+from taskroute.broker.remarks import Remarks
 from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
 from taskroute.broker.roles.consumer_channel import ConsumerChannel
 from taskroute.broker.roles.probe import Probe
 from taskroute.broker.roles.queue_suspects import QueueSuspects
-from taskroute.errors import BrokerError
+from taskroute.errors import BrokerError, TopologyMismatchError, UnsupportedFeatureError
 from taskroute.foreign import Log
 from taskroute.keys.short_string import cut_key
 from taskroute.message.delivery import Delivery
 from taskroute.topology.broker_facts import BrokerFacts
 from taskroute.topology.capabilities import RETURNS_UNCOUNTED, has
 from taskroute.topology.digest import topology_digest
+from taskroute.topology.exchange import ExchangeSpec
 
 log = Log("taskroute.broker")
 
 TOPOLOGY_ARGUMENT: Final = "x-taskroute-topology"
 """The argument of a consumer that says which topology its process runs: operators see it, brokers ignore it."""
+
+_FATAL_OF_HELPERS: Final = (TopologyMismatchError, UnsupportedFeatureError)
+_FATAL_OF_OTHERS: Final = (UnsupportedFeatureError,)
+"""What is an error on the first connection."""
 
 SPARE_CHANNELS: Final = 3
 """What else a connection has channels for: probing, declaring, counting."""
@@ -58,6 +64,7 @@ class Consuming:
         numbers: of channels and consumers; none comes twice in a process's life.
         suspects: queues over which the broker has closed a connection. Kept from connection to connection.
         lowest_broker: the lowest version that was met; nothing that it lacks is relied on.
+        remarks: take what is wrong with what is not consumed here. Kept from connection to connection.
         on_queue_lost: is told of a queue whose deliveries cannot be settled any more.
     """
 
@@ -72,6 +79,7 @@ class Consuming:
         numbers: itertools.count[int],
         suspects: QueueSuspects,
         lowest_broker: BrokerFacts | None,
+        remarks: Remarks,
         on_queue_lost: Callable[[str], object],
     ) -> None:
         self.connection = connection
@@ -86,10 +94,9 @@ class Consuming:
         self.next_search: float | None = None
         """When to look for a missing queue again, by the monotonic clock."""
         self._to_widen: list[ConsumedQueue] = []
-        self._declaration = declaration.for_broker(declaration.broker, self._note_unseen)
+        self._declaration = declaration
+        self._remarks = remarks
         self._lowest_broker = lowest_broker
-        self.unseen: Mapping[str, str] = {}
-        """What this user may not look at, and why. Replaced, never changed."""
         self._admission = admission
         self._numbers = numbers
         self._suspects = suspects
@@ -114,18 +121,28 @@ class Consuming:
     # Setting up:
 
     def declare(self) -> None:
-        """Declare everything. What is wrong with a queue that is not consumed here is an error on the first connection.
+        """Declare everything.
+
+        On the first connection a mismatch of what is consumed here is an error, of its wait and dead-letter queues,
+        and of the exchanges that its messages come through. Any other is a remark.
 
         Raises:
             TopologyMismatchError, UnsupportedFeatureError: as `Declaration.on`.
         """
         self._leave_suspects_alone()
+        is_first = self.generation == 1
+        specs = [queue.spec for queue in self.queues.values()]
+        helpers = {helper.name for spec in specs for helper in self._declaration.helpers_of(spec)}
         with self._set_up_channel() as channel:
-            self._declaration.exchanges_on(channel)
+            on_problem = self._raise_or_remark if is_first else self._remark
+            self._declaration.exchanges_on(channel, on_problem)
+            self._declaration.exchange_bindings_on(channel, on_problem)
             for spec in self._declaration.queues:
                 queue = self.queues.get(spec.name)
                 if queue is None:
-                    self._suspects.declare(self._declaration, channel, spec, is_first=self.generation == 1)
+                    on_it = partial(self._declaration.queue_on, channel, spec)
+                    fatal = () if not is_first else _FATAL_OF_HELPERS if spec.name in helpers else _FATAL_OF_OTHERS
+                    self._suspects.declare(spec.name, on_it, self._remarks, fatal=fatal)
                 elif queue.state != "missing":
                     with self._losing(queue):
                         self._declaration.queue_on(channel, spec)
@@ -259,7 +276,9 @@ class Consuming:
         with self._set_up_channel() as channel:
             self._suspects.check(name, channel)
             if self._declaration.mode == "create":
-                self._declaration.exchanges_on(channel)  # one that is auto-delete went with the last binding
+                # One that is auto-delete went with the last binding.
+                self._declaration.exchanges_on(channel, self._remark)
+                self._declaration.exchange_bindings_on(channel, self._remark)
             self._declaration.queue_on(channel, queue.spec)
             for helper in self._declaration.helpers_of(queue.spec):
                 self._declaration.helper_on(channel, helper)
@@ -348,12 +367,17 @@ class Consuming:
             self.end(queue, "the broker has ended its consumer")
 
     def _on_probe_denied(self, name: str) -> None:
-        self._note_unseen(f"queue {name!r}", "a consumer that the broker forgets would not be missed")
+        self._remarks.unseen(f"queue {name!r}", "a consumer that the broker forgets would not be missed")
 
-    def _note_unseen(self, subject: str, why: str) -> None:
-        if subject not in self.unseen:
-            self.unseen = {**self.unseen, subject: why}
-            log_unseen(subject, why)
+    def _remark(self, exchange: ExchangeSpec, error: BrokerError) -> None:
+        self._remarks.differs("exchange", exchange.name, error)
+
+    def _raise_or_remark(self, exchange: ExchangeSpec, error: BrokerError) -> None:
+        specs = [queue.spec for queue in self.queues.values()]
+        is_upstream = exchange.name in upstream_of(specs, self._declaration.topology.exchanges)
+        if is_upstream or isinstance(error, UnsupportedFeatureError):
+            raise error
+        self._remark(exchange, error)
 
     def _on_closed(self, queue: ConsumedQueue, error: Exception) -> None:
         """Take note that the broker has closed the channel of a queue, as over an acknowledgement that is late."""

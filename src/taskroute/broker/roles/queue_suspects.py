@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from typing import Final, NamedTuple
@@ -12,16 +12,15 @@ import amqp
 
 from taskroute.broker.amqp import Channel
 from taskroute.broker.declare import (
-    Declaration,
     QueueUnavailableError,
     closes_connection,
     is_refused_for_good,
     shows_life,
 )
+from taskroute.broker.remarks import Remarks
 from taskroute.errors import BrokerError
 from taskroute.foreign import Log
 from taskroute.topology.broker_facts import BrokerFacts
-from taskroute.topology.queue import QueueSpec
 
 log = Log("taskroute.broker")
 
@@ -96,22 +95,36 @@ class QueueSuspects:
                 self._suspicions[name] = Suspicion(pause, time.monotonic() + pause, refused)
             raise
 
-    def declare(self, declaration: Declaration, channel: Channel, queue: QueueSpec, *, is_first: bool) -> None:
-        """Declare a queue that nobody consumes here, or go on without it.
+    def declare(
+        self, name: str, declare: Callable[[], object], remarks: Remarks, *, fatal: tuple[type[BrokerError], ...] = ()
+    ) -> BrokerError | None:
+        """Declare a queue that nobody consumes here, or go on without it, say so, and return what is wrong with it.
 
-        `is_first`: nothing was declared before, so that what is wrong is raised.
+        Args:
+            name: of the queue.
+            declare: does it.
+            remarks: take what is wrong with it.
+            fatal: what is raised; never that it cannot be had now.
 
         Raises:
-            TopologyMismatchError, UnsupportedFeatureError: as `Declaration.queue_on`.
+            BrokerError: one of `fatal`.
+            amqp.AMQPError: the broker has closed the connection over a queue that is left alone on the next one.
         """
         try:
-            suspicion = self._suspicions.get(queue.name)
+            suspicion = self._suspicions.get(name)
             if suspicion is not None and (suspicion.refused is not None or time.monotonic() < suspicion.until):
-                raise self.problem(queue.name)
-            with self.noting(queue.name):
-                declaration.queue_on(channel, queue)
-            self.clear_of(queue.name)
+                raise self.problem(name)
+            with self.noting(name):
+                declare()
+            self.clear_of(name)
+        except QueueUnavailableError as error:
+            log.warning("queue_unavailable queue=%s error=%s", name, error)
+            return None
         except BrokerError as error:
-            if closes_connection(error) or (is_first and not isinstance(error, QueueUnavailableError)):
+            if isinstance(error, fatal):
                 raise
-            log.warning("queue_unavailable queue=%s error=%s", queue.name, error)
+            if closes_connection(error) and error.__cause__ is not None:
+                raise error.__cause__ from None  # which another attempt mends
+            remarks.differs("queue", name, error)
+            return error
+        return None
