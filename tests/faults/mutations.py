@@ -767,6 +767,20 @@ MUTATIONS = (
         "        with self._naming(subject, queue):\n            try:\n                pass\n",
         "integration/test_mismatch.py::test_verify_compares_what_is_there",
     ),
+    Mutation(
+        "leave out events that are not listed",
+        "graph/check/events.py",
+        "    return dict.fromkeys((*topology.all_events, *(",
+        "    return dict.fromkeys((*topology.events, *(",
+        "unit/test_check_events.py::test_event_that_only_a_queue_or_a_handler_uses_counts",
+    ),
+    Mutation(
+        "take no exchange from a binding",
+        "topology/topology.py",
+        "        if found:\n",
+        "        if not found:\n",
+        "unit/test_topology.py::test_topology_takes_the_exchanges_that_its_bindings_were_made_of",
+    ),
 )
 
 

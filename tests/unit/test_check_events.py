@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, field_validator
 from tests.kit.strategies import all_keys, token_lists
 
-from taskroute import EventSpec, ExchangeSpec, Finding, HandlerRegistry, Message, QueueSpec, Routes, Topology
+from taskroute import EventSpec, ExchangeSpec, Finding, HandlerRegistry, Message, Publisher, QueueSpec, Routes, Topology
 from taskroute.graph import reachability as flows_module
 from taskroute.graph.check import ways as ways_module
 from taskroute.graph.check.check import check
@@ -310,3 +310,28 @@ def test_explain_names_the_event() -> None:
     assert str(explanation).splitlines()[1] == "  event 'video.{action}' with a body of Video"
     assert Routes(topology_of(video), registry).explain("image.upload", exchange=media).events == ()
     assert Routes(topology_of(video), registry).explain("video.upload", exchange="").events == ()
+
+
+@pytest.mark.parametrize("is_bound", [True, False])
+def test_event_that_only_a_queue_or_a_handler_uses_counts(is_bound: bool) -> None:
+    """Whether its bodies can be read is asked without it being listed; it can be published as well."""
+    queue = QueueSpec(name="q", bindings=[uploaded if is_bound else media.bind("video.#")])
+    registry = HandlerRegistry()
+    registry.add("video.{action}" if is_bound else uploaded, takes_task, queue="q")
+    topology = Topology(queues=[queue])
+
+    (finding,) = [found for found in Routes(topology, registry).check() if found.code == "event_body"]
+
+    assert (finding.severity, finding.witness) == ("error", "video.x")
+    assert "file" in finding.message
+    with Publisher("memory://test_check_events", topology) as publisher:
+        assert publisher.publish(uploaded(Video(id="1"), action="x")).routing_key == "video.x"
+
+
+def test_event_of_a_handler_that_is_published_elsewhere_is_not_asked_about() -> None:
+    registry = HandlerRegistry()
+    registry.add(uploaded, takes_task, queue="q")
+
+    assert "event_body" not in {
+        found.code for found in Routes(Topology(queues=[QueueSpec(name="q")]), registry).check()
+    }

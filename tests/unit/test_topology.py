@@ -627,9 +627,13 @@ def test_signature_of_spec_shows_keyword_fields_only() -> None:
 @pytest.mark.parametrize(
     ("exchanges", "queues", "words"),
     [
-        ([], [QueueSpec(name="q", bindings=[TOPIC.bind("a")])], ["QueueSpec 'q'", "bindings", "no exchange 'topic'"]),
         (
-            [ExchangeSpec(name="e", bindings=[TOPIC.bind("a")])],
+            [],
+            [QueueSpec(name="q", bindings=[BindingSpec(exchange="topic", binding_key="a")])],
+            ["QueueSpec 'q'", "bindings", "no exchange 'topic'"],
+        ),
+        (
+            [ExchangeSpec(name="e", bindings=[BindingSpec(exchange="topic", binding_key="a")])],
             [],
             ["ExchangeSpec 'e'", "bindings", "no exchange 'topic'"],
         ),
@@ -690,6 +694,46 @@ def test_merge_keeps_everything_and_refuses_a_conflict() -> None:
 def test_empty_topology_is_valid_and_routes_nowhere() -> None:
     assert Topology() == Topology(exchanges=[], queues=[])
     assert Topology().route("a", exchange="") == frozenset()
+
+
+# --- what bindings bring ---
+
+
+def test_topology_takes_the_exchanges_that_its_bindings_were_made_of() -> None:
+    """Through exchange bindings, events and amq.* too, each once; it is the same as when they are listed."""
+    outer = ExchangeSpec(name="outer", durable=False)
+    inner = ExchangeSpec(name="inner", internal=True, bindings=[outer.bind("a.#")])
+    own = ExchangeSpec(name="amq.topic")
+    event = EventSpec(pattern="sale.{number}", exchange=ExchangeSpec(name="shop"), body=dict)
+    queues = [queue("q", inner.bind("#"), own.bind("b"), event.bind()), queue("r", inner.bind("a.b"))]
+
+    short = Topology(queues=queues)
+
+    assert [exchange.name for exchange in short.exchanges] == ["inner", "outer", "amq.topic", "shop"]
+    assert short == Topology(exchanges=[inner, outer, own, ExchangeSpec(name="shop")], queues=queues)
+    assert short.exchange("outer") is outer
+    assert short.exchange("amq.topic").passive
+    assert short.route("a.b", exchange="outer") == {"q", "r"}
+    assert Topology.model_validate_json(short.model_dump_json()) == short == pickle.loads(pickle.dumps(short))
+    assert Topology(queues=pickle.loads(pickle.dumps(queues))) == short
+    assert (short | Topology(queues=[queue("s", outer.bind("c"))])).route("c", exchange="outer") == {"s"}
+    assert Topology(events=[event]).exchange("shop").name == "shop"
+
+
+def test_bindings_of_two_specs_of_one_exchange_contradict_each_other() -> None:
+    """What is listed settles it, as a binding names its exchange then; and a name alone must be listed."""
+    one, other = ExchangeSpec(name="x"), ExchangeSpec(name="x", durable=False)
+    queues = [queue("q", one.bind("a")), queue("r", other.bind("a"))]
+
+    text = refusal(lambda: Topology(queues=queues))
+    assert "exchange 'x' is declared twice, and differs in durable: declare it once" in text
+    assert Topology(exchanges=[other], queues=queues).exchanges == (other,)
+    assert "no exchange 'x'" in refusal(lambda: Topology(queues=[queue("q", BindingSpec(exchange="x"))]))
+
+
+def test_binding_is_equal_whatever_it_was_made_of() -> None:
+    assert ExchangeSpec(name="x").bind("a") == BindingSpec(exchange="x", binding_key="a") != BindingSpec(exchange="x")
+    assert BindingSpec(exchange="x") != "x"
 
 
 # --- routing ---

@@ -36,7 +36,7 @@ def explain(
     hops = tuple(_hops(topology, all_routing_keys(routing_key, headers), exchange, headers))
     every_handler = tuple(handlers)
     arrivals = (_arrive(topology.queue(name), routing_key, every_handler, resolver) for name in sorted(queues))
-    events = (event for event in topology.events if _is_of(event, routing_key, exchange))
+    events = (event for event in topology.all_events if _is_of(event, routing_key, exchange))
     return Explanation(routing_key, exchange, hops, tuple(arrivals), tuple(events))
 
 

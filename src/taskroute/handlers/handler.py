@@ -4,7 +4,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from taskroute.exported import exported_by
 from taskroute.handlers.arguments import ArgumentPlan
@@ -13,6 +13,7 @@ from taskroute.handlers.function import describe, is_async
 from taskroute.handlers.middleware import Layer
 from taskroute.keys.pattern import Captures, RoutingPattern
 from taskroute.message.outcome import Handled
+from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.retry_policy import RetryPolicy
 
 Tier = tuple[str | None, bool]
@@ -33,6 +34,7 @@ class Handler:
         timeout: in seconds.
         is_fallback: whether it takes only keys that no other handler takes.
         middleware: around the function, the first one outermost.
+        event: what it was registered for, None for a pattern.
         is_async: whether it is an ``async def``, which runs on an event loop.
         call: the function as a function of a message.
         handled: the outcome when it returns; made once, not for each message.
@@ -46,6 +48,7 @@ class Handler:
     timeout: float | None = None
     is_fallback: bool = False
     middleware: tuple[Layer, ...] = ()
+    event: EventSpec[Any] | None = None
     is_async: bool = field(init=False)
     call: Call = field(init=False, repr=False)
     handled: Handled = field(init=False, repr=False)

@@ -69,10 +69,10 @@ class HandlerRegistry:
         timeout: float | None = None,
     ) -> Callable[[F], F]:
         """Register the decorated function; may be stacked. See `add`."""
-        patterns = _parsed(pattern)
+        _parsed(pattern)  # now: what is wrong is told at the decorator's line
 
         def register(function: F) -> F:
-            self.add(patterns, function, queue=queue, retry=retry, timeout=timeout)
+            self.add(pattern, function, queue=queue, retry=retry, timeout=timeout)
             return function
 
         return register
@@ -111,7 +111,10 @@ class HandlerRegistry:
             raise ConfigurationError(f"handler {describe(function)}: {problem}")
         name = None if queue is None else str(queue)
         self._extend(
-            [Handler(each, function, name, _plan(function, each, patterns), retry, timeout) for each in patterns]
+            [
+                Handler(each, function, name, _plan(function, each, patterns), retry, timeout, event=event)
+                for each, event in zip(patterns, _events(pattern), strict=True)
+            ]
         )
 
     def fallback(self, queue: QueueSpec | str | None = None) -> Callable[[F], F]:
@@ -167,6 +170,11 @@ def _parsed(pattern: object) -> tuple[RoutingPattern, ...]:
     if not pattern:
         raise ConfigurationError("a list without a pattern: a handler takes at least one")
     return tuple(_parsed_one(each) for each in pattern)
+
+
+def _events(pattern: object) -> list[EventSpec[Any] | None]:
+    given = pattern if isinstance(pattern, list | tuple) else (pattern,)
+    return [each if isinstance(each, EventSpec) else None for each in given]
 
 
 def _parsed_one(pattern: Any) -> RoutingPattern:

@@ -37,6 +37,7 @@ from taskroute.testing.dead_letters import DeadLetter
 from taskroute.testing.recorder import Recorder, check_overrides
 from taskroute.testing.wiring import middleware_of, service_of, wiring_of
 from taskroute.topology.event_spec import Event
+from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
 from taskroute.worker.worker import Worker
@@ -339,10 +340,15 @@ def _owned(topology: Topology) -> Topology:
     """Return the topology with nothing passive, because no other service is there to declare it."""
     return Topology(
         exchanges=[
-            exchange.model_copy(update={"passive": exchange.name.startswith("amq.")}) for exchange in topology.exchanges
+            exchange.model_copy(update={"passive": exchange.name.startswith("amq."), "bindings": _by_name(exchange)})
+            for exchange in topology.exchanges
         ],
-        queues=[queue.model_copy(update={"passive": False}) for queue in topology.queues],
+        queues=[queue.model_copy(update={"passive": False, "bindings": _by_name(queue)}) for queue in topology.queues],
     )
+
+
+def _by_name(target: ExchangeSpec | QueueSpec) -> tuple[BindingSpec, ...]:
+    return tuple(binding.by_name() for binding in target.bindings)
 
 
 def _pause(queue: str, health: Health) -> str:

@@ -15,7 +15,7 @@ from taskroute.keys.short_string import key_problem
 from taskroute.message import content
 from taskroute.message.json_body import JsonType
 from taskroute.quoting import cut
-from taskroute.topology.exchange import BindingSpec, ExchangeSpec
+from taskroute.topology.exchange import BindingSpec, ExchangeSpec, bound_by
 from taskroute.topology.spec import Spec, describe_fields
 
 Body = TypeVar("Body")
@@ -83,6 +83,9 @@ class EventSpec(Spec, Generic[Body], frozen=True):
         Raises:
             TopologyError: an exchange that does not choose by pattern; use its own `ExchangeSpec.bind` instead.
         """
+        return bound_by(self, self._binding())
+
+    def _binding(self) -> BindingSpec:
         if str(self.exchange) == "":
             raise TopologyError(f"{self}: the default exchange has no bindings: every queue takes its own name")
         if isinstance(self.exchange, str):

@@ -3,10 +3,10 @@
 A spec refuses, when it is built, whatever a broker would refuse or accept and silently ignore.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from taskroute.errors import PatternError, TopologyError
 from taskroute.exported import exported_by
@@ -48,8 +48,37 @@ class BindingSpec(Spec, frozen=True):
     headers: Table = Field(default_factory=dict, validate_default=True)
     match: Match = "all"
 
+    _source: "ExchangeSpec | None" = PrivateAttr(default=None)
+    _event: Any = PrivateAttr(default=None)
+
     def __hash__(self) -> int:
         return hash((self.exchange, self.binding_key))
+
+    def __eq__(self, other: object) -> bool:  # where it comes from does not count
+        if not isinstance(other, BindingSpec):
+            return NotImplemented
+        mine, theirs = ((each.exchange, each.binding_key, each.headers, each.match) for each in (self, other))
+        return mine == theirs
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        made_again, arguments = super().__reduce__()
+        return _bound_again, (made_again, arguments, self._source)
+
+    @property
+    def source(self) -> "ExchangeSpec | None":
+        """The exchange, where it was bound by its spec: a `Topology` takes it from here."""
+        return self._source
+
+    @property
+    def event(self) -> Any:
+        """The `EventSpec` that this binding stands for, None for no event."""
+        return self._event
+
+    def by_name(self) -> "BindingSpec":
+        """Return the same binding of an exchange that is known by its name alone."""
+        return BindingSpec(
+            exchange=self.exchange, binding_key=self.binding_key, headers=dict(self.headers), match=self.match
+        )
 
     @property
     def arguments(self) -> Mapping[str, Value]:
@@ -146,6 +175,7 @@ class ExchangeSpec(Spec, frozen=True):
         key = binding_key.binding_key if isinstance(binding_key, RoutingPattern) else binding_key
         binding = BindingSpec(exchange=self.name, binding_key=key, headers=headers or {}, match=match)
         check_binding(self, binding)
+        binding._source = self
         return binding
 
     @property
@@ -175,6 +205,26 @@ class ExchangeSpec(Spec, frozen=True):
             yield "alternate_exchange: the default exchange cannot be one; name an exchange"
         if "alternate-exchange" in self.arguments:
             yield "arguments: alternate-exchange is the field alternate_exchange"
+
+
+def _bound_again(made_again: Callable[..., BindingSpec], arguments: Any, source: ExchangeSpec | None) -> BindingSpec:
+    binding = made_again(*arguments)
+    binding._source = source
+    return binding
+
+
+def bound_by(event: object, binding: BindingSpec) -> BindingSpec:
+    """Have a binding that was just made say which event it stands for."""
+    binding._event = event
+    return binding
+
+
+def sources_of(bindings: Iterable[BindingSpec]) -> Iterator[ExchangeSpec]:
+    """Yield the exchanges that bindings were made by, and those that these are bound to in turn."""
+    for binding in bindings:
+        if binding.source is not None:
+            yield binding.source
+            yield from sources_of(binding.source.bindings)
 
 
 def check_binding(source: ExchangeSpec, binding: BindingSpec) -> None:

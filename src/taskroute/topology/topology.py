@@ -16,7 +16,7 @@ from taskroute.exported import exported_by
 from taskroute.quoting import shorten, shorten_list, shown
 from taskroute.suggestion import did_you_mean
 from taskroute.topology.event_spec import AnyEvent
-from taskroute.topology.exchange import ExchangeSpec, check_binding
+from taskroute.topology.exchange import ExchangeSpec, check_binding, sources_of
 from taskroute.topology.queue import DEAD_SUFFIX, QueueSpec
 from taskroute.topology.routing import (
     Destination,
@@ -34,7 +34,8 @@ class Topology(Spec, frozen=True):
     """Exchanges and queues that belong together. Immutable, and checked when it is built.
 
     Args:
-        exchanges: every exchange that a binding or an alternate exchange names.
+        exchanges: those that are bound by name alone, and alternate exchanges. Others come with the bindings and events
+            that were made of their specs.
         queues: the queues of this service; wait and dead-letter queues come with them.
         events: what is published, for `Routes.check` and `Routes.explain`. A body is a Python type, so events are
             left out of JSON.
@@ -45,7 +46,7 @@ class Topology(Spec, frozen=True):
 
     Example:
         >>> media = ExchangeSpec(name="media")
-        >>> topology = Topology(exchanges=[media], queues=[QueueSpec(name="video", bindings=[media.bind("video.#")])])
+        >>> topology = Topology(queues=[QueueSpec(name="video", bindings=[media.bind("video.#")])])
         >>> topology.route("video.upload", exchange=media)
         frozenset({'video'})
     """
@@ -93,6 +94,12 @@ class Topology(Spec, frozen=True):
         """The queues and, after them, the wait and dead-letter queues that are declared with them."""
         return tuple(self._queues_by_name.values())
 
+    @property
+    def all_events(self) -> tuple[AnyEvent, ...]:
+        """The events and, after them, those that queues are bound with."""
+        bound = (binding.event for queue in self.queues for binding in queue.bindings)
+        return tuple(dict.fromkeys((*self.events, *(event for event in bound if event is not None))))
+
     def route(
         self,
         routing_key: str,
@@ -131,16 +138,27 @@ class Topology(Spec, frozen=True):
 
     @model_validator(mode="after")
     def _check_references(self) -> Self:
-        self._check_names()
+        self._take_exchanges()
+        _merged("queue", self.queues)
         self._check_alternate_exchanges()
         self._check_bindings()
         self._check_events()
         _ = self._queues_by_name  # refuses a queue under the name of another one's wait queue
         return self
 
-    def _check_names(self) -> None:
-        _merged("exchange", self.exchanges)
-        _merged("queue", self.queues)
+    def _take_exchanges(self) -> None:
+        """Add the exchanges that bindings and events were made of, before anybody has seen it.
+
+        What is listed counts, also where a binding was made of another spec: it names the exchange then.
+        """
+        targets: tuple[ExchangeSpec | QueueSpec, ...] = (*self.exchanges, *self.queues)
+        listed = {exchange.name for exchange in _merged("exchange", self.exchanges)}
+        bound = (source for target in targets for source in sources_of(target.bindings))
+        published = (event.exchange for event in self.events if isinstance(event.exchange, ExchangeSpec))
+        found = [exchange for exchange in (*bound, *published) if exchange.name not in listed]
+        if found:
+            self.__dict__["exchanges"] = (*self.exchanges, *_merged("exchange", found))
+            self.model_fields_set.add("exchanges")
 
     def _check_alternate_exchanges(self) -> None:
         known = self._exchanges_by_name

@@ -59,8 +59,8 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
     Check(queues.with_dead_letters, "where its dead letters go", queues.dead_letters),
     Check(events.declared, "whether every key reaches a queue", events.unrouted),
     Check(events.declared, "whether every key has a handler", events.unhandled),
-    Check(events.declared, "whether its bodies can be read back", events.unsendable),
-    Check(events.declared, "which handlers take it", events.bodies),
+    Check(events.known, "whether its bodies can be read back", events.unsendable),
+    Check(events.known, "which handlers take it", events.bodies),
     Check(brokers.declared_on_it, "whether the broker takes it", brokers.unsupported),
 )
 

@@ -18,6 +18,14 @@ def declared(graph: Graph) -> Iterable[EventSpec[Any]]:
     return graph.topology.events
 
 
+def known(graph: Graph) -> Iterable[EventSpec[Any]]:
+    """Return those, and what queues are bound with and handlers are registered for, if it is published here."""
+    topology = graph.topology
+    names = {"", *(exchange.name for exchange in topology.exchanges)}
+    handled = (handler.event for handler in graph.handlers if handler.event is not None)
+    return dict.fromkeys((*topology.all_events, *(event for event in handled if str(event.exchange) in names)))
+
+
 def unrouted(graph: Graph, event: EventSpec[Any]) -> Iterator[Finding]:
     """Find a key of an event that reaches no queue, or may reach none without headers."""
     if graph.ways_without_headers.missed(event) is None:
