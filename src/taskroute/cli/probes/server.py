@@ -20,6 +20,7 @@ from taskroute.cli.exposition import NoMetricsError
 from taskroute.cli.probes.address import Address
 from taskroute.cli.probes.answers import Answering
 from taskroute.foreign import Log
+from taskroute.raised import TELL_ALL
 
 log = Log("taskroute.cli")
 
@@ -92,7 +93,8 @@ class _Server(HTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as socketserver calls it
         """Say that a connection could not be served, for example as no thread can be had."""
         error = sys.exception()
-        log.error("health_failed error=%s", type(error).__name__, exc_info=error)
+        if error is not None:
+            log.error("health_failed error=%s", type(error).__name__, raised=TELL_ALL.of(error))
 
     def _answer(self, request: socket.socket, client_address: Any) -> None:
         try:
