@@ -672,8 +672,8 @@ MUTATIONS = (
     Mutation(
         "keep the channel of a queue that is consumed anew",
         "broker/roles/consuming.py",
-        "        if channel is not self._shared and not queue.unsettled:",
-        "        if channel is None:",
+        "if channel is not self._shared and not queue.unsettled:",
+        "if channel is None:",
         "test_silent_queues.py::test_message_that_was_lost_on_its_way_comes_again[memory]",
     ),
     Mutation(

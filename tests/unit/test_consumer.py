@@ -300,6 +300,26 @@ def test_silent_queue_is_consumed_anew_while_another_one_is_busy(
 
 
 @pytest.mark.usefixtures("at_once")
+def test_silent_queue_that_shares_its_channel_is_consumed_anew_on_it(
+    connection: Any, sink: Sink, renewed: Callable[[], list[str]]
+) -> None:
+    """The end of that channel would cost the others their deliveries."""
+    connection.channel_max = 2
+    consumer = consumer_of(sink, *quorum_queues(connection, "busy", "silent"))
+    consumer.on_open(connection, 1)
+    connection.channel().publish("", "busy", mandatory=True, properties={}, body=b"1")
+    read(connection, consumer)
+    renewed()
+
+    consumer.probe()
+    assert renewed() == ["silent"]
+
+    handle_one(connection, consumer, sink, "silent")
+    assert not consumer.is_stale(sink.deliveries[0])
+    assert len({delivery.generation for delivery in sink.deliveries}) == 1
+
+
+@pytest.mark.usefixtures("at_once")
 def test_queue_with_a_message_on_its_way_in_is_not_consumed_anew(
     connection: Any, sink: Sink, monkeypatch: pytest.MonkeyPatch, renewed: Callable[[], list[str]]
 ) -> None:

@@ -342,13 +342,13 @@ class Consuming:
         beside it would not be given that.
         """
         channel = self._by_queue[queue.spec.name]
-        channel.cancel(str(queue.tag), nowait=False)
-        if queue.tag is None:  # the broker has ended it meanwhile
-            return
-        queue.tag = None
-        if channel is not self._shared and not queue.unsettled:  # nothing has come at the last moment
-            self._forget_channel(queue).channel.close()
         with self._losing(queue):
+            channel.cancel(str(queue.tag), nowait=False)
+            if queue.tag is None:  # the broker has ended it meanwhile
+                return
+            queue.tag = None
+            if channel is not self._shared and not queue.unsettled:  # nothing has come at the last moment
+                self._forget_channel(queue).channel.close()
             self._consume(queue, log.info if queue.ready else log.debug)
 
     def _stop(self, queue: ConsumedQueue) -> None:
