@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import amqp
@@ -25,6 +26,7 @@ from taskroute import (
     TopologyMismatchError,
     Worker,
 )
+from taskroute.broker.roles import consumed_queue
 
 
 @pytest.mark.row(36)
@@ -156,8 +158,9 @@ def test_helper_queues_that_the_user_may_not_look_at_are_not_missing(site: Site)
 
 
 @pytest.mark.row(90)
-def test_queue_that_may_no_longer_be_looked_at_is_no_lost_consumer(site: Site) -> None:
+def test_queue_that_may_no_longer_be_looked_at_is_no_lost_consumer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rights are narrowed while it is consumed. The other queue's consumer, which is forgotten, is still missed."""
+    monkeypatch.setattr(consumed_queue, "EARLY_SILENCE", math.inf)  # consumed anew it would be refused
     other = QueueSpec(name="other", type="classic", retry=False, dead_letter=False)
     both = Topology(exchanges=[jobs], queues=[work, other])
     registry, seen = registry_of(lambda: None, "#", queue=work), Calls()
