@@ -27,6 +27,7 @@ NAMES: Final[Mapping[str, str]] = {
     "routing_key": "messaging.rabbitmq.destination.routing_key",
     "message_id": "messaging.message.id",
     "messages": "messaging.batch.message_count",
+    "error_text": MESSAGE,
 }
 """By the name in a line; any other fact is ``taskroute.NAME``."""
 
@@ -63,7 +64,7 @@ def fields_of_line(text: str, args: Sequence[object]) -> dict[str, object]:
 
 def fields_of_raised(raised: Raised) -> dict[str, object]:
     """Return what is told of an exception as fields."""
-    told = {ERROR_TYPE: raised.kind, PLACE: raised.place, MESSAGE: raised.text, STACKTRACE: raised.traceback}
+    told = {ERROR_TYPE: raised.kind, PLACE: raised.place, MESSAGE: escaped(raised.text), STACKTRACE: raised.traceback}
     return {name: value for name, value in told.items() if value}
 
 

@@ -781,6 +781,41 @@ MUTATIONS = (
         "        if not found:\n",
         "unit/test_topology.py::test_topology_takes_the_exchanges_that_its_bindings_were_made_of",
     ),
+    Mutation(
+        "tell what an exception says where its place alone may be told",
+        "raised.py",
+        '        if self.detail == "place":\n            return Raised(kind, place)\n',
+        "",
+        "unit/test_raised.py::test_place_alone_tells_nothing_that_an_exception_says",
+    ),
+    Mutation(
+        "take the innermost line for the user's",
+        "code_place.py",
+        "    found = users or of_package or innermost\n",
+        "    found = innermost\n",
+        "unit/test_code_place.py::test_place_is_in_the_code_that_called_a_library",
+    ),
+    Mutation(
+        "write the text of an exception into a traceback as it is",
+        "traceback_text.py",
+        "{escaped(text)}",
+        "{text}",
+        "unit/test_raised.py::test_no_text_of_an_exception_forges_a_line_of_its_traceback",
+    ),
+    Mutation(
+        "say nothing where logging is not set up",
+        "foreign.py",
+        "        self._logger: Final = logging.getLogger(name)\n",
+        "        self._logger = logging.getLogger(name)\n        self._logger.addHandler(logging.NullHandler())\n",
+        "integration/test_failures.py::test_example_with_a_typo_prints_what_is_wrong",
+    ),
+    Mutation(
+        "drop the headers of others before the traceback of an error",
+        "broker/properties.py",
+        "        return _COPIED\n",
+        "        return _OWN\n",
+        "unit/test_properties.py::test_traceback_and_text_of_an_error_are_dropped_before_any_other_header",
+    ),
 )
 
 

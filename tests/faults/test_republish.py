@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from tests.faults import ledger
@@ -59,9 +60,12 @@ def test_deleted_helper_queue_is_declared_again(queue: QueueSpec, helper: str, s
 
 
 @pytest.mark.row(71)
-def test_missing_wait_queue_that_others_declare_dead_letters_the_retry(site: Site) -> None:
+def test_missing_wait_queue_that_others_declare_dead_letters_the_retry(
+    site: Site, logged: Callable[[str], Calls]
+) -> None:
     """A worker with `declare="verify"` creates nothing: the retry is given up, and the dead letter says why."""
     seen, topology = Calls(), topology_of(retried)
+    told = logged("message_failed")
 
     with Publisher(site.url, topology) as publisher:
         with Worker(site.url, topology, failing_on_first_attempt(retried, seen), declare="verify") as worker:
@@ -72,7 +76,12 @@ def test_missing_wait_queue_that_others_declare_dead_letters_the_retry(site: Sit
         with looking(site.url) as peer:
             (letter,) = peer.receive("retried.dead", 1)
 
-    assert letter.properties["application_headers"]["x-taskroute-reason"] == "retry_unavailable"
+    headers = letter.properties["application_headers"]
+    assert headers["x-taskroute-reason"] == "retry_unavailable"
+    assert headers["x-taskroute-error-traceback"]
+    lines = [line.splitlines() for line in told.calls]
+    assert [line[0].rpartition("to=")[2] for line in lines] == ["retried.retry.500", "retried.dead"]
+    assert [len(line) > 1 for line in lines] == [False, True]  # the last failure has the traceback
 
 
 @pytest.mark.row(72)

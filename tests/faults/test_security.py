@@ -218,7 +218,7 @@ def test_message_body_is_in_no_log_line_and_no_dead_letter_header(site: Site, ca
 
 @pytest.mark.row(50)
 def test_place_alone_tells_nothing_that_a_message_says(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever way an exception has to quote it: a cause, a group, a note, a verdict, its own class's `repr`."""
+    """Whatever way an exception has to quote it: a cause, a group, a note, a verdict, a `repr`; or that of a hook."""
     registry = HandlerRegistry()
 
     class Told:
@@ -255,6 +255,9 @@ def test_place_alone_tells_nothing_that_a_message_says(site: Site, caplog: pytes
         def on_event(self, event: Event) -> None:
             told.append(repr(event))
 
+        def handling(self, message: Message, handler: str) -> None:
+            raise ValueError(message.body)
+
     options: dict[str, Any] = {"errors": "place", "instrumentation": [Listening()]}
     keys = [f"{kind}.{number}" for kind in ("fail", "async") for number in range(6)]
     with running(site.url, topology, registry, **options) as (worker, publisher):
@@ -267,6 +270,7 @@ def test_place_alone_tells_nothing_that_a_message_says(site: Site, caplog: pytes
 
     headers = [message.properties["application_headers"] for message in dead]
     assert all(" at test_security.py:" in each["x-taskroute-error"] for each in headers)
+    assert "instrumentation_failed" in caplog.text
     assert "confidential-value" not in "".join((caplog.text, *told, *map(repr, headers)))
 
 

@@ -219,7 +219,7 @@ def test_event_is_logged_as_a_line_of_fields(caplog: pytest.LogCaptureFixture) -
             (
                 r"dead_lettered queue=video exchange=media routing_key='a\nCRITICAL root' message_id=None attempt=1 "
                 "handler=None reason=no_handler error=\"no handler of queue 'video' takes this routing key\" "
-                "seconds=0.0 to=video.dead"
+                "error_text='' seconds=0.0 to=video.dead"
             ),
         ),
         ("DEBUG", "connected session=w generation=1"),

@@ -69,7 +69,8 @@ def test_what_was_raised_is_fields_and_its_traceback_is_below(caplog: pytest.Log
 
 
 def test_no_value_ends_a_line_or_a_field(caplog: pytest.LogCaptureFixture) -> None:
-    log.warning("it_failed queue=%s key=%s error=%s session=%s %s", FORGED, FORGED, ValueError(FORGED), FORGED, FORGED)
+    args = (FORGED, FORGED, ValueError(FORGED), FORGED, FORGED)
+    log.warning("it_failed queue=%s key=%s error=%s session=%s %s", *args, raised=Raised("KeyError", "", FORGED))
 
     record = line_of(caplog)
     fields = [value for name, value in record.__dict__.items() if "." in name]

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from taskroute.broker.amqp import Connection
 from taskroute.broker.url import BrokerUrl
+from taskroute.quoting import without_passwords
 from taskroute.state_table import StateTable
 
 LinkState = Literal["down", "opening", "open", "ended"]
@@ -209,5 +210,5 @@ class CurrentLink:
 
 def describe_error(error: BaseException) -> str:
     """Return the type and the first line of an error, on one line."""
-    text = str(error).splitlines()[0][:300] if str(error) else ""
+    text = without_passwords(str(error).splitlines()[0][:300]) if str(error) else ""
     return f"{type(error).__name__}({text!r})" if text else type(error).__name__

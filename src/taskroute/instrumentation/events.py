@@ -47,13 +47,15 @@ class Handled(OfDelivery):
 class OfFailure(OfDelivery):
     """Fields of each event of a failed delivery.
 
-    `handler` is None when no handler was chosen. `error` names types and fields, never values. `seconds` is as in
+    `handler` is None when no handler was chosen. `error` names types and fields, never values; `error_text` is the
+    exception's text, cut, which is up to the message as well: empty with ``errors="place"``. `seconds` is as in
     `Handled`, until the failure; republishing does not count.
     """
 
     handler: str | None
     reason: Reason
     error: str
+    error_text: str = ""
     seconds: float
 
 

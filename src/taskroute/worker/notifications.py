@@ -23,6 +23,7 @@ from taskroute.instrumentation.events import (
     Retried,
 )
 from taskroute.message.delivery import Delivery
+from taskroute.message.outcome import Reason
 from taskroute.raised import TELL_ALL, Disclosure, Raised
 from taskroute.worker.failure import Failure
 from taskroute.worker.stats import StatsCounter
@@ -159,6 +160,14 @@ class _Facts(TypedDict):
     attempt: int
 
 
+class _Why(TypedDict):
+    handler: str | None
+    reason: Reason
+    error: str
+    error_text: str
+    seconds: float
+
+
 def _facts(delivery: Delivery) -> _Facts:
     return {
         "queue": delivery.queue,
@@ -175,10 +184,16 @@ def _named(delivery: Delivery) -> tuple[str, str, str | None]:
 
 
 def _failure_event(failure: Failure) -> Retried | DeadLettered | Dropped:
-    facts, action, seconds = _facts(failure.delivery), failure.action, failure.seconds
-    handler, reason, error = failure.failed.handler, failure.reason, failure.failed.error
+    facts, action, failed = _facts(failure.delivery), failure.action, failure.failed
+    why: _Why = {
+        "handler": failed.handler,
+        "reason": failure.reason,
+        "error": failed.error,
+        "error_text": "" if failed.raised is None else failed.raised.text,
+        "seconds": failure.seconds,
+    }
     if not isinstance(action, Republish):
-        return Dropped(**facts, handler=handler, reason=reason, error=error, seconds=seconds)
+        return Dropped(**facts, **why)
     if action.kind == "retry":
-        return Retried(**facts, handler=handler, reason=reason, error=error, seconds=seconds, delay=action.delay)
-    return DeadLettered(**facts, handler=handler, reason=reason, error=error, seconds=seconds, to=action.queue)
+        return Retried(**facts, **why, delay=action.delay)
+    return DeadLettered(**facts, **why, to=action.queue)

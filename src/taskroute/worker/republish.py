@@ -207,7 +207,9 @@ class Republisher:
             queue = self._queues[failure.delivery.queue]
             instead = settle_without_retry(failure.failed, failure.delivery, queue, datetime.now(UTC))
             if instead is not None:
-                return replace(failure, action=instead), instead
+                failure = replace(failure, action=instead)
+                self._notifications.failed(failure)  # once more: it was said to be tried again
+                return failure, instead
         return failure, action
 
     def _close(self, failure: Failure) -> None:
