@@ -50,7 +50,10 @@ class Remarks:
         subject, text = f"{kind} {name!r}", str(error)
         self._note(subject, text)
         if self._is_new(subject, text):
-            log.warning("%s_differs %s=%s error=%s", kind, kind, name, text)
+            if kind == "queue":
+                log.warning("queue_differs queue=%s error=%s", name, error)
+            else:
+                log.warning("exchange_differs exchange=%s error=%s", name, error)
 
     def clear_of(self, kind: Literal["queue", "exchange"], name: str) -> None:
         """Take back what was said of something that is as declared now."""
