@@ -816,6 +816,27 @@ MUTATIONS = (
         "        return _OWN\n",
         "unit/test_properties.py::test_traceback_and_text_of_an_error_are_dropped_before_any_other_header",
     ),
+    Mutation(
+        "cancel what a lifespan runs in the background with the handlers",
+        "worker/event_loop.py",
+        "tasks = set(self._tasks) if self._residents else asyncio.all_tasks(loop)",
+        "tasks = asyncio.all_tasks(loop)",
+        "integration/test_lifespan.py::test_background_tasks_of_a_lifespan_outlive_the_handlers",
+    ),
+    Mutation(
+        "leave a lifespan open that was opened for nobody",
+        "service/parts.py",
+        "            stack.callback(lifespan.close)\n            self._resources.open(resources)\n",
+        "            self._resources.open(resources)\n            stack.callback(lifespan.close)\n",
+        "integration/test_lifespan.py::test_lifespan_that_goes_wrong_is_an_error_that_names_it",
+    ),
+    Mutation(
+        "make a worker that has not what its handlers ask for",
+        "worker/given.py",
+        "        if asked.default is not Parameter.empty:\n            default = asked.default\n",
+        "        if True:\n            default = asked.default\n",
+        "unit/test_asked.py::test_worker_without_what_a_handler_asks_for_is_not_built",
+    ),
 )
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import pytest
 from tests.kit.calls import Calls
-from tests.kit.waiting import DEADLINE, PROCESS_DEADLINE
+from tests.kit.waiting import DEADLINE, PROCESS_DEADLINE, in_thread
 
 from taskroute import (
     ConfigurationError,
@@ -21,12 +21,14 @@ from taskroute import (
     Publisher,
     QueueSpec,
     Resource,
+    RunningService,
     Service,
     ShutdownTimeoutError,
     Topology,
 )
 from taskroute.service.lifespan import Lifespan, TaskLife, ThreadLife
 from taskroute.service.opening import Opening
+from taskroute.service.service import run
 from taskroute.worker.event_loop import EventLoop
 
 JOBS = QueueSpec(name="jobs", retry=False, dead_letter=False)
@@ -319,6 +321,32 @@ def test_async_lifespan_that_hangs_in_closing_is_cancelled() -> None:
     assert cancelled == [True]
     loop.stop()
     assert loop.join(DEADLINE)
+
+
+def test_stop_in_another_thread_ends_a_service_that_is_still_opening() -> None:
+    """Such as that of a time limit, which knows the worker before it is started."""
+    seen, workers = Calls(), Calls()
+
+    async def opens_for_ever() -> AsyncIterator[Pool]:
+        seen("opening")
+        try:
+            await asyncio.Event().wait()
+            yield Pool(seen)
+        finally:
+            seen("closed")
+
+    @contextmanager
+    def watch(running: RunningService) -> Iterator[None]:
+        workers(running.worker)
+        yield
+
+    running = in_thread(lambda: run(service(opens_for_ever), watch))
+    seen.wait_for("opening")
+
+    workers.wait()[0].stop()
+    running.result(DEADLINE)
+
+    assert seen.calls == ["opening", "closed"]
 
 
 PROGRAM = """

@@ -111,3 +111,21 @@ def test_cancelled_start_in_a_coroutine_is_closed_again(taskroute_url: str) -> N
     asyncio.run(main())
 
     assert events == ["closed"]
+
+
+def test_url_function_that_raises_is_a_failed_attempt(taskroute_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is asked again, and the text of what it raised, which may be a secret, is told nowhere."""
+    asked: list[str] = []
+
+    def url() -> str:
+        asked.append("asked")
+        if len(asked) < 2:
+            raise RuntimeError("secret")
+        return taskroute_url
+
+    with caplog.at_level("DEBUG"), Service(TOPOLOGY, HandlerRegistry(), url=url).running(worker=False) as running:
+        assert running.publisher.publish(7, "jobs", exchange="").routing_key == "jobs"
+
+    assert len(asked) == 2
+    assert "RuntimeError" in caplog.text
+    assert "secret" not in caplog.text

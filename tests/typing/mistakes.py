@@ -10,8 +10,11 @@ from taskroute import (
     Header,
     Publisher,
     QueueSpec,
+    Resource,
     RetryPolicy,
     RoutingPattern,
+    RunningService,
+    Service,
     Topology,
     Worker,
 )
@@ -24,7 +27,7 @@ registry = HandlerRegistry()
 counted = EventSpec(pattern="count.{name}", exchange=media, body=int)
 
 
-def wrong(publisher: Publisher, worker: Worker, harness: Harness) -> None:
+def wrong(publisher: Publisher, worker: Worker, harness: Harness, service: Service, running: RunningService) -> None:
     """Never called."""
     ExchangeSpec(name="media", type="topics")  # type: ignore[arg-type]
     ExchangeSpec()  # type: ignore[call-arg]
@@ -69,6 +72,21 @@ def wrong(publisher: Publisher, worker: Worker, harness: Harness) -> None:
     Worker("memory://", topology, registry, concurrency=5)  # type: ignore[arg-type]
     Worker("memory://", topology, registry, prefetch={jobs: "many"})  # type: ignore[dict-item]
     publisher.wait_idle()  # type: ignore[call-arg]
+    Worker("memory://", topology, registry, publisher="memory://")  # type: ignore[arg-type]
+    Resource(list)  # type: ignore[call-arg]
+    Service(topology)  # type: ignore[call-arg]
+    Service(registry, topology)  # type: ignore[arg-type]
+    Service(topology, registry, "memory://")  # type: ignore[call-arg]
+    Service(topology, registry, url=5)  # type: ignore[arg-type]
+    Service(topology, registry, lifespan=5)  # type: ignore[arg-type]
+    Service(topology, registry, instrumentation=[5])  # type: ignore[list-item]
+    Service(topology, registry, worker={"thread": 5})  # type: ignore[arg-type]
+    Service(topology, registry, worker={"threads": "5"})  # type: ignore[arg-type]
+    Service(topology, registry, publisher={"max_in_flight": None})  # type: ignore[arg-type]
+    service.url = "memory://"  # type: ignore[misc]
+    service.running(5)  # type: ignore[call-arg, arg-type]
+    running.worker = worker  # type: ignore[misc]
+    Harness(5)  # type: ignore[arg-type]
     harness.publish({}, "jobs")  # type: ignore[call-overload]
     harness.publish(counted(1, name="a"), exchange=media)  # type: ignore[call-overload]
     harness.handled("jobs")  # type: ignore[arg-type]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Annotated, Any
 from unittest.mock import call
@@ -27,14 +28,18 @@ from taskroute import (
     QueueSpec,
     Receipt,
     Reject,
+    Resource,
     Retry,
     RetryPolicy,
     Routes,
     RoutingPattern,
+    RunningService,
+    Service,
     Stats,
     TaskrouteError,
     Topology,
     Worker,
+    WorkerOptions,
 )
 from taskroute.testing import DeadLetter, Harness
 
@@ -163,6 +168,75 @@ def limit(url: str) -> None:
     Worker(url, topology, registry, circuit_breaker={video: CircuitBreaker()})
     Worker(url, topology, registry, consumer_timeout=60)
     Worker(url, topology, registry, consumer_timeout={video: None, "audit": 90.5})
+
+
+class Pool:
+    """What handlers share."""
+
+
+def pools(publisher: Publisher) -> Iterator[Pool]:
+    """Is open while the worker runs."""
+    print(publisher)
+    yield Pool()
+
+
+async def async_pools() -> AsyncIterator[Pool]:
+    """Is open on the worker's event loop."""
+    yield Pool()
+
+
+@contextmanager
+def managed_pools() -> Generator[Pool, None, None]:
+    """Is a context manager."""
+    yield Pool()
+
+
+@registry.handler("pool", queue=video)
+def share(task: Video, pool: Annotated[Pool, Resource()], publisher: Publisher) -> None:
+    """Asks for what no message has."""
+    print(task, pool)
+    publisher.publish(deleted(task, name="a"))
+
+
+wired = Service(
+    topology,
+    registry,
+    url=lambda: ["amqp://guest:guest@a/", "amqp://guest:guest@b/"],
+    lifespan=pools,
+    worker={"threads": 2, "prefetch": {video: 5}, "middleware": [logged]},
+    publisher={"timeout": 5},
+)
+options: WorkerOptions = {**(wired.worker or {}), "threads": 3}
+others: list[Service] = [
+    Service(topology, registry, lifespan=async_pools),
+    Service(topology, registry, lifespan=managed_pools, url="memory://"),
+    wired.replace(worker=options, url=None),
+]
+
+
+def embed() -> RunningService:
+    """Run inside of a program."""
+    wired.run()
+    with wired.running() as running:
+        health: Health = running.worker.health()
+        receipt: Receipt = running.publisher.publish(deleted(Video(id="1"), name="a"))
+        print(health, receipt, wired.routes.check())
+    return running
+
+
+async def embed_async() -> None:
+    """Run inside of a coroutine."""
+    async with wired.running(worker=False) as running:
+        await announce(running.publisher)
+
+
+def test_share(taskroute_harness: Callable[..., Harness]) -> None:
+    """Test a service."""
+    with Harness(wired, overrides={pools: managed_pools, Pool: Pool}) as harness:
+        harness.drain()
+    taskroute_harness(wired).drain()
+    Harness(wired, resources=Pool())
+    Worker("memory://", topology, registry, resources=Pool(), publisher=harness.publisher)
 
 
 # An event keeps its body's type.

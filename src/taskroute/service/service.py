@@ -25,7 +25,7 @@ from taskroute.suggestion import did_you_mean
 from taskroute.topology.topology import Topology
 from taskroute.worker.options import WorkerOptions
 from taskroute.worker.signals import StopSignal
-from taskroute.worker.worker import run_until
+from taskroute.worker.worker import heed, run_until
 
 Watch = Callable[[RunningService], AbstractContextManager[object]]
 """Is entered with the parts of a service before its worker starts, and left after it has stopped."""
@@ -157,9 +157,12 @@ def run(service: Service, watch: Watch = nullcontext) -> None:
             future.add_done_callback(lambda _: stop_signal.wake())
             stop_signal.wait(until=future.done)
 
-        with made(_wiring(service), has_worker=True) as parts, watch(parts.running), parts.alive(wait_or_stop):
-            if not stop_signal.is_set:
-                run_until(parts.running.worker, stop_signal)
+        with made(_wiring(service), has_worker=True) as parts:
+            worker = parts.running.worker
+            heed(worker, stop_signal)
+            with watch(parts.running), parts.alive(wait_or_stop):
+                if not stop_signal.is_set:
+                    run_until(worker, stop_signal)
 
 
 def _wiring(service: Service) -> Wiring:

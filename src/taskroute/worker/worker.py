@@ -532,6 +532,11 @@ class Worker:
         return {name for queue in self._queues.values() if (name := queue.dead_letter_queue) is not None}
 
 
+def heed(worker: Worker, stop_signal: StopSignal) -> None:
+    """Have the end of a worker set a signal, also before it is run: `Worker.stop` in another thread."""
+    worker._stop_signal = stop_signal
+
+
 def run_until(worker: Worker, stop_signal: StopSignal) -> None:
     """Do what `Worker.run` does, until a signal that is the caller's. Raises what it raises."""
     worker._run_until(stop_signal)  # not the API's: a service has more to open and close around it
