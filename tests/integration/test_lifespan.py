@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import pytest
 from tests.kit.calls import Calls
-from tests.kit.waiting import DEADLINE, PROCESS_DEADLINE, in_thread
+from tests.kit.waiting import DEADLINE, PROCESS_DEADLINE, in_thread, until
 
 from taskroute import (
     ConfigurationError,
@@ -147,6 +147,33 @@ def test_background_tasks_of_a_lifespan_outlive_the_handlers(taskroute_url: str)
             running.worker.stop()
 
     assert seen.calls == ["handler cancelled", "background cancelled False"]
+
+
+def test_handlers_end_before_the_lifespan_and_the_publisher_after_it(taskroute_url: str) -> None:
+    seen, begun, release, registry = Calls(), threading.Event(), threading.Event(), HandlerRegistry()
+
+    @registry.handler("jobs", queue=JOBS)
+    def handle(job: int) -> None:
+        begun.set()
+        assert release.wait(DEADLINE)
+        seen("handled")
+
+    def lifespan(publisher: Publisher) -> Iterator[None]:
+        yield
+        seen(publisher.publish(2, "jobs", exchange="").routing_key)
+
+    with service(lifespan, taskroute_url, registry).running() as running:
+        running.publisher.publish(1, "jobs", exchange="")
+        assert begun.wait(DEADLINE)
+
+        def release_in_the_end() -> None:
+            until(lambda: running.worker.health().reasons == ("draining",))
+            release.set()
+
+        ending = in_thread(release_in_the_end)
+
+    ending.result(DEADLINE)
+    assert seen.calls == ["handled", "jobs"]
 
 
 def test_lifespan_can_have_the_publisher(taskroute_url: str) -> None:

@@ -18,6 +18,7 @@ from taskroute import (
     Worker,
     WorkerOptions,
 )
+from taskroute.service.url import url_of
 
 JOBS = QueueSpec(name="jobs")
 TOPOLOGY = Topology(queues=[JOBS])
@@ -75,6 +76,19 @@ def test_replacing_arguments_gives_another_service() -> None:
 def test_wrong_option_is_refused_by_name(arguments: Any, text: str) -> None:
     with pytest.raises(ConfigurationError, match=text.replace("?", r"\?")):
         service(**arguments)
+
+
+@pytest.mark.parametrize("name", ["worker", "publisher"])
+def test_options_that_are_no_mapping_are_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} must be a dict of options, and is a int"):
+        service(**{name: 5})
+
+
+def test_environment_may_name_several_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKROUTE_URL", "amqp://a:b@one/  amqp://a:b@two/")
+
+    assert url_of(None) == ["amqp://a:b@one/", "amqp://a:b@two/"]
+    assert url_of("memory://") == "memory://"
 
 
 def test_wrong_argument_of_replace_is_refused_by_name() -> None:

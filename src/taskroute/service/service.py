@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: type hints of what is public must resolve from `taskroute`, too.
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import KW_ONLY, dataclass, field
@@ -179,6 +179,8 @@ def _wiring(service: Service) -> Wiring:
 
 def _checked(name: str, options: Any, kind: Any) -> Any:
     """Return a copy of options whose names are all of a TypedDict."""
+    if not isinstance(options, Mapping | None):
+        raise ConfigurationError(f"{name} must be a dict of options, and is a {type(options).__name__}")
     known = sorted(kind.__annotations__)
     for option in options or {}:
         if option not in known:
