@@ -95,8 +95,10 @@ def test_cancelled_start_in_a_coroutine_is_closed_again(taskroute_url: str) -> N
         yield
         events.append("closed")
 
+    opened = Service(TOPOLOGY, handling_jobs(), url=taskroute_url, lifespan=lifespan).running()
+
     async def serve() -> None:
-        async with Service(TOPOLOGY, handling_jobs(), url=taskroute_url, lifespan=lifespan).running():
+        async with opened:
             events.append("running")
 
     async def main() -> None:
