@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 from taskroute.cli.broker import add_url, nodes_of, note_memory, quieten_log, tls_of, url_of
 from taskroute.cli.document import add_format, show_document
 from taskroute.cli.exits import Exit, UsageError
 from taskroute.cli.message_input import add_message, body_of, exchange_of, headers_of
-from taskroute.cli.target import add_target, load_target
+from taskroute.cli.target import Target, add_target, load_target
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -17,12 +20,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_message(parser)
     add_url(parser)
     add_format(parser)
+    parser.add_argument(
+        "--declare",
+        choices=("create", "verify", "skip"),
+        help="what is done first for exchanges and queues; as the service's publisher does if left out, or create",
+    )
     parser.add_argument("--timeout", metavar="SECONDS", default="10", help="until it is given up; 10 if left out")
 
 
 def run(arguments: Namespace) -> int:
     """Publish one message and print its id; 1 if no queue takes it."""
-    from taskroute import Publisher
+    from taskroute import Publisher, PublishError
 
     if arguments.body is None:
         raise UsageError("--body is needed: text, the name of a file, or - for stdin")
@@ -33,16 +41,34 @@ def run(arguments: Namespace) -> int:
     tls = tls_of(arguments, target)
     nodes = nodes_of(url, tls)
     quieten_log()
-    with Publisher(url, target.topology, timeout=timeout, name="taskroute-publish", tls=tls) as publisher:
+    publisher = Publisher(
+        url,
+        target.topology,
+        timeout=timeout,
+        declare=_declare_mode(arguments, target),
+        name="taskroute-publish",
+        tls=tls,
+    )
+    try:
         receipt = publisher.publish(
             body, arguments.key, exchange=exchange, headers=headers, content_type=arguments.content_type
         )
+    finally:
+        with suppress(PublishError):  # an interrupt waits for nothing, and an error of `publish` counts for more
+            publisher.close(0)
     if arguments.format == "json":
         show_document(message_id=receipt.message_id, exchange=receipt.exchange, routing_key=receipt.routing_key)
     else:
         print(receipt.message_id)
     note_memory(nodes)
     return Exit.OK
+
+
+def _declare_mode(arguments: Namespace, target: Target) -> Any:
+    """Return what the publisher does first: as --declare says, or the service's publisher, or `create`."""
+    options = getattr(target.value, "publisher", None)
+    own = options.get("declare") if isinstance(options, Mapping) else None
+    return arguments.declare or own or "create"
 
 
 def _seconds(text: str) -> float:
