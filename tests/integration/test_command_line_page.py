@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.kit.command_line import CommandLine
+from tests.kit.command_process import running
 
 from taskroute.broker.embedded.transport import drop
 from taskroute.cli.parser import Parser
@@ -41,6 +43,19 @@ def test_each_command_of_the_page_prints_what_it_says(line: CommandLine, monkeyp
 
 
 NAMED = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+
+
+def test_service_of_the_page_is_small_and_runs(tmp_path: Path) -> None:
+    """It is the smallest useful one: ten lines, and one command."""
+    (program,) = re.findall(r"^```python jobs.py\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert len([text for text in program.splitlines() if text]) <= 10
+    (tmp_path / "jobs.py").write_text(program)
+
+    with running("run", "jobs:service", folder=tmp_path, TASKROUTE_URL="memory://") as service:
+        service.wait_for("consuming queue=jobs")
+        service.send(signal.SIGTERM)
+
+        assert service.wait() == 0, service.text
 
 
 @NAMED
