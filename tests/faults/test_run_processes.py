@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.faults.site import SECRET, Site
 from tests.kit import asking
 from tests.kit.command_process import CommandProcess, running, until_gone
-from tests.kit.waiting import until
+from tests.kit.waiting import PROCESS_DEADLINE, until
 
 from taskroute import Publisher, QueueSpec, Topology
 
@@ -30,6 +33,7 @@ def handle(body: str) -> None:
 
 service = Service(Topology(queues=[jobs]), registry, worker={"prefetch": 41})
 """
+HANGING = "import sys, threading\nprint('hangs', file=sys.stderr, flush=True)\nthreading.Event().wait()\n"
 TWO = ("run", "service:service", "--processes", "2", "--health", "127.0.0.1:0")
 
 
@@ -73,7 +77,8 @@ def test_killed_process_is_replaced_and_all_are_rolled_and_drained(site: Site, f
         assert metrics.count("# TYPE taskroute_connected gauge") == 1
         assert metrics.count("taskroute_connected{process=") == 2
 
-        process.send(signal.SIGTERM)
+        for pid in [process.pid, *pids(process)]:  # to all of them, as systemd does
+            os.kill(pid, signal.SIGTERM)
         assert process.wait() == 0
         assert SECRET not in process.text
 
@@ -137,3 +142,43 @@ def test_processes_that_die_again_and_again_end_everything(site: Site, folder: P
         assert process.wait() == 1
         assert "processes_end code=1: 5 processes have died within 60 s" in process.text
         assert process.text.count("process_died") == 5
+
+
+@pytest.mark.row(75)
+def test_processes_without_stdout_and_stderr_do_their_share_and_end(site: Site, folder: Path) -> None:
+    """What is opened next has the number of a descriptor that was closed, and is no stderr."""
+    with Publisher(site.url, TOPOLOGY) as publisher:
+        for _ in publisher.publish_many([("a", "work")] * 400, exchange=""):
+            pass
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "taskroute", *TWO]
+
+    process = subprocess.Popen(
+        [*closed, "--max-messages", "2"], cwd=folder, env={**os.environ, "TASKROUTE_URL": site.url}
+    )
+
+    try:
+        assert process.wait(PROCESS_DEADLINE) == 0
+        assert 0 < site.depths("work")[0] <= 398
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.row(75)
+def test_second_roll_spares_the_process_of_the_first_alone(site: Site, folder: Path) -> None:
+    """The one that the first has started is not ready, as its import hangs: it is replaced, and no other."""
+    with running(*TWO, folder=folder, TASKROUTE_URL=site.url) as process:
+        (address,) = process.wait_for("health_served address=(.*)")
+        until_ready(address, process)
+        before = pids(process)
+        (folder / "service.py").write_text(HANGING)
+        process.send(signal.SIGHUP)
+        process.wait_for("hangs")
+
+        (folder / "service.py").write_text(SERVICE)
+        process.send(signal.SIGHUP)
+        process.wait_for("processes_roll count=3")
+
+        process.wait_for("process_ended process=3 .* code=0")
+        assert before <= pids(process)
+        until_ready(address, process, without=before)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -234,3 +238,39 @@ def test_time_that_is_over_interrupts_what_the_service_opens(folder: Path) -> No
         process.wait_for("opening")
 
         assert process.wait() == 0
+
+
+def test_terminal_of_forty_columns_shows_the_progress(folder: Path) -> None:
+    terminal, its_end = os.openpty()
+    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | MEMORY
+    command = [sys.executable, "-m", "taskroute", "run", "plain:service", "--max-time", "2.5"]
+
+    process = subprocess.Popen(
+        command, cwd=folder, env={**environment, "TERM": "xterm"}, stdin=its_end, stdout=its_end, stderr=its_end
+    )
+
+    os.close(its_end)
+    try:
+        shown = _all_of(terminal)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+    lines = re.findall(r"\r\x1b\[K(ready, [^\r\n\x1b]*)", shown)
+    assert lines
+    assert all(line.startswith("ready, 0 handled (0/s), 0 failed, 0 wa") and len(line) < 40 for line in lines)
+
+
+def _all_of(terminal: int) -> str:
+    """Return all that is written to a terminal, until nobody has it open."""
+    read = b""
+    while True:
+        try:
+            chunk = os.read(terminal, 4_096)
+        except OSError:
+            return read.decode()
+        if not chunk:
+            return read.decode()
+        read += chunk

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -49,6 +50,26 @@ def test_second_signal_ends_process_one_at_once() -> None:
             assert unshare.stdout.readline() == "draining\n"
 
             process.send_signal(signal.SIGTERM)
+            assert unshare.wait(DEADLINE) == 128 + signal.SIGTERM
+        finally:
+            for child in psutil.Process(unshare.pid).children() if unshare.poll() is None else []:
+                child.kill()
+
+
+@pytest.mark.skipif(not may_unshare(), reason="makes a namespace of processes, which needs Linux and the right to it")
+def test_signal_ends_process_one_while_it_imports_a_service(tmp_path: Path) -> None:
+    """The kernel would drop it."""
+    (tmp_path / "endless.py").write_text("import threading\nprint('importing', flush=True)\nthreading.Event().wait()\n")
+    command = [*UNSHARE, sys.executable, "-m", "taskroute", "run", "endless:service"]
+
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as unshare:
+        assert unshare.stderr is not None
+        try:
+            assert unshare.stderr.readline() == "importing\n"
+            (process,) = psutil.Process(unshare.pid).children()
+
+            process.send_signal(signal.SIGTERM)
+
             assert unshare.wait(DEADLINE) == 128 + signal.SIGTERM
         finally:
             for child in psutil.Process(unshare.pid).children() if unshare.poll() is None else []:

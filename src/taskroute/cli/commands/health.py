@@ -30,10 +30,10 @@ def run(arguments: Namespace) -> int:
         raise UsageError(f"--timeout {arguments.timeout} must be a number of seconds above 0")
     try:
         status, answer = _ask(host, port, path, arguments.timeout)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        why = getattr(error, "strerror", None) or type(error).__name__
-        print(f"taskroute health: no answer from {host}:{port}: {why}", file=sys.stderr)
-        return Exit.BROKER
+    except OSError as error:
+        return _unanswered(host, port, error.strerror or type(error).__name__)
+    except (http.client.HTTPException, ValueError, RecursionError):
+        return _unanswered(host, port, "somebody else answers there")
     fine = status == http.client.OK
     if arguments.format == "json":
         print(json.dumps(answer, indent=2))
@@ -41,6 +41,11 @@ def run(arguments: Namespace) -> int:
         name = path.partition("?")[0].rpartition("/")[2]
         print("\n".join([name if fine else f"not {name}", *_lines(answer)]))
     return Exit.OK if fine else Exit.FINDINGS
+
+
+def _unanswered(host: str, port: int, why: str) -> Exit:
+    print(f"taskroute health: no answer from {host}:{port}: {why}", file=sys.stderr)
+    return Exit.BROKER
 
 
 def _parse(text: str) -> tuple[str, int, str]:
@@ -62,7 +67,7 @@ def _ask(host: str, port: int, path: str, timeout: float) -> tuple[int, dict[str
     finally:
         connection.close()
     if not isinstance(answer, dict) or path[1:] not in answer:
-        raise http.client.HTTPException("somebody else answers there")
+        raise http.client.HTTPException
     return response.status, answer
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from taskroute.cli.descriptors import open_standard_descriptors
 from taskroute.cli.exits import Exit, UsageError
 from taskroute.cli.probes.address import Address
 from taskroute.cli.progress import Progress, is_watched
@@ -36,6 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Run it; 0 if it has drained, 1 if the time for that passed or a worker died, 3 if it cannot start."""
     heed_as_process_one()
+    open_standard_descriptors()
     _check(arguments)
     address = None if arguments.health is None else Address.parse(arguments.health)
     settings = Settings(

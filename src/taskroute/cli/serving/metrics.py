@@ -36,8 +36,13 @@ def exposition(process: int | None) -> str:
             from prometheus_client import REGISTRY, generate_latest
     except ModuleNotFoundError as error:
         raise NoMetricsError(str(error)) from None
-    source: Any = REGISTRY if process is None else _Labelled(REGISTRY, str(process))
+    source: Any = REGISTRY if process is None else labelled(REGISTRY, process)
     return generate_latest(source).decode()
+
+
+def labelled(registry: Any, process: int) -> Any:
+    """Return a registry that collects what another one does, with the number of a process in each sample."""
+    return _Labelled(registry, str(process))
 
 
 class _Labelled:

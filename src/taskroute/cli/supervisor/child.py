@@ -33,6 +33,7 @@ class Child:
         self.report: Report = NOT_YET
         self.reported_at: float = time.monotonic()
         self.must_end_at: float | None = None
+        self.has_done_its_share = False
         ours, its = socket.socketpair()
         with its:
             try:
@@ -66,6 +67,7 @@ class Child:
             if self.report.ready and self.phase == "starting":
                 self.phase = CHILD_MOVES.after(self.phase, "serve")
         elif "done" in line:
+            self.has_done_its_share = True
             self._drains()
 
     def drain(self) -> None:

@@ -92,8 +92,9 @@ class Supervisor:
         if self._drain_at is not None and time.monotonic() >= self._drain_at and not self.is_ending:
             self._end(DRAINED, "max_time")
         if self._orders.take_roll() and not self.is_ending:
-            log.info("processes_roll count=%d", len(self._staying()))
-            self._outdated = self._staying()
+            # One that is not ready yet, as a roll has just started it, is the first that can be spared.
+            self._outdated = tuple(sorted(self._staying(), key=lambda child: child.is_ready))
+            log.info("processes_roll count=%d", len(self._outdated))
         for child in self.children:
             if child.must_end_at is not None and time.monotonic() >= child.must_end_at:
                 log.error("process_killed process=%d pid=%d: it does not end", child.number, child.pid)
@@ -195,7 +196,7 @@ class Supervisor:
         self.scrapes.answer(child.number)
         if was_asked:
             log.info("process_ended process=%d pid=%d code=%d", child.number, child.pid, code)
-            if code and (self.is_ending or not self._outdated):
+            if code and (self.is_ending or child.has_done_its_share):
                 self._code = self._code or DIED
         elif code in CANNOT_START and is_successor and child not in self._outdated:
             log.error("processes_roll_failed process=%d code=%d: the others go on as they are", child.number, code)
