@@ -837,6 +837,20 @@ MUTATIONS = (
         "        if True:\n            default = asked.default\n",
         "unit/test_asked.py::test_worker_without_what_a_handler_asks_for_is_not_built",
     ),
+    Mutation(
+        "let the number of a closed stderr be taken",
+        "cli/commands/run.py",
+        "    open_standard_descriptors()\n",
+        "    pass\n",
+        "test_run_processes.py::test_processes_without_stdout_and_stderr_do_their_share_and_end",
+    ),
+    Mutation(
+        "drain an old process where a new one is not ready",
+        "cli/supervisor/supervisor.py",
+        "            self._outdated = tuple(sorted(self._staying(), key=lambda child: child.is_ready))\n",
+        "            self._outdated = self._staying()\n",
+        "test_run_processes.py::test_second_roll_spares_the_process_of_the_first_alone",
+    ),
 )
 
 

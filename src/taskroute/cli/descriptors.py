@@ -14,5 +14,7 @@ def open_standard_descriptors() -> None:
     What is opened next would have their number otherwise, and be written to as if it were stderr.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST:
-        os.set_inheritable(descriptor, True)
+        pass
     os.close(descriptor)
+    for standard in range(_LAST + 1):
+        os.set_inheritable(standard, True)

@@ -6,11 +6,11 @@ import http.client
 import json
 import math
 import re
-import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any, Final
 
 from taskroute.cli.exits import Exit, UsageError
+from taskroute.cli.terminal import complain
 from taskroute.quoting import printable
 
 _MAX_ANSWER: Final = 1_048_576
@@ -44,7 +44,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _unanswered(host: str, port: int, why: str) -> Exit:
-    print(f"taskroute health: no answer from {host}:{port}: {why}", file=sys.stderr)
+    complain("health", f"no answer from {host}:{port}: {why}")
     return Exit.BROKER
 
 

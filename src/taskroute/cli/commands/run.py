@@ -16,6 +16,7 @@ from taskroute.cli.progress import Progress, is_watched
 from taskroute.cli.settings import Settings
 from taskroute.cli.signals import heed_as_process_one
 from taskroute.cli.target import add_target
+from taskroute.cli.terminal import complain
 
 if TYPE_CHECKING:
     from taskroute.cli.probes.answers import Answering
@@ -87,7 +88,7 @@ def _served(address: Address | None, answering: Answering) -> Iterator[bool]:
     try:
         server = ProbeServer(address, answering)
     except OSError as error:
-        print(f"taskroute run: cannot listen on --health {address}: {error.strerror or error}", file=sys.stderr)
+        complain("run", f"cannot listen on --health {address}: {error.strerror or error}")
         yield False
         return
     with ExitStack() as ended:

@@ -14,6 +14,7 @@ from taskroute import BrokerError, BrokerUnavailableError, Service, ShutdownTime
 from taskroute.cli.exits import Exit
 from taskroute.cli.report import NOT_YET, Report
 from taskroute.cli.serving.limit import MessageLimit
+from taskroute.cli.terminal import complain, without_passwords
 from taskroute.cli.traceback import users_traceback
 from taskroute.service.running import RunningService
 from taskroute.service.service import run
@@ -66,7 +67,7 @@ class Serving:
         except TaskrouteError:
             raise
         except Exception as error:  # noqa: BLE001 - of the user's code that opens or closes what handlers use
-            print(users_traceback(error), file=sys.stderr)
+            print(without_passwords(users_traceback(error)), file=sys.stderr)
             return Exit.FINDINGS if self._has_been_connected() else Exit.BROKER
         return Exit.OK
 
@@ -135,5 +136,5 @@ def _waiting(worker: Worker) -> int | None:
 
 
 def _failed(error: TaskrouteError, code: Exit) -> Exit:
-    print(f"taskroute run: {' '.join(str(error).split())}", file=sys.stderr)
+    complain("run", str(error))
     return code

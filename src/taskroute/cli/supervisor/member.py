@@ -109,20 +109,24 @@ def _serve(settings: Settings, member: Member) -> int:
     from taskroute.cli.exits import Exit, UsageError, exit_of
     from taskroute.cli.serving.prepare import prepare
     from taskroute.cli.target import TargetError
+    from taskroute.cli.terminal import complain, without_passwords
 
     try:
         serving = prepare(settings)
         member.serves(serving)
         code = serving.run()
-        if serving.has_done_its_share:
-            member.ends()
-        return code
-    except (UsageError, TargetError) as error:
-        print(error if isinstance(error, TargetError) else f"taskroute run: {error}", file=sys.stderr)
+    except TargetError as error:
+        print(without_passwords(str(error)), file=sys.stderr)
+        return Exit.USAGE
+    except UsageError as error:
+        complain("run", str(error))
         return Exit.USAGE
     except TaskrouteError as error:
-        print(f"taskroute run: {' '.join(str(error).split())}", file=sys.stderr)
+        complain("run", str(error))
         return exit_of(error)
+    if serving.has_done_its_share:
+        member.ends()
+    return code
 
 
 if __name__ == "__main__":

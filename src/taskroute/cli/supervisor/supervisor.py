@@ -218,7 +218,7 @@ class Supervisor:
 
     def _end(self, code: int, why: str) -> None:
         if not self.is_ending:
-            (log.error if code else log.info)("processes_end code=%d: %s", code, why)
+            (log.error if code else log.info)("processes_end code=%d reason=%s", code, why)
             self.is_ending, self._code = True, code or self._code
         for child in self.children:
             child.drain()
