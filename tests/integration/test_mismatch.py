@@ -92,18 +92,19 @@ def test_mismatch_of_an_exchange_upstream_ends_the_start(broker_url: str) -> Non
         ).start()
 
 
-def test_mismatch_found_at_a_reconnect_is_a_warning(broker_url: str) -> None:
+@pytest.mark.parametrize("name", ["media", "news"])
+def test_mismatch_found_at_a_reconnect_is_a_warning(name: str, broker_url: str) -> None:
     """An operator has declared an exchange anew: what is consumed goes on, on one more connection."""
     with Worker(broker_url, topology, registry_of(lambda: None, "#", queue=work)) as worker:
         with looking(broker_url) as peer:
-            peer.channel.exchange_delete("news")
-            peer.exchange("news", "fanout")
+            peer.channel.exchange_delete(name)
+            peer.exchange(name, "fanout")
         assert worker.health().warnings == ()
         InsideWorker(worker).fail_on_session(ConnectionResetError("by the test"))
         until(lambda: worker.stats().connections == 2)
         until(lambda: worker.health().ready)
 
-        assert worker.health().warnings[0].startswith("exchange 'news': type: fanout")
+        assert worker.health().warnings[0].startswith(f"exchange '{name}': type: fanout")
 
 
 def test_publisher_publishes_to_a_queue_that_differs(broker_url: str) -> None:
