@@ -324,7 +324,8 @@ class Confirms(Role):
     def _write(self, submission: Submission) -> None:
         current = self._current
         assert current is not None  # noqa: S101 - the session flushes only what is open
-        if self._closed and (problem := self._closed.problem(submission.exchange, submission.routing_key)) is not None:
+        closed = self._closed
+        if closed.look_at is not None and (problem := closed.problem(submission.exchange, submission.routing_key)):
             if submission.begin_write():
                 self._fail(submission, "unwrite", type(problem)(f"{submission}: never written: {problem}"))
             return
