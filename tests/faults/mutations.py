@@ -851,6 +851,13 @@ MUTATIONS = (
         "            self._outdated = self._staying()\n",
         "test_run_processes.py::test_second_roll_spares_the_process_of_the_first_alone",
     ),
+    Mutation(
+        "take every annotation for an answer",
+        "graph/check/handlers.py",
+        "    if annotation in _AWAITABLE:\n        return False\n",
+        "    if annotation in _AWAITABLE:\n        return True\n    return True\n",
+        "unit/test_check_answers.py::test_function_that_promises_no_answer_is_fine",
+    ),
 )
 
 

@@ -67,6 +67,16 @@ def parameters_with_annotations(function: Callable[..., object]) -> tuple[Parame
     return tuple(_closed(parameter, called) for parameter in found.parameters.values())
 
 
+def return_annotation(function: Callable[..., object]) -> Any:
+    """Return what a function says that it returns, `Signature.empty` where it does not, or cannot be asked."""
+    try:
+        called = get_origin(function) or function
+        annotation = signature_as_written(called).return_annotation
+        return _resolved(annotation, _namespace(called)) if _is_open(annotation) else annotation
+    except Exception:  # noqa: BLE001 - an annotation is an expression and may raise anything
+        return inspect.Signature.empty
+
+
 def _closed(parameter: Parameter, function: Callable[..., object]) -> Parameter:
     if not _is_open(parameter.annotation):
         return parameter

@@ -52,6 +52,7 @@ class Check(Generic[S]):
 CHECKS: Final[tuple[Check[Any], ...]] = (
     Check(handlers.ambiguities, "which of two handlers takes a key", handlers.ambiguous),
     Check(handlers.registered_by_pattern, "whether a key reaches it", handlers.unreached),
+    Check(handlers.functions, "what it returns", handlers.unused_answer),
     Check(keys.named_without_fallback, "whether every key has a handler", keys.unhandled),
     Check(keys.published_to, "whether one message is handled twice", keys.handled_twice),
     Check(exchanges.declared_here, "whether a message can get anywhere", exchanges.dead_end),

@@ -24,6 +24,7 @@ Code = Literal[
     "event_unrouted",
     "event_unhandled",
     "event_body",
+    "unused_answer",
     "refused_by_broker",
     "denied_by_broker",
     "ignored_by_broker",

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Coroutine, Iterator
+from inspect import Signature
+from typing import Annotated, Any, Final, Never, NoReturn, TypeVar, get_args, get_origin
 
 from taskroute.graph.check.finding import Finding
 from taskroute.graph.check.graph import Graph
+from taskroute.graph.check.ways import BUDGET
 from taskroute.handlers.ambiguity import WAY_OUT, Ambiguity, find_ambiguities
+from taskroute.handlers.annotations import return_annotation
+from taskroute.handlers.function import is_wrapper
 from taskroute.handlers.handler import Handler
+from taskroute.keys.automaton import find_words
+from taskroute.quoting import cut
+
+_AWAITABLE: Final = (Awaitable, Coroutine)
+
+_NO_ANSWER: Final = ("Any", "Never", "NoReturn")
+"""Names of types that say nothing, where a module has them for type checkers alone."""
 
 
 def ambiguities(graph: Graph) -> Iterator[Ambiguity]:
@@ -62,3 +74,40 @@ def _shadowed(graph: Graph, handler: Handler, fed: dict[str, str]) -> Iterator[F
             witness=fed[queue],
             message=f"{handler} never runs for queue {queue!r}: {names} comes first, for example for {fed[queue]!r}",
         )
+
+
+def functions(graph: Graph) -> Iterator[Handler]:
+    """Yield one handler of each function."""
+    yield from {id(handler.function): handler for handler in reversed(graph.handlers)}.values()
+
+
+def unused_answer(_: Graph, handler: Handler) -> Iterator[Finding]:
+    """Find that a function says that it returns something, which nobody takes.
+
+    Middleware may take it, and so may a decorator.
+    """
+    if handler.middleware or is_wrapper(handler.function):
+        return
+    annotation = return_annotation(handler.function)
+    if _is_an_answer(annotation):
+        what = getattr(annotation, "__name__", None) if isinstance(annotation, type) else None
+        yield Finding(
+            code="unused_answer",
+            severity="warning",
+            subject=str(handler),
+            witness=".".join(find_words((handler.pattern.tokens,), (), BUDGET) or ()),
+            message=f"{handler} returns {cut(what or str(annotation), 80)}, and nobody takes an answer: publish it, or "
+            f"annotate the function with -> None",
+        )
+
+
+def _is_an_answer(annotation: Any) -> bool:
+    """Return whether an annotation certainly says that there is one. What is awaited is looked into."""
+    if get_origin(annotation) is Annotated:
+        return _is_an_answer(get_args(annotation)[0])
+    if annotation in _AWAITABLE:
+        return False
+    if get_origin(annotation) in _AWAITABLE:
+        return _is_an_answer(get_args(annotation)[-1])
+    is_unknown = isinstance(annotation, TypeVar) or getattr(annotation, "__name__", None) in _NO_ANSWER
+    return not is_unknown and annotation not in (None, type(None), Signature.empty, Any, object, NoReturn, Never)
