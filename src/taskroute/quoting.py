@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from reprlib import Repr
-from typing import Any, Final
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 _WORD: Final = re.compile(r"[\w.:/@+#*-]+", re.ASCII)
 _LIMIT: Final = 200
@@ -35,6 +36,31 @@ def cut(text: str, limit: int = 200) -> str:
     """
     line = text.partition("\n")[0]
     return line if len(line) <= limit else f"{line[:limit]}..."
+
+
+def type_name(annotation: Any) -> str:
+    """Return a type as somebody would write it: names without modules, unions with bars, no metadata.
+
+    >>> type_name(int | None), type_name(dict[str, Annotated[list[int], "mark"]]), type_name(Literal["a"])
+    ('int | None', 'dict[str, list[int]]', "Literal['a']")
+    """
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_name(parts[0])
+    if origin in (Union, UnionType):
+        return " | ".join(map(type_name, parts))
+    if annotation is type(None):
+        return "None"
+    if annotation is Ellipsis:
+        return "..."
+    if isinstance(annotation, list):  # the arguments of a callable
+        return f"[{', '.join(map(type_name, annotation))}]"
+    name = getattr(origin or annotation, "__name__", None)
+    if not isinstance(name, str):
+        return str(annotation)
+    if origin is None or not parts:
+        return name
+    return f"{name}[{', '.join(map(repr if origin is Literal else type_name, parts))}]"
 
 
 def shown(value: object) -> str:

@@ -858,6 +858,13 @@ MUTATIONS = (
         "    if annotation in _AWAITABLE:\n        return True\n    return True\n",
         "unit/test_check_answers.py::test_function_that_promises_no_answer_is_fine",
     ),
+    Mutation(
+        "print the metadata of a type",
+        "quoting.py",
+        "    if origin is Annotated:\n        return type_name(parts[0])\n",
+        "    if origin is Annotated:\n        return str(annotation)\n",
+        "unit/test_event_spec.py::test_event_of_a_union_prints_its_members",
+    ),
 )
 
 

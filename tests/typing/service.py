@@ -50,7 +50,14 @@ class Video(BaseModel):
     id: str
 
 
+class Photo(BaseModel):
+    """Another body."""
+
+    size: int
+
+
 media = ExchangeSpec(name="media", type="topic")
+shown = EventSpec[Video | Photo](pattern="shown.{id}", exchange=media, body=Video | Photo)
 video = QueueSpec(
     name="video",
     bindings=[media.bind("video.#"), media.bind(RoutingPattern("clip.{id}"))],
@@ -257,3 +264,10 @@ def test_upload() -> None:
 
 # A handler keeps its type when it is decorated.
 transcode(Video(id="1"), "upload")
+
+
+@HandlerRegistry().handler([shown, "show.{id}"], queue="video")
+def show(body: Video | Photo, id: str) -> None:  # noqa: A002 - as the pattern has it
+    """A handler of a union and of a list of patterns."""
+    again: Event[Video | Photo] = shown(body, id=id)
+    print(again.body)

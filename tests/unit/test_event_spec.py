@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
@@ -34,6 +35,7 @@ from taskroute import (
     Worker,
 )
 from taskroute.broker.embedded.transport import drop
+from taskroute.testing import Harness
 
 
 class Video(BaseModel):
@@ -359,3 +361,49 @@ def test_field_is_written_under_the_alias_that_a_handler_reads(publisher: Publis
         assert worker.wait_idle(timeout=10)
 
     assert seen == [body, body]
+
+
+class Circle(BaseModel):
+    kind: Literal["circle"]
+
+
+class Square(BaseModel):
+    kind: Literal["square"]
+
+
+Shape = Annotated[Circle | Square, Field(discriminator="kind")]
+
+
+@pytest.mark.parametrize(("union", "name"), [(Circle | Square, "Circle | Square"), (Shape, "Circle | Square"),
+    (Circle | None, "Circle | None")])  # fmt: skip
+def test_event_of_a_union_prints_its_members(union: Any, name: str) -> None:
+    event = EventSpec[Any](pattern="shape.{x}", exchange=media, body=union)
+    queue = QueueSpec(name="shapes", bindings=[event])
+    registry = HandlerRegistry()
+    registry.add(event, lambda body: None, queue=queue)
+
+    assert event.body_name == name
+    assert repr(event).endswith(f", body={name})")
+    with pytest.raises(MessageInvalidError, match=f"not a valid {re.escape(name)}: "):
+        event({"kind": 1}, x="a")
+    explained = str(Routes(Topology(queues=[queue]), registry).explain("shape.a", exchange=media))
+    assert "discriminator" not in explained
+    assert "FieldInfo" not in explained
+
+
+def test_event_of_a_union_is_published_and_handled_as_its_member() -> None:
+    event = EventSpec[Shape](pattern="shape.{x}", exchange=media, body=Shape)
+    handled: list[Shape] = []
+    registry = HandlerRegistry()
+
+    @registry.handler(event, queue="shapes")
+    def handle(shape: Shape) -> None:
+        handled.append(shape)
+
+    topology = Topology(queues=[QueueSpec(name="shapes", bindings=[event])])
+    assert [finding for finding in Routes(topology, registry).check() if finding.severity != "info"] == []
+    with Harness(topology, registry) as harness:
+        harness.publish(event(Square(kind="square"), x="a"))
+        harness.drain()
+
+    assert handled == [Square(kind="square")]

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, TypeVar, Union, get_origin
 
 from pydantic import BeforeValidator, Field, SkipValidation, TypeAdapter, ValidationError
 
@@ -14,11 +15,27 @@ from taskroute.keys.pattern import RoutingPattern
 from taskroute.keys.short_string import key_problem
 from taskroute.message import content
 from taskroute.message.json_body import JsonType
-from taskroute.quoting import cut
+from taskroute.quoting import cut, type_name
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec, bound_by
 from taskroute.topology.spec import Spec, describe_fields
 
+if TYPE_CHECKING:
+    from typing import _SpecialForm
+
 Body = TypeVar("Body")
+
+
+_JOINED: Final = (Union, UnionType, Annotated)
+"""What has a name that says nothing of its parts, if any."""
+
+
+class _Bare(str):
+    """Text whose `repr` is the text."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def _parsed(pattern: object) -> object:
@@ -35,7 +52,8 @@ class EventSpec(Spec, Generic[Body], frozen=True):
     Args:
         pattern: each wildcard has a name, so that a key can be made from the pattern.
         exchange: where it is published; a spec or a name.
-        body: a pydantic model, or any other type that pydantic validates.
+        body: a pydantic model, or any other type that pydantic validates: a union, too, also one with a discriminator.
+            Type checkers learn of it from ``EventSpec[A | B](..., body=A | B)``.
 
     Raises:
         PatternError: the pattern is not valid.
@@ -59,7 +77,11 @@ class EventSpec(Spec, Generic[Body], frozen=True):
     if TYPE_CHECKING:
 
         def __init__(
-            self, *, pattern: str | RoutingPattern, exchange: ExchangeSpec | str, body: type[Body]
+            self,
+            *,
+            pattern: str | RoutingPattern,
+            exchange: ExchangeSpec | str,
+            body: type[Body] | UnionType | _SpecialForm,  # the value of a union says nothing of its type
         ) -> None: ...
 
     def __call__(self, body: Body, /, **captures: str | int | tuple[str, ...] | list[str]) -> "Event[Body]":
@@ -101,7 +123,11 @@ class EventSpec(Spec, Generic[Body], frozen=True):
     @property
     def body_name(self) -> str:
         """The name of the body's type, for people."""
-        return getattr(self.body, "__name__", None) or str(self.body)
+        name = None if get_origin(self.body) in _JOINED else getattr(self.body, "__name__", None)
+        return name or type_name(self.body)
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        yield from {"pattern": self.pattern, "exchange": self.exchange, "body": _Bare(self.body_name)}.items()
 
     def __str__(self) -> str:
         return f"event {str(self.pattern)!r}"

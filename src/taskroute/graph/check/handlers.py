@@ -14,7 +14,7 @@ from taskroute.handlers.annotations import return_annotation
 from taskroute.handlers.function import is_wrapper
 from taskroute.handlers.handler import Handler
 from taskroute.keys.automaton import find_words
-from taskroute.quoting import cut
+from taskroute.quoting import cut, type_name
 
 _AWAITABLE: Final = (Awaitable, Coroutine)
 
@@ -90,13 +90,12 @@ def unused_answer(_: Graph, handler: Handler) -> Iterator[Finding]:
         return
     annotation = return_annotation(handler.function)
     if _is_an_answer(annotation):
-        what = getattr(annotation, "__name__", None) if isinstance(annotation, type) else None
         yield Finding(
             code="unused_answer",
             severity="warning",
             subject=str(handler),
             witness=".".join(find_words((handler.pattern.tokens,), (), BUDGET) or ()),
-            message=f"{handler} returns {cut(what or str(annotation), 80)}, and nobody takes an answer: publish it, or "
+            message=f"{handler} returns {cut(type_name(annotation), 80)}, and nobody takes an answer: publish it, or "
             f"annotate the function with -> None",
         )
 
