@@ -56,7 +56,7 @@ def test_broker_that_hangs_up_ends_a_command_with_3(line: CommandLine, words: st
 
 
 @pytest.mark.row(76)
-@pytest.mark.parametrize("words", [PUBLISH, STATS])
+@pytest.mark.parametrize("words", [f"{PUBLISH} --timeout 3600", STATS])
 def test_interrupt_ends_a_command_that_waits_for_its_broker(line: CommandLine, words: str) -> None:
     """It waits for nothing any more, not even for a message that may still be written."""
     with socket.create_server(("127.0.0.1", 0)) as broker:

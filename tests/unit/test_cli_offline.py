@@ -129,6 +129,18 @@ def test_explain_leaves_queues_of_other_services_to_them(line: CommandLine) -> N
     assert line.run("explain", "both:routes", "order.7.lost").code == 1
 
 
+def test_explain_finds_a_key_that_one_of_two_queues_cannot_handle(line: CommandLine) -> None:
+    line.write(
+        "half.py",
+        "from wiring import *\nlate = QueueSpec(name='late', bindings=[shop.bind('order.#')])\n"
+        "registry.add('order.{number}.late', lambda number: None, queue=late)\n"
+        "routes = Routes(Topology(exchanges=[shop], queues=[packing, late]), registry)\n",
+    )
+
+    assert line.run("explain", "half:routes", "order.7.paid").code == 1
+    assert line.run("explain", "half:routes", "order.7.late").code == 0
+
+
 def test_explain_answers_programs_in_json(line: CommandLine) -> None:
     document = json.loads(line.run("explain", "wiring:routes", "order.7.paid", "--body", "1", "--format", "json").out)
 
