@@ -58,9 +58,7 @@ def connections(node: server.Node) -> list[str]:
     return re.findall(r'connection_name","?(taskroute-publisher)', listed)
 
 
-def test_each_process_of_gunicorn_publishes_on_a_connection_of_its_own(
-    rabbitmq: server.Node, rabbitmq_url: str
-) -> None:
+def test_each_process_of_gunicorn_has_a_connection_of_its_own(rabbitmq: server.Node, rabbitmq_url: str) -> None:
     processes: set[int] = set()
 
     with gunicorn(rabbitmq_url) as address, httpx.Client(base_url=address, timeout=DEADLINE, trust_env=False) as client:
