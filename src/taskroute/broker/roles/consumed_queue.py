@@ -36,7 +36,7 @@ EARLY_SILENCE: Final = 10.0
 EARLY: Final = 120.0
 """Seconds without a sign of a queue after which it is looked whether a message could come.
 
-Sooner in the first two minutes: a broker may forget a consumer that comes while a queue gets another leader.
+Sooner in the first two minutes: a connection is often new because a queue gets another leader.
 """
 
 QUEUE_MOVES: Final[StateTable[QueueState, QueueEvent]] = StateTable(

@@ -186,7 +186,7 @@ class Consuming:
         """Consume a silent queue anew: the broker agrees only if it has a majority.
 
         A node that is parted from the others may go on for ever with consumers that nothing comes to (from RabbitMQ 4.3
-        on), and answers whatever can be answered alone; and a broker may forget a consumer (4.3.6 does). One queue at a
+        on), and answers whatever can be answered alone; and a broker may lose what it has delivered. One queue at a
         time, so that a worker of many idle queues is no burden: one in which messages wait, or else the one that has
         been silent for longest.
         """
