@@ -14,7 +14,7 @@ import taskroute
 from taskroute.foreign import Log
 
 SOURCE = Path(taskroute.__file__).parent
-OF_USERS = {"foreign.py", "instrumentation/logging.py", "instrumentation/structlog.py"}
+OF_USERS = {"foreign.py", "instrumentation/logging.py", "instrumentation/structlog.py", "cli/serving/logs.py"}
 
 
 class Raising(logging.Handler):
@@ -57,7 +57,7 @@ def test_line_has_the_place_that_logs_it(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_every_module_logs_by_a_log_of_the_library() -> None:
-    """The command line may quiet a logger."""
+    """The command line may quiet a logger, and says where lines go."""
     getting = re.compile(r"logging\.getLogger\([^)]*\)(?!\.addHandler)")
     past = {str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if getting.search(path.read_text())}
 
