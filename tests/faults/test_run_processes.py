@@ -12,6 +12,7 @@ import pytest
 from tests.faults.site import SECRET, Site
 from tests.kit import asking
 from tests.kit.command_process import CommandProcess, running, until_gone
+from tests.kit.namespace import UNSHARE, may_unshare
 from tests.kit.waiting import PROCESS_DEADLINE, until
 
 from taskroute import Publisher, QueueSpec, Topology
@@ -19,7 +20,7 @@ from taskroute import Publisher, QueueSpec, Topology
 JOBS = QueueSpec(name="work", retry=False)
 TOPOLOGY = Topology(queues=[JOBS])
 SERVICE = """
-import os, sys, threading
+import os, subprocess, sys, threading
 from taskroute import HandlerRegistry, QueueSpec, Service, Topology
 
 jobs = QueueSpec(name="work", retry=False)
@@ -30,6 +31,8 @@ def handle(body: str) -> None:
     print(f"begun {body} {os.getpid()}", file=sys.stderr, flush=True)
     if body == "hang":
         threading.Event().wait()
+    if body == "orphan":
+        subprocess.run(["sh", "-c", "cat pipe >/dev/null &"], check=True)
 
 service = Service(Topology(queues=[jobs]), registry, worker={"prefetch": 41})
 """
@@ -111,6 +114,32 @@ def test_second_signal_ends_all_processes_at_once_by_it(site: Site, folder: Path
 
         assert process.wait() == -signal.SIGTERM
         until_gone(children)
+
+
+@pytest.mark.row(75)
+@pytest.mark.skipif(not may_unshare(), reason="makes a namespace of processes, which needs Linux and the right to it")
+def test_parent_that_is_process_one_reaps_orphans_and_ends_at_once(site: Site, folder: Path) -> None:
+    """As in a container: it inherits what others leave behind, and the kernel drops a signal's default effect."""
+    os.mkfifo(folder / "pipe")
+    with (
+        running(*TWO, folder=folder, before=UNSHARE, TASKROUTE_URL=site.url) as unshare,
+        Publisher(site.url, TOPOLOGY) as publisher,
+    ):
+        (address,) = unshare.wait_for("health_served address=(.*)")
+        (parent,) = unshare.children()
+        until(lambda: asking.get(address, "/ready")[0] == 200 and len(parent.children()) == 2)
+
+        publisher.publish("orphan", "work", exchange="")
+        until(lambda: len(parent.children()) == 3)
+        (folder / "pipe").write_text("")  # it ends
+        until(lambda: len(parent.children()) == 2)
+
+        publisher.publish("hang", "work", exchange="")
+        unshare.wait_for("begun hang")
+        parent.terminate()
+        unshare.wait_for("processes_end code=0")
+        parent.terminate()
+        assert unshare.wait() == 128 + signal.SIGTERM
 
 
 @pytest.mark.row(75)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.kit.namespace import UNSHARE, may_unshare
 from tests.kit.waiting import DEADLINE
 
 PROGRAM = """
@@ -31,11 +31,6 @@ with Publisher("memory://", topology) as publisher:
     publisher.publish("", "jobs", exchange="")
 worker.run()
 """
-UNSHARE = ["unshare", "--pid", "--fork"]
-
-
-def may_unshare() -> bool:
-    return bool(shutil.which(UNSHARE[0])) and subprocess.run([*UNSHARE, "true"], check=False).returncode == 0
 
 
 @pytest.mark.skipif(not may_unshare(), reason="makes a namespace of processes, which needs Linux and the right to it")

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from tests.kit.waiting import PROCESS_DEADLINE, in_thread, until
 class CommandProcess:
     """`taskroute` with some arguments. What it writes to stderr is kept line by line."""
 
-    def __init__(self, *words: str, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, *words: str, folder: Path, before: Sequence[str], environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "taskroute", *words],
+            [*before, sys.executable, "-m", "taskroute", *words],
             cwd=folder,
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
@@ -76,9 +76,9 @@ class CommandProcess:
 
 
 @contextmanager
-def running(*words: str, folder: Path, **environment: str) -> Iterator[CommandProcess]:
-    """A command that is gone at the end of the block."""
-    process = CommandProcess(*words, folder=folder, environment=environment)
+def running(*words: str, folder: Path, before: Sequence[str] = (), **environment: str) -> Iterator[CommandProcess]:
+    """A command that is gone at the end of the block, and what may stand before it, such as a way to run it."""
+    process = CommandProcess(*words, folder=folder, before=before, environment=environment)
     try:
         yield process
     finally:
