@@ -10,6 +10,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from taskroute.broker.roles.backlog import Backlog
     from taskroute.broker.roles.submission import Receipt
     from taskroute.errors import (
         AmbiguousHandlerError,
@@ -66,6 +67,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AmbiguousHandlerError",
+    "Backlog",
     "BindingSpec",
     "BrokerError",
     "BrokerFacts",
@@ -127,6 +129,7 @@ __all__ = [
 ]
 
 _DEFINED_IN = {
+    "broker.roles.backlog": ["Backlog"],
     "broker.roles.submission": ["Receipt"],
     "errors": [
         "AmbiguousHandlerError",

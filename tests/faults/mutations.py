@@ -133,7 +133,7 @@ MUTATIONS = (
     Mutation(
         "do not look for a consumer that the broker has forgotten",
         "broker/roles/consumer.py",
-        "            if not consumers and queue.tag == tag:\n",
+        "            if not consumers and tag is not None and queue.tag == tag:\n",
         "            if False:\n",
         "test_connection.py::test_consumer_forgotten_by_the_broker_is_counted_and_restarted",
     ),
@@ -658,7 +658,7 @@ MUTATIONS = (
     Mutation(
         "consume the first of the silent queues anew",
         "broker/roles/consuming.py",
-        "min(silent, key=lambda queue: (not queue.ready, queue.heard_at))",
+        "min(silent, key=lambda queue: (not self._backlogs.ready(queue.spec.name), queue.heard_at))",
         "silent[0]",
         "unit/test_consumer.py::test_silent_queues_are_consumed_anew_in_turn",
     ),
@@ -864,6 +864,27 @@ MUTATIONS = (
         "    if origin is Annotated:\n        return type_name(parts[0])\n",
         "    if origin is Annotated:\n        return str(annotation)\n",
         "unit/test_event_spec.py::test_event_of_a_union_prints_its_members",
+    ),
+    Mutation(
+        "ask for a paused queue before the others",
+        "broker/roles/consumer.py",
+        "sorted(consuming.queues.values(), key=lambda queue: queue.tag is None)",
+        "consuming.queues.values()",
+        "integration/test_backlog.py::test_paused_queue_that_is_gone_hides_no_lost_consumer",
+    ),
+    Mutation(
+        "keep the backlog of a connection that is lost",
+        "broker/roles/consumer.py",
+        "        self._backlogs.forget_all()\n",
+        "",
+        "integration/test_backlog.py::test_backlog_of_a_lost_connection_is_not_known",
+    ),
+    Mutation(
+        "show the backlog that the first process saw",
+        "cli/exposition.py",
+        'newest[series] = max(newest.get(series, (0, "")), (int(time), sample))',
+        "newest.setdefault(series, (int(time), sample))",
+        "unit/test_cli_answers.py::test_what_all_processes_see_is_shown_once_as_the_newest_saw_it",
     ),
 )
 

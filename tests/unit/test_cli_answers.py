@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from taskroute.cli.exposition import merged
+from taskroute import Backlog
+from taskroute.cli.exposition import SHARED, merged
 from taskroute.cli.probes.answers import SILENT_AFTER, Member, of_several
 from taskroute.cli.report import NOT_YET, Report
+from taskroute.cli.serving.metrics import labelled
+from taskroute.instrumentation import Counted
+from taskroute.instrumentation.prometheus import PrometheusInstrumentation
 
 FINE = Report(live=True, ready=True, connected=True)
 NO_BROKER = Report(live=True, ready=False, reasons=("no broker",), warnings=("it rains",))
@@ -70,3 +75,21 @@ def test_metrics_of_two_releases_are_one_valid_text() -> None:
     families = {family.name: family for family in text_string_to_metric_families(text)}
     assert [sample.value for sample in families["a"].samples] == [1.0, 2.0]
     assert families.keys() == {"a", "b", "c"}
+
+
+def test_what_all_processes_see_is_shown_once_as_the_newest_saw_it() -> None:
+    """One queue is no two queues: its depth has no process, and no sum over processes is wrong."""
+    texts = []
+    for process, seen in enumerate(
+        ({"video": Backlog(7, 40), "a} b": Backlog(1, 2)}, {"video": Backlog(2, 10)}, {"video": Backlog(9, 20)}, {})
+    ):
+        registry = CollectorRegistry()
+        instrumentation = PrometheusInstrumentation(registry)
+        for queue in ("video", "a} b"):
+            instrumentation.on_event(Counted(queue=queue, ready=0))
+        texts.append(generate_latest(labelled(registry, process, seen)).decode())
+
+    (family,) = (family for family in text_string_to_metric_families(merged(texts)) if family.name == SHARED)
+
+    found = {sample.labels["queue"]: (len(sample.labels), sample.value, sample.timestamp) for sample in family.samples}
+    assert found == {"video": (1, 2, None), "a} b": (1, 1, None)}

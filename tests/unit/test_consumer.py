@@ -42,6 +42,9 @@ class Sink:
     def on_queue_lost(self, queue: str) -> None:
         self.lost.append(queue)
 
+    def on_counted(self, queue: str, ready: int | None) -> None:
+        pass
+
 
 @pytest.fixture
 def connection(taskroute_url: str) -> Iterator[Any]:

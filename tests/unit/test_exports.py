@@ -14,6 +14,7 @@ from taskroute.topology import exchange, queue_rules, routing
 
 PUBLIC = (
     "AmbiguousHandlerError",
+    "Backlog",
     "BindingSpec",
     "BrokerError",
     "BrokerFacts",

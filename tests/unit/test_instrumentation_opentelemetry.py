@@ -20,7 +20,7 @@ from tests.kit.fork import run_in_fork
 from tests.kit.inside import open_spans, spans_locked
 
 from taskroute import Message, Reject
-from taskroute.instrumentation import Dropped, Published, PublishFailed, Retried, Returned
+from taskroute.instrumentation import Counted, Dropped, Published, PublishFailed, Retried, Returned
 from taskroute.instrumentation.opentelemetry import OpenTelemetryInstrumentation
 
 KEY = ("media", "video.upload", "m-1")
@@ -417,6 +417,15 @@ def test_failed_messages_are_counted_by_outcome(seen: Seen) -> None:
 
     counts = {point.attributes["taskroute.outcome"]: point.value for point in seen.points("taskroute.messages.failed")}
     assert counts == {"retried": 1, "dropped": 2}
+
+
+def test_ready_messages_are_observed_where_they_are_known(seen: Seen) -> None:
+    for queue, ready in (("video", 7), ("video", 3), ("mail", 1), ("mail", None), ("gone", None)):
+        seen.instrumentation.on_event(Counted(queue=queue, ready=ready))
+
+    (point,) = seen.points("taskroute.queue.messages.ready")
+    assert point.value == 3
+    assert dict(point.attributes) == {"messaging.system": "rabbitmq", "messaging.destination.template": "video"}
 
 
 def test_context_of_thread_is_restored_after_publish_and_handling(seen: Seen) -> None:

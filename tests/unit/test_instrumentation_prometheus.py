@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from taskroute import BrokerUnavailableError, Message
 from taskroute.instrumentation import (
     Connected,
+    Counted,
     DeadLettered,
     Disconnected,
     Dropped,
@@ -114,7 +115,10 @@ def test_events_are_counted_by_their_metrics(registry: CollectorRegistry) -> Non
 
 
 def test_every_kind_of_event_is_accepted(registry: CollectorRegistry) -> None:
-    instrumentation, events = PrometheusInstrumentation(registry), (*EVERY, Resumed(queue="video"))
+    instrumentation, events = (
+        PrometheusInstrumentation(registry),
+        (*EVERY, Resumed(queue="video"), Counted(queue="video", ready=3)),
+    )
     assert set(map(type, events)) == set(get_args(Event))
 
     for event in events:
@@ -129,6 +133,17 @@ def test_gauges_fall_on_disconnect_and_resume(registry: CollectorRegistry) -> No
 
     found = samples(registry)
     assert (found["taskroute_connected session=w"], found["taskroute_queue_paused queue=video"]) == (0, 0)
+
+
+def test_ready_messages_are_the_last_known_and_absent_if_unknown(registry: CollectorRegistry) -> None:
+    instrumentation, name = PrometheusInstrumentation(registry), "taskroute_queue_messages_ready queue=video"
+
+    def told(ready: int | None) -> float | None:
+        instrumentation.on_event(Counted(queue="video", ready=ready))
+        return samples(registry).get(name)
+
+    assert name not in samples(registry)
+    assert [told(ready) for ready in (3, 0, None, None, 5)] == [3, 0, None, None, 5]
 
 
 def test_messages_in_progress_are_counted_while_handlers_run(registry: CollectorRegistry) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+SHARED: Final = "taskroute_queue_messages_ready"
+"""The metric of what all processes see alike. Its samples come with their times, and without a process."""
+
 _HELP: Final = "# HELP "
 
 
@@ -30,4 +33,20 @@ def merged(texts: Iterable[str]) -> str:
                 lines = metrics.setdefault(name, [])
             if is_first or not line.startswith("#"):  # the heading of another process may be of another release
                 lines.append(line)
-    return "".join(f"{line}\n" for lines in metrics.values() for line in lines)
+    return "".join(
+        f"{line}\n" for name, lines in metrics.items() for line in (_newest(lines) if name == SHARED else lines)
+    )
+
+
+def _newest(lines: Iterable[str]) -> list[str]:
+    """Return the heading, and each sample once: the one with the latest time, and without that."""
+    heading: list[str] = []
+    newest: dict[str, tuple[int, str]] = {}
+    for line in lines:
+        if line.startswith("#"):
+            heading.append(line)
+        else:
+            sample, _, time = line.rpartition(" ")
+            series = sample.rpartition(" ")[0]
+            newest[series] = max(newest.get(series, (0, "")), (int(time), sample))
+    return heading + [sample for _, sample in newest.values()]

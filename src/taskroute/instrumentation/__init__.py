@@ -6,6 +6,7 @@ Pass objects of subclasses of `Instrumentation` to ``Worker(..., instrumentation
 
 from taskroute.instrumentation.events import (
     Connected,
+    Counted,
     DeadLettered,
     Disconnected,
     Dropped,
@@ -24,6 +25,7 @@ from taskroute.instrumentation.hooks import Instrumentation
 
 __all__ = [
     "Connected",
+    "Counted",
     "DeadLettered",
     "Disconnected",
     "Dropped",

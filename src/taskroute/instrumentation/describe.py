@@ -28,6 +28,7 @@ LEVELS: Final[Levels] = {
     events.Disconnected: logging.WARNING,
     events.Paused: logging.WARNING,
     events.Resumed: logging.INFO,
+    events.Counted: logging.DEBUG,
 }
 
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")

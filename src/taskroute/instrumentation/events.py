@@ -167,6 +167,18 @@ class Resumed:
     queue: str
 
 
+@exported_by("taskroute.instrumentation")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """The broker said that `ready` messages wait in a queue. On the consuming session's thread, at each heartbeat.
+
+    `ready` is None when that is not known any more: the connection or the queue is lost.
+    """
+
+    queue: str
+    ready: int | None
+
+
 Event = (
     Received
     | Handled
@@ -181,4 +193,5 @@ Event = (
     | Disconnected
     | Paused
     | Resumed
+    | Counted
 )

@@ -11,13 +11,14 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import Final
 
 from taskroute.instrumentation.events import (
+    Counted,
     DeadLettered,
     Dropped,
     Event,
@@ -32,7 +33,7 @@ from taskroute.message.message import Message
 
 with extra("opentelemetry"):
     from opentelemetry import context, metrics, propagate, trace
-    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
     from opentelemetry.propagators.textmap import Getter
     from opentelemetry.trace import Link, Span, SpanKind, StatusCode, TracerProvider
 
@@ -100,6 +101,13 @@ class OpenTelemetryInstrumentation(Instrumentation):
         self._failed = meter.create_counter(
             "taskroute.messages.failed", "{message}", "Messages that were not handled, and what became of them."
         )
+        self._backlogs = _Backlogs()
+        meter.create_observable_gauge(
+            "taskroute.queue.messages.ready",
+            [self._backlogs.observe],
+            "{message}",
+            "Messages ready in a queue that is consumed, at the last heartbeat.",
+        )
         self._publishing = _Open()
 
     def publishing(self, exchange: str, routing_key: str, message_id: str) -> Mapping[str, object]:
@@ -158,6 +166,8 @@ class OpenTelemetryInstrumentation(Instrumentation):
                     "taskroute.reason": event.reason,
                 }
                 self._failed.add(1, attributes)
+            case Counted():
+                self._backlogs.set(event.queue, event.ready)
 
     def _end(self, event: Published | Returned | PublishFailed, error: str | None) -> None:
         span = self._publishing.take((event.exchange, event.routing_key, event.message_id))
@@ -170,11 +180,11 @@ class OpenTelemetryInstrumentation(Instrumentation):
             self._sent.add(1, attributes)
 
 
-class _Open:
-    """Spans of messages that have no outcome yet. Two messages may have the same key. Any thread may call it.
+class _Kept:
+    """What is kept under a lock. Any thread may call it.
 
-    A fork begins without any: a thread of the parent may hold the lock at that moment, and publishers of the child may
-    have the same instrumentation.
+    A fork begins without any: a thread of the parent may hold the lock at that moment, and workers and publishers of
+    the child may have the same instrumentation.
     """
 
     def __init__(self) -> None:
@@ -184,6 +194,20 @@ class _Open:
     def forget(self) -> None:
         """Begin without any."""
         self._lock = threading.Lock()
+
+
+def _forget_in_child(reference: weakref.ref[_Kept]) -> None:
+    kept = reference()
+    if kept is not None:
+        kept.forget()
+
+
+class _Open(_Kept):
+    """Spans of messages that have no outcome yet. Two messages may have the same key."""
+
+    def forget(self) -> None:
+        """Begin without any."""
+        super().forget()
         self._spans: dict[tuple[str, str, str], deque[Span]] = {}
 
     def add(self, message: tuple[str, str, str], span: Span) -> None:
@@ -202,10 +226,26 @@ class _Open:
             return span
 
 
-def _forget_in_child(reference: weakref.ref[_Open]) -> None:
-    spans = reference()
-    if spans is not None:
-        spans.forget()
+class _Backlogs(_Kept):
+    """How many messages are ready, by queue, for whoever reads the metrics next."""
+
+    def forget(self) -> None:
+        """Begin without any."""
+        super().forget()
+        self._ready: dict[str, int] = {}
+
+    def set(self, queue: str, ready: int | None) -> None:
+        with self._lock:
+            if ready is None:
+                self._ready.pop(queue, None)
+            else:
+                self._ready[queue] = ready
+
+    def observe(self, options: CallbackOptions) -> Iterable[Observation]:  # noqa: ARG002 - as the API calls it
+        """Return what is known, on the thread that reads the metrics."""
+        with self._lock:
+            ready = dict(self._ready)
+        return [Observation(count, _counting(queue)) for queue, count in ready.items()]
 
 
 class _Headers(Getter[Mapping[str, object]]):
@@ -240,6 +280,10 @@ def _processing(queue: str) -> Attributes:
         "messaging.operation.type": "process",
         "messaging.destination.template": queue,
     }
+
+
+def _counting(queue: str) -> Attributes:
+    return {"messaging.system": "rabbitmq", "messaging.destination.template": queue}
 
 
 def _of_message(routing_key: str, message_id: str | None) -> Attributes:

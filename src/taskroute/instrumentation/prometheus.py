@@ -5,9 +5,10 @@ No label is a routing key or an id, so that senders cannot create time series.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from taskroute.errors import TaskrouteError
 from taskroute.foreign import Log
@@ -26,6 +27,9 @@ log = Log("taskroute.instrumentation")
 
 DEFAULT_EXCHANGE: Final = "amq.default"
 """The label of the default exchange. Its name is empty, and Prometheus takes an empty label for none."""
+
+READY: Final = "queue_messages_ready"
+"""What every worker of a queue sees alike, so that no sum of it makes sense."""
 
 
 class PrometheusInstrumentation(Instrumentation):
@@ -50,9 +54,11 @@ class PrometheusInstrumentation(Instrumentation):
         def counter(name: str, documentation: str, *labels: str) -> Counter:
             return Counter(f"taskroute_{name}", documentation, labels, registry=registry)
 
-        def gauge(name: str, documentation: str, label: str) -> Gauge:
-            # In multiprocess mode, the sum over the living processes.
-            return Gauge(f"taskroute_{name}", documentation, [label], registry=registry, multiprocess_mode="livesum")
+        def gauge(
+            name: str, documentation: str, label: str, of_several: Literal["livesum", "livemostrecent"] = "livesum"
+        ) -> Gauge:
+            # In multiprocess mode, the sum over the living processes, unless all of them see the same.
+            return Gauge(f"taskroute_{name}", documentation, [label], registry=registry, multiprocess_mode=of_several)
 
         self._received = counter("messages_received", "Messages delivered to this worker.", "queue")
         self._redelivered = counter("messages_redelivered", "Of those, the ones delivered before.", "queue")
@@ -75,6 +81,7 @@ class PrometheusInstrumentation(Instrumentation):
         )
         self._in_progress = gauge("messages_in_progress", "Messages that a handler works on now.", "queue")
         self._paused = gauge("queue_paused", "1 while the queue is paused: its handlers fail, or by hand.", "queue")
+        self._ready = gauge(READY, "Messages ready in the queue at the last heartbeat.", "queue", "livemostrecent")
         self._published = counter("messages_published", "Messages routed and confirmed.", "exchange")
         self._returned = counter("messages_returned", "Messages that no queue takes.", "exchange")
         self._publish_failures = counter(
@@ -104,6 +111,7 @@ class PrometheusInstrumentation(Instrumentation):
             events.Disconnected: lambda event: self._connected.labels(event.session).set(0),
             events.Paused: lambda event: self._paused.labels(event.queue).set(1),
             events.Resumed: lambda event: self._paused.labels(event.queue).set(0),
+            events.Counted: self._set_ready,
         }
 
     def on_event(self, event: Event) -> None:
@@ -133,6 +141,11 @@ class PrometheusInstrumentation(Instrumentation):
         exchange = _label(event.exchange)
         self._published.labels(exchange).inc()
         self._publishing.labels(exchange).observe(event.seconds)
+
+    def _set_ready(self, event: events.Counted) -> None:
+        self._ready.labels(event.queue).set(math.nan if event.ready is None else event.ready)
+        if event.ready is None:  # not in multiprocess mode, where no sample can be removed
+            self._ready.remove(event.queue)
 
     def _count_connected(self, event: events.Connected) -> None:
         self._connected.labels(event.session).set(1)

@@ -12,6 +12,7 @@ from typing import TypedDict
 from taskroute.foreign import Log
 from taskroute.handling.settle import Republish
 from taskroute.instrumentation.events import (
+    Counted,
     DeadLettered,
     Dropped,
     Event,
@@ -140,6 +141,11 @@ class Notifications:
         log.info("queue_resumed queue=%s", queue)
         if self._emit is not None:
             self._emit(Resumed(queue=queue))
+
+    def counted(self, queue: str, ready: int | None) -> None:
+        """Report how many messages are ready in a queue, None when that is not known any more."""
+        if self._emit is not None:
+            self._emit(Counted(queue=queue, ready=ready))
 
     def put_off(self, delivery: Delivery, error: BaseException) -> None:
         """Report that a delivery is handled later, as the system had nothing to handle it with."""

@@ -137,6 +137,10 @@ class Processor:
             for delivery, since in handlers.current():
                 self._notifications.lost(delivery, now - since)
 
+    def on_counted(self, queue: str, ready: int | None) -> None:
+        """Make it known."""
+        self._notifications.counted(queue, ready)
+
     def on_queue_lost(self, queue: str) -> None:
         """Do the same for one queue, whose channel is gone."""
         self.work.forget_waiting(queue)

@@ -5,10 +5,11 @@
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from taskroute.broker.roles.backlog import Backlog
 from taskroute.exported import exported_by
 
 Event = Literal["retry", "dead_letter", "dropped", "overdue", "paused"]
@@ -22,7 +23,8 @@ class Stats:
     `handled` by (queue, handler name); the mappings that follow by queue. `dropped` counts failures in queues that
     keep none, `overdue` handlers that outlived their timeout, `paused` pauses, by a circuit breaker or by hand.
     `connections` is how many consuming connections there have been, `missed_consumers` how often the broker had
-    forgotten a consumer, which made one of them.
+    forgotten a consumer, which made one of them. `backlog` is no count of the worker's: by queue, how many messages are
+    ready, as the broker said at the last heartbeat; a queue of which nothing is known is left out.
     """
 
     handled: Mapping[tuple[str, str], int]
@@ -33,6 +35,7 @@ class Stats:
     paused: Mapping[str, int]
     connections: int = 0
     missed_consumers: int = 0
+    backlog: Mapping[str, Backlog] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class StatsCounter:

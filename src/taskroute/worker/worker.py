@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Literal, NoReturn, Self
 
 from taskroute.broker.declare import Declaration, DeclareMode, checked_mode
@@ -372,8 +372,13 @@ class Worker:
             ClosedError: in a fork of the process that made the worker.
         """
         self._refuse_other_process()
-        missed = self._processor.consumer.missed
-        return replace(self._stats.stats(), connections=self._session.generation, missed_consumers=missed)
+        consumer = self._processor.consumer
+        return replace(
+            self._stats.stats(),
+            connections=self._session.generation,
+            missed_consumers=consumer.missed,
+            backlog=MappingProxyType(dict(consumer.backlogs)),
+        )
 
     def depths(self, queues: Iterable[QueueSpec | str] | None = None, *, timeout: float = 5) -> Mapping[str, int]:
         """Ask the broker how many messages are ready in each of some queues. Those that it does not have are left out.

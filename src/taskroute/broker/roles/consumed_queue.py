@@ -94,7 +94,6 @@ class ConsumedQueue:
         "pause",
         "prefetch",
         "problem",
-        "ready",
         "spec",
         "standby",
         "state",
@@ -114,8 +113,6 @@ class ConsumedQueue:
         """Deliveries on this channel that are not settled yet."""
         self.heard_at = 0.0
         """When the broker last agreed to a consumer of it, or the last deliveries of it were settled."""
-        self.ready = 0
-        """Messages that waited in it at the broker's last answer."""
         self.problem = BrokerError()
         """Why it is missing."""
         self.due = 0.0

@@ -12,6 +12,7 @@ from taskroute.broker.amqp import Connection
 from taskroute.broker.declare import Declaration, count_each, log_ignored
 from taskroute.broker.remarks import Remarks
 from taskroute.broker.roles.acknowledgements import drop_stale
+from taskroute.broker.roles.backlog import Backlog, Backlogs
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
 from taskroute.broker.roles.consuming import Consuming
 from taskroute.broker.roles.queue_suspects import QueueSuspects
@@ -38,6 +39,9 @@ class DeliverySink(Protocol):
 
     def on_queue_lost(self, queue: str) -> None:
         """Take note of the same for the deliveries of one queue."""
+
+    def on_counted(self, queue: str, ready: int | None) -> None:
+        """Take note of how many messages are ready in a queue, None when that is not known any more."""
 
 
 class Consumer(Role):
@@ -81,6 +85,7 @@ class Consumer(Role):
         self._numbers = itertools.count(1)
         self._suspects = QueueSuspects()
         self._remarks = Remarks()
+        self._backlogs = Backlogs(sink.on_counted)
         self._met = Met()  # replaced as a whole: other threads read both
         self._is_cancelled = False
         self._left: frozenset[str] | None = None  # while it is leaving: what it consumed before
@@ -112,6 +117,11 @@ class Consumer(Role):
         """The queues that cannot be had now, and why."""
         consuming = self._consuming
         return {} if consuming is None else consuming.missing
+
+    @property
+    def backlogs(self) -> Mapping[str, Backlog]:
+        """By queue, how many messages are ready, where the broker has said it."""
+        return self._backlogs.now()
 
     @property
     def broker(self) -> BrokerFacts | None:
@@ -217,6 +227,7 @@ class Consumer(Role):
             queues,
             declaration=self._declaration.for_broker(self._met.now, self._remarks),
             remarks=self._remarks,
+            backlogs=self._backlogs,
             lowest_broker=self._met.lowest,
             admission=self._wanted,
             numbers=self._numbers,
@@ -297,13 +308,15 @@ class Consumer(Role):
     def probe(self) -> None:
         """Ask the broker whether it has a consumer on each queue; it may have lost one without a word.
 
-        On a channel of its own, as answers carry nothing that tells one question from another, and without waiting. Of
-        the queues that are silent one is consumed anew, which takes an answer.
+        On a channel of its own, as answers carry nothing that tells one question from another, and without waiting. The
+        answer says how many messages are ready, too, for which a queue that is paused is asked as well: last, as one
+        that is gone meanwhile ends the channel. Of the queues that are silent one is consumed anew, which takes an
+        answer.
         """
         consuming = self._opened()
-        for queue in consuming.queues.values():
-            if queue.tag is not None:
-                self._ask_consumers(consuming, queue, queue.tag)
+        for queue in sorted(consuming.queues.values(), key=lambda queue: queue.tag is None):
+            if queue.state != "missing":
+                self._ask(consuming, queue, queue.tag)
         consuming.renew_one(time.monotonic())
 
     def on_leave(self) -> None:
@@ -318,6 +331,7 @@ class Consumer(Role):
     def on_lost(self, error: BaseException | None) -> None:  # noqa: ARG002 - the sink does not ask
         """Forget the channel."""
         self._consuming = self._left = None
+        self._backlogs.forget_all()
         self._sink.on_connection_lost()
 
     def _meet(self, broker: BrokerFacts | None) -> None:
@@ -326,11 +340,12 @@ class Consumer(Role):
         self._met = self._met.meeting(broker)
         self._suspects.connected_to(broker)
 
-    def _ask_consumers(self, consuming: Consuming, queue: ConsumedQueue, tag: str) -> None:
+    def _ask(self, consuming: Consuming, queue: ConsumedQueue, tag: str | None) -> None:
         def answer(consumers: int, ready: int) -> None:
-            queue.ready = ready
+            if queue.state != "missing":  # since it was asked
+                self._backlogs.note(queue.spec.name, ready)
             # A consumer that has been replaced or cancelled since is not missed.
-            if not consumers and queue.tag == tag:
+            if not consumers and tag is not None and queue.tag == tag:
                 self._missed += 1
                 consuming.end(queue, "the broker has lost its consumer")
 

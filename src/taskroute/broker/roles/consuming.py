@@ -22,6 +22,7 @@ from taskroute.broker.declare import (
 )
 from taskroute.broker.remarks import Remarks
 from taskroute.broker.roles.acknowledgements import drop_stale
+from taskroute.broker.roles.backlog import Backlogs
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
 from taskroute.broker.roles.consumer_channel import ConsumerChannel
 from taskroute.broker.roles.probe import Probe
@@ -65,6 +66,7 @@ class Consuming:
         suspects: queues over which the broker has closed a connection. Kept from connection to connection.
         lowest_broker: the lowest version that was met; nothing that it lacks is relied on.
         remarks: take what is wrong with what is not consumed here. Kept from connection to connection.
+        backlogs: take what the broker says of the queues.
         on_queue_lost: is told of a queue whose deliveries cannot be settled any more.
     """
 
@@ -80,6 +82,7 @@ class Consuming:
         suspects: QueueSuspects,
         lowest_broker: BrokerFacts | None,
         remarks: Remarks,
+        backlogs: Backlogs,
         on_queue_lost: Callable[[str], object],
     ) -> None:
         self.connection = connection
@@ -87,7 +90,7 @@ class Consuming:
         self.queues = {queue.spec.name: queue for queue in queues}
         self.channels: Mapping[int, ConsumerChannel] = {}
         """By number. Replaced, never changed: other threads look whether a delivery's channel is there."""
-        self.probe = Probe(connection, self._on_probe_denied)
+        self.probe = Probe(connection, self._on_probe_denied, backlogs.forget)
         self.batch: list[Delivery] = []
         self.with_room: list[ConsumedQueue] = []
         """Queues that were full, and have room again."""
@@ -96,6 +99,7 @@ class Consuming:
         self._to_widen: list[ConsumedQueue] = []
         self._declaration = declaration
         self._remarks = remarks
+        self._backlogs = backlogs
         self._lowest_broker = lowest_broker
         self._admission = admission
         self._numbers = numbers
@@ -192,7 +196,7 @@ class Consuming:
         """
         silent = [queue for queue in self.queues.values() if self._is_silent(queue, now)]
         if silent:
-            self._renew(min(silent, key=lambda queue: (not queue.ready, queue.heard_at)))
+            self._renew(min(silent, key=lambda queue: (not self._backlogs.ready(queue.spec.name), queue.heard_at)))
 
     def cancel(self) -> None:
         """End every consumer."""
@@ -349,7 +353,7 @@ class Consuming:
             queue.tag = None
             if channel is not self._shared and not queue.unsettled:  # nothing has come at the last moment
                 self._forget_channel(queue).channel.close()
-            self._consume(queue, log.info if queue.ready else log.debug)
+            self._consume(queue, log.info if self._backlogs.ready(queue.spec.name) else log.debug)
 
     def _stop(self, queue: ConsumedQueue) -> None:
         for tag in (queue.standby, queue.tag):  # in this order: the other way round the first would be active
@@ -367,6 +371,7 @@ class Consuming:
             self.end(queue, "the broker has ended its consumer")
 
     def _on_probe_denied(self, name: str) -> None:
+        self._backlogs.forget(name)
         self._remarks.unseen(f"queue {name!r}", "a consumer that the broker forgets would not be missed")
 
     def _remark(self, exchange: ExchangeSpec, error: BrokerError) -> None:
@@ -386,6 +391,7 @@ class Consuming:
 
     def _lose(self, queue: ConsumedQueue, problem: BrokerError) -> None:
         queue.lose(problem, time.monotonic())
+        self._backlogs.forget(queue.spec.name)
         log.warning("queue_missing queue=%s pause=%.1f error=%s", queue.spec.name, queue.pause, problem)
         self._plan_search()
 

@@ -24,11 +24,15 @@ class Probe:
     Args:
         connection: that was just opened.
         on_denied: is told the name of a queue that this user may not look at.
+        on_gone: is told the name of a queue that is not there.
     """
 
-    def __init__(self, connection: Connection, on_denied: Callable[[str], object]) -> None:
+    def __init__(
+        self, connection: Connection, on_denied: Callable[[str], object], on_gone: Callable[[str], object]
+    ) -> None:
         self._connection = connection
         self._on_denied = on_denied
+        self._on_gone = on_gone
         self._asked: deque[str] = deque()  # not answered yet, in their order
         self._denied: set[str] = set()
         self._channel: Channel | None = self._open()  # now: while a long frame comes in, it would take its time
@@ -74,3 +78,5 @@ class Probe:
         if queue is not None and isinstance(error, amqp.exceptions.AccessRefused):
             self._denied.add(queue)
             self._on_denied(queue)
+        elif queue is not None:
+            self._on_gone(queue)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from taskroute.cli.exposition import NoMetricsError
+from taskroute import Backlog
+from taskroute.cli.exposition import SHARED, NoMetricsError
 from taskroute.instrumentation.extras import extra
 from taskroute.instrumentation.hooks import Instrumentation
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
+    from prometheus_client.samples import Sample
 
 LABEL: Final = "process"
 
@@ -25,8 +29,12 @@ def counting() -> tuple[Instrumentation, ...]:
         return ()
 
 
-def exposition(process: int | None) -> str:
+def exposition(process: int | None, backlog: Mapping[str, Backlog] = MappingProxyType({})) -> str:
     """Return the metrics of the default registry, each sample with the number of the process if it has one.
+
+    Args:
+        process: its number; None if it is alone.
+        backlog: what its worker knows of queues, for their times.
 
     Raises:
         NoMetricsError: the extra is missing.
@@ -36,26 +44,39 @@ def exposition(process: int | None) -> str:
             from prometheus_client import REGISTRY, generate_latest
     except ModuleNotFoundError as error:
         raise NoMetricsError(str(error)) from None
-    source: Any = REGISTRY if process is None else labelled(REGISTRY, process)
+    source: Any = REGISTRY if process is None else labelled(REGISTRY, process, backlog)
     return generate_latest(source).decode()
 
 
-def labelled(registry: Any, process: int) -> Any:
-    """Return a registry that collects what another one does, with the number of a process in each sample."""
-    return _Labelled(registry, str(process))
+def labelled(registry: Any, process: int, backlog: Mapping[str, Backlog] = MappingProxyType({})) -> Any:
+    """Return a registry that collects what another one does, with the number of a process in each sample.
+
+    What all processes see alike gets the time at which it was seen instead, by which the parent tells the newest.
+    """
+    return _Labelled(registry, str(process), backlog)
 
 
 class _Labelled:
     """A registry whose samples all have one more label. A label of that name that a sample has is renamed."""
 
-    def __init__(self, registry: Any, process: str) -> None:
+    def __init__(self, registry: Any, process: str, backlog: Mapping[str, Backlog]) -> None:
         self._registry = registry
         self._process = process
+        self._backlog = backlog
 
     def collect(self) -> Iterator[Metric]:
         for metric in self._registry.collect():
-            metric.samples = [sample._replace(labels=self._labelled(sample.labels)) for sample in metric.samples]
+            change = self._timed if metric.name == SHARED else self._numbered
+            metric.samples = [changed for sample in metric.samples for changed in change(sample)]
             yield metric
+
+    def _numbered(self, sample: Sample) -> Iterator[Sample]:
+        yield sample._replace(labels=self._labelled(sample.labels))
+
+    def _timed(self, sample: Sample) -> Iterator[Sample]:
+        known = self._backlog.get(sample.labels["queue"])
+        if known is not None:
+            yield sample._replace(value=known.ready, timestamp=time.time() - known.age)
 
     def _labelled(self, labels: dict[str, str]) -> dict[str, str]:
         kept = {f"exported_{name}" if name == LABEL else name: value for name, value in labels.items()}

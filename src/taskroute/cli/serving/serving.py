@@ -6,11 +6,19 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from taskroute import BrokerError, BrokerUnavailableError, Service, ShutdownTimeoutError, TaskrouteError, Worker
+from taskroute import (
+    Backlog,
+    BrokerError,
+    BrokerUnavailableError,
+    Service,
+    ShutdownTimeoutError,
+    TaskrouteError,
+    Worker,
+)
 from taskroute.cli.exits import Exit
 from taskroute.cli.report import NOT_YET, Report
 from taskroute.cli.serving.limit import MessageLimit
@@ -101,6 +109,12 @@ class Serving:
             waiting=_waiting(worker) if with_depths and health.connected else None,
             drain_seconds=float((self._service.worker or {}).get("shutdown_timeout", 30)) + _LEAVING,
         )
+
+    def backlog(self) -> Mapping[str, Backlog]:
+        """Return what its worker knows of queues."""
+        with self._lock:
+            worker = self._worker
+        return {} if worker is None else worker.stats().backlog
 
     @contextmanager
     def _watch(self, parts: RunningService) -> Iterator[None]:

@@ -89,7 +89,8 @@ class Member:
         from taskroute.cli.serving.metrics import exposition
 
         try:
-            return {"metrics": exposition(self._settings.number)}
+            backlog = {} if self._serving is None else self._serving.backlog()
+            return {"metrics": exposition(self._settings.number, backlog)}
         except NoMetricsError as error:
             return {"no_metrics": str(error)}
 
