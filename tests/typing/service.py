@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 from unittest.mock import call
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from taskroute import (
     CallNext,
@@ -58,6 +58,8 @@ class Photo(BaseModel):
 
 media = ExchangeSpec(name="media", type="topic")
 shown = EventSpec[Video | Photo](pattern="shown.{id}", exchange=media, body=Video | Photo)
+tagged: Any = Annotated[Video | Photo, Field(union_mode="left_to_right")]  # pyright takes it for no type
+told = EventSpec[Video | Photo](pattern="told.{id}", exchange=media, body=tagged)
 video = QueueSpec(
     name="video",
     bindings=[media.bind("video.#"), media.bind(RoutingPattern("clip.{id}"))],
@@ -270,4 +272,5 @@ transcode(Video(id="1"), "upload")
 def show(body: Video | Photo, id: str) -> None:  # noqa: A002 - as the pattern has it
     """A handler of a union and of a list of patterns."""
     again: Event[Video | Photo] = shown(body, id=id)
-    print(again.body)
+    another: Event[Video | Photo] = told(body, id=id)
+    print(again.body, another.body)
