@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, get_args
 
 from taskroute.code_place import place_of
 from taskroute.errors import ConfigurationError
+from taskroute.exported import exported_by
 from taskroute.quoting import printable, shorten, without_passwords
 from taskroute.traceback_text import traceback_text
 
@@ -27,6 +28,7 @@ _SHORT: Final = 4
 """A password of fewer characters is replaced in URLs alone: it would be found in any text."""
 
 
+@exported_by("taskroute.instrumentation")
 @dataclass(frozen=True, slots=True)
 class Raised:
     """What is told of an exception. `kind` is its class; `place`, `text` and `traceback` may be empty.

@@ -886,6 +886,13 @@ MUTATIONS = (
         "newest.setdefault(series, (int(time), sample))",
         "unit/test_cli_answers.py::test_what_all_processes_see_is_shown_once_as_the_newest_saw_it",
     ),
+    Mutation(
+        "tell spans the text of an exception whatever may be told",
+        "instrumentation/hooks.py",
+        "return self._disclosure.of(error, ",
+        "return TELL_ALL.of(error, ",
+        "integration/test_observability.py::test_failed_span_has_what_may_be_told_of_the_error",
+    ),
 )
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 import structlog
-from opentelemetry import propagate, trace
+from opentelemetry import context, propagate, trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.kit.inside import open_spans
+from tests.kit.running import registry_of as handlers_of
 from tests.kit.running import running
-from tests.kit.specs import media, topology, video
+from tests.kit.specs import Video, media, topology, video
 from tests.kit.waiting import DEADLINE
 
 from taskroute import (
@@ -145,6 +147,60 @@ def test_trace_covers_publish_retry_handler_and_onward_publish(
     errors = [(span.attributes or {}).get("error.type") for span in (publish, first, second, last)]
     assert errors == [None, "ValueError", None, None]
     assert work_1 is not work_2
+
+
+@pytest.mark.parametrize("errors", ["text", "place"])
+def test_failed_span_has_what_may_be_told_of_the_error(
+    taskroute_url: str, tracing: Tracing, registry_of: Any, errors: Any
+) -> None:
+    """Whatever the handler leaves as the current span. What no exporter can encode, and passwords, are replaced."""
+
+    def handle(message: Message) -> None:
+        context.attach(trace.set_span_in_context(tracing.tracer.start_span("left")))
+        raise LookupError(f"no amqp://me:hunter22@host/ \ud800 {message.body!r}{'x' * 9_999}")
+
+    with (
+        Publisher(taskroute_url, topology) as publisher,
+        Worker(
+            taskroute_url, topology, registry_of(handle), instrumentation=[tracing.instrumentation], errors=errors
+        ) as worker,
+    ):
+        publisher.publish(b"body", "video.a", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+
+    span, _ = (span for span in tracing.spans if span.name == "process video")
+    (event,) = span.events
+    told = dict(event.attributes or {})
+    place, text, trace_text = (
+        str(told.pop(name, "")) for name in ("taskroute.place", "exception.message", "exception.stacktrace")
+    )
+    assert (event.name, told) == ("exception", {"exception.type": "LookupError"})
+    assert re.fullmatch(r"test_observability\.py:\d+", place.rpartition("/")[2])
+    if errors == "place":
+        assert text == trace_text == ""
+        assert "body" not in span.to_json()
+    else:
+        assert text.startswith("no amqp://me:***@host/ \\ud800 b'body'xxx")
+        assert len(text) < 600 < len(trace_text) <= 4096
+        assert "in handle" in trace_text
+        assert "hunter22" not in span.to_json()
+    span.to_json().encode()
+
+
+def test_span_of_an_invalid_body_names_its_field_and_no_value(taskroute_url: str, tracing: Tracing) -> None:
+    def handle(body: Video) -> None: ...
+
+    with running(taskroute_url, topology, handlers_of(handle, "#"), instrumentation=[tracing.instrumentation]) as (
+        worker,
+        publisher,
+    ):
+        publisher.publish({"id": "secret"}, "video.a", exchange=media)
+        assert worker.wait_idle(DEADLINE)
+
+    (span,) = tracing.spans
+    (event,) = span.events
+    assert (event.attributes or {})["exception.message"] == "id: int_parsing"
+    assert "secret" not in span.to_json()
 
 
 def test_trace_of_an_asyncio_task_continues_in_publish_async(broker_url: str, tracing: Tracing) -> None:

@@ -12,8 +12,9 @@ from typing import Any, get_args
 import pytest
 
 from taskroute import ConfigurationError, Message, instrumentation
-from taskroute.instrumentation import Connected, Event, Handled, Instrumentation
+from taskroute.instrumentation import Connected, Event, Handled, Instrumentation, Raised
 from taskroute.instrumentation.hooks import Listeners
+from taskroute.raised import Disclosure
 
 CONNECTED = Connected(session="worker", generation=1)
 MESSAGE = Message(body=b"", routing_key="a")
@@ -56,6 +57,9 @@ class Faulty(Instrumentation):
     def handling(self, message: Message, handler: str) -> AbstractContextManager[None]:
         raise self.error
 
+    def on_error(self, raised: Raised) -> None:
+        raise self.error
+
     def publishing(self, exchange: str, routing_key: str, message_id: str) -> None:
         raise self.error
 
@@ -92,7 +96,7 @@ def test_events_are_frozen_and_have_neither_body_nor_headers() -> None:
 def test_instrumentation_exports_its_events_and_base_class() -> None:
     events = {event.__name__ for event in get_args(Event)}
 
-    assert set(instrumentation.__all__) == events | {"Event", "Instrumentation"}
+    assert set(instrumentation.__all__) == events | {"Event", "Instrumentation", "Raised"}
     assert not [event for event in get_args(Event) if not event.__doc__]
 
 
@@ -114,6 +118,7 @@ def test_base_class_does_nothing() -> None:
 
     base.on_event(CONNECTED)
 
+    base.on_error(Raised("ValueError", "app.py:1"))
     assert base.handling(MESSAGE, "h") is None
     assert base.publishing("e", "k", "m") is None
 
@@ -170,6 +175,40 @@ def test_handler_error_is_seen_by_instrumentation_and_raised() -> None:
         raise ValueError("from the handler")
 
     assert ("a", "saw", "from the handler") in log
+
+
+def test_what_may_be_told_of_an_error_comes_before_its_context_is_left() -> None:
+    """Each instrumentation hears it inside of its own context; with errors="place" no text is told."""
+    log: list[Any] = []
+
+    class Told(Recorder):
+        def on_error(self, raised: Raised) -> None:
+            log.append((self.name, raised.kind, raised.text))
+
+    class OnlyErrors(Instrumentation):
+        def on_error(self, raised: Raised) -> None:
+            log.append(("c", raised.kind, bool(raised.traceback)))
+
+    for detail in ("text", "place"):
+        listeners: Any = Listeners([Told("a", log), OnlyErrors(), Told("b", log)], Disclosure(detail))
+        with pytest.raises(ValueError, match="secret"), listeners.handling(MESSAGE, "h"):
+            raise ValueError("secret")
+    with listeners.handling(MESSAGE, "h"):
+        pass
+
+    told = [entry for entry in log if "enters" not in entry and "saw" not in entry]
+    assert told == [
+        *(("b", "ValueError", "secret"), ("b", "leaves"), ("c", "ValueError", True)),
+        *(("a", "ValueError", "secret"), ("a", "leaves")),
+        *(
+            ("b", "ValueError", ""),
+            ("b", "leaves"),
+            ("c", "ValueError", False),
+            ("a", "ValueError", ""),
+            ("a", "leaves"),
+        ),
+        *(("b", "leaves"), ("a", "leaves")),
+    ]
 
 
 def test_handler_error_swallowed_by_instrumentation_is_raised() -> None:

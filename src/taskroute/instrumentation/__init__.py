@@ -22,6 +22,7 @@ from taskroute.instrumentation.events import (
     Returned,
 )
 from taskroute.instrumentation.hooks import Instrumentation
+from taskroute.raised import Raised
 
 __all__ = [
     "Connected",
@@ -36,6 +37,7 @@ __all__ = [
     "Paused",
     "PublishFailed",
     "Published",
+    "Raised",
     "Received",
     "Resumed",
     "Retried",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskroute.errors import ConfigurationError
 from taskroute.exported import exported_by
@@ -17,7 +17,7 @@ from taskroute.foreign import Log, must_go_on
 from taskroute.instrumentation.events import Event
 from taskroute.message.message import Message
 from taskroute.quoting import shown
-from taskroute.raised import TELL_ALL, Disclosure
+from taskroute.raised import TELL_ALL, Disclosure, Raised
 
 log = Log("taskroute.instrumentation")
 
@@ -54,11 +54,25 @@ class Instrumentation:
             handler: the name of the handler, as in `Handled.handler`.
         """
 
+    def on_error(self, raised: Raised) -> None:
+        """Take what may be told of the exception that a handler ends in, as the worker's `errors` says.
+
+        Called once for each such run, in the thread or task that runs the handler, and before the context manager of
+        `handling` is left, which sees the exception itself.
+        """
+
     def publishing(self, exchange: str, routing_key: str, message_id: str) -> Mapping[str, object] | None:
         """Return headers to add to a message, or None. Headers of the caller take precedence.
 
         Called on the thread that publishes. Exactly one `Published`, `Returned` or `PublishFailed` follows.
         """
+
+
+class _Hooks(NamedTuple):
+    """What one instrumentation wants of a run of a handler."""
+
+    handling: Callable[[Message, str], AbstractContextManager[object] | None]
+    on_error: Callable[[Raised], None] | None
 
 
 Handling = Callable[[Message, str], AbstractContextManager[object]]
@@ -102,13 +116,21 @@ class Listeners:
                     f"taskroute.instrumentation.Instrumentation"
                 )
         self._listening = [each.on_event for each in given if _overrides(each, "on_event")]
-        self._handling = [each.handling for each in given if _overrides(each, "handling")]
+        self._handling = [
+            _Hooks(each.handling, each.on_error if _overrides(each, "on_error") else None)
+            for each in given
+            if _overrides(each, "handling") or _overrides(each, "on_error")
+        ]
         self._publishing = [each.publishing for each in given if _overrides(each, "publishing")]
         self._lock = threading.Lock()  # of what follows
         self._reported: set[tuple[str, type[BaseException]]] = set()
         self.on_event: Callable[[Event], None] | None = self._emit if self._listening else None
         self.handling: Handling | None = self._around if self._handling else None
         self.publishing: Publishing | None = self._headers if self._publishing else None
+
+    def raised(self, error: BaseException, handler: str) -> Raised:
+        """Return what may be told of an exception of a handler."""
+        return self._disclosure.of(error, handler.partition(".")[0])
 
     def report(self, hook: Callable[..., object], error: BaseException) -> None:
         """Log an error that a hook raised, once for each class of error."""
@@ -151,7 +173,7 @@ class _Around:
     def __init__(
         self,
         listeners: Listeners,
-        hooks: Iterable[Callable[[Message, str], AbstractContextManager[object] | None]],
+        hooks: Iterable[_Hooks],
         message: Message,
         handler: str,
     ) -> None:
@@ -159,31 +181,44 @@ class _Around:
         self._hooks = hooks
         self._message = message
         self._handler = handler
-        self._entered: list[tuple[Callable[..., object], AbstractContextManager[object]]] = []
+        self._entered: list[tuple[_Hooks, AbstractContextManager[object]]] = []
 
     def __enter__(self) -> None:
-        for hook in self._hooks:
+        for hooks in self._hooks:
             try:
-                manager = hook(self._message, self._handler)
+                manager = hooks.handling(self._message, self._handler)
                 if manager is not None:
                     manager.__enter__()
-                    self._entered.append((hook, manager))
+                if manager is not None or hooks.on_error is not None:
+                    self._entered.append((hooks, nullcontext() if manager is None else manager))
             except BaseException as error:
                 if must_go_on(error):
                     raise
-                self._listeners.report(hook, error)
+                self._listeners.report(hooks.handling, error)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for hook, manager in reversed(self._entered):
+        raised: Raised | None = None
+        for hooks, manager in reversed(self._entered):
+            if error is not None and hooks.on_error is not None:
+                raised = raised or self._listeners.raised(error, self._handler)
+                self._tell(hooks.on_error, raised)
             try:
                 manager.__exit__(kind, error, trace)
             except BaseException as problem:
                 if must_go_on(problem):
                     raise
                 if problem is not error:
-                    self._listeners.report(hook, problem)
+                    self._listeners.report(hooks.handling, problem)
+
+    def _tell(self, hook: Callable[[Raised], None], raised: Raised) -> None:
+        try:
+            hook(raised)
+        except BaseException as problem:
+            if must_go_on(problem):
+                raise
+            self._listeners.report(hook, problem)
 
 
 def _overrides(instrumentation: Instrumentation, hook: str) -> bool:

@@ -30,6 +30,7 @@ from taskroute.instrumentation.events import (
 from taskroute.instrumentation.extras import extra
 from taskroute.instrumentation.hooks import Instrumentation
 from taskroute.message.message import Message
+from taskroute.raised import Raised
 
 with extra("opentelemetry"):
     from opentelemetry import context, metrics, propagate, trace
@@ -50,6 +51,8 @@ _OUTCOMES: Final[Mapping[type[Event], str]] = {
     Dropped: "dropped",
 }
 
+_SPAN: Final = context.create_key("taskroute-process-span")
+
 Attributes = dict[str, str | int]
 
 
@@ -59,7 +62,8 @@ class OpenTelemetryInstrumentation(Instrumentation):
     The context of a trace travels in the headers of a message, written and read by the global propagator (W3C's
     ``traceparent`` unless configured otherwise). Retries keep the headers. The producer's span, ``publish EXCHANGE``,
     lasts until the confirm. The consumer's, ``process QUEUE``, is its child, links to it, and is the current span while
-    the handler runs. A failure has the class of its error, but not its text, which often quotes the message.
+    the handler runs. A failure has the class of its error, and an event ``exception`` with what the worker's `errors`
+    lets be told of it; text and traceback may quote the message.
 
     Spans end on threads that read from the broker: use a processor that exports in the background, such as
     ``BatchSpanProcessor``.
@@ -139,7 +143,7 @@ class OpenTelemetryInstrumentation(Instrumentation):
             [Link(creation)] if creation.is_valid else None,
         )
         self._consumed.add(1, of_metrics)
-        token = context.attach(trace.set_span_in_context(span, parent))
+        token = context.attach(context.set_value(_SPAN, span, trace.set_span_in_context(span, parent)))
         began = time.perf_counter()
         try:
             yield
@@ -150,6 +154,18 @@ class OpenTelemetryInstrumentation(Instrumentation):
             self._process.record(time.perf_counter() - began, of_metrics)
             context.detach(token)
             span.end()
+
+    def on_error(self, raised: Raised) -> None:
+        """Add the exception to the consumer's span."""
+        told = {
+            "exception.type": raised.kind,
+            "exception.message": raised.text,
+            "exception.stacktrace": raised.traceback,
+            "taskroute.place": raised.place,
+        }
+        span = context.get_value(_SPAN)  # of ours: a handler may have left its own as the current one
+        if isinstance(span, Span):
+            span.add_event("exception", {name: _utf8(text) for name, text in told.items() if text})
 
     def on_event(self, event: Event) -> None:
         """End the producer's span, and count the event."""
@@ -312,6 +328,11 @@ def _template(exchange: str) -> str:
 
 def _joined(*names: str) -> str:
     return ":".join(filter(None, names)) or _DEFAULT_EXCHANGE
+
+
+def _utf8(text: str) -> str:
+    """Return a text that every exporter can encode."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _class_of(error: BaseException) -> str:
