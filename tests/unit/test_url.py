@@ -18,7 +18,9 @@ from taskroute import (
     Topology,
     Worker,
 )
+from taskroute.broker.link import describe_error
 from taskroute.broker.url import BrokerUrl, Nodes, parse_urls
+from taskroute.service.parts import Wiring
 
 
 @pytest.mark.parametrize(
@@ -229,3 +231,23 @@ def test_invalid_port_is_not_shown_as_it_may_be_a_password() -> None:
         parse_urls("amqp://u:p@s3:cret/@localhost/")
 
     assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("before", [0, 287, 288])
+def test_error_that_is_cut_within_a_url_shows_no_password(before: int) -> None:
+    described = describe_error(OSError(f"{'.' * before}amqp://u:secret@host/"))
+
+    assert "sec" not in described
+
+
+def test_wiring_of_a_service_shows_no_password() -> None:
+    wiring = Wiring(
+        url="amqp://u:secret@host/",
+        topology=Topology(),
+        registry=HandlerRegistry(),
+        instrumentation=(),
+        worker={},
+        publisher={},
+    )
+
+    assert "secret" not in repr(wiring)

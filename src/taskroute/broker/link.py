@@ -210,5 +210,6 @@ class CurrentLink:
 
 def describe_error(error: BaseException) -> str:
     """Return the type and the first line of an error, on one line."""
-    text = without_passwords(str(error).splitlines()[0][:300]) if str(error) else ""
+    line = str(error).splitlines()[0] if str(error) else ""
+    text = without_passwords(line)[:300]  # in this order: a password that is cut is not known
     return f"{type(error).__name__}({text!r})" if text else type(error).__name__

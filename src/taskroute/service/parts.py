@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from taskroute.broker.url import UrlSource
@@ -32,7 +32,7 @@ from taskroute.worker.worker import DEFAULT_NAME, Worker
 class Wiring:
     """What the parts are made of; see `Service`."""
 
-    url: UrlSource
+    url: UrlSource = field(repr=False)  # it may have a password
     topology: Topology
     registry: HandlerRegistry
     lifespan: Callable[..., Any] | None = None
