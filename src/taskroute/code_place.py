@@ -47,9 +47,15 @@ def place_of(trace: TracebackType | None, package: str = "") -> str:
 
 def place_of_function(function: Callable[..., Any]) -> str:
     """Return file and line where a function begins, empty if it was not written in Python."""
+    code = code_of(function)
+    return "" if code is None else _shown(code, code.co_firstlineno)
+
+
+def code_of(function: Callable[..., Any]) -> CodeType | None:
+    """Return the code of a function, below what is wrapped around it; None if it was not written in Python."""
     function = unwrap(getattr(function, "func", function))
     code = getattr(function, "__code__", None) or getattr(getattr(function, "__call__", None), "__code__", None)  # noqa: B004
-    return _shown(code, code.co_firstlineno) if isinstance(code, CodeType) else ""
+    return code if isinstance(code, CodeType) else None
 
 
 def walk(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
@@ -67,7 +73,12 @@ def comes_from_us(error: BaseException) -> bool:
 
 def is_ours(frame: FrameType) -> bool:
     """Return whether a frame is one of this library."""
-    return frame.f_code.co_filename.startswith(_OURS)
+    return is_our_file(frame.f_code.co_filename)
+
+
+def is_our_file(file: str) -> bool:
+    """Return whether a file is one of this library."""
+    return file.startswith(_OURS)
 
 
 def is_users(frame: FrameType) -> bool:

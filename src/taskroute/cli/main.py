@@ -14,9 +14,10 @@ from taskroute.cli.exits import Exit, UsageError, exit_of
 from taskroute.cli.parser import check_command, make_parser
 from taskroute.cli.table import command_named
 from taskroute.cli.target import TargetError
-from taskroute.cli.terminal import complain, without_passwords
+from taskroute.cli.terminal import complain
 from taskroute.cli.traceback import is_raised_by_user, users_traceback
 from taskroute.errors import TaskrouteError
+from taskroute.quoting import without_passwords
 
 
 def script() -> None:

@@ -25,30 +25,28 @@ class Command:
     Attributes:
         name: as it is typed.
         help: one line.
-        module: its file in `commands`.
     """
 
     name: str
     help: str
-    module: str
 
     def load(self) -> Module:
-        """Return its file."""
-        module: Module = import_module(f"taskroute.cli.commands.{self.module}")
+        """Return its file, which has its name."""
+        module: Module = import_module(f"taskroute.cli.commands.{self.name}")
         return module
 
 
 COMMANDS: Final = (
-    Command("check", "find what is wrong with a topology and its handlers", "check"),
-    Command("explain", "show where a routing key goes, and which handler takes it", "explain"),
-    Command("routes", "list the queues, what feeds them and who handles what", "routes"),
-    Command("graph", "draw the topology with its handlers", "graph"),
-    Command("publish", "publish a message, and print its id once it is confirmed", "publish"),
-    Command("stats", "count the messages in the queues", "stats"),
-    Command("new", "make a folder with a service that runs at once", "new"),
-    Command("completion", "print the completion script of a shell", "completion"),
-    Command("run", "run a service, in one process or several, until a signal", "run"),
-    Command("health", "ask a running service whether it is ready", "health"),
+    Command("check", "find what is wrong with a topology and its handlers"),
+    Command("explain", "show where a routing key goes, and which handler takes it"),
+    Command("routes", "list the queues, what feeds them and who handles what"),
+    Command("graph", "draw the topology with its handlers"),
+    Command("publish", "publish a message, and print its id once it is confirmed"),
+    Command("stats", "count the messages in the queues"),
+    Command("new", "make a folder with a service that runs at once"),
+    Command("completion", "print the completion script of a shell"),
+    Command("run", "run a service, in one process or several, until a signal"),
+    Command("health", "ask a running service whether it is ready"),
 )
 
 

@@ -6,23 +6,23 @@ Where stdout is no terminal, a line stays a line, so that it can be searched.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import textwrap
 from typing import Final, Literal
+
+from taskroute.quoting import escaped, without_passwords
 
 Colour = Literal["red", "yellow", "blue", "green", "bold"]
 
 _CODES: Final[dict[Colour, str]] = {"red": "31", "yellow": "33", "blue": "34", "green": "32", "bold": "1"}
 _NARROWEST: Final = 20
 _PROGRAM: Final = "taskroute"
-_PASSWORD: Final = re.compile(r"(?<=://)(?P<user>[^\s:/@'\"]*:)[^\s'\"]+(?=@)")
 
 
 def show(text: str, *, indent: int = 0, first_word: Colour | None = None) -> None:
     """Print a line, on a terminal wrapped within its width, what follows the first line two columns further in."""
-    for line in _lines(printable(text), indent):
+    for line in _lines(escaped(text), indent):
         print(line if first_word is None else _painted(line, first_word))
         first_word = None
 
@@ -30,25 +30,7 @@ def show(text: str, *, indent: int = 0, first_word: Colour | None = None) -> Non
 def complain(command: str, text: str) -> None:
     """Print what went wrong with a command, in one line of stderr."""
     line = f"{_PROGRAM} {command}: {' '.join(text.split())}" if command else f"{_PROGRAM}: {' '.join(text.split())}"
-    print(printable(without_passwords(line)), file=sys.stderr)
-
-
-def without_passwords(text: str) -> str:
-    """Return text with the passwords of URLs in it replaced: it may be an argument, or a line of the user's code.
-
-    >>> without_passwords("no such thing: amqp://shop:secret@host/")
-    'no such thing: amqp://shop:***@host/'
-    """
-    return _PASSWORD.sub(r"\g<user>***", text)
-
-
-def printable(text: str) -> str:
-    r"""Return text in which nothing ends a line or commands a terminal: names come from outside.
-
-    >>> printable("bell: " + chr(7))
-    'bell: \\x07'
-    """
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    print(escaped(without_passwords(line)), file=sys.stderr)
 
 
 def _lines(text: str, indent: int) -> list[str]:

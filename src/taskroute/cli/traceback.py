@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sysconfig
 import traceback
 from pathlib import Path
-from typing import Final
 
-_OURS: Final = f"{Path(__file__).parents[1]}/"
-_INSTALLED: Final = tuple(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+from taskroute.code_place import is_our_file, is_users, walk
 
 
 def users_traceback(error: BaseException) -> str:
@@ -20,13 +17,12 @@ def users_traceback(error: BaseException) -> str:
 
 def has_users_frame(error: BaseException) -> bool:
     """Return whether an error was raised in, or below, a file of somebody else."""
-    return any(not _is_ours(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+    return any(not _is_ours(frame.f_code.co_filename) for frame, _ in walk(error.__traceback__))
 
 
 def is_raised_by_user(error: BaseException) -> bool:
     """Return whether code of the user's own was running: neither ours, nor Python's, nor that of a package."""
-    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    return any(not _is_ours(file) and not file.startswith((*_INSTALLED, "<")) for file in files)
+    return any(is_users(frame) for frame, _ in walk(error.__traceback__))
 
 
 def _strip(told: traceback.TracebackException, seen: set[int]) -> None:
@@ -45,7 +41,7 @@ def _users(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]
         frames = frames[1:]
     while len(frames) > 1 and _is_pydantic(frames[0].filename):  # we call it for a body, and it calls a validator
         frames = frames[1:]
-    ours = next((place for place, frame in enumerate(frames) if frame.filename.startswith(_OURS)), None)
+    ours = next((place for place, frame in enumerate(frames) if is_our_file(frame.filename)), None)
     if ours is None:
         return [frame for frame in frames if not _is_ours(frame.filename)]
     above = [frame for frame in frames[:ours] if not _is_ours(frame.filename)]
@@ -55,7 +51,7 @@ def _users(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]
 
 
 def _is_ours(file: str) -> bool:
-    return file.startswith((_OURS, "<frozen importlib")) or "/importlib/" in file
+    return is_our_file(file) or file.startswith("<frozen importlib") or "/importlib/" in file
 
 
 def _is_pydantic(file: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from taskroute.cli.exits import Exit
 from taskroute.cli.suggestion import known_or_suggest
 from taskroute.cli.target import Target, add_target, load_target
 from taskroute.cli.terminal import Colour, show
+from taskroute.code_place import code_of
 
 if TYPE_CHECKING:
     from taskroute import Finding, Handler
@@ -73,7 +73,7 @@ def _show_annotations(findings: Sequence[Finding], target: Target) -> None:
 
 def _place(handler: Handler) -> dict[str, str]:
     """Return the file of a handler, as it is seen from the current folder, and its line."""
-    code = getattr(inspect.unwrap(handler.function), "__code__", None)
+    code = code_of(handler.function)
     return {} if code is None else {"file": os.path.relpath(code.co_filename), "line": str(code.co_firstlineno)}
 
 

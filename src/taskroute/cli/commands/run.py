@@ -6,8 +6,8 @@ import math
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from contextlib import closing, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Final
 
 from taskroute.cli.descriptors import open_standard_descriptors
 from taskroute.cli.exits import Exit, UsageError
@@ -21,7 +21,7 @@ from taskroute.cli.terminal import complain
 if TYPE_CHECKING:
     from taskroute.cli.probes.answers import Answering
 
-_MAX_PROCESSES = 1_000
+_MAX_PROCESSES: Final = 1_000
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -91,8 +91,7 @@ def _served(address: Address | None, answering: Answering) -> Iterator[bool]:
         complain("run", f"cannot listen on --health {address}: {error.strerror or error}")
         yield False
         return
-    with ExitStack() as ended:
-        ended.callback(server.close)
+    with closing(server):
         yield True
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol
 
+from taskroute.cli.document import VERSION
 from taskroute.cli.report import Report
 
 SILENT_AFTER: Final = 30.0
@@ -46,7 +47,7 @@ class Answering(Protocol):
 
 def of_one(report: Report) -> dict[str, Any]:
     """Return the health of a process that is alone."""
-    return {"version": 1, **_shown(report)}
+    return {"version": VERSION, **_shown(report)}
 
 
 def of_several(members: Sequence[Member], wanted: int, *, is_ending: bool) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def of_several(members: Sequence[Member], wanted: int, *, is_ending: bool) -> di
     if not is_ending and len(doing) < wanted:
         reasons.append(f"{len(doing)} of {wanted} processes are ready")
     return {
-        "version": 1,
+        "version": VERSION,
         "live": all(member.report.live and not member.is_silent for member in members),
         "ready": not is_ending and len(doing) >= wanted,
         "reasons": reasons,

@@ -22,8 +22,9 @@ from taskroute import (
 from taskroute.cli.exits import Exit
 from taskroute.cli.report import NOT_YET, Report
 from taskroute.cli.serving.limit import MessageLimit
-from taskroute.cli.terminal import complain, without_passwords
+from taskroute.cli.terminal import complain
 from taskroute.cli.traceback import users_traceback
+from taskroute.quoting import without_passwords
 from taskroute.service.running import RunningService
 from taskroute.service.service import run
 

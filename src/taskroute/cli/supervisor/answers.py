@@ -30,7 +30,7 @@ class Answers:
     def metrics(self) -> str:
         """Return what `/metrics` shows. A child that does not answer in time is left out."""
         scrape = self._supervisor.scrapes.ask(_METRICS_TIMEOUT)
-        texts, problems = tuple(scrape.texts), tuple(scrape.problems)
+        texts, problems = scrape.texts, scrape.problems
         if problems and not texts:
             raise NoMetricsError(problems[0])
         return merged(texts)

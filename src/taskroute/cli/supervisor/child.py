@@ -1,4 +1,7 @@
-"""Child: a process of the service as its parent sees it. Everything is called by the parent's main thread."""
+"""Child: a process of the service as its parent sees it. Everything is called by the parent's main thread.
+
+Other threads may read what it says of itself: each attribute is replaced as a whole.
+"""
 
 from __future__ import annotations
 

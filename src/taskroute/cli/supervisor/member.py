@@ -73,16 +73,18 @@ class Member:
         return lines is not None
 
     def _drain(self) -> None:
-        with self._lock:
-            serving = self._serving
+        serving = self._served()
         if serving is None:  # the user's code is being imported: nothing has begun
             os._exit(0)
         serving.drain()
 
+    def _served(self) -> Serving | None:
+        with self._lock:
+            return self._serving
+
     def _report(self) -> Report:
-        if self._serving is None:
-            return NOT_YET
-        return self._serving.report(with_depths=self._settings.watched)
+        serving = self._served()
+        return NOT_YET if serving is None else serving.report(with_depths=self._settings.watched)
 
     def _metrics(self) -> Line:
         from taskroute.cli.exposition import NoMetricsError
@@ -110,7 +112,8 @@ def _serve(settings: Settings, member: Member) -> int:
     from taskroute.cli.exits import Exit, UsageError, exit_of
     from taskroute.cli.serving.prepare import prepare
     from taskroute.cli.target import TargetError
-    from taskroute.cli.terminal import complain, without_passwords
+    from taskroute.cli.terminal import complain
+    from taskroute.quoting import without_passwords
 
     try:
         serving = prepare(settings)

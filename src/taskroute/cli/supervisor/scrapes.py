@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 
 
 class Scrape:
-    """One question. The asking thread waits; the main thread gathers the answers."""
+    """One question. The asking thread waits; the main thread gathers the answers, and replaces what it has."""
 
     def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.problems: list[str] = []
+        self.texts: tuple[str, ...] = ()
+        self.problems: tuple[str, ...] = ()
         self.waited_for: set[int] = set()
         self.is_over = threading.Event()
 
@@ -53,8 +53,8 @@ class Scrapes:
         for scrape in self._open:
             if number in scrape.waited_for:
                 scrape.waited_for.discard(number)
-                scrape.texts += [text] if text is not None else []
-                scrape.problems += [problem] if problem is not None else []
+                scrape.texts += (text,) if text is not None else ()
+                scrape.problems += (problem,) if problem is not None else ()
         self._close_answered()
 
     def _close_answered(self) -> None:

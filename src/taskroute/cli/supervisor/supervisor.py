@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Final
 
+from taskroute.cli.exits import Exit
 from taskroute.cli.report import Report
 from taskroute.cli.settings import Settings
 from taskroute.cli.supervisor.child import Child
@@ -23,9 +24,7 @@ from taskroute.foreign import Log
 
 log = Log("taskroute.cli")
 
-DRAINED: Final = 0
-DIED: Final = 1
-CANNOT_START: Final = (2, 3)
+CANNOT_START: Final = (Exit.USAGE, Exit.BROKER)
 """Exit codes of a child that a restart does not help: what it is to run cannot be imported, or cannot start."""
 
 
@@ -57,7 +56,7 @@ class Supervisor:
         self._restarts = Restarts()
         self._next_start = time.monotonic()
         self._outdated: tuple[Child, ...] = ()
-        self._code = DRAINED
+        self._code: int = Exit.OK
         self.is_ending = False
         """Whether it lets its children finish, and starts no others."""
         self.children: tuple[Child, ...] = ()
@@ -87,10 +86,10 @@ class Supervisor:
 
     def _step(self) -> None:
         if self._orders.is_drain_asked and not self.is_ending:
-            self._end(DRAINED, "drain signal")
+            self._end(Exit.OK, "drain signal")
         self._reap()
         if self._drain_at is not None and time.monotonic() >= self._drain_at and not self.is_ending:
-            self._end(DRAINED, "max_time")
+            self._end(Exit.OK, "max_time")
         if self._orders.take_roll() and not self.is_ending:
             # One that is not ready yet, as a roll has just started it, is the first that can be spared.
             self._outdated = tuple(sorted(self._staying(), key=lambda child: child.is_ready))
@@ -100,7 +99,7 @@ class Supervisor:
                 log.error("process_killed process=%d pid=%d: it does not end", child.number, child.pid)
                 child.kill()
         if self._wanted == 0 and not self.is_ending:
-            self._end(DRAINED, "max_messages")
+            self._end(Exit.OK, "max_messages")
         if not self.is_ending:
             self._roll_on()
             self._start_missing()
@@ -197,7 +196,7 @@ class Supervisor:
         if was_asked:
             log.info("process_ended process=%d pid=%d code=%d", child.number, child.pid, code)
             if code and (self.is_ending or child.has_done_its_share):
-                self._code = self._code or DIED
+                self._code = self._code or Exit.FINDINGS
         elif code in CANNOT_START and is_successor and child not in self._outdated:
             log.error("processes_roll_failed process=%d code=%d: the others go on as they are", child.number, code)
             self._outdated = ()
@@ -210,7 +209,7 @@ class Supervisor:
     def _died(self) -> None:
         pause = self._restarts.died(time.monotonic())
         if pause is None:
-            self._end(DIED, f"{MAX_DEATHS} processes have died within {WINDOW:.0f} s")
+            self._end(Exit.FINDINGS, f"{MAX_DEATHS} processes have died within {WINDOW:.0f} s")
         else:
             self._next_start = time.monotonic() + pause
 
