@@ -4,7 +4,7 @@
 
 import ssl
 from collections.abc import Iterable
-from typing import Literal, TypedDict
+from typing import Final, Literal, TypedDict
 
 from taskroute.broker.declare import DeclareMode
 from taskroute.exported import exported_by
@@ -12,6 +12,9 @@ from taskroute.handlers.middleware import Middleware
 from taskroute.handling.circuit_breaker import CircuitBreaker
 from taskroute.topology.queue import QueueSpec
 from taskroute.worker.queue_options import ByQueue
+
+DEFAULT_THREADS: Final = 8
+DEFAULT_SHUTDOWN_TIMEOUT: Final = 30
 
 
 @exported_by("taskroute")

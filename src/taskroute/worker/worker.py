@@ -48,6 +48,7 @@ from taskroute.worker.given import give, loop_of
 from taskroute.worker.idle import Idle
 from taskroute.worker.life import Life
 from taskroute.worker.notifications import Notifications
+from taskroute.worker.options import DEFAULT_SHUTDOWN_TIMEOUT, DEFAULT_THREADS
 from taskroute.worker.prefetch_watch import PrefetchWatch
 from taskroute.worker.processor import Processor
 from taskroute.worker.queue_options import CONSUMER_TIMEOUT, ByQueue, read_queue_options
@@ -126,13 +127,13 @@ class Worker:
         registry: HandlerRegistry,
         *,
         queues: Iterable[QueueSpec | str] | None = None,
-        threads: int = 8,
+        threads: int = DEFAULT_THREADS,
         prefetch: int | ByQueue[int] | None = None,
         concurrency: ByQueue[int] | None = None,
         circuit_breaker: CircuitBreaker | ByQueue[CircuitBreaker] | None = None,
         consumer_timeout: float | ByQueue[float | None] | None = CONSUMER_TIMEOUT,
         heartbeat: float = 30,
-        shutdown_timeout: float = 30,
+        shutdown_timeout: float = DEFAULT_SHUTDOWN_TIMEOUT,
         declare: DeclareMode = "create",
         name: str | None = None,
         tls: ssl.SSLContext | None = None,

@@ -25,11 +25,13 @@ from taskroute.cli.serving.limit import MessageLimit
 from taskroute.cli.terminal import complain
 from taskroute.cli.traceback import users_traceback
 from taskroute.quoting import without_passwords
+from taskroute.service.lifespan import CLOSE_TIMEOUT
 from taskroute.service.running import RunningService
 from taskroute.service.service import run
+from taskroute.worker.options import DEFAULT_SHUTDOWN_TIMEOUT
 
-_LEAVING: Final = 12.0
-"""Seconds that the end takes beyond the time of handlers: 2 of the worker, 10 for leaving what the service holds."""
+_LEAVING: Final = 2.0 + CLOSE_TIMEOUT
+"""Seconds that the end takes beyond the time of handlers: of the worker, and for leaving what the service holds."""
 
 _DEPTHS_TIMEOUT: Final = 2.0
 
@@ -97,7 +99,7 @@ class Serving:
             worker = self._worker
         if worker is None:
             return NOT_YET
-        health, stats = worker.health(), worker.stats()
+        health, stats, options = worker.health(), worker.stats(), self._service.worker or {}
         failures = (stats.retried, stats.dead_lettered, stats.dropped)
         return Report(
             live=health.live or not stats.connections,  # it is not started yet, or waits for its broker
@@ -108,7 +110,7 @@ class Serving:
             handled=sum(stats.handled.values()),
             failed=sum(sum(counts.values()) for counts in failures),
             waiting=_waiting(worker) if with_depths and health.connected else None,
-            drain_seconds=float((self._service.worker or {}).get("shutdown_timeout", 30)) + _LEAVING,
+            drain_seconds=float(options.get("shutdown_timeout", DEFAULT_SHUTDOWN_TIMEOUT)) + _LEAVING,
         )
 
     def backlog(self) -> Mapping[str, Backlog]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from taskroute import Service, Worker
 from taskroute.cli.exits import UsageError
@@ -12,11 +11,9 @@ from taskroute.cli.settings import Settings
 from taskroute.cli.target import Target
 from taskroute.instrumentation.hooks import Instrumentation
 from taskroute.service.url import url_of
-from taskroute.worker.options import WorkerOptions
+from taskroute.worker.options import DEFAULT_THREADS, WorkerOptions
 from taskroute.worker.queue_options import read_concurrency, read_prefetch
 from taskroute.worker.queue_selection import select_queues
-
-_DEFAULT_THREADS: Final = inspect.signature(Worker).parameters["threads"].default
 
 
 def wire(target: Target, settings: Settings, instrumentation: Iterable[Instrumentation] = ()) -> Service:
@@ -44,7 +41,7 @@ def _divided_prefetch(service: Service, options: Mapping[str, Any], processes: i
     """Return what each of several processes takes in advance, by queue: together what one was to, each one at least."""
     names, topology = select_queues(service.routes, options.get("queues")), service.topology
     concurrency = read_concurrency(options.get("concurrency"), names, topology)
-    threads = options.get("threads", _DEFAULT_THREADS)
+    threads = options.get("threads", DEFAULT_THREADS)
     counts = read_prefetch(options.get("prefetch"), names, topology, threads, concurrency)
     return {name: max(1, count // processes) for name, count in counts.items()}
 
