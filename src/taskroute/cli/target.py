@@ -83,7 +83,7 @@ class Target:
 def add_target(parser: ArgumentParser) -> None:
     """Give a command the argument TARGET, and the options that say how it is found."""
     parser.add_argument(
-        "target", metavar="TARGET", help="module:object or module:object.attribute, for example shop.wiring:service"
+        "target", metavar="TARGET", help="module:object or module:object.attribute, for example shop.service:service"
     )
     parser.add_argument("--factory", action="store_true", help="the object is a function: call it for the target")
     parser.add_argument(
@@ -100,10 +100,10 @@ def load_target(arguments: Namespace) -> Target:
     """
     text: str = arguments.target
     if "://" in text:  # not repeated: it may have a password
-        raise UsageError("TARGET is a URL: that is --url, and TARGET is module:object, such as shop.wiring:service")
+        raise UsageError("TARGET is a URL: that is --url, and TARGET is module:object, such as shop.service:service")
     module_name, colon, path = text.partition(":")
     if not module_name or (colon and not path):
-        raise UsageError(f"TARGET {text!r} is not module:object, for example shop.wiring:service")
+        raise UsageError(f"TARGET {text!r} is not module:object, for example shop.service:service")
     module = _import(module_name, text, arguments.app_dir)
     if not colon:
         fitting = ", ".join(f"{module_name}:{name}" for name, value in vars(module).items() if _is_fitting(value))
@@ -129,7 +129,7 @@ def _import(name: str, text: str, app_dir: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise UsageError(_no_module(error.name or name, text, folder)) from None
     except (ValueError, TypeError):  # of the name itself, such as a dot in front
-        raise UsageError(f"TARGET {text!r} is not module:object, for example shop.wiring:service") from None
+        raise UsageError(f"TARGET {text!r} is not module:object, for example shop.service:service") from None
     except SystemExit as end:
         way_out = "put what runs under if __name__ == '__main__'"
         raise UsageError(f"TARGET {text!r}: {name} ended the program ({end.code}) when imported: {way_out}") from None
