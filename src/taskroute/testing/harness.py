@@ -38,7 +38,7 @@ from taskroute.testing.recorder import Recorder, check_overrides
 from taskroute.testing.wiring import middleware_of, service_of, wiring_of
 from taskroute.topology.event_spec import Event
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
-from taskroute.topology.queue import QueueSpec
+from taskroute.topology.queue import QueueSpec, wait_queues_of
 from taskroute.topology.topology import Topology
 from taskroute.worker.worker import Worker
 
@@ -131,7 +131,7 @@ class Harness:
         self._worker = self._parts.running.worker if has_worker else None
         queues_consumed = self._worker.queues if self._worker else ()
         self._consumed = [queue.name for queue in queues_consumed]
-        self._waiting = [name for queue in queues_consumed for name in _wait_queues(queue)]
+        self._waiting = [name for queue in queues_consumed for name in wait_queues_of(queue)]
         self._resources: ExitStack | None = None
         self._has_given_up = False
 
@@ -356,11 +356,6 @@ def _pause(queue: str, health: Health) -> str:
         return ""
     is_meant = any(warning.startswith(f"queue {queue!r} is paused by hand") for warning in health.warnings)
     return ", paused by hand" if is_meant else ", paused by its circuit breaker"
-
-
-def _wait_queues(queue: QueueSpec) -> list[str]:
-    policy = queue.retry_policy
-    return [queue.wait_queue(delay) for delay in policy.delays] if policy else []
 
 
 def _message(queue: str, stored: StoredMessage) -> Message:

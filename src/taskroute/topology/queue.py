@@ -216,3 +216,9 @@ class QueueSpec(Spec, frozen=True):
 
     def _problems(self) -> Iterator[str]:
         return queue_rules.problems(self)
+
+
+def wait_queues_of(queue: QueueSpec) -> tuple[str, ...]:
+    """Return the names of the queues in which its messages wait for their second, third, ... attempt."""
+    policy = queue.retry_policy
+    return tuple(map(queue.wait_queue, policy.delays)) if policy else ()

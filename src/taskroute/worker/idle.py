@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
 from taskroute.broker.roles.consumer import Consumer
 from taskroute.broker.session import Session
 from taskroute.foreign import Log
-from taskroute.topology.queue import QueueSpec
+from taskroute.topology.queue import QueueSpec, wait_queues_of
 from taskroute.worker.admissions import Admissions
 from taskroute.worker.republish import Republisher
 from taskroute.worker.work_queue import WorkQueue
@@ -49,7 +49,7 @@ class Idle:
         admissions: Admissions,
         ended: threading.Event,
     ) -> None:
-        self._queues = tuple(name for queue in queues for name in _with_wait_queues(queue))
+        self._queues = tuple(name for queue in queues for name in (queue.name, *wait_queues_of(queue)))
         self._work = work
         self._consumer = consumer
         self._session = session
@@ -97,10 +97,3 @@ class Idle:
         except Exception as error:  # noqa: BLE001 - the session sees it as well, and reconnects
             log.debug("count_failed error=%s", type(error).__name__)
             return None
-
-
-def _with_wait_queues(queue: QueueSpec) -> Iterator[str]:
-    yield queue.name
-    policy = queue.retry_policy
-    for delay in policy.delays if policy else ():
-        yield queue.wait_queue(delay)

@@ -39,8 +39,9 @@ def run(arguments: Namespace) -> int:
 
 
 def _fields(queue: QueueSpec, routes: Routes) -> dict[str, Any]:
+    from taskroute.topology.queue import wait_queues_of
+
     taking = [handler for handler in routes.handlers if handler.queue in (queue.name, None)]
-    policy = queue.retry_policy
     return {
         "name": queue.name,
         "type": queue.queue_type,
@@ -49,7 +50,7 @@ def _fields(queue: QueueSpec, routes: Routes) -> dict[str, Any]:
             for each in queue.bindings
         ],
         "handlers": [_handler(handler) for handler in taking],
-        "wait_queues": [queue.wait_queue(delay) for delay in policy.delays] if policy else [],
+        "wait_queues": list(wait_queues_of(queue)),
         "dead_letter_queue": queue.dead_letter_queue,
     }
 

@@ -64,8 +64,9 @@ def run(arguments: Namespace) -> int:
 
 
 def _wait_queues(queue: QueueSpec) -> list[str]:
-    policy = queue.retry_policy
-    return [queue.wait_queue(delay) for delay in sorted(set(policy.delays))] if policy else []
+    from taskroute.topology.queue import wait_queues_of
+
+    return list(dict.fromkeys(wait_queues_of(queue)))  # several attempts may wait as long
 
 
 def _names(queue: QueueSpec) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from taskroute.handlers.handler import Handler
 from taskroute.topology.exchange import BindingSpec
-from taskroute.topology.queue import QueueSpec
+from taskroute.topology.queue import QueueSpec, wait_queues_of
 from taskroute.topology.topology import Topology
 
 NodeKind = Literal["event", "exchange", "queue", "handler"]
@@ -90,7 +90,7 @@ def _nodes(topology: Topology, handlers: tuple[Handler, ...]) -> Iterator[Node]:
             yield Node("exchange:", "exchange", "", "default")
     for exchange in topology.exchanges:
         yield Node(f"exchange:{exchange.name}", "exchange", exchange.name, exchange.type)
-    waiting = {name for queue in topology.queues for name in _wait_queues(queue)}
+    waiting = {name for queue in topology.queues for name in wait_queues_of(queue)}
     for queue in topology.all_queues:
         if queue.name not in waiting:
             yield Node(f"queue:{queue.name}", "queue", queue.name, queue.queue_type)
@@ -140,10 +140,6 @@ def _queues_of(handler: Handler, topology: Topology, handlers: tuple[Handler, ..
         return (handler.queue,)
     named = {other.queue for other in handlers}
     return [queue.name for queue in topology.queues if queue.name in named]
-
-
-def _wait_queues(queue: QueueSpec) -> Iterable[str]:
-    return map(queue.wait_queue, queue.retry_policy.delays) if queue.retry_policy else ()
 
 
 def _delays(queue: QueueSpec) -> str:
