@@ -99,3 +99,18 @@ def test_url_that_is_none_of_an_api_is_refused(url: str) -> None:
         ManagementApi(url, user="", password="")
 
     assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_safe"),
+    [
+        ("https://broker.example", True),
+        ("http://127.0.0.1:15672", True),
+        ("http://[::1]:15672", True),
+        ("http://broker.example:15672", False),
+    ],
+)
+def test_password_sent_to_the_api_in_the_clear_is_warned_of(url: str, is_safe: bool) -> None:
+    api = ManagementApi(url, user="shop", password="hidden")
+
+    assert (api.warning is None) == is_safe

@@ -23,7 +23,7 @@ _PORTS: Final = {"amqp": 5672, "amqps": 5671}
 _REMEMBERED: Final = 64
 """Passwords of a function that are remembered: those of messages that are handled may be older than the last ones."""
 _DEFAULT_MEMORY: Final = "default"
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _WAY_OUT: Final = "percent-encode '/', '#', '?', '[' and '@' in user and password"
 
 
@@ -59,7 +59,7 @@ class BrokerUrl:
     @property
     def warning(self) -> str | None:
         """What an operator should know about the safety of the connection, None if there is nothing."""
-        if self.scheme == "amqp" and self.host not in _LOOPBACK:
+        if self.scheme == "amqp" and self.host not in LOOPBACK:
             return "the password and every message travel in the clear; use amqps://"
         if self.tls is not None and (self.tls.verify_mode != ssl.CERT_REQUIRED or not self.tls.check_hostname):
             return "tls= does not verify the broker's certificate and host name"

@@ -54,13 +54,17 @@ def tls_of(arguments: Namespace, target: Target) -> ssl.SSLContext | None:
 
 
 def nodes_of(source: UrlSource, tls: ssl.SSLContext | None) -> tuple[BrokerUrl, ...]:
-    """Return the nodes, asked of the user's function if that knows them.
+    """Return the nodes, asked of the user's function if that knows them. Say of each what makes it unsafe.
 
     Raises:
         BrokerUrlError: one cannot be used.
         BrokerUnavailableError: the function does not say.
     """
-    return Nodes(source, tls).ask()
+    nodes = Nodes(source, tls).ask()
+    for node in nodes:
+        if node.warning is not None:
+            complain("", f"{node}: {node.warning}")
+    return nodes
 
 
 def note_memory(nodes: Iterable[BrokerUrl]) -> None:

@@ -15,6 +15,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
+from taskroute.broker.url import LOOPBACK
 from taskroute.errors import BrokerUnavailableError, BrokerUrlError
 
 _TIMEOUT: Final = 10.0
@@ -49,6 +50,13 @@ class ManagementApi:
         if parts.username is not None:
             user, password = unquote(parts.username), unquote(parts.password or "")
         self._authorization: Final = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+    @property
+    def warning(self) -> str | None:
+        """What an operator should know about the safety of asking, None if there is nothing."""
+        parts = urlsplit(self._base)
+        is_safe = parts.scheme == "https" or parts.hostname in LOOPBACK
+        return None if is_safe else "the password travels in the clear; use https://"
 
     def __repr__(self) -> str:
         return f"ManagementApi({self._base!r})"

@@ -102,6 +102,8 @@ def _ask_api(url: str, node: BrokerUrl, queues: Sequence[QueueSpec]) -> dict[str
     from taskroute.operate.management import ManagementApi
 
     api = ManagementApi(url, user=node.user, password=node.password)
+    if api.warning is not None:
+        complain("stats", f"--api: {api.warning}")
     return {queue.name: _of_api(api.queue(node.virtual_host, queue.name) or {}) for queue in queues}
 
 
