@@ -93,7 +93,20 @@ def test_management_api_that_is_away_is_an_error() -> None:
         ManagementApi("http://127.0.0.1:1", user="shop", password="secret").queue("/", "q")
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:15672", "amqp://a:hidden@b/", "file:///etc/passwd", "http://a:hidden@b:c"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:15672",
+        "amqp://a:hidden@b/",
+        "file:///etc/passwd",
+        "http://a:hidden@b:c",
+        "http://a:b@c/hidden@d",
+        "http://a:b@c?hidden@d",
+        "http://a:b@c#hidden@d",
+        "http://a:hidden@b,http://a:hidden@c",
+        "http://a:b@hidden,x@c,d",
+    ],
+)
 def test_url_that_is_none_of_an_api_is_refused(url: str) -> None:
     with pytest.raises(BrokerUrlError, match="management API") as raised:
         ManagementApi(url, user="", password="")

@@ -108,7 +108,7 @@ def test_several_urls_are_several_nodes() -> None:
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("redis://host", "'redis'; Redis is not supported yet"),
+        ("redis://host", "not 'redis'$"),
         ("http://host", "'http'$"),
         (None, "no broker URL"),
         ("", "amqp://"),
@@ -132,6 +132,53 @@ def test_unusable_url_is_refused_without_showing_its_password(url: Any, problem:
         parse_urls(url)
 
     assert "s3" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "shop:s3cret@host",
+        "amqp//shop:s3cret@h/",
+        "amqp:/shop:s3cret@h",
+        "amqp:shop:s3cret@h",
+        "//shop:s3cret@h",
+        "://shop:s3cret@h",
+        "s3cret@h://x",
+        "shop:s3cret://x",
+        "'amqp://shop:s3cret@h/'",
+        "amqp://shop:s3cret@h1,amqp://shop:s3cret@h2",
+        "amqp://shop:s3cret@h1:5672;amqp://shop:s3cret@h2:5672",
+        "amqp://shop:s3cret@h1/;amqp://shop:s3cret@h2/",
+        "amqp://shop:s3cret@h1:5672,h2:5672/",
+        "amqp://shop:p@ss/s3cret@host/",
+        "amqp://shop:p@ss/s3cret@h1,h2/",
+        "amqp://shop/s3cret@host/",
+    ],
+)
+def test_password_of_what_is_no_url_is_not_repeated(url: str) -> None:
+    with pytest.raises(BrokerUrlError) as caught:
+        parse_urls(url)
+
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_url_in_quotes_is_told_to_leave_them_out(quote: str) -> None:
+    """A file for the environment of a container keeps them."""
+    with pytest.raises(BrokerUrlError, match="begins with a quotation mark: leave the quotes out"):
+        parse_urls(f"{quote}amqp://u:p@h/{quote}")
+
+
+@pytest.mark.parametrize("urls", ["amqp://u:p@a,amqp://u:p@b", "amqp://u:p@a:1;amqp://u:p@b:1", "amqp://u:p@a,b:1/"])
+def test_several_nodes_in_one_url_are_told_to_be_a_list(urls: str) -> None:
+    with pytest.raises(BrokerUrlError, match="several nodes are a list, or in TASKROUTE_URL separated by spaces"):
+        parse_urls(urls)
+
+
+def test_comma_and_semicolon_of_a_password_and_a_virtual_host_are_theirs() -> None:
+    (parsed,) = parse_urls("amqp://u:a,b;c@h/v,1;2")
+
+    assert (parsed.password, parsed.host, parsed.virtual_host) == ("a,b;c", "h", "v,1;2")
 
 
 def test_tls_is_verified_and_only_for_amqps() -> None:

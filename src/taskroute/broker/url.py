@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -24,6 +25,7 @@ _REMEMBERED: Final = 64
 """Passwords of a function that are remembered: those of messages that are handled may be older than the last ones."""
 _DEFAULT_MEMORY: Final = "default"
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]{0,19})://", re.ASCII | re.IGNORECASE)
 _WAY_OUT: Final = "percent-encode '/', '#', '?', '[' and '@' in user and password"
 
 
@@ -143,14 +145,15 @@ def parse_urls(urls: Urls, tls: ssl.SSLContext | None = None) -> tuple[BrokerUrl
 
 
 def _parse(url: str, tls: ssl.SSLContext | None) -> BrokerUrl:
-    scheme, found, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
-    if not found or scheme not in ("memory", "amqp", "amqps"):
-        redis = "; Redis is not supported yet" if scheme.startswith("redis") else ""
-        raise BrokerUrlError(f"a broker URL starts with memory://, amqp:// or amqps://, not {scheme[:20]!r}{redis}")
+    found = _SCHEME.match(url) if isinstance(url, str) else None
+    scheme = "" if found is None else found[1]
+    if scheme not in ("memory", "amqp", "amqps"):
+        raise BrokerUrlError(f"a broker URL starts with memory://, amqp:// or amqps://{_instead(url, scheme)}")
     try:
         parts = urlsplit(url)
     except ValueError:
         raise BrokerUrlError(f"the {scheme} URL cannot be read: {_WAY_OUT}") from None
+    _refuse_several(scheme, url, parts)
     try:
         port = parts.port
     except ValueError:
@@ -162,9 +165,27 @@ def _parse(url: str, tls: ssl.SSLContext | None) -> BrokerUrl:
     if parts.query or parts.fragment:
         what = f"the {scheme} URL has a query or a fragment"
         raise BrokerUrlError(f"{what}: options are arguments, not part of the URL; {_WAY_OUT}")
+    if "@" in parts.path:  # what stands before it may be a piece of the password
+        raise BrokerUrlError(f"the {scheme} URL has an '@' behind its host: {_WAY_OUT}")
     if tls is not None and scheme == "amqp":
         raise BrokerUrlError("tls= is given, but the URL is amqp://: use amqps://")
     return _amqp("amqps" if scheme == "amqps" else "amqp", parts, port, tls)
+
+
+def _instead(url: object, scheme: str) -> str:
+    """Return what a URL starts with instead. Only a scheme is repeated: anything else may be a password."""
+    if scheme:
+        return f", not {scheme!r}"
+    return "; this one begins with a quotation mark: leave the quotes out" if str(url)[:1] in ("'", '"') else ""
+
+
+def _refuse_several(scheme: str, url: str, parts: SplitResult) -> None:
+    host = parts.netloc.rpartition("@")[2]
+    if url.count("://") > 1 or "," in host or ";" in host:
+        raise BrokerUrlError(
+            f"the {scheme} URL looks like several: several nodes are a list, or in TASKROUTE_URL separated by spaces; "
+            f"if it is one, {_WAY_OUT}"
+        )
 
 
 def _passwords(nodes: Sequence[BrokerUrl]) -> tuple[str, ...]:
@@ -202,8 +223,7 @@ def _amqp(
         raise BrokerUrlError(f"the {scheme} URL names no host")
     if not parts.username or parts.password is None:
         raise BrokerUrlError(
-            f"the {scheme} URL for {parts.hostname} names no user and password: "
-            f"{scheme}://user:password@{parts.hostname}/"
+            f"the {scheme} URL for {parts.hostname} names no user and password: write user:password@ before the host"
         )
     return BrokerUrl(
         scheme=scheme,

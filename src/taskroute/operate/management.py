@@ -44,6 +44,12 @@ class ManagementApi:
             raise BrokerUrlError("the URL of the management API cannot be read") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise BrokerUrlError("the URL of the management API starts with http://host or https://host")
+        if parts.query or parts.fragment or any(each in f"{parts.hostname}{parts.path}" for each in "@,;"):
+            # What stands there may be a piece of the password.
+            raise BrokerUrlError(
+                "the URL of the management API is that of one host, without a query: "
+                "percent-encode '/', '#', '?', '[' and '@' in user and password"
+            )
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         path = parts.path.rstrip("/").removesuffix("/api")
         self._base: Final = f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{path}"
