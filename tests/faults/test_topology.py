@@ -222,12 +222,13 @@ def _change(site: Site, queue: str, *, mnesia: str, khepri: str) -> None:
 
 @pytest.mark.row(60)
 def test_queue_over_which_the_broker_closes_the_connection_is_left_alone(
-    site: Site, logged: Callable[[str], Calls]
+    site: Site, logged: Callable[[str], Calls], caplog: pytest.LogCaptureFixture
 ) -> None:
     """As RabbitMQ does over a quorum queue without a leader. The next connection has the other queues."""
     old = QueueSpec(name="old", type="classic", retry=False, dead_letter=False)
     declared = Topology(exchanges=[jobs], queues=[old, work])
     registry, seen = HandlerRegistry(), Calls()
+    caplog.set_level("DEBUG", logger="taskroute")  # later attempts that end alike
 
     def handle(body: bytes) -> None:
         seen(body)

@@ -56,8 +56,11 @@ def test_mismatch_of_what_a_worker_consumes_ends_its_start(name: str, broker_url
     with looking(broker_url) as peer:
         peer.queue(name, x_queue_type="classic")
 
-    with pytest.raises(TopologyMismatchError, match=f"queue '{name}': "):
+    with logged(" ") as lines, pytest.raises(TopologyMismatchError, match=f"queue '{name}': "):
         Worker(broker_url, topology, registry_of(lambda: None, "#", queue=work)).start()
+
+    assert not [line for line in lines.calls if line.startswith(("queue_missing", "connect_failed"))]
+    assert len([line for line in lines.calls if line.startswith(f"queue_differs queue={name} ")]) == 1
 
 
 @pytest.mark.parametrize(("name", "stops"), [("media", True), ("news", False)])

@@ -94,10 +94,10 @@ def test_deleted_queue_that_may_not_be_declared_is_waited_for(mode: Any, broker_
 def test_queue_replaced_by_another_one_is_left_alone(broker_url: str) -> None:
     """An operator has declared it anew with other arguments: it is not consumed, and the field is named."""
     with handling(broker_url) as (handlers, worker, publisher, peer):
-        with logged("queue_missing queue=two") as missing:
+        with logged("queue_differs queue=two") as differs:
             peer.channel.queue_delete("two")
             peer.queue("two", x_queue_type="classic", x_max_length=5)
-            missing.wait_until(lambda lines: any("x-max-length" in line for line in lines))
+            differs.wait_until(lambda lines: any("x-max-length" in line for line in lines))
 
         publisher.publish(b"1", "one", exchange="")
         handlers.done.wait_for(b"1")

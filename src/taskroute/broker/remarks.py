@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from taskroute.errors import BrokerError
+import amqp
+
+from taskroute.errors import BrokerError, BrokerUnavailableError
 from taskroute.foreign import Log
 
 log = Log("taskroute.broker")
@@ -55,6 +57,20 @@ class Remarks:
             else:
                 log.warning("exchange_differs exchange=%s error=%s", name, error)
 
+    def lost(self, name: str, pause: float, error: BrokerError) -> None:
+        """Say that a queue is not consumed now, and tried again after `pause` seconds.
+
+        `Worker.health` says why as long as it lasts, and a warning once; the next attempts end alike.
+        """
+        differs = not (isinstance(error, BrokerUnavailableError) or isinstance(error.__cause__, amqp.NotFound))
+        event = "queue_differs" if differs else "queue_missing"
+        tell = log.warning if self._is_new(_consumer_of(name), str(error)) else log.debug
+        tell(f"{event} queue=%s pause=%.1f error=%s", name, pause, error)
+
+    def found(self, name: str) -> None:
+        """Take note that a queue is consumed."""
+        self._logged.pop(_consumer_of(name), None)
+
     def clear_of(self, kind: Literal["queue", "exchange"], name: str) -> None:
         """Take back what was said of something that is as declared now."""
         subject = f"{kind} {name!r}"
@@ -67,3 +83,7 @@ class Remarks:
     def _is_new(self, about: str, text: str) -> bool:
         was, self._logged[about] = self._logged.get(about), text
         return was != text
+
+
+def _consumer_of(queue: str) -> str:
+    return f"consumer of {queue!r}"

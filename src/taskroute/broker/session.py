@@ -412,12 +412,14 @@ class Session:
         if self._current.is_stopping and link.step is not None and isinstance(error, OSError):
             error = BrokerUnavailableError(f"stopped while {link.step.text}")  # which has cut it
         self._discard(error)
-        if not self._current.is_stopping:
+        ends = self.generation == 0 and self._first_failure == "end" and self._is_final(error)
+        is_told = ends and isinstance(error, TaskrouteError)  # `wait_open` raises it, and the connection did open
+        if not (self._current.is_stopping or is_told):
             event = "connection_lost" if link.state == "open" else "connect_failed"
             # A defect shows where it is; what the network and the broker do takes one line.
             raised = None if _is_expected(error) else self._disclosure.of(error)
             log.warning("%s session=%s error=%s", event, self._name, self._told(error), raised=raised)
-        if self.generation == 0 and self._first_failure == "end" and self._is_final(error):
+        if ends:
             return False  # another attempt does not mend it
         error.with_traceback(None)  # whose frames hold the connection
         return True

@@ -308,6 +308,7 @@ class Consuming:
             raise
         queue.heard_at = time.monotonic()
         self._suspects.clear_of(queue.spec.name)
+        self._remarks.found(queue.spec.name)
 
     def _add_consumer(
         self, queue: ConsumedQueue, channel: ConsumerChannel, prefetch: int, tell: Callable[..., object]
@@ -380,9 +381,9 @@ class Consuming:
     def _raise_or_remark(self, exchange: ExchangeSpec, error: BrokerError) -> None:
         specs = [queue.spec for queue in self.queues.values()]
         is_upstream = exchange.name in upstream_of(specs, self._declaration.topology.exchanges)
+        self._remark(exchange, error)
         if is_upstream or isinstance(error, UnsupportedFeatureError):
             raise error
-        self._remark(exchange, error)
 
     def _on_closed(self, queue: ConsumedQueue, error: Exception) -> None:
         """Take note that the broker has closed the channel of a queue, as over an acknowledgement that is late."""
@@ -392,7 +393,7 @@ class Consuming:
     def _lose(self, queue: ConsumedQueue, problem: BrokerError) -> None:
         queue.lose(problem, time.monotonic())
         self._backlogs.forget(queue.spec.name)
-        log.warning("queue_missing queue=%s pause=%.1f error=%s", queue.spec.name, queue.pause, problem)
+        self._remarks.lost(queue.spec.name, queue.pause, problem)
         self._plan_search()
 
     @contextmanager

@@ -121,10 +121,10 @@ class QueueSuspects:
             log.warning("queue_unavailable queue=%s error=%s", name, error)
             return None
         except BrokerError as error:
-            if isinstance(error, fatal):
-                raise
-            if closes_connection(error) and error.__cause__ is not None:
+            if not isinstance(error, fatal) and closes_connection(error) and error.__cause__ is not None:
                 raise error.__cause__ from None  # which another attempt mends
             remarks.differs("queue", name, error)
+            if isinstance(error, fatal):
+                raise
             return error
         return None
