@@ -1,9 +1,17 @@
-"""Suggestion: the known name that somebody may have meant."""
+"""Suggestion: the known name that somebody may have meant, also where a call has an option that there is not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import wraps
+from inspect import Parameter
+from typing import Any, Final, TypeVar, cast
+
+Called = TypeVar("Called", bound=Callable[..., Any])
+
+_BY_NAME: Final = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -27,3 +35,38 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """
     near = nearest(name, known)
     return otherwise if near is None else f"did you mean {near!r}?"
+
+
+def suggests_options(*further: str) -> Callable[[Called], Called]:
+    """Have a function or class say which of its options was meant, when it is called with one that there is not.
+
+    Args:
+        further: names that its ``**options`` may have.
+
+    Example:
+        >>> @suggests_options()
+        ... def start(*, threads=8): ...
+        >>> start(thread=3)
+        Traceback (most recent call last):
+        TypeError: start: there is no option 'thread'; did you mean 'threads'?
+    """
+
+    def suggesting(called: Called) -> Called:
+        if isinstance(called, type):
+            setattr(called, "__init__", suggesting(vars(called)["__init__"]))  # noqa: B010 - mypy takes no assignment
+            return called
+        named = [each.name for each in inspect.signature(called).parameters.values() if each.kind in _BY_NAME]
+        known = [name for name in (*named, *further) if name != "self"]
+        subject = called.__qualname__.removesuffix(".__init__")
+
+        @wraps(called)
+        def checked(*arguments: Any, **options: Any) -> Any:
+            for name in options:
+                if name not in known:
+                    hint = did_you_mean(name, known, f"there are {', '.join(known)}")
+                    raise TypeError(f"{subject}: there is no option {name!r}; {hint}")
+            return called(*arguments, **options)
+
+        return cast("Called", checked)
+
+    return suggesting

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from taskroute import (
+    CircuitBreaker,
     EventSpec,
     ExchangeSpec,
     HandlerRegistry,
@@ -16,10 +17,12 @@ from taskroute import (
     RetryPolicy,
     Routes,
     RoutingPattern,
+    Service,
     Topology,
     Worker,
 )
 from taskroute.suggestion import nearest
+from taskroute.testing import Harness
 
 media = ExchangeSpec(name="media")
 video = QueueSpec(name="video", bindings=[media.bind("video.#")])
@@ -57,6 +60,16 @@ NEARLY_RIGHT: list[tuple[Callable[[], object], str]] = [
     (lambda: worker(declare="creat"), "'create'"),
     (lambda: published(exchange="medai"), "'media'"),
     (lambda: published(exchange=media, header={}), "'headers'"),
+    (lambda: worker(thread=3), "'threads'"),
+    (lambda: registered(queu=video), "'queue'"),
+    (lambda: HandlerRegistry().handler("a", queu=video), "'queue'"),  # type: ignore[call-arg]
+    (lambda: HandlerRegistry().fallback(queu=video), "'queue'"),  # type: ignore[call-arg]
+    (lambda: HandlerRegistry(midleware=[]), "'middleware'"),  # type: ignore[call-arg]
+    (lambda: Publisher("memory://", topology, heartbeet=5), "'heartbeat'"),  # type: ignore[call-arg]
+    (lambda: Service(topology, registered(), lifspan=None), "'lifespan'"),  # type: ignore[call-arg]
+    (lambda: CircuitBreaker(failure=3), "'failures'"),  # type: ignore[call-arg]
+    (lambda: Harness(topology, overides={}), "'overrides'"),
+    (lambda: Harness(topology, shutdown_timout=1), "'shutdown_timeout'"),
     (lambda: ExchangeSpec.model_validate({"name": "x", "durabel": True}), "'durable'"),
     (lambda: QueueSpec.model_validate({"name": "x", "ttl": 5}), "'message_ttl'"),
     (lambda: Topology.model_validate({"queue": [video]}), "'queues'"),

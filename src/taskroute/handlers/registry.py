@@ -18,6 +18,7 @@ from taskroute.handlers.signature import naming
 from taskroute.keys.automaton import canonical
 from taskroute.keys.pattern import RoutingPattern
 from taskroute.quoting import shown
+from taskroute.suggestion import suggests_options
 from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.retry_policy import RetryPolicy
@@ -26,6 +27,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 @exported_by("taskroute")
+@suggests_options()
 class HandlerRegistry:
     """Functions by routing-key pattern and queue.
 
@@ -60,6 +62,7 @@ class HandlerRegistry:
         """Every handler and fallback."""
         return tuple(self._by_keys.values())
 
+    @suggests_options()
     def handler(
         self,
         pattern: str | RoutingPattern | EventSpec[Any] | Sequence[str | RoutingPattern | EventSpec[Any]],
@@ -77,6 +80,7 @@ class HandlerRegistry:
 
         return register
 
+    @suggests_options()
     def add(
         self,
         pattern: str | RoutingPattern | EventSpec[Any] | Sequence[str | RoutingPattern | EventSpec[Any]],
@@ -117,6 +121,7 @@ class HandlerRegistry:
             ]
         )
 
+    @suggests_options()
     def fallback(self, queue: QueueSpec | str | None = None) -> Callable[[F], F]:
         """Register the decorated function for the keys that no handler takes, in `queue` or in any queue."""
         if callable(queue):

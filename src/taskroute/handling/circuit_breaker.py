@@ -14,6 +14,7 @@ from taskroute.exported import exported_by
 from taskroute.message.outcome import Handled, Outcome
 from taskroute.quoting import shown
 from taskroute.state_table import StateTable
+from taskroute.suggestion import suggests_options
 
 CircuitState = Literal["closed", "open", "half_open"]
 """All messages are let through; none is; one is, whose end decides."""
@@ -37,6 +38,7 @@ _BLAMED: Final = ("handler_error", "handler_timeout")
 
 
 @exported_by("taskroute")
+@suggests_options()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitBreaker:
     """When to leave a queue alone: for a `Worker`, whose handlers then do not call a service that is down.

@@ -37,6 +37,7 @@ from taskroute.publisher.submissions import DEFAULT_MAX_BODY_SIZE, Submissions
 from taskroute.publisher.unconfirmed import Unconfirmed, unconfirmed
 from taskroute.publisher.window import Window
 from taskroute.raised import Disclosure
+from taskroute.suggestion import suggests_options
 from taskroute.topology.digest import topology_digest
 from taskroute.topology.event_spec import Event
 from taskroute.topology.topology import Topology
@@ -50,6 +51,7 @@ _GRACE: Final = 1.0
 
 @exported_by("taskroute")
 @part_of_worker
+@suggests_options()
 class Publisher:
     """Publishes from any thread over one connection of its own.
 

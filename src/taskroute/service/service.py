@@ -21,7 +21,7 @@ from taskroute.service.open_service import OpenService
 from taskroute.service.parts import Wiring, made
 from taskroute.service.running import RunningService
 from taskroute.service.url import url_of
-from taskroute.suggestion import did_you_mean
+from taskroute.suggestion import did_you_mean, suggests_options
 from taskroute.topology.topology import Topology
 from taskroute.worker.options import WorkerOptions
 from taskroute.worker.signals import StopSignal
@@ -32,6 +32,7 @@ Watch = Callable[[RunningService], AbstractContextManager[object]]
 
 
 @exported_by("taskroute")
+@suggests_options()
 @dataclass(frozen=True, eq=False)
 class Service:
     """A topology, the handlers for it, and how they run: said once, for running, publishing, tests and tools.

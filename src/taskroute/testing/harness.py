@@ -32,6 +32,7 @@ from taskroute.publisher.options import EventOptions, PublishOptions
 from taskroute.publisher.publisher import Publisher
 from taskroute.service.parts import Parts, publisher_of
 from taskroute.service.service import Service
+from taskroute.suggestion import suggests_options
 from taskroute.testing.calls import Call
 from taskroute.testing.dead_letters import DeadLetter
 from taskroute.testing.recorder import Recorder, check_overrides
@@ -40,6 +41,7 @@ from taskroute.topology.event_spec import Event
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.queue import QueueSpec, wait_queues_of
 from taskroute.topology.topology import Topology
+from taskroute.worker.options import WorkerOptions
 from taskroute.worker.worker import Worker
 
 DEFAULT_TIMEOUT: Final = 10.0
@@ -50,6 +52,7 @@ _NO_OVERRIDES: Final[Mapping[Provider, Provider]] = {}
 
 
 @exported_by("taskroute.testing")
+@suggests_options(*WorkerOptions.__annotations__, "resources")
 class Harness:
     """Runs a service for one test, or a topology and a registry, on an embedded broker of its own.
 

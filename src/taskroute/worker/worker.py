@@ -39,6 +39,7 @@ from taskroute.instrumentation.hooks import Instrumentation, Listeners
 from taskroute.publisher.publisher import Publisher
 from taskroute.quoting import shown
 from taskroute.raised import Disclosure, checked_detail
+from taskroute.suggestion import suggests_options
 from taskroute.topology.digest import topology_digest
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
@@ -68,6 +69,7 @@ _OF_ANOTHER_PROCESS: Final = "this worker belongs to the process that this one w
 
 
 @exported_by("taskroute")
+@suggests_options()
 class Worker:
     """Consumes the queues of a topology and calls the handlers of a registry.
 
