@@ -137,6 +137,13 @@ def test_override_of_what_nobody_asks_for_is_refused() -> None:
         Harness(SERVICE, overrides={fakes: resources})
 
 
+@pytest.mark.parametrize("asked", [Pool, session, resources])
+def test_override_by_an_object_says_to_write_a_function(asked: Any) -> None:
+    expected = rf"overrides: what replaces .*{asked.__name__} is an object, .*: write .*, lambda: fake"
+    with pytest.raises(ConfigurationError, match=expected):
+        Harness(SERVICE, overrides={asked: FakePool()})  # type: ignore[dict-item]
+
+
 def test_service_and_a_registry_are_refused_together() -> None:
     with pytest.raises(ConfigurationError, match="a service has a registry"):
         Harness(SERVICE, HandlerRegistry())

@@ -25,6 +25,7 @@ from taskroute.handlers.middleware import CallNext, Layer
 from taskroute.handlers.sources import InvalidArgumentError
 from taskroute.message.message import Message
 from taskroute.message.outcome import Reject, Retry
+from taskroute.quoting import shown
 from taskroute.raised import Disclosure
 from taskroute.testing.calls import Call
 
@@ -178,14 +179,19 @@ class Recorder:
 def check_overrides(
     handlers: Iterable[Handler], overrides: Mapping[Provider, Provider], lifespan: Provider | None
 ) -> None:
-    """Raise ConfigurationError for what no handler asks for, and is not the lifespan."""
+    """Raise ConfigurationError for what no handler asks for, and is not the lifespan, and for what is no provider."""
     plans = [handler.plan for handler in handlers]
     known = {dependency.provider for plan in plans for dependency in plan.dependencies}
     known |= {asked.type for plan in plans for asked in plan.asked} | ({lifespan} if lifespan else set())
-    for provider in overrides:
+    for provider, other in overrides.items():
         if provider not in known:
             names = ", ".join(sorted(map(describe, known))) or "none"
             raise ConfigurationError(f"overrides: no handler asks for {describe(provider)}; what they ask for: {names}")
+        if not callable(other):
+            raise ConfigurationError(
+                f"overrides: what replaces {describe(provider)} is an object, {shown(other)}: write a function that "
+                f"returns it, lambda: fake"
+            )
 
 
 def _within(context: AbstractContextManager[object], run: Callable[[], Any]) -> Any:
