@@ -116,6 +116,15 @@ def test_broker_that_is_away_ends_a_command_with_3(line: CommandLine, words: str
         "stats held:service --url memory:// --api amqp://a:hidden@127.0.0.1:1/",
         "stats held:service amqp://a:hidden@127.0.0.1:1/",
         "check amqp://a:hidden@127.0.0.1:1/",
+        "check a:hidden@127.0.0.1:1/",
+        "check amqp:/a:hidden@127.0.0.1:1/",
+        "stats held:service a:hidden@127.0.0.1:1/",
+        "stats held:service --url a:hidden@127.0.0.1:1/",
+        "stats held:service --format a:hidden@127.0.0.1:1/",
+        "run held:service --health a:hidden@127.0.0.1:1",
+        "run held:service --threads a:hidden@127.0.0.1:1",
+        "health a:hidden@127.0.0.1:1/x",
+        "a:hidden@127.0.0.1:1/",
     ],
 )
 def test_password_of_a_broker_is_in_no_output(line: CommandLine, words: str, monkeypatch: pytest.MonkeyPatch) -> None:

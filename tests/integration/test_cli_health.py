@@ -99,5 +99,20 @@ def test_url_that_cannot_be_asked_is_refused_and_not_repeated(command_line: Comm
     ended = command_line.run("health", url)
 
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith("taskroute health: URL is not http://HOST:PORT")
+    assert "is not HOST:PORT" in ended.err
     assert "canary" not in ended.err
+
+
+@pytest.mark.parametrize("url", ["38080", ":", "", "h:x", "https://h:1"])
+def test_url_that_cannot_be_asked_is_told_with_an_example(command_line: CommandLine, url: str) -> None:
+    ended = command_line.run("health", url)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"taskroute health: {url!r} is not HOST:PORT, for example 127.0.0.1:8080")
+
+
+def test_port_alone_is_asked_on_this_machine(command_line: CommandLine, address: str) -> None:
+    port = address.rpartition(":")[2]
+
+    assert command_line.run("health", f":{port}").code == 0
+    assert command_line.run("health", f":{port}/live").code == 0

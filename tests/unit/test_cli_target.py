@@ -48,6 +48,7 @@ def test_target_may_be_anything_that_has_a_topology(line: CommandLine, target: s
         (":routes", "is not module:object"),
         (".wiring:routes", "is not module:object"),
         ("amqp://host/", "TARGET is a URL: that is --url, and TARGET is module:object"),
+        ("u:p@host/", "TARGET is a URL: that is --url, and TARGET is module:object"),
         ("wiring:packing", "is a QueueSpec, not a Service, Routes, a Topology, a Worker, or"),
         ("wiring:pack", "is a function: with --factory it is called"),
         ("wiring:topology --factory", "--factory: wiring:topology is no function, but a Topology: leave --factory out"),

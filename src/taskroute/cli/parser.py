@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from functools import partial
@@ -11,8 +12,10 @@ from taskroute import __version__
 from taskroute.cli.exits import UsageError
 from taskroute.cli.suggestion import hint
 from taskroute.cli.table import COMMANDS, Command
+from taskroute.cli.typed import typed
 
 _PROGRAM: Final = "taskroute"
+_MAYBE_URL: Final = re.compile(r"\S*:\S*@\S*")
 
 
 class Parser(ArgumentParser):
@@ -20,7 +23,8 @@ class Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError with the command and the way out."""
-        raise UsageError(f"{message}; see {self.prog} --help")
+        told = _MAYBE_URL.sub("(not repeated: it may hold a password)", message.removeprefix("argument "))
+        raise UsageError(f"{told}; see {self.prog} --help")
 
 
 def make_parser(commands: Sequence[Command]) -> Parser:
@@ -49,4 +53,4 @@ def check_command(name: str) -> None:
     """Raise UsageError for the name of a command that there is not."""
     names = [command.name for command in COMMANDS]
     if not name.startswith("-") and name not in names:
-        raise UsageError(f"there is no command {name!r}{hint(name, names)}; see {_PROGRAM} --help")
+        raise UsageError(f"there is no command {typed(name)}{hint(name, names)}; see {_PROGRAM} --help")

@@ -99,7 +99,7 @@ def load_target(arguments: Namespace) -> Target:
         TargetError: the user's code has raised.
     """
     text: str = arguments.target
-    if "://" in text:  # not repeated: it may have a password
+    if "://" in text or "@" in text:  # not repeated: it may have a password
         raise UsageError("TARGET is a URL: that is --url, and TARGET is module:object, such as shop.service:service")
     module_name, colon, path = text.partition(":")
     if not module_name or (colon and not path):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import math
 import re
 from argparse import ArgumentParser, Namespace
 from typing import Any, Final
 
 from taskroute.cli.exits import Exit, UsageError
 from taskroute.cli.terminal import complain
+from taskroute.cli.typed import seconds, typed
 from taskroute.quoting import printable
 
 _MAX_ANSWER: Final = 1_048_576
@@ -18,16 +18,14 @@ _MAX_ANSWER: Final = 1_048_576
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Say what it takes."""
-    parser.add_argument("url", metavar="URL", help="HOST:PORT, or http://HOST:PORT/live; /ready if left out")
-    parser.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="to wait for the answer; 5")
+    parser.add_argument("url", metavar="URL", help="HOST:PORT or :PORT, or http://HOST:PORT/live; /ready if left out")
+    parser.add_argument("--timeout", type=seconds, default=5.0, metavar="SECONDS", help="to wait for the answer; 5")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="text for people by default")
 
 
 def run(arguments: Namespace) -> int:
     """Ask; 0 if it is ready, 1 if it is not, 3 if nothing that can be asked is there."""
     host, port, path = _parse(arguments.url)
-    if not 0 < arguments.timeout < math.inf:
-        raise UsageError(f"--timeout {arguments.timeout} must be a number of seconds above 0")
     try:
         status, answer = _ask(host, port, path, arguments.timeout)
     except OSError as error:
@@ -49,13 +47,17 @@ def _unanswered(host: str, port: int, why: str) -> Exit:
 
 
 def _parse(text: str) -> tuple[str, int, str]:
-    """Return host, port and path. What it complains of is not shown: it may hold a password."""
+    """Return host, port and path. Without a host it is this machine."""
     found = re.fullmatch(
-        r"(?:http://)?(\[[0-9A-Fa-f:.]+\]|[^\s:/@?#\[\]]+)(?::([0-9]{1,5}))?(/live|/ready)?/?", text, re.ASCII
+        r"(?:http://)?(\[[0-9A-Fa-f:.]+\]|[^\s:/@?#\[\]]+)?(?::([0-9]{1,5}))?(/live|/ready)?/?", text, re.ASCII
     )
-    if found is None or int(found[2] or 0) > 65_535:
-        raise UsageError("URL is not http://HOST:PORT, with /live or /ready behind it or nothing: no user, no https")
-    return found[1].strip("[]"), int(found[2] or 80), found[3] or "/ready"
+    is_number = found is not None and (found[1] or "0").isdigit()  # a port, or nothing
+    if found is None or int(found[2] or 0) > 65_535 or (is_number and (found[1] or not found[2])):
+        raise UsageError(
+            f"{typed(text)} is not HOST:PORT, for example 127.0.0.1:8080, or http://HOST:PORT, with /live or /ready "
+            "behind it or nothing: no user, no https"
+        )
+    return (found[1] or "127.0.0.1").strip("[]"), int(found[2] or 80), found[3] or "/ready"
 
 
 def _ask(host: str, port: int, path: str, timeout: float) -> tuple[int, dict[str, Any]]:

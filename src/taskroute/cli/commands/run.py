@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from taskroute.cli.settings import Settings
 from taskroute.cli.signals import heed_as_process_one
 from taskroute.cli.target import add_target
 from taskroute.cli.terminal import complain
+from taskroute.cli.typed import seconds, whole_number
 
 if TYPE_CHECKING:
     from taskroute.cli.probes.answers import Answering
@@ -27,11 +27,11 @@ _MAX_PROCESSES: Final = 1_000
 def add_arguments(parser: ArgumentParser) -> None:
     """Say what it takes."""
     add_target(parser)
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes that share the work")
+    parser.add_argument("--processes", type=whole_number, default=1, metavar="N", help="processes that share the work")
     parser.add_argument("--queues", nargs="+", action="extend", default=[], metavar="QUEUE", help="consume only these")
-    parser.add_argument("--threads", type=int, metavar="N", help="for handlers, in each process")
-    parser.add_argument("--max-messages", type=int, metavar="N", help="end when so many have been handled")
-    parser.add_argument("--max-time", type=float, metavar="SECONDS", help="end after this time")
+    parser.add_argument("--threads", type=whole_number, metavar="N", help="for handlers, in each process")
+    parser.add_argument("--max-messages", type=whole_number, metavar="N", help="end when so many have been handled")
+    parser.add_argument("--max-time", type=seconds, metavar="SECONDS", help="end after this time")
     parser.add_argument("--health", metavar="HOST:PORT", help="serve /live, /ready and /metrics there")
 
 
@@ -103,5 +103,3 @@ def _check(arguments: Namespace) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {value} is too few: {least} at least")
     if arguments.processes > _MAX_PROCESSES:
         raise UsageError(f"--processes {arguments.processes} is too many: {_MAX_PROCESSES} at most")
-    if arguments.max_time is not None and not 0 < arguments.max_time < math.inf:
-        raise UsageError(f"--max-time {arguments.max_time} must be a number of seconds above 0")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from taskroute.cli.exits import UsageError
+from taskroute.cli.typed import typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Address:
         """
         found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/@\[\]]*)):([0-9]{1,5})", text, re.ASCII)
         if found is None or int(found[3]) > 65_535:
-            raise UsageError(f"--health {text!r} is not HOST:PORT, for example 127.0.0.1:8080 or :8080")
+            raise UsageError(f"--health {typed(text)} is not HOST:PORT, for example 127.0.0.1:8080 or :8080")
         return cls(found[1] or found[2] or "", int(found[3]))
 
     def __str__(self) -> str:
