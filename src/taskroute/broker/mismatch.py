@@ -49,6 +49,20 @@ _LOWERED: Final = (*_DURATIONS, "x-max-length", "x-max-length-bytes", "x-deliver
 _LEFT_OUT: Final = (*_DURATIONS, "x-max-length", "x-max-length-bytes", "x-overflow", "alternate-exchange")
 """What a spec can leave to a policy: the others are always sent, or none has them."""
 
+_TYPED: Final = (
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-overflow",
+    "x-delivery-limit",
+)
+"""What a queue of one type is declared with and one of another is not."""
+
+_SWITCHES: Final = ("durable", "exclusive", "auto_delete", "internal", "single_active_consumer")
+_NUMBERS: Final = ("max_length", "max_length_bytes", "max_priority", "delivery_limit")
+_NAMES: Final = ("type", "overflow", "alternate_exchange")
+"""Fields, by how a spec has their value."""
+
 _UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"))
 _UNLIMITED: Final = str(2**31 - 1)
 _NONE: Final = ("none", "None")
@@ -79,22 +93,47 @@ class Difference:
         >>> Difference("queue", "x-max-length", "5", "9").explain().partition(" (")[0]
         'max_length: 5 on the broker, 9 declared'
         """
-        field = _FIELDS.get(self.name, f"arguments: {self.name}" if self.name.startswith("x-") else self.name)
-        argument = f" ({self.name})" if field != self.name and self.name in _FIELDS else ""
+        notes = [self.name] if self._field != self.name and self.name in _FIELDS else []
+        if self.name in _TYPED and None in (self.present, self.declared):
+            notes.append("type may differ too: the broker names one field")
         values = f"{self._spoken(self.present)} on the broker, {self._spoken(self.declared)} declared"
-        return f"{field}: {values}{argument}; {', or '.join(self._ways(serves))}"
+        said = f" ({'; '.join(notes)})" if notes else ""
+        return f"{self._field}: {values}{said}; {', or '.join(self._ways(serves))}"
 
     def _ways(self, serves: str | None) -> Iterator[str]:
-        policy = f"a policy ({self.name.removeprefix('x-')})"
-        renamed = f"{self.kind} a new name" if serves is None else f"queue {serves!r}, which it serves, a new name"
-        if self._can_be_lowered:
-            yield f"declare {self._spoken(self.present)} and lower it by {policy}"
-        elif self.name in _LEFT_OUT and self.present is None:
-            yield f"leave it out of the spec and set it by {policy}"
-        elif self.name in _LEFT_OUT:
-            renamed += f" and set it by {policy}, which can be changed later"
+        renamed = f"{self.kind} a new name"
+        if serves is not None:  # what it is declared with follows from that one's spec
+            renamed = f"queue {serves!r}, which it serves, a new name"
+        else:
+            policy = f"a policy ({self.name.removeprefix('x-')})"
+            if self.name in _LEFT_OUT and self.present is None:
+                yield f"leave it out of the spec and set it by {policy}"
+            elif (written := self._written) is not None:
+                lower = f" and lower it by {policy}" if self._can_be_lowered else ""
+                yield f"declare {written} as it is there{lower}"
+            if self.name in _LEFT_OUT and self.present is not None and not self._can_be_lowered:
+                renamed += f" and set {self._field} by {policy}, which can be changed later"
         yield f"give the {renamed}"
         yield f"delete it on the broker{' when it is empty' if self.kind == 'queue' else ''}"
+
+    @property
+    def _field(self) -> str:
+        return _FIELDS.get(self.name, f"arguments: {self.name}" if self.name.startswith("x-") else self.name)
+
+    @property
+    def _written(self) -> str | None:
+        """What a spec says that declares what is there, None if that cannot be told from one answer."""
+        field, value = self._field, self.present or ""
+        if field in _SWITCHES:
+            return f"{field}={value.lower() == 'true'}"
+        if self.name in _DURATIONS and value.isdecimal():
+            seconds, rest = divmod(int(value), 1000)
+            return f"{field}={int(value) / 1000 if rest else seconds}"
+        if field in _NUMBERS and value.isdecimal():
+            return f"{field}={value}"
+        if field in _NAMES and value and not value.startswith("x-") and quoted(value) == value:
+            return f"{field}={value!r}"
+        return None
 
     @property
     def _can_be_lowered(self) -> bool:
