@@ -63,6 +63,18 @@ def test_mismatch_of_what_a_worker_consumes_ends_its_start(name: str, broker_url
     assert len([line for line in lines.calls if line.startswith(f"queue_differs queue={name} ")]) == 1
 
 
+def test_queue_of_the_spec_is_raised_before_what_serves_it(broker_url: str) -> None:
+    """All of them are in the log."""
+    with looking(broker_url) as peer:
+        for name in ("work.retry.50", "work.dead", "work"):
+            peer.queue(name, x_queue_type="classic")
+
+    with logged("queue_differs ") as lines, pytest.raises(TopologyMismatchError, match=r"^queue 'work': "):
+        Worker(broker_url, topology, registry_of(lambda: None, "#", queue=work)).start()
+
+    assert [line.split()[1] for line in lines.calls] == ["queue=work", "queue=work.retry.50", "queue=work.dead"]
+
+
 @pytest.mark.parametrize(("name", "stops"), [("media", True), ("news", False)])
 def test_mismatch_of_an_exchange_ends_the_start_of_whom_it_feeds(name: str, stops: bool, broker_url: str) -> None:
     with looking(broker_url) as peer:
@@ -181,7 +193,7 @@ def test_verify_does_not_create_what_is_missing(broker_url: str) -> None:
             registry_of(lambda: None, "#", queue=work),
             declare="verify",
         )
-        with pytest.raises(TopologyMismatchError, match="create it first"):
+        with pytest.raises(TopologyMismatchError, match=r"queue 'work': .* create it first"):
             worker.start()
 
         with pytest.raises(amqp.exceptions.NotFound):

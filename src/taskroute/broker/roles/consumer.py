@@ -235,8 +235,6 @@ class Consumer(Role):
             on_queue_lost=self._sink.on_queue_lost,
         )
         consuming.declare()
-        if generation == 1:
-            consuming.raise_what_is_wrong()
         if not self._is_cancelled:
             consuming.start()
         if generation == 1:

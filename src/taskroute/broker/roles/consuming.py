@@ -128,7 +128,8 @@ class Consuming:
         """Declare everything.
 
         On the first connection a mismatch of what is consumed here is an error, of its wait and dead-letter queues,
-        and of the exchanges that its messages come through. Any other is a remark.
+        and of the exchanges that its messages come through. Any other is a remark. Of several queues the one that is
+        consumed is raised: what serves it follows from its spec.
 
         Raises:
             TopologyMismatchError, UnsupportedFeatureError: as `Declaration.on`.
@@ -137,6 +138,7 @@ class Consuming:
         is_first = self.generation == 1
         specs = [queue.spec for queue in self.queues.values()]
         helpers = {helper.name for spec in specs for helper in self._declaration.helpers_of(spec)}
+        problems: list[BrokerError] = []
         with self._set_up_channel() as channel:
             on_problem = self._raise_or_remark if is_first else self._remark
             self._declaration.exchanges_on(channel, on_problem)
@@ -146,10 +148,19 @@ class Consuming:
                 if queue is None:
                     on_it = partial(self._declaration.queue_on, channel, spec)
                     fatal = () if not is_first else _FATAL_OF_HELPERS if spec.name in helpers else _FATAL_OF_OTHERS
-                    self._suspects.declare(spec.name, on_it, self._remarks, fatal=fatal)
+                    try:
+                        self._suspects.declare(spec.name, on_it, self._remarks, fatal=fatal)
+                    except BrokerError as error:
+                        if closes_connection(error):
+                            raise
+                        problems.append(error)
                 elif queue.state != "missing":
                     with self._losing(queue):
                         self._declaration.queue_on(channel, spec)
+        if is_first:
+            self.raise_what_is_wrong()
+        if problems:
+            raise problems[0]
 
     def start(self) -> None:
         """Consume every queue that is there."""
