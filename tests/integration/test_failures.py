@@ -78,7 +78,7 @@ def test_body_that_does_not_validate_names_its_field_and_the_handler(
     assert "seven" not in line
 
 
-def test_dead_letter_has_text_and_traceback_of_its_error() -> None:
+def test_dead_letter_has_handler_text_and_traceback_of_its_error() -> None:
     def handle(body: dict[str, Any]) -> None:
         raise LookupError("no order " + "7" * 1000)
 
@@ -92,5 +92,6 @@ def test_dead_letter_has_text_and_traceback_of_its_error() -> None:
     assert letter.error.startswith("LookupError at test_failures.py:")
     assert letter.error_text == "no order " + "7" * 491
     assert letter.error_traceback.startswith("Traceback (most recent call last):\n")
+    assert letter.headers["x-taskroute-handler"] == letter.handler == f"{__name__}.{handle.__qualname__}"
     assert letter.headers["x-taskroute-error-text"] == letter.error_text
     assert letter.headers["x-taskroute-error-traceback"] == letter.error_traceback

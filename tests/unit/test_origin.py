@@ -21,6 +21,7 @@ LETTER: dict[str, object] = {
     "x-taskroute-error": "'why'",
     "x-taskroute-error-text": "why",
     "x-taskroute-error-traceback": "Traceback",
+    "x-taskroute-handler": "app.pay",
 }
 FORGED: dict[str, object] = {
     "x-taskroute-attempt": 9,
@@ -31,6 +32,7 @@ FORGED: dict[str, object] = {
     "x-taskroute-error": "forged",
     "x-taskroute-error-text": "forged",
     "x-taskroute-error-traceback": "forged",
+    "x-taskroute-handler": "forged",
 }
 
 
@@ -91,11 +93,12 @@ def test_letter_published_to_a_bound_dead_letter_queue_is_not_believed() -> None
     assert facts(found) == ("orders.dead", "shop", "order.paid", 1, "", "", "publisher")
 
 
-def test_text_and_traceback_of_an_error_are_believed_where_the_error_is() -> None:
+def test_what_is_told_of_an_error_is_believed_where_the_error_is() -> None:
     of_worker, forged = origin(LETTER), origin(FORGED, exchange="shop", routing_key="order.paid")
 
     assert (of_worker.error_text, of_worker.error_traceback) == ("why", "Traceback")
     assert (forged.error_text, forged.error_traceback) == ("", "")
+    assert (of_worker.handler, forged.handler) == ("app.pay", "")
 
 
 @pytest.mark.parametrize("deaths", [[], "text", [5], [{}], [{"queue": 5, "exchange": None, "routing-keys": [7]}]])

@@ -84,6 +84,15 @@ def test_traceback_and_text_of_an_error_are_dropped_before_any_other_header() ->
     }
 
 
+def test_name_of_the_handler_is_dropped_before_what_another_sender_wrote() -> None:
+    kept = {"own": "o" * 3000, "x-taskroute-error": "e" * 100}
+
+    assert republished({**kept, "x-taskroute-handler": "h" * 500}, frame_max=3800) == {
+        **kept,
+        "x-taskroute-headers-dropped": 1,
+    }
+
+
 def test_least_important_headers_are_dropped_until_they_fit_a_frame() -> None:
     """Those of others go first, the largest one foremost; where the message belongs stays whatever its size."""
     needed = {f"x-taskroute-{name}": "n" * 200 for name in ("attempt", "queue", "exchange", "routing-key", "reason")}

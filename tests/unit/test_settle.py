@@ -322,6 +322,14 @@ def test_dead_letter_tells_of_the_exception_and_a_retry_does_not() -> None:
     assert not {"x-taskroute-error-text", "x-taskroute-error-traceback"} & retry.keys()
 
 
+def test_dead_letter_names_its_handler_where_one_was_found() -> None:
+    letter = headers_of(republished(first(), replace(INVALID, handler="app.pay")))
+    without = headers_of(republished(first(letter), replace(INVALID, handler=None)))
+
+    assert letter["x-taskroute-handler"] == "app.pay"
+    assert "x-taskroute-handler" not in without
+
+
 def test_settle_changes_nothing_of_the_delivery() -> None:
     headers: dict[str, object] = {"CC": ["a"], "x-death": []}
     delivery = first(headers, expiration="1")

@@ -17,6 +17,7 @@ from taskroute.message.headers import (
     ERROR_TEXT,
     ERROR_TRACEBACK,
     EXCHANGE,
+    HANDLER,
     HEADER_PREFIX,
     HEADERS_DROPPED,
     ORIGINAL_PREFIX,
@@ -41,7 +42,7 @@ _BROKERS_SHARE: Final = 16
 _TABLE_LENGTH: Final = 4
 
 _UNSENDABLE, _COPIED, _FOREIGN, _ORIGINAL, _OWN, _NEEDED = range(6)
-_IN_THE_LOG_AS_WELL: Final = frozenset({ERROR_TEXT, ERROR_TRACEBACK})
+_IN_THE_LOG_AS_WELL: Final = frozenset({ERROR_TEXT, ERROR_TRACEBACK, HANDLER})
 _WHERE_IT_BELONGS: Final = frozenset({ATTEMPT, QUEUE, EXCHANGE, ROUTING_KEY, REASON})
 
 _SIMPLE: Final = frozenset({str, int, bool, bytes, type(None)})
@@ -146,8 +147,9 @@ def passed_on(properties: Mapping[str, object], frame_max: int = DEFAULT_FRAME_M
 
     Headers of another sender may be too many for a frame or, read back, not be encodable. The message counts for
     more than they do, so as few as need be are left out, and a header says how many: first what cannot be encoded,
-    then the traceback and the text of an error, which the log has too, then those of others, the largest first, then
-    originals, and at last this library's own but those that say where the message belongs and which attempt it is.
+    then traceback and text of an error, and its handler, which the log has too, then those of others, the largest
+    first, then originals, and at last this library's own but those that say where the message belongs and which
+    attempt it is.
 
     Args:
         properties: with headers.

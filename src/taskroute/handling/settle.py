@@ -13,7 +13,6 @@ from taskroute.message.delivery import Delivery
 from taskroute.message.origin import origin_of
 from taskroute.message.outcome import Failed, Handled, Outcome, Reason
 from taskroute.quoting import escaped
-from taskroute.raised import Raised
 from taskroute.topology.queue import QueueSpec
 
 MAX_ERROR_LENGTH: Final = 500
@@ -95,16 +94,16 @@ def _dead_letter(delivery: Delivery, failed: Failed, reason: Reason, queue: str,
         names.EXCHANGE: delivery.exchange,
         names.ROUTING_KEY: delivery.routing_key,
         names.FAILED_AT: now.isoformat(timespec="milliseconds"),
-        **_told(failed.raised),
+        **_told(failed),
     }
     return Republish(queue, delivery.body, _copied_properties(delivery, headers), "dead_letter", reason)
 
 
-def _told(raised: Raised | None) -> Mapping[str, str]:
-    """Return the headers that tell of an exception what may be told."""
-    if raised is None:
-        return {}
-    told = {names.ERROR_TEXT: escaped(raised.text)[:MAX_ERROR_LENGTH], names.ERROR_TRACEBACK: raised.traceback}
+def _told(failed: Failed) -> Mapping[str, str]:
+    """Return the headers that name the handler, and tell of an exception what may be told."""
+    told = {names.HANDLER: escaped(failed.handler or "")[:MAX_ERROR_LENGTH]}
+    if (raised := failed.raised) is not None:
+        told |= {names.ERROR_TEXT: escaped(raised.text)[:MAX_ERROR_LENGTH], names.ERROR_TRACEBACK: raised.traceback}
     return {name: text for name, text in told.items() if text}
 
 

@@ -18,6 +18,7 @@ from taskroute.message.headers import (
     ERROR_TEXT,
     ERROR_TRACEBACK,
     EXCHANGE,
+    HANDLER,
     QUEUE,
     REASON,
     ROUTING_KEY,
@@ -35,8 +36,8 @@ class Origin:
     """Where a dead letter came from.
 
     `queue`, `exchange` and `routing_key` are those before it was dead-lettered, `attempt` is the last one; `reason`,
-    `error`, `error_text` and `error_traceback` are why; what nobody has written down is empty. `written_by` says who
-    has put the letter where it lies.
+    `error`, `error_text` and `error_traceback` are why, `handler` is the name of its handler; what nobody
+    has written down is empty. `written_by` says who has put the letter where it lies.
     """
 
     queue: str
@@ -47,6 +48,7 @@ class Origin:
     error: str
     error_text: str
     error_traceback: str
+    handler: str
     written_by: Literal["worker", "broker", "publisher"]
 
 
@@ -107,6 +109,7 @@ def origin_of(headers: Mapping[str, object], *, queue: str, exchange: str, routi
         error=_text(told.get(ERROR)),
         error_text=_text(told.get(ERROR_TEXT)),
         error_traceback=_text(told.get(ERROR_TRACEBACK)),
+        handler=_text(told.get(HANDLER)),
         written_by="broker" if death is not None else "publisher" if known is None else "worker",
     )
 

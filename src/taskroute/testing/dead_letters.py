@@ -18,9 +18,9 @@ class DeadLetter:
 
     `reason` is the worker's (``handler_error``, ``invalid_body``, ...), or the broker's if the broker dead-lettered the
     message (``expired``, ``maxlen``, ``delivery_limit``). `error` adds types, fields and places, never a value;
-    `error_text` and `error_traceback` are those of the exception. `attempt` is the last one, counted from 1. `queue`,
-    `exchange` and `routing_key` are those before it was dead-lettered. The worker's word counts only in a letter that
-    nobody else can have written.
+    `error_text` and `error_traceback` are those of the exception, `handler` is the name of its handler, where
+    one was found. `attempt` is the last one, counted from 1. `queue`, `exchange` and `routing_key` are those before it
+    was dead-lettered. The worker's word counts only in a letter that nobody else can have written.
     """
 
     reason: str
@@ -34,6 +34,7 @@ class DeadLetter:
     message_id: str | None
     error_text: str = ""
     error_traceback: str = ""
+    handler: str = ""
 
     @classmethod
     def of(cls, stored: StoredMessage, queue: str) -> Self:
@@ -52,4 +53,5 @@ class DeadLetter:
             message_id=message_id if isinstance(message_id, str) else None,
             error_text=origin.error_text,
             error_traceback=origin.error_traceback,
+            handler=origin.handler,
         )
