@@ -29,19 +29,21 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[tuple[int, list[str]]]:
     return [(record.levelno, record.getMessage().split("\n")) for record in records]
 
 
-def test_example_with_a_typo_prints_what_is_wrong(tmp_path: Path) -> None:
+def test_example_with_a_typo_prints_what_is_wrong_and_what_is_left(tmp_path: Path) -> None:
     """That of README, in which nobody has set up logging."""
     example = re.findall("```python\n(.+?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
     assert "task.file)" in example
     program = tmp_path / "pipeline.py"
     program.write_text(example.replace("task.file)", "task.fil)").replace("timeout=10", "timeout=0.5"))
 
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=DEADLINE, check=True)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=DEADLINE, check=False)
 
     line = example.split("task.file)")[0].count("\n") + 1
     assert done.stdout == ""
-    (shown,) = done.stderr.splitlines()
+    shown, left, *_, last = done.stderr.splitlines()
     assert f"error=AttributeError at pipeline.py:{line} text=\"'Video' object has no attribute 'fil'\"" in shown
+    assert left == "not_idle queue=video ready=0 waiting=1 in_flight=0 after=0.5"
+    assert (done.returncode, last) == (1, "AssertionError")
 
 
 def test_failure_is_a_warning_until_the_last_which_has_a_traceback(

@@ -18,6 +18,7 @@ from taskroute import (
     ConfigurationError,
     HandlerRegistry,
     QueueSpec,
+    RetryPolicy,
     Topology,
     UnknownQueueError,
     Worker,
@@ -207,6 +208,39 @@ def test_wait_for_idle_says_that_a_paused_queue_has_messages(broker_url: str) ->
         assert said.wait() == ["not_idle queue=jobs: it is paused, and has messages"]
         worker.resume("jobs")
         assert idle.result(DEADLINE)
+
+
+def test_wait_for_idle_that_gives_up_says_what_is_left(taskroute_url: str) -> None:
+    """By queue: with the broker, for a retry, and here. A queue with nothing is not named."""
+    handler, later = Handler(), RetryPolicy(delays=(HOUR,))
+    jobs, empty = QueueSpec(name="jobs", type="classic"), QueueSpec(name="empty")
+    failing = QueueSpec(name="failing", type="classic", retry=later)
+
+    def fail() -> None:
+        raise LookupError
+
+    registry = registry_of(handler, "#", queue=jobs)
+    registry.add("#", fail, queue=failing)
+    registry.add("#", fail, queue=empty)
+    topology = Topology(queues=[jobs, failing, empty])
+    with (
+        logged("not_idle") as said,
+        running(taskroute_url, topology, registry, threads=1, prefetch=2) as (worker, publisher),
+    ):
+        publish(publisher, 5)
+        handler.called.wait()
+        publisher.publish(b"0", "failing", exchange="")
+        until(lambda: InsideWorker(worker).open_count == 3)
+        assert not worker.wait_idle(0.1)
+        handler.go_on.set()
+        until(lambda: worker.stats().retried and sum(worker.stats().handled.values()) == 5)
+        assert not worker.wait_idle(0.5)
+
+    assert said.calls == [
+        "not_idle queue=jobs ready=3 waiting=0 in_flight=2 after=0.1",
+        "not_idle queue=failing ready=0 waiting=0 in_flight=1 after=0.1",
+        "not_idle queue=failing ready=0 waiting=1 in_flight=0 after=0.5",
+    ]
 
 
 def test_queue_resumed_by_hand_is_left_to_its_circuit_breaker(taskroute_url: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -21,12 +21,15 @@ log = Log("taskroute.worker")
 _INTERVAL: Final = 0.05
 """Seconds between questions for the depth of queues: a broker does not tell by itself."""
 
+_LAST_QUESTION: Final = 0.5
+"""Seconds in which the broker may say what is left, when the time is up."""
+
 _PATIENCE: Final = 1.0
 """Seconds between looks whether something is paused, while handlers run."""
 
 
 class Idle:
-    """Waits until nothing is ready, waiting for a retry, or in flight.
+    """Waits until nothing is ready, waiting for a retry, or in flight; says what is, when it gives up.
 
     Args:
         queues: that the worker consumes.
@@ -49,7 +52,8 @@ class Idle:
         admissions: Admissions,
         ended: threading.Event,
     ) -> None:
-        self._queues = tuple(name for queue in queues for name in (queue.name, *wait_queues_of(queue)))
+        self._wait_queues = {queue.name: tuple(wait_queues_of(queue)) for queue in queues}
+        self._queues = tuple(name for queue, waits in self._wait_queues.items() for name in (queue, *waits))
         self._work = work
         self._consumer = consumer
         self._session = session
@@ -63,7 +67,8 @@ class Idle:
         The queues are counted twice: a channel of RabbitMQ answers that a queue is empty before it writes what that
         queue has just given it. What is delivered meanwhile may have been handled at once, and have published.
         """
-        deadline = time.monotonic() + timeout
+        started = time.monotonic()
+        deadline = started + timeout
         is_said = False
         while (remaining := deadline - time.monotonic()) > 0:
             delivered = self._consumer.delivered
@@ -76,6 +81,8 @@ class Idle:
                 continue
             if self._ended.wait(min(_INTERVAL, max(0.0, deadline - time.monotonic()))):
                 return False  # nobody can be asked any longer
+        if timeout > 0:
+            self._say_what_is_left(time.monotonic() - started)
         return False
 
     def _has_finished(self, timeout: float) -> bool:
@@ -89,6 +96,21 @@ class Idle:
         for queue in waiting:
             log.warning("not_idle queue=%s: it is paused, and has messages", queue)
         return bool(waiting)
+
+    def _say_what_is_left(self, waited: float) -> None:
+        """Say for each queue what kept it from becoming idle, as far as the broker answers."""
+        ready, in_flight = self._count_each(), self._work.open_by_queue
+        for queue, waits in self._wait_queues.items():
+            left = (ready.get(queue, 0), sum(ready.get(name, 0) for name in waits), in_flight.get(queue, 0))
+            if any(left):
+                log.warning("not_idle queue=%s ready=%d waiting=%d in_flight=%d after=%.1f", queue, *left, waited)
+
+    def _count_each(self) -> Mapping[str, int]:
+        try:
+            return self._session.ask(partial(self._consumer.count_each, self._queues), _LAST_QUESTION)
+        except Exception as error:  # noqa: BLE001 - as below
+            log.debug("count_failed error=%s", type(error).__name__)
+            return {}
 
     def _count_ready(self, timeout: float, queues: Sequence[str] | None = None) -> int | None:
         asked = self._queues if queues is None else queues

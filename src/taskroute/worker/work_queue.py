@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from taskroute.handling.fair_queue import FairQueue
@@ -42,6 +43,12 @@ class WorkQueue:
         """Deliveries that wait, are handled or are republished."""
         with self._lock, self._mending:
             return len(self._open)
+
+    @property
+    def open_by_queue(self) -> Mapping[str, int]:
+        """The same by queue, and with what is abandoned."""
+        with self._lock, self._mending:
+            return Counter(delivery.queue for delivery in (*self._open, *self._abandoned))
 
     @property
     def abandoned(self) -> list[Delivery]:

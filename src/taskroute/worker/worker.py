@@ -316,10 +316,11 @@ class Worker:
     def wait_idle(self, timeout: float) -> bool:
         """Wait until nothing is ready, waiting for a retry, or in flight in the queues of this worker.
 
-        Messages of a queue that is paused count: nothing but `resume` brings an end then, and a log line says so.
+        Messages of a queue that is paused count: nothing but `resume` brings an end then, and a log line says so. When
+        it gives up, log lines say what is left, queue by queue.
 
         Args:
-            timeout: seconds.
+            timeout: seconds; where the broker does not answer, half of one more.
 
         Returns:
             Whether that came to pass in time.
