@@ -741,9 +741,9 @@ MUTATIONS = (
     ),
     Mutation(
         "wait for what a service opens when its time is over",
-        "cli/serving/serving.py",
-        "            os.kill(os.getpid(), signal.SIGTERM)\n            return\n",
-        "            pass\n",
+        "service/service.py",
+        "            heed(worker, stop_signal)\n",
+        "",
         "integration/test_run.py::test_time_that_is_over_interrupts_what_the_service_opens",
     ),
     Mutation(

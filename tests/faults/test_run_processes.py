@@ -58,6 +58,9 @@ def until_ready(address: str, process: CommandProcess, *, without: set[int] = fr
 
 @pytest.mark.row(75)
 def test_killed_process_is_replaced_and_all_are_rolled_and_drained(site: Site, folder: Path) -> None:
+    """A signal that comes while a drained process exits makes no difference."""
+    late = "import atexit, signal\natexit.register(os.kill, os.getpid(), signal.SIGTERM)\n"
+    (folder / "service.py").write_text(SERVICE + late)
     with running(*TWO, folder=folder, TASKROUTE_URL=site.url) as process:
         (address,) = process.wait_for("health_served address=(.*)")
         until_ready(address, process)

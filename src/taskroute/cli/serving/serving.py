@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -133,9 +131,6 @@ class Serving:
             worker = self._worker
         if worker is None:
             return  # `_watch` stops it
-        if not worker.stats().connections:  # what the service holds may still be opened, which a signal interrupts
-            os.kill(os.getpid(), signal.SIGTERM)
-            return
         try:
             worker.stop()
         except ShutdownTimeoutError as error:

@@ -13,14 +13,18 @@ import socket
 import sys
 import threading
 from dataclasses import asdict
+from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from taskroute.cli.report import NOT_YET, Report
 from taskroute.cli.settings import Settings
+from taskroute.cli.signals import end_by
 from taskroute.cli.supervisor.wire import Line, Wire
 
 if TYPE_CHECKING:
     from taskroute.cli.serving.serving import Serving
+
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 _EAGER: Final = 0.2
 """Seconds between reports until it is ready."""
@@ -32,13 +36,19 @@ _GRACE: Final = 5.0
 
 
 class Member:
-    """What a child says to its parent, and does for it. `talk` is for a thread of its own."""
+    """What a child says to its parent, and does for it. `talk` is for a thread of its own, `on_signal` for signals."""
 
     def __init__(self, wire: Wire, settings: Settings) -> None:
         self._wire = wire
         self._settings = settings
         self._lock = threading.Lock()
         self._serving: Serving | None = None
+        self._is_told = False
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
+        """End at once by a signal, unless the parent has said the same before: who stops a service may tell both."""
+        if not self._is_told:
+            end_by(number)
 
     def serves(self, serving: Serving) -> None:
         """Take note of what there is to report, and to drain. On the main thread."""
@@ -73,6 +83,7 @@ class Member:
         return lines is not None
 
     def _drain(self) -> None:
+        self._is_told = True
         serving = self._served()
         if serving is None:  # the user's code is being imported: nothing has begun
             os._exit(0)
@@ -103,8 +114,13 @@ def main(descriptor: str, settings_text: str) -> int:
     os.set_inheritable(int(descriptor), False)  # a program that a handler starts must not keep it open
     settings = Settings.from_json(settings_text)
     member = Member(Wire(socket.socket(fileno=int(descriptor))), settings)
+    for number in _ENDING:
+        signal.signal(number, member.on_signal)
     threading.Thread(target=member.talk, name="taskroute-member", daemon=True).start()
-    return _serve(settings, member)
+    code = _serve(settings, member)
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)  # it ends already
+    return code
 
 
 def _serve(settings: Settings, member: Member) -> int:
