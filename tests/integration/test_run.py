@@ -81,7 +81,11 @@ def command_line(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
         (["--max-time", "1h"], "--max-time: '1h' is no number of seconds above 0"),
         (["--health", "8080"], "--health '8080' is not HOST:PORT"),
         (["--health", "h:70000"], "--health 'h:70000' is not HOST:PORT"),
-        (["--queues", "job"], "'job'"),
+        (["--queues", "job"], "--queues 'job' is not known: did you mean 'jobs'?"),
+        (
+            ["--url", "redis://u:canary@h"],
+            "--url: a broker URL starts with memory://",
+        ),
     ],
 )
 def test_wrong_option_of_run_is_named_in_one_line(
@@ -97,9 +101,25 @@ def test_wrong_option_of_run_is_named_in_one_line(
     assert ended.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(("processes", "code"), [("1", 0), ("2", 2)])
+def test_run_takes_its_options_in_front_of_the_target(
+    command_line: CommandLine, processes: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of its usage. The URL counts in each process: several refuse this one."""
+    monkeypatch.setenv("TASKROUTE_URL", "amqp://shop:canary@127.0.0.1:1/")
+
+    limits = ["--processes", processes, "--max-time", "5"] if code else ["--max-time", "0.1"]
+    ended = command_line.run("run", *limits, "--url", "memory://", "--queues", "jobs", "plain:service")
+
+    assert ended.code == code
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
-    [("plain:topology", "has no handlers to run"), ("plain:service", "no broker URL: set TASKROUTE_URL")],
+    [
+        ("plain:topology", "has no handlers to run"),
+        ("plain:service", "there is no URL of a broker: give --url, or set TASKROUTE_URL"),
+    ],
 )
 def test_target_that_cannot_be_run_says_what_it_lacks(command_line: CommandLine, target: str, said: str) -> None:
     ended = command_line.run("run", target)

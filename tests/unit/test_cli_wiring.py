@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from taskroute import HandlerRegistry, QueueSpec, Service, Topology, UnknownQueueError
+from taskroute import HandlerRegistry, QueueSpec, Service, Topology
 from taskroute.cli.exits import UsageError
 from taskroute.cli.serving.logs import configure_logging
 from taskroute.cli.serving.metrics import labelled
@@ -68,8 +69,37 @@ def test_processes_on_the_embedded_broker_are_refused(url: Any) -> None:
 
 
 def test_unknown_queue_among_several_processes_is_named() -> None:
-    with pytest.raises(UnknownQueueError, match="'job'"):
+    with pytest.raises(UsageError, match=r"^--queues 'job' is not known: did you mean 'jobs'[?]$"):
         wired(queues=("job",), processes=2)
+
+
+def test_unknown_queue_is_told_which_ones_can_be_consumed() -> None:
+    """Those that come with a queue are none."""
+    with pytest.raises(UsageError, match=r"^--queues 'nope' is not known: there are 'jobs', 'a,b'$"):
+        wired(queues=("jobs,nope",))
+
+
+def test_url_of_the_command_line_counts_for_more_and_needs_no_tls() -> None:
+    service = Service(
+        TOPOLOGY, HandlerRegistry(), url="amqps://u:p@h/", worker={"tls": ssl.create_default_context(), "threads": 3}
+    )
+    target = Target("shop:service", service, TOPOLOGY, service.registry)
+
+    found = wire(target, Settings(target="shop:service", url="amqp://u:p@a/ amqp://u:p@b/"))
+
+    assert found.url == ["amqp://u:p@a/", "amqp://u:p@b/"]
+    assert found.worker == {"threads": 3}
+
+
+def test_settings_for_a_child_have_their_url_in_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody may see the arguments of a process."""
+    settings = Settings(target="shop:service", url="amqp://u:s3cret@h/", queues=("jobs",))
+    monkeypatch.setenv("TASKROUTE_URL", settings.environment["TASKROUTE_URL"])
+
+    text = settings.as_json()
+
+    assert "s3cret" not in text + repr(settings)
+    assert Settings.from_json(text) == settings
 
 
 def test_worker_and_bare_topology_are_no_service_to_run() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping
 
 from taskroute.broker.url import BrokerUrl, Nodes, UrlSource, parse_urls
@@ -27,26 +27,38 @@ def add_url(parser: ArgumentParser) -> None:
     )
 
 
-def url_of(arguments: Namespace, target: Target) -> UrlSource:
+def check_url(url: str | None) -> None:
+    """Raise UsageError if --url is there and cannot be used."""
+    if url is None:
+        return
+    try:
+        parse_urls(url.split())
+    except BrokerUrlError as error:
+        raise UsageError(f"--url: {error}") from None
+
+
+def url_of(url: str | None, target: Target) -> UrlSource:
     """Return where the broker is: as --url says, or the target, or the environment.
 
     Raises:
-        UsageError: none of them says it, or --url or the environment cannot be used.
+        UsageError: none of them says it, or --url cannot be used.
+        BrokerUrlError: that of the environment cannot.
     """
-    urls: list[str] = (arguments.url or "").split()
-    given: UrlSource | None = getattr(target.value, "url", None)
-    if not urls and given is None and not os.environ.get(VARIABLE, "").split():
+    check_url(url)
+    given: UrlSource | None = getattr(target.value, "url", None) if url is None else url.split()
+    if given is None and not os.environ.get(VARIABLE, "").split():
         raise UsageError(f"there is no URL of a broker: give --url, or set {VARIABLE}")
-    try:
-        parse_urls(urls or ["memory://"])
-    except BrokerUrlError as error:
-        raise UsageError(f"--url: {error}") from None
-    return urls or url_of_service(given)
+    return url_of_service(given)
 
 
-def tls_of(arguments: Namespace, target: Target) -> ssl.SSLContext | None:
+def has_use_for_tls(url: str | None) -> bool:
+    """Return whether the context for TLS of a service counts for what --url says."""
+    return url is None or "amqps://" in url
+
+
+def tls_of(url: str | None, target: Target) -> ssl.SSLContext | None:
     """Return the context for TLS that a service has for its publisher or its worker, unless --url has no use for it."""
-    if arguments.url is not None and "amqps://" not in arguments.url:
+    if not has_use_for_tls(url):
         return None
     options = [getattr(target.value, name, None) for name in ("publisher", "worker")]
     found = [each["tls"] for each in options if isinstance(each, Mapping) and each.get("tls") is not None]

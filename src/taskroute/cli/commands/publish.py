@@ -37,8 +37,8 @@ def run(arguments: Namespace) -> int:
     target = load_target(arguments)
     body, headers = body_of(arguments), headers_of(arguments)
     exchange = exchange_of(arguments, target.topology)
-    url, timeout = url_of(arguments, target), _seconds(arguments.timeout)
-    tls = tls_of(arguments, target)
+    url, timeout = url_of(arguments.url, target), _seconds(arguments.timeout)
+    tls = tls_of(arguments.url, target)
     nodes = nodes_of(url, tls)
     quieten_log()
     publisher = Publisher(

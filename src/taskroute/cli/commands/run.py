@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
+from taskroute.cli.broker import add_url, check_url
 from taskroute.cli.descriptors import open_standard_descriptors
 from taskroute.cli.exits import Exit, UsageError
 from taskroute.cli.probes.address import Address
@@ -28,7 +29,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Say what it takes."""
     add_target(parser)
     parser.add_argument("--processes", type=whole_number, default=1, metavar="N", help="processes that share the work")
-    parser.add_argument("--queues", nargs="+", action="extend", default=[], metavar="QUEUE", help="consume only these")
+    add_url(parser)
+    parser.add_argument(
+        "--queues", action="append", default=[], metavar="NAME[,NAME]", help="consume only these; may be repeated"
+    )
     parser.add_argument("--threads", type=whole_number, metavar="N", help="for handlers, in each process")
     parser.add_argument("--max-messages", type=whole_number, metavar="N", help="end when so many have been handled")
     parser.add_argument("--max-time", type=seconds, metavar="SECONDS", help="end after this time")
@@ -41,10 +45,12 @@ def run(arguments: Namespace) -> int:
     open_standard_descriptors()
     _check(arguments)
     address = None if arguments.health is None else Address.parse(arguments.health)
+    check_url(arguments.url)
     settings = Settings(
         target=arguments.target,
         factory=arguments.factory,
         app_dir=arguments.app_dir,
+        url=arguments.url,
         queues=tuple(arguments.queues),
         threads=arguments.threads,
         max_messages=arguments.max_messages,

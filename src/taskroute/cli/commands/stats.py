@@ -44,7 +44,7 @@ def run(arguments: Namespace) -> int:
     names = [queue.name for queue in target.topology.queues]
     chosen = [known_or_suggest("--queue", name, names) for name in arguments.queue or names]
     queues = [target.topology.queue(name) for name in chosen]
-    nodes = nodes_of(url_of(arguments, target), tls_of(arguments, target))
+    nodes = nodes_of(url_of(arguments.url, target), tls_of(arguments.url, target))
     quieten_log()
     depths = ask_depths(
         nodes, dict.fromkeys(name for queue in queues for name in _names(queue)), name="taskroute-stats"

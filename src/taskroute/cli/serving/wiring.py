@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from taskroute import Service, Worker
+from taskroute.cli.broker import has_use_for_tls, url_of
 from taskroute.cli.exits import UsageError
 from taskroute.cli.settings import Settings
+from taskroute.cli.suggestion import known_or_suggest
 from taskroute.cli.target import Target
 from taskroute.instrumentation.hooks import Instrumentation
-from taskroute.service.url import url_of
 from taskroute.worker.options import DEFAULT_THREADS, WorkerOptions
 from taskroute.worker.queue_options import read_concurrency, read_prefetch
 from taskroute.worker.queue_selection import select_queues
@@ -21,10 +22,11 @@ def wire(target: Target, settings: Settings, instrumentation: Iterable[Instrumen
 
     Raises:
         UsageError: the target cannot be run, or not in several processes.
-        DefinitionError: no URL is said, or an option does not fit.
+        DefinitionError: the URL of the environment cannot be used, or an option does not fit.
     """
     service = _service(target)
-    options: dict[str, Any] = dict(service.worker or {})
+    service = service.replace(url=url_of(settings.url, target), publisher=_kept(service.publisher, settings))
+    options: dict[str, Any] = dict(_kept(service.worker, settings) or {})
     if settings.queues:
         options["queues"] = _queue_names(settings.queues, service)
     if settings.threads is not None:
@@ -37,6 +39,13 @@ def wire(target: Target, settings: Settings, instrumentation: Iterable[Instrumen
     )
 
 
+def _kept(options: Any, settings: Settings) -> Any:
+    """Return the options of a service that count, whose `tls` is none of a broker that --url names without it."""
+    if options is None or has_use_for_tls(settings.url):
+        return options
+    return {name: value for name, value in options.items() if name != "tls"}
+
+
 def _divided_prefetch(service: Service, options: Mapping[str, Any], processes: int) -> dict[str, int]:
     """Return what each of several processes takes in advance, by queue: together what one was to, each one at least."""
     names, topology = select_queues(service.routes, options.get("queues")), service.topology
@@ -47,9 +56,16 @@ def _divided_prefetch(service: Service, options: Mapping[str, Any], processes: i
 
 
 def _queue_names(words: Iterable[str], service: Service) -> list[str]:
-    """Return the names that were typed, one a word or with commas between them, which a name may have too."""
+    """Return the names that were typed, one a word or with commas between them, which a name may have too.
+
+    Raises:
+        UsageError: there is no queue of that name; says which ones can be consumed.
+    """
     known = {queue.name for queue in service.topology.all_queues}
-    return [name for word in words for name in ([word] if word in known else word.split(",")) if name]
+    names = [name for word in words for name in ([word] if word in known else word.split(",")) if name]
+    handled = {handler.queue for handler in service.registry.handlers}
+    to_consume = [queue.name for queue in service.topology.queues if handled & {None, queue.name}]
+    return [name if name in known else known_or_suggest("--queues", name, to_consume) for name in names]
 
 
 def _service(target: Target) -> Service:
@@ -63,8 +79,8 @@ def _service(target: Target) -> Service:
 
 
 def _refuse_memory(service: Service) -> None:
-    source = url_of(service.url)
-    for url in (source,) if isinstance(source, str) else () if callable(source) else source:
+    source = service.url
+    for url in (source,) if isinstance(source, str) else () if source is None or callable(source) else source:
         if url.lower().startswith("memory:"):
             raise UsageError(
                 "--processes needs a broker that processes share, and of memory:// each would have one of its own: "

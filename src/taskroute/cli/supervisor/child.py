@@ -43,6 +43,7 @@ class Child:
                 self._process: Final = subprocess.Popen(  # noqa: S603 - it is this very program
                     [*_interpreter(), "-m", _PROGRAM, str(its.fileno()), replace(settings, number=number).as_json()],
                     stdin=subprocess.DEVNULL,
+                    env=settings.environment,
                     pass_fds=[its.fileno()],
                     process_group=0,
                 )
