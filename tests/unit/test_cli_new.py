@@ -59,6 +59,11 @@ def test_new_service_has_what_it_is_deployed_with(line: CommandLine) -> None:
         ("wiring.py/shop", "FOLDER 'wiring.py/shop' cannot be written: Not a directory"),
         ("2fast", "FOLDER: '2fast' cannot be the name of a package"),
         ("class", "FOLDER: 'class' cannot be the name of a package"),
+        ("a b", "FOLDER: 'a b' cannot be the name of a package: use letters, digits and -"),
+        ("shöp", "FOLDER: 'shöp' cannot be the name of a package"),
+        ("-shop", "FOLDER: '-shop' cannot be the name of a package"),
+        ("shop-", "FOLDER: 'shop-' cannot be the name of a package"),
+        ("_shop", "FOLDER: '_shop' cannot be the name of a package"),
         ("json", "FOLDER: a package named 'json' would hide another one"),
         ("tests", "FOLDER: a package named 'tests' would hide another one"),
     ],
@@ -66,7 +71,7 @@ def test_new_service_has_what_it_is_deployed_with(line: CommandLine) -> None:
 def test_new_refuses_a_folder_that_it_cannot_use(line: CommandLine, folder: str, complaint: str) -> None:
     line.write("full/notes.txt", "mine")
 
-    ended = line.run("new", folder)
+    ended = line.run("new", "--", folder)
 
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert complaint in ended.err
@@ -77,6 +82,19 @@ def test_new_fills_an_empty_folder(line: CommandLine) -> None:
     (line.folder / "shop").mkdir()
 
     assert line.run("new", "shop").code == 0
+
+
+def test_new_in_a_folder_with_a_space_quotes_it(line: CommandLine) -> None:
+    assert "\n  cd 'my work/shop'\n" in line.run("new", "my work/shop").out
+
+
+def test_new_here_is_told_by_its_name(line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    (line.folder / "shop").mkdir()
+    monkeypatch.chdir(line.folder / "shop")
+
+    ended = line.run("new", ".")
+
+    assert ended.out.startswith("shop has a service of two handlers, with a test. Try:\n  taskroute check shop.")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -95,4 +113,4 @@ def test_completion_without_its_extra_says_how_to_get_it(line: CommandLine, monk
     ended = line.run("completion", "bash")
 
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == "taskroute completion: completion needs shtab: pip install 'taskroute[completion]'\n"
+    assert ended.err == "taskroute completion: completion needs shtab: pip install shtab\n"

@@ -37,7 +37,7 @@ def test_target_may_be_anything_that_has_a_topology(line: CommandLine, target: s
     ("words", "complaint"),
     [
         ("wirin:routes", "there is no module 'wirin' in {}: did you mean 'wiring'?"),
-        ("elsewhere:routes", "there is no module 'elsewhere' in {}: --app-dir names another folder"),
+        ("elsewhere:routes", "there is no module 'elsewhere' in {}: start in the folder that has it"),
         ("wiring.py:routes", "there is no module 'wiring.py' in {}: did you mean 'wiring'?"),
         ("shop/wiring.py:routes", "there is no module 'shop/wiring' in {}: did you mean 'shop.wiring'?"),
         ("wiring:rutes", "wiring has no 'rutes': did you mean 'routes'?"),

@@ -157,7 +157,7 @@ def _no_module(name: str, text: str, folder: str) -> str:
         way_out = f": did you mean {typed.removesuffix('.py').strip('./').replace('/', '.')!r}?"
     else:
         known = [module.name for module in pkgutil.iter_modules([folder])]
-        way_out = hint(name, known, "--app-dir names another folder")
+        way_out = hint(name, known, "start in the folder that has it, or name that folder with --app-dir")
     return f"TARGET {text!r}: there is no module {name!r} in {folder}{way_out}"
 
 

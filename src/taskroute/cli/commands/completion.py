@@ -17,6 +17,6 @@ def run(arguments: Namespace) -> int:
     try:
         import shtab
     except ImportError:
-        raise UsageError("completion needs shtab: pip install 'taskroute[completion]'") from None
+        raise UsageError("completion needs shtab: pip install shtab") from None
     print(shtab.complete(arguments.make_whole_parser(), shell=arguments.shell))
     return Exit.OK

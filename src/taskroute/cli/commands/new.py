@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import keyword
 import re
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -55,7 +57,7 @@ def run(arguments: Namespace) -> int:
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
         why = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"FOLDER {arguments.folder!r} cannot be written: {why}") from None
-    for line in _next_steps(arguments.folder, words["package"]):
+    for line in _next_steps(arguments.folder, words):
         show(line)
     return Exit.OK
 
@@ -66,18 +68,19 @@ def _package(name: str) -> str:
     >>> _package("my-shop")
     'my_shop'
     """
-    package = re.sub(r"[\s.-]+", "_", name).lower()
-    if not package.isidentifier() or not package.isascii() or keyword.iskeyword(package):
+    package = re.sub(r"[.-]+", "_", name).lower()
+    if not re.fullmatch(r"[A-Za-z][\w.-]*[A-Za-z0-9]|[A-Za-z]", name, re.ASCII) or keyword.iskeyword(package):
         raise UsageError(f"FOLDER: {name!r} cannot be the name of a package: use letters, digits and -")
     if package in _TAKEN:
         raise UsageError(f"FOLDER: a package named {package!r} would hide another one: choose another name")
     return package
 
 
-def _next_steps(folder: str, package: str) -> list[str]:
+def _next_steps(folder: str, words: Mapping[str, str]) -> list[str]:
+    package, is_here = words["package"], Path(folder) == Path()
     return [
-        f"{folder} has a service of two handlers, with a test. Try:",
-        f"  cd {folder}",
+        f"{words['name'] if is_here else folder} has a service of two handlers, with a test. Try:",
+        *([] if is_here else [f"  cd {shlex.quote(folder)}"]),
         f"  taskroute check {package}.service:service",
         f"  taskroute run {package}.service:service",
         "  pytest",

@@ -36,7 +36,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--threads", type=whole_number, metavar="N", help="for handlers, in each process")
     parser.add_argument("--max-messages", type=whole_number, metavar="N", help="end when so many have been handled")
     parser.add_argument("--max-time", type=seconds, metavar="SECONDS", help="end after this time")
-    parser.add_argument("--health", metavar="HOST:PORT", help="serve /live, /ready and /metrics there")
+    parser.add_argument(
+        "--health", metavar="HOST:PORT", help="serve /live, /ready and /metrics there; metrics need prometheus-client"
+    )
 
 
 def run(arguments: Namespace) -> int:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskroute import Backlog
 from taskroute.cli.exposition import SHARED, NoMetricsError
-from taskroute.instrumentation.extras import extra
 from taskroute.instrumentation.hooks import Instrumentation
 
 if TYPE_CHECKING:
@@ -40,10 +39,9 @@ def exposition(process: int | None, backlog: Mapping[str, Backlog] = MappingProx
         NoMetricsError: the extra is missing.
     """
     try:
-        with extra("prometheus"):
-            from prometheus_client import REGISTRY, generate_latest
+        from prometheus_client import REGISTRY, generate_latest
     except ModuleNotFoundError as error:
-        raise NoMetricsError(str(error)) from None
+        raise NoMetricsError("there are no metrics without prometheus-client: pip install prometheus-client") from error
     source: Any = REGISTRY if process is None else labelled(REGISTRY, process, backlog)
     return generate_latest(source).decode()
 
