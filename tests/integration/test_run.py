@@ -143,6 +143,16 @@ def test_health_address_that_is_taken_is_said_and_nothing_runs(
     assert f"cannot listen on --health {address}: Address already in use" in ended.err
 
 
+def test_run_counts_dead_letters_for_who_scrapes_it(folder: Path) -> None:
+    """The first alert that a user is advised needs them."""
+    with running("run", "plain:service", "--health", "127.0.0.1:0", folder=folder, **MEMORY) as process:
+        (address,) = process.wait_for("health_served address=(.*)")
+        process.wait_for("consuming queue=jobs")
+
+        counted = 'taskroute_dead_letter_queue_messages{queue="jobs.dead"} 0.0'
+        until(lambda: counted in asking.get(address, "/metrics")[1])
+
+
 def test_run_ends_after_its_messages_with_zero(folder: Path) -> None:
     with running(
         "run", "feeding:service", "--max-messages", "2", folder=folder, BODIES="a b", TASKROUTE_URL="memory://"

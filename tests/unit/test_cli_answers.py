@@ -9,12 +9,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from taskroute import Backlog
-from taskroute.cli.exposition import SHARED, merged
+from taskroute.cli.exposition import BACKLOG, DEAD_LETTERS, merged
 from taskroute.cli.probes.answers import SILENT_AFTER, Member, of_several
 from taskroute.cli.report import NOT_YET, Report
 from taskroute.cli.serving.metrics import labelled
 from taskroute.instrumentation import Counted
-from taskroute.instrumentation.prometheus import PrometheusInstrumentation
+from taskroute.instrumentation.prometheus import DeadLetterCollector, PrometheusInstrumentation
 
 FINE = Report(live=True, ready=True, connected=True)
 NO_BROKER = Report(live=True, ready=False, reasons=("no broker",), warnings=("it rains",))
@@ -89,7 +89,21 @@ def test_what_all_processes_see_is_shown_once_as_the_newest_saw_it() -> None:
             instrumentation.on_event(Counted(queue=queue, ready=0))
         texts.append(generate_latest(labelled(registry, process, seen)).decode())
 
-    (family,) = (family for family in text_string_to_metric_families(merged(texts)) if family.name == SHARED)
+    (family,) = (family for family in text_string_to_metric_families(merged(texts)) if family.name == BACKLOG)
 
     found = {sample.labels["queue"]: (len(sample.labels), sample.value, sample.timestamp) for sample in family.samples}
     assert found == {"video": (1, 2, None), "a} b": (1, 1, None)}
+
+
+def test_dead_letters_that_all_processes_see_are_shown_once() -> None:
+    class Depths:
+        def depths(self, *, timeout: float) -> dict[str, int]:
+            return {"video.dead": 3}
+
+    texts = []
+    for process in (1, 2):
+        registry = CollectorRegistry()
+        registry.register(DeadLetterCollector(Depths()))
+        texts.append(generate_latest(labelled(registry, process)).decode())
+
+    assert merged(texts).endswith(f'# TYPE {DEAD_LETTERS} gauge\n{DEAD_LETTERS}{{queue="video.dead"}} 3.0\n')

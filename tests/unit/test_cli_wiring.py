@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import sys
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from prometheus_client import CollectorRegistry, Counter
 
 from taskroute import HandlerRegistry, QueueSpec, Service, Topology
 from taskroute.cli.exits import UsageError
+from taskroute.cli.exposition import NoMetricsError
 from taskroute.cli.serving.logs import configure_logging
-from taskroute.cli.serving.metrics import labelled
+from taskroute.cli.serving.metrics import exposition, labelled
 from taskroute.cli.serving.wiring import wire
 from taskroute.cli.settings import Settings
 from taskroute.cli.target import Target
@@ -134,6 +136,13 @@ def test_logging_that_is_configured_is_left_alone(monkeypatch: pytest.MonkeyPatc
     assert not configure_logging(None, is_watched=False)
 
     assert (root.handlers, root.level) == ([handler], logging.WARNING)
+
+
+def test_metrics_without_their_library_say_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+
+    with pytest.raises(NoMetricsError, match=r"without prometheus-client: pip install prometheus-client$"):
+        exposition(None)
 
 
 def test_samples_are_told_apart_by_process_and_keep_a_label_of_that_name() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-SHARED: Final = "taskroute_queue_messages_ready"
-"""The metric of what all processes see alike. Its samples come with their times, and without a process."""
+BACKLOG: Final = "taskroute_queue_messages_ready"
+DEAD_LETTERS: Final = "taskroute_dead_letter_queue_messages"
+SHARED: Final = frozenset({BACKLOG, DEAD_LETTERS})
+"""The metrics of what all processes see alike. Their samples come with their times, and without a process."""
 
 _HELP: Final = "# HELP "
 
@@ -34,7 +36,7 @@ def merged(texts: Iterable[str]) -> str:
             if is_first or not line.startswith("#"):  # the heading of another process may be of another release
                 lines.append(line)
     return "".join(
-        f"{line}\n" for name, lines in metrics.items() for line in (_newest(lines) if name == SHARED else lines)
+        f"{line}\n" for name, lines in metrics.items() for line in (_newest(lines) if name in SHARED else lines)
     )
 
 

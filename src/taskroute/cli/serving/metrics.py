@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from taskroute import Backlog
-from taskroute.cli.exposition import SHARED, NoMetricsError
+from taskroute import Backlog, Worker
+from taskroute.cli.exposition import BACKLOG, DEAD_LETTERS, NoMetricsError
 from taskroute.instrumentation.hooks import Instrumentation
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client.samples import Sample
 
 LABEL: Final = "process"
+_DEPTHS_TIMEOUT: Final = 2.0
 
 
 def counting() -> tuple[Instrumentation, ...]:
@@ -26,6 +28,25 @@ def counting() -> tuple[Instrumentation, ...]:
         return (PrometheusInstrumentation(),)
     except (ModuleNotFoundError, ValueError):  # ValueError: the service counts into the same registry
         return ()
+
+
+@contextmanager
+def counting_dead_letters(worker: Worker) -> Iterator[None]:
+    """Have scrapes in this block count the dead letters of a worker, unless the service or nobody can do that."""
+    try:
+        from prometheus_client import REGISTRY
+
+        from taskroute.instrumentation.prometheus import DeadLetterCollector
+
+        collector = DeadLetterCollector(worker, timeout=_DEPTHS_TIMEOUT)
+        REGISTRY.register(collector)
+    except (ModuleNotFoundError, ValueError):  # ValueError: the service has such a collector
+        yield
+        return
+    try:
+        yield
+    finally:
+        REGISTRY.unregister(collector)
 
 
 def exposition(process: int | None, backlog: Mapping[str, Backlog] = MappingProxyType({})) -> str:
@@ -64,12 +85,15 @@ class _Labelled:
 
     def collect(self) -> Iterator[Metric]:
         for metric in self._registry.collect():
-            change = self._timed if metric.name == SHARED else self._numbered
+            change = {BACKLOG: self._timed, DEAD_LETTERS: self._now}.get(metric.name, self._numbered)
             metric.samples = [changed for sample in metric.samples for changed in change(sample)]
             yield metric
 
     def _numbered(self, sample: Sample) -> Iterator[Sample]:
         yield sample._replace(labels=self._labelled(sample.labels))
+
+    def _now(self, sample: Sample) -> Iterator[Sample]:
+        yield sample._replace(timestamp=time.time())
 
     def _timed(self, sample: Sample) -> Iterator[Sample]:
         known = self._backlog.get(sample.labels["queue"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from taskroute.cli.serving.logs import configure_logging
-from taskroute.cli.serving.metrics import counting
+from taskroute.cli.serving.metrics import counting, counting_dead_letters
 from taskroute.cli.serving.serving import Serving
 from taskroute.cli.serving.wiring import wire
 from taskroute.cli.settings import Settings
@@ -22,4 +22,5 @@ def prepare(settings: Settings) -> Serving:
     target = load_target(Namespace(target=settings.target, factory=settings.factory, app_dir=settings.app_dir))
     configure_logging(settings.number, is_watched=settings.watched)
     service = wire(target, settings, counting() if settings.measured else ())
-    return Serving(service, max_messages=settings.max_messages)
+    beside = counting_dead_letters if settings.measured else None
+    return Serving(service, max_messages=settings.max_messages, beside=beside)

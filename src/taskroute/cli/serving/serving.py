@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from taskroute import (
@@ -40,9 +40,17 @@ class Serving:
     Args:
         service: with everything that the command line says of it.
         max_messages: drain when so many have been handled, failures included; None for no such limit.
+        beside: is entered with the worker, and left after it has ended.
     """
 
-    def __init__(self, service: Service, *, max_messages: int | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        *,
+        max_messages: int | None = None,
+        beside: Callable[[Worker], AbstractContextManager[object]] | None = None,
+    ) -> None:
+        self._beside = beside
         self._limit = None if max_messages is None else MessageLimit(max_messages, self.drain)
         instrumentation = (*service.instrumentation, *([self._limit] if self._limit else []))
         self._service = service.replace(instrumentation=instrumentation)
@@ -124,7 +132,8 @@ class Serving:
             is_ended = self._drainer is not None
         if is_ended:  # before there was a worker to stop
             parts.worker.stop()
-        yield
+        with nullcontext() if self._beside is None else self._beside(parts.worker):
+            yield
 
     def _stop(self) -> None:
         with self._lock:
