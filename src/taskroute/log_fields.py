@@ -28,12 +28,16 @@ NAMES: Final[Mapping[str, str]] = {
     "message_id": "messaging.message.id",
     "messages": "messaging.batch.message_count",
     "error_text": MESSAGE,
+    "at": PLACE,
 }
 """By the name in a line; any other fact is ``taskroute.NAME``."""
 
 _CONVERSION: Final = re.compile(r"(?:(\w+)=)?%(?:%|[-+ #0]*\d*(?:\.\d+)?[a-z])")
 _CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?=$|\(| at )")
 """How each description of an error begins that is not the text of one."""
+
+_ONE_WORD: Final = re.compile(r"""[^\s"=]+|'([^'\\]|\\.)*'(\.\.\.)?|"([^"\\]|\\.)*"(\.\.\.)?""")
+"""What a reader takes for one value: without spaces, or quoted already."""
 
 _FROM_SENDERS: Final = frozenset({"key", "message_id"})
 _NUMBERS: Final = (int, float, type(None))
@@ -69,15 +73,18 @@ def fields_of_raised(raised: Raised) -> dict[str, object]:
 
 
 def safe_args(text: str, args: Sequence[object]) -> tuple[object, ...]:
-    """Return the values of a line so that none can end it; what a sender wrote is quoted and cut."""
+    """Return the values of a line so that none can end it; what a sender wrote is quoted and cut, an error quoted."""
     names = _names(text)
     return tuple(_safe(name, value) for name, value in zip(names, args, strict=True)) if args else ()
 
 
 def _safe(name: str | None, value: object) -> object:
+    if name in _FROM_SENDERS:
+        return "-" if value is None else shorten(str(value))
     if isinstance(value, _NUMBERS):
-        return value if name not in _FROM_SENDERS else repr(str(value))
-    return shorten(str(value)) if name in _FROM_SENDERS else escaped(_said(value))
+        return value
+    said = _said(value)
+    return escaped(said) if name != "error" or (_ONE_WORD.fullmatch(said) and said.isprintable()) else repr(said)
 
 
 def _said(value: object) -> str:

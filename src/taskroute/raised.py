@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, get_args
 from taskroute.code_place import place_of
 from taskroute.errors import ConfigurationError
 from taskroute.exported import exported_by
-from taskroute.quoting import printable, shorten, without_passwords
+from taskroute.quoting import printable, quoted, shorten, without_passwords
 from taskroute.traceback_text import traceback_text
 
 ErrorDetail = Literal["text", "place"]
@@ -93,6 +93,11 @@ class Disclosure:
 
 TELL_ALL: Final = Disclosure()
 """Tells all, but for the passwords in URLs."""
+
+
+def at(place: str) -> str:
+    """Return a place as the fact of a log line, nothing if there is none."""
+    return f" at={quoted(place)}" if place else ""
 
 
 def checked_detail(detail: object) -> ErrorDetail:

@@ -41,7 +41,7 @@ def test_example_with_a_typo_prints_what_is_wrong_and_what_is_left(tmp_path: Pat
     line = example.split("task.file)")[0].count("\n") + 1
     assert done.stdout == ""
     shown, left, *_, last = done.stderr.splitlines()
-    assert f"error=AttributeError at pipeline.py:{line} text=\"'Video' object has no attribute 'fil'\"" in shown
+    assert f"error=AttributeError at=pipeline.py:{line} text=\"'Video' object has no attribute 'fil'\"" in shown
     assert left == "not_idle queue=video ready=0 waiting=1 in_flight=0 after=0.5"
     assert (done.returncode, last) == (1, "AssertionError")
 
@@ -58,7 +58,7 @@ def test_failure_is_a_warning_until_the_last_which_has_a_traceback(
 
     (first, (told,)), (last, (again, *trace)) = lines_of(caplog)
     assert (first, last) == (logging.WARNING, logging.ERROR)
-    assert "error=LookupError at test_failures.py:" in told
+    assert "error=LookupError at=test_failures.py:" in told
     assert "text='no order' handler=tests.integration.test_failures." in told
     assert (told.rpartition("to=")[2], again.rpartition("to=")[2]) == ("orders.retry.10", "orders.dead")
     assert trace[0] == "    Traceback (most recent call last):"
@@ -76,7 +76,7 @@ def test_body_that_does_not_validate_names_its_field_and_the_handler(
 
     ((level, (line,)),) = lines_of(caplog)
     assert level == logging.ERROR
-    assert re.search(r"error=total: int_parsing handler=\S+\.handle at test_failures\.py:\d+ to=orders\.dead", line)
+    assert re.search(r"error='total: int_parsing' at=test_failures\.py:\d+ handler=\S+\.handle to=orders\.dead", line)
     assert "seven" not in line
 
 

@@ -822,5 +822,5 @@ def test_log_line_has_the_reason_and_error_of_the_dead_letter(
     assert (headers["x-taskroute-reason"], headers["x-taskroute-error"]) == ("retry_unavailable", "'not packed yet'")
     (line,) = [record.getMessage() for record in caplog.records if "message_failed" in record.getMessage()]
     first = line.splitlines()[0]
-    assert "reason=retry_unavailable error='not packed yet' handler=" in first
+    assert "reason=retry_unavailable error='not packed yet' at=test_worker.py:" in first
     assert first.endswith("to=jobs.dead")

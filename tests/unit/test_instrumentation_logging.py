@@ -217,8 +217,8 @@ def test_event_is_logged_as_a_line_of_fields(caplog: pytest.LogCaptureFixture) -
         (
             "DEBUG",
             (
-                r"dead_lettered queue=video exchange=media routing_key='a\nCRITICAL root' message_id=None attempt=1 "
-                "handler=None reason=no_handler error=\"no handler of queue 'video' takes this routing key\" "
+                r"dead_lettered queue=video exchange=media routing_key='a\nCRITICAL root' message_id=- attempt=1 "
+                "handler=- reason=no_handler error=\"no handler of queue 'video' takes this routing key\" "
                 "error_text='' seconds=0.0 to=video.dead"
             ),
         ),

@@ -28,7 +28,7 @@ def test_facts_of_a_line_are_fields_with_the_names_of_opentelemetry(caplog: pyte
     log.warning("it_failed queue=%s key=%s message_id=%s attempt=%d waited=%.1f s", "work", "a.b", None, 2, 0.25)
 
     record = line_of(caplog)
-    assert record.getMessage() == "it_failed queue=work key='a.b' message_id='None' attempt=2 waited=0.2 s"
+    assert record.getMessage() == "it_failed queue=work key='a.b' message_id=- attempt=2 waited=0.2 s"
     assert record.__dict__.items() >= {
         ("taskroute.event", "it_failed"),
         ("messaging.destination.name", "work"),
@@ -52,6 +52,29 @@ def test_facts_of_a_line_are_fields_with_the_names_of_opentelemetry(caplog: pyte
 )
 def test_class_of_an_error_is_a_field_however_it_is_told(error: object, fields: dict[str, object]) -> None:
     assert fields_of_line("%s error=%s", ("it_failed", error)) == {"taskroute.event": "it_failed", **fields}
+
+
+@pytest.mark.parametrize(
+    ("error", "written"),
+    [
+        ("KeyError", "KeyError"),
+        (OSError("the disk is full"), "'the disk is full'"),
+        ("KeyError('a')", "KeyError('a')"),
+        ("total: int_parsing", "'total: int_parsing'"),
+        ("no handler of queue 'video'", "\"no handler of queue 'video'\""),
+        ("a=1", "'a=1'"),
+        ("", "''"),
+        ("'not packed yet'", "'not packed yet'"),  # it is quoted already
+        ("'a' is not 'b'", "\"'a' is not 'b'\""),
+        ("'cut'...", "'cut'..."),
+        ("two\nlines", "'two\\nlines'"),
+    ],
+    ids=str,
+)
+def test_error_of_more_than_a_word_is_quoted(error: object, written: str, caplog: pytest.LogCaptureFixture) -> None:
+    log.warning("it_failed error=%s to=%s", error, "there")
+
+    assert line_of(caplog).getMessage() == f"it_failed error={written} to=there"
 
 
 def test_what_was_raised_is_fields_and_its_traceback_is_below(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,7 @@ from taskroute.foreign import Log, must_go_on
 from taskroute.instrumentation.events import Event
 from taskroute.message.message import Message
 from taskroute.quoting import shown
-from taskroute.raised import TELL_ALL, Disclosure, Raised
+from taskroute.raised import TELL_ALL, Disclosure, Raised, at
 
 log = Log("taskroute.instrumentation")
 
@@ -141,7 +141,10 @@ class Listeners:
             self._reported.add(kind)
         if is_new:
             raised = self._disclosure.of(error)
-            log.error("instrumentation_failed hook=%s error=%s; not logged again", name, raised.error, raised=raised)
+            where = at(raised.place)
+            log.error(
+                "instrumentation_failed hook=%s error=%s%s; not logged again", name, raised.kind, where, raised=raised
+            )
 
     def _emit(self, event: Event) -> None:
         for hook in self._listening:

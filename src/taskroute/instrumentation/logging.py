@@ -61,7 +61,7 @@ class LoggingInstrumentation(Instrumentation):
         level = self._levels[type(event)]
         if self._logger.isEnabledFor(level):
             name, facts = name_of(event), fields_of(event, quoted)
-            described = " ".join(f"{fact}={value}" for fact, value in facts.items())
+            described = " ".join(f"{fact}={'-' if value is None else value}" for fact, value in facts.items())
             fields = {EVENT: name} | {field_name(fact): value for fact, value in fields_of(event, escaped).items()}
             self._logger.log(level, "%s %s", name, described, extra=fields)
 

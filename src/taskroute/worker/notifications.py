@@ -25,7 +25,7 @@ from taskroute.instrumentation.events import (
 )
 from taskroute.message.delivery import Delivery
 from taskroute.message.outcome import Reason
-from taskroute.raised import TELL_ALL, Disclosure, Raised
+from taskroute.raised import TELL_ALL, Disclosure, Raised, at
 from taskroute.worker.failure import Failure
 from taskroute.worker.stats import StatsCounter
 
@@ -69,16 +69,17 @@ class Notifications:
         """Report that a delivery has failed, and where it goes."""
         failed, delivery = failure.failed, failure.delivery
         raised = failed.raised or Raised(failure.reason, failed.place)
+        is_told = failed.error == raised.error  # the exception itself, and not the text of a verdict
         tell = log.error if failure.is_last else log.warning
         tell(
-            "message_failed queue=%s key=%s message_id=%s attempt=%d reason=%s error=%s%s handler=%s%s to=%s",
+            "message_failed queue=%s key=%s message_id=%s attempt=%d reason=%s error=%s%s%s handler=%s to=%s",
             *_named(delivery),
             delivery.attempt,
             failure.reason,
-            failed.error,
-            f" text={raised.text!r}" if raised.text and failed.error == raised.error else "",
+            raised.kind if is_told else failed.error,
+            at(failed.place or raised.place),
+            f" text={raised.text!r}" if raised.text and is_told else "",
             failed.handler or "-",
-            f" at {failed.place}" if failed.place else "",
             failure.destination,
             raised=raised if failure.is_last else replace(raised, traceback=""),
         )
@@ -155,7 +156,7 @@ class Notifications:
     def processing_failed(self, delivery: Delivery | None, error: BaseException) -> None:
         """Report a defect, which has left a delivery open if there is one."""
         queue, raised = None if delivery is None else delivery.queue, self._disclosure.of(error)
-        log.error("settling_failed queue=%s error=%s", queue, raised.error, raised=raised)
+        log.error("settling_failed queue=%s error=%s%s", queue, raised.kind, at(raised.place), raised=raised)
 
 
 class _Facts(TypedDict):
