@@ -217,7 +217,7 @@ def test_run_that_cannot_start_exits_with_three_and_hides_the_password(
         pass  # it has declared it
 
     for url, said in (
-        (rabbitmq_url, "queue 'jobs.dead': type"),
+        (rabbitmq_url, "queue 'jobs': max_length: 7 on the broker"),
         (rabbitmq_url.replace("guest:guest", "guest:canary"), "ACCESS_REFUSED"),
     ):
         monkeypatch.setenv("TASKROUTE_URL", url)
