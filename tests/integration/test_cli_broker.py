@@ -77,6 +77,7 @@ def test_password_that_is_wrong_ends_a_command_with_3(line: CommandLine, words: 
 
     assert (ended.code, ended.out, ended.err.count("\n")) == (3, "", 1)
     assert "ACCESS_REFUSED" in ended.err
+    assert "mend user, password or virtual host in the URL, or on the broker" in ended.err
     assert SECRET not in ended.err
 
 
@@ -197,6 +198,19 @@ def test_stats_creates_nothing(line: CommandLine, broker_url: str) -> None:
 
     assert (before.code, after.code) == (1, 1)
     assert "(absent)" in after.out
+
+
+@pytest.mark.parametrize("broker_url", ["rabbitmq"], indirect=True)
+def test_stats_of_an_empty_broker_asks_for_a_worker(line: CommandLine, broker_url: str) -> None:
+    ended = line.run("stats", "wiring:routes", "--url", broker_url)
+
+    assert ended.err == "taskroute stats: none of the queues is there yet: start a worker, which declares them\n"
+
+
+def test_stats_of_an_empty_embedded_broker_says_that_it_is_inside(line: CommandLine) -> None:
+    ended = line.run("stats", "wiring:routes", "--url", "memory://")
+
+    assert ended.err == "taskroute: memory:// is a broker inside of this process: no other one sees it\n"
 
 
 class Api(BaseHTTPRequestHandler):

@@ -16,6 +16,9 @@ from tests.kit.waiting import in_thread
 from taskroute.cli.probes.address import Address
 from taskroute.cli.probes.server import ProbeServer
 
+LONG = "queue 'jobs': " + "word " * 100 + "and the way out"
+"""A warning with its way out at the end."""
+
 
 class Probed:
     """Says what a test wants it to."""
@@ -61,13 +64,13 @@ def test_health_of_what_is_not_ready_ends_with_one_and_says_why(
     command_line: CommandLine, address: str, probed: Probed
 ) -> None:
     """What it says is another process's word, and cannot forge a line."""
-    probed.said |= {"ready": False, "reasons": ["no broker", "a\nready"], "warnings": ["it rains"]}
+    probed.said |= {"ready": False, "reasons": ["no broker", "a\nready"], "warnings": ["it rains", LONG]}
 
     ended = command_line.run("health", address)
     document = command_line.run("health", address, "--format", "json")
 
     assert (ended.code, document.code) == (1, 1)
-    assert ended.out == "not ready\nreason: no broker\nreason: 'a\\nready'\nwarning: it rains\n"
+    assert ended.out == f"not ready\nreason: no broker\nreason: a\\nready\nwarning: it rains\nwarning: {LONG}\n"
     assert json.loads(document.out) == probed.said
 
 

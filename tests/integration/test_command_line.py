@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from tests.kit.command_line import WIRING
 
+from taskroute.cli.main import main
 from taskroute.cli.table import COMMANDS
 
 HELP = """
@@ -117,6 +118,31 @@ def test_interrupt_ends_a_command_by_the_signal(folder: Path) -> None:
         out, told = command.communicate(timeout=60)
 
     assert (command.returncode, out, told) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--foo", "there is no option '--foo'; see taskroute --help"),
+        ("-V", "there is no option '-V'; see taskroute --help"),
+        ("--versoin", "there is no option '--versoin': did you mean '--version'?; see taskroute --help"),
+        ("check x:y --stric", "there is no option '--stric': did you mean '--strict'?; see taskroute check --help"),
+        ("graph x:y --stric", "there is no option '--stric'; see taskroute graph --help"),
+        ("graph x:y more and", "unrecognized arguments: more and; see taskroute graph --help"),
+        ("", "the following arguments are required: COMMAND; see taskroute --help"),
+    ],
+)
+def test_word_that_is_none_of_a_command_is_named(words: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split()) == 2
+
+    assert capsys.readouterr().err.partition(": ")[2] == f"{told}\n"
+
+
+@pytest.mark.parametrize(("words", "usage"), [("help", "taskroute [-h]"), ("help run", "taskroute run [-h]")])
+def test_help_may_be_a_word(words: str, usage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split()) == 0
+
+    assert capsys.readouterr().out.startswith(f"usage: {usage}")
 
 
 def test_module_runs_the_command_line() -> None:

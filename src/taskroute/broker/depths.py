@@ -13,8 +13,8 @@ import amqp
 
 from taskroute.broker.amqp import Connection
 from taskroute.broker.connection import collect, connect
-from taskroute.broker.endings import Ending, ending_of
-from taskroute.broker.link import describe_error
+from taskroute.broker.endings import Ending, ending_of, is_login_refused
+from taskroute.broker.link import MEND_LOGIN, describe_error
 from taskroute.broker.url import BrokerUrl
 from taskroute.errors import BrokerUnavailableError
 
@@ -71,13 +71,16 @@ def ask_depths(
 
 
 def _connect(nodes: Sequence[BrokerUrl], name: str) -> Connection:
-    problems = []
+    problems, refusals = [], 0
     for node in nodes:
         try:
             return connect(node, name=name, heartbeat=_HEARTBEAT)
         except (OSError, amqp.AMQPError) as error:
             problems.append(f"{node}: {describe_error(error)}")
-    raise BrokerUnavailableError(f"no connection to {'; '.join(problems)}")
+            if isinstance(error, amqp.AMQPError) and is_login_refused(error.reply_code, str(error.reply_text)):
+                refusals += 1
+    way_out = f"; {MEND_LOGIN}" if refusals == len(nodes) else ""
+    raise BrokerUnavailableError(f"no connection to {'; '.join(problems)}{way_out}")
 
 
 def _ask(connection: Connection, queues: Iterable[str]) -> dict[str, Depth | Absence]:

@@ -29,6 +29,8 @@ LINK_MOVES: Final[StateTable[LinkState, LinkEvent]] = StateTable(
     },
 )
 
+MEND_LOGIN: Final = "mend user, password or virtual host in the URL, or on the broker"
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -159,7 +161,7 @@ class Link:
             reasons.append(f"now {self.step.text}" if reasons else self.step.text)
         why = "; ".join(reasons) or "nothing was tried yet"
         if self.is_refused_everywhere:
-            why += "; mend user, password or virtual host in the URL, or on the broker"
+            why += f"; {MEND_LOGIN}"
         attempts = f"{self.attempts} attempt{'' if self.attempts == 1 else 's'}"
         return f"no connection to {nodes}: {attempts} in {now - self.since:.1f} s: {why}"
 

@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; left out, those of the process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # it was closed before the start: what is printed has nobody to read it
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
@@ -61,7 +63,9 @@ def _run(words: list[str]) -> int:
         if words:
             check_command(words[0])
         chosen = command_named(words[0]) if words else None
-        arguments = make_parser([chosen] if chosen else []).parse_args(words)
+        arguments, more = make_parser([chosen] if chosen else []).parse_known_args(words)
+        if more:
+            arguments.refuse(more)
         code: int = arguments.run(arguments)
     except UsageError as error:
         _complain(words, str(error))

@@ -26,6 +26,14 @@ class Parser(ArgumentParser):
         told = _MAYBE_URL.sub("(not repeated: it may hold a password)", message.removeprefix("argument "))
         raise UsageError(f"{told}; see {self.prog} --help")
 
+    def refuse(self, words: Sequence[str]) -> NoReturn:
+        """Raise UsageError for words that are none of its arguments."""
+        option = next((word.partition("=")[0] for word in words if word.startswith("-") and word != "-"), None)
+        if option is None:
+            self.error(f"unrecognized arguments: {' '.join(words)}")
+        known = [known for action in self._actions for known in action.option_strings if known.startswith("--")]
+        self.error(f"there is no option {typed(option)}{hint(option, known)}")
+
 
 def make_parser(commands: Sequence[Command]) -> Parser:
     """Return the parser with the arguments of some commands; the others have none."""
@@ -45,12 +53,14 @@ def make_parser(commands: Sequence[Command]) -> Parser:
         if command in commands:
             module = command.load()
             module.add_arguments(child)
-            child.set_defaults(run=module.run)
+            child.set_defaults(run=module.run, refuse=child.refuse)
     return parser
 
 
 def check_command(name: str) -> None:
-    """Raise UsageError for the name of a command that there is not."""
+    """Raise UsageError for the first word of a command line if it is neither a command nor an option."""
     names = [command.name for command in COMMANDS]
+    if name.startswith("-") and name not in ("-h", "--help", "--version"):
+        make_parser([]).refuse([name])
     if not name.startswith("-") and name not in names:
         raise UsageError(f"there is no command {typed(name)}{hint(name, names)}; see {_PROGRAM} --help")

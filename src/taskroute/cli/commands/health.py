@@ -9,9 +9,8 @@ from argparse import ArgumentParser, Namespace
 from typing import Any, Final
 
 from taskroute.cli.exits import Exit, UsageError
-from taskroute.cli.terminal import complain
+from taskroute.cli.terminal import complain, show
 from taskroute.cli.typed import seconds, typed
-from taskroute.quoting import printable
 
 _MAX_ANSWER: Final = 1_048_576
 
@@ -37,7 +36,8 @@ def run(arguments: Namespace) -> int:
         print(json.dumps(answer, indent=2))
     else:
         name = path.partition("?")[0].rpartition("/")[2]
-        print("\n".join([name if fine else f"not {name}", *_lines(answer)]))
+        for line in (name if fine else f"not {name}", *_lines(answer)):
+            show(line)
     return Exit.OK if fine else Exit.FINDINGS
 
 
@@ -75,7 +75,7 @@ def _ask(host: str, port: int, path: str, timeout: float) -> tuple[int, dict[str
 
 def _lines(answer: dict[str, Any]) -> list[str]:
     return [
-        f"{kind}: {printable(str(text))}"
+        f"{kind}: {text}"
         for kind, texts in (("reason", answer.get("reasons")), ("warning", answer.get("warnings")))
         if isinstance(texts, list)
         for text in texts

@@ -56,10 +56,13 @@ def run(arguments: Namespace) -> int:
     else:
         _show_text(rows, (*_COLUMNS, *(_COLUMNS_OF_API if arguments.api is not None else ())))
     missing = [name for name, depth in depths.items() if isinstance(depth, str)]
-    if missing:
+    note_memory(nodes)
+    is_empty = all(depth == "absent" for depth in depths.values())
+    if is_empty and missing and nodes[0].scheme != "memory":
+        complain("stats", "none of the queues is there yet: start a worker, which declares them")
+    elif missing and not is_empty:
         way_out = "a worker that starts declares what is absent"
         complain("stats", f"{len(missing)} of {len(depths)} queues cannot be counted, {missing[0]!r} first: {way_out}")
-    note_memory(nodes)
     return Exit.FINDINGS if missing else Exit.OK
 
 
