@@ -48,6 +48,45 @@ def test_publish_prints_the_id_of_the_message_that_it_sends(line: CommandLine, b
     assert message.properties["application_headers"] == {"x": "1"}
 
 
+EVENTS = """
+from pydantic import BaseModel
+from taskroute import EventSpec, ExchangeSpec, QueueSpec, Topology
+
+class Order(BaseModel):
+    n: int
+
+class Other(BaseModel):
+    name: str
+
+shop = ExchangeSpec(name="shop")
+paid = EventSpec(pattern="order.{number}.paid", exchange=shop, body=Order)
+any_other = EventSpec(pattern="other.{number}", exchange=shop, body=Other)
+plain = EventSpec(pattern="plain.{number}", exchange=shop, body=bytes)
+topology = Topology(queues=[QueueSpec(name="packing", bindings=[shop.bind("#")])], events=[paid, any_other, plain])
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("order.7.paid --body {}", 2),
+        ('order.7.paid --body {"n":1}', 0),
+        ('order.7.paid --body {"n":"1"}', 0),
+        ("order.7.paid --body {} --content-type text/plain", 0),
+        ("unknown --body {}", 0),
+        ("plain.7 --body {}", 0),
+    ],
+)
+def test_publish_refuses_a_body_that_the_event_of_its_key_has_not(line: CommandLine, words: str, code: int) -> None:
+    line.write("events.py", EVENTS)
+
+    ended = line.run("publish", "events:topology", *words.split(), "--url", "memory://")
+
+    told = "taskroute publish: --body is not a valid Order, which event 'order.{number}.paid' has: n: Field required\n"
+    assert ended.code == code
+    assert code == 0 or ended.err == told
+
+
 def test_publish_of_what_no_queue_takes_ends_with_1(
     line: CommandLine, taskroute_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

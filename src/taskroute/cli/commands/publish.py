@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskroute.cli.broker import add_url, nodes_of, note_memory, quieten_log, tls_of, url_of
 from taskroute.cli.document import add_format, show_document
 from taskroute.cli.exits import Exit, UsageError
-from taskroute.cli.message_input import add_message, body_of, exchange_of, headers_of
+from taskroute.cli.message_input import JSON, add_message, body_of, exchange_of, headers_of
 from taskroute.cli.target import Target, add_target, load_target
+
+if TYPE_CHECKING:
+    from taskroute import EventSpec
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -37,6 +40,7 @@ def run(arguments: Namespace) -> int:
     target = load_target(arguments)
     body, headers = body_of(arguments), headers_of(arguments)
     exchange = exchange_of(arguments, target.topology)
+    _check_body(body, arguments, [event for event in target.topology.events if str(event.exchange) == exchange])
     url, timeout = url_of(arguments.url, target), _seconds(arguments.timeout)
     tls = tls_of(arguments.url, target)
     nodes = nodes_of(url, tls)
@@ -62,6 +66,29 @@ def run(arguments: Namespace) -> int:
         print(receipt.message_id)
     note_memory(nodes)
     return Exit.OK
+
+
+def _check_body(body: bytes, arguments: Namespace, events: Iterable[EventSpec[Any]]) -> None:
+    """Refuse JSON that none of the events with this key has for a body, as a publisher of the event does."""
+    from pydantic import ValidationError
+
+    from taskroute.topology.spec import describe_fields
+
+    if arguments.content_type != JSON:
+        return
+    problems = []
+    for event in (event for event in events if event.pattern.matches(arguments.key)):
+        if event.body in (bytes, str):
+            return  # written as it is
+        try:
+            event.adapter.validate_json(body)
+        except ValidationError as error:
+            name = f"{event.body_name}, which event {str(event.pattern)!r} has"
+            problems.append(f"--body is not a valid {name}: {describe_fields(error)}")
+        else:
+            return
+    if problems:
+        raise UsageError(problems[0])
 
 
 def _declare_mode(arguments: Namespace, target: Target) -> Any:
