@@ -282,6 +282,10 @@ def test_stats_asks_the_management_api_for_more(line: CommandLine, filled: str, 
         ["2", "1", "1", "0", "4", "1.5", "-", "packing"],
     ]
 
+    document = json.loads(line.run("stats", "wiring:routes", "--url", filled, "--api", api, "--format", "json").out)
+    assert document["queues"][0]["in_per_second"] == 1.5
+    assert document["queues"][0]["out_per_second"] is None
+
 
 def test_management_api_that_is_away_ends_stats_with_3(line: CommandLine, taskroute_url: str) -> None:
     ended = line.run("stats", "wiring:routes", "--url", taskroute_url, "--api", "http://127.0.0.1:1")

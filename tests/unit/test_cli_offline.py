@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from tests.kit.command_line import CommandLine
+
+from taskroute.cli.table import COMMANDS
+from taskroute.graph.check.finding import Code
 
 HOLES = """
 from wiring import *
@@ -206,6 +211,23 @@ def test_routes_lists_a_queue_from_its_bindings_to_its_dead_letters(line: Comman
         "  failed: packing.retry.1000 -> packing.retry.5000 -> packing.retry.25000 -> packing.dead",
     ]
     assert json.loads(line.run("routes", "wiring:routes", "--format", "json").out)["version"] == 1
+
+
+def test_unknown_exchange_is_told_which_ones_there_are(line: CommandLine) -> None:
+    ended = line.run("explain", "wiring:routes", "order.7.paid", "--exchange", "nope")
+
+    assert ended.err.endswith("--exchange 'nope' is not known: there are '', the default exchange, 'shop'\n")
+
+
+def test_codes_of_findings_are_told_in_order(line: CommandLine) -> None:
+    ended = line.run("check", "wiring:routes", "--ignore", "xyz")
+
+    assert re.findall("'([a-z_]+)'", ended.err.partition("there are")[2]) == sorted(get_args(Code))
+
+
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
+def test_help_of_a_command_tells_its_exit_codes(line: CommandLine, command: str) -> None:
+    assert "exit codes: 0 fine; " in line.run(command, "--help").out
 
 
 def test_routes_suggests_a_queue_that_may_be_meant(line: CommandLine) -> None:

@@ -15,6 +15,10 @@ from taskroute.cli.table import COMMANDS, Command
 from taskroute.cli.typed import typed
 
 _PROGRAM: Final = "taskroute"
+_EXIT_CODES: Final = (
+    "exit codes: 0 fine; 1 findings, or not everything was done; 2 an argument is wrong, or the target cannot be "
+    "imported; 3 the broker is away, denies it, or has something else"
+)
 _MAYBE_URL: Final = re.compile(r"\S*:\S*@\S*")
 
 
@@ -48,7 +52,11 @@ def make_parser(commands: Sequence[Command]) -> Parser:
     choice = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for command in COMMANDS:
         child = choice.add_parser(
-            command.name, help=command.help, description=f"{command.help.capitalize()}.", allow_abbrev=False
+            command.name,
+            help=command.help,
+            description=f"{command.help.capitalize()}.",
+            epilog=_EXIT_CODES,
+            allow_abbrev=False,
         )
         if command in commands:
             module = command.load()

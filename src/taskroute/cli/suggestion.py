@@ -18,6 +18,10 @@ def hint(name: str, known: Iterable[str], otherwise: str = "") -> str:
     return f": {told}" if told else ""
 
 
+def _named(name: str) -> str:
+    return repr(name) if name else "'', the default exchange"
+
+
 def known_or_suggest(option: str, name: str, known: Sequence[str]) -> str:
     """Return a name that is known.
 
@@ -25,6 +29,6 @@ def known_or_suggest(option: str, name: str, known: Sequence[str]) -> str:
         UsageError: it is not; says which one may be meant, or which there are.
     """
     if name not in known:
-        there_are = f"there are {', '.join(map(repr, known))}" if known else "there are none"
+        there_are = f"there are {', '.join(map(_named, known))}" if known else "there are none"
         raise UsageError(f"{option} {name!r} is not known{hint(name, known, there_are)}")
     return name

@@ -41,12 +41,12 @@ COMMANDS: Final = (
     Command("explain", "show where a routing key goes, and which handler takes it"),
     Command("routes", "list the queues, what feeds them and who handles what"),
     Command("graph", "draw the topology with its handlers"),
+    Command("run", "run a service, in one process or several, until a signal"),
+    Command("health", "ask a running service whether it is ready"),
     Command("publish", "publish a message, and print its id once it is confirmed"),
     Command("stats", "count the messages in the queues"),
     Command("new", "make a folder with a service that runs at once"),
     Command("completion", "print the completion script of a shell"),
-    Command("run", "run a service, in one process or several, until a signal"),
-    Command("health", "ask a running service whether it is ready"),
 )
 
 

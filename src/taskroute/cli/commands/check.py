@@ -27,7 +27,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_format(parser, "github")
     parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
     parser.add_argument(
-        "--ignore", metavar="CODE", action="append", default=[], help="leave findings of this code out; may be repeated"
+        "--ignore",
+        metavar="CODE",
+        action="append",
+        default=[],
+        help="leave findings of this code out; may be repeated; a word that is none lists them",
     )
     parser.add_argument(
         "--broker", metavar="VERSION", help="also find what this broker does not take: 4.3, or 'LavinMQ 2.9'"
@@ -38,7 +42,7 @@ def run(arguments: Namespace) -> int:
     """Print the findings; 1 if one is an error, or with --strict a warning."""
     from taskroute.graph.check.finding import Code
 
-    ignored = [known_or_suggest("--ignore", code, get_args(Code)) for code in arguments.ignore]
+    ignored = [known_or_suggest("--ignore", code, sorted(get_args(Code))) for code in arguments.ignore]
     target = load_target(arguments)
     findings = [finding for finding in target.check(arguments.broker) if finding.code not in ignored]
     if arguments.format == "json":

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from taskroute.broker.url import BrokerUrl
 
 _COLUMNS: Final = ("ready", "retry", "dead", "consumers")
-_COLUMNS_OF_API: Final = ("unacked", "in/s", "out/s")
+_COLUMNS_OF_API: Final = ("unacked", "in_per_second", "out_per_second")
+_HEADINGS: Final = {"in_per_second": "in/s", "out_per_second": "out/s"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -115,8 +116,8 @@ def _of_api(found: Mapping[str, Any]) -> dict[str, Any]:
     rates = {name: (counts.get(f"{name}_details") or {}).get("rate") for name in ("publish", "deliver_get")}
     return {
         "unacked": found.get("messages_unacknowledged"),
-        "in/s": rates["publish"],
-        "out/s": rates["deliver_get"],
+        "in_per_second": rates["publish"],
+        "out_per_second": rates["deliver_get"],
         "policy": found.get("policy") or None,
     }
 
@@ -124,8 +125,9 @@ def _of_api(found: Mapping[str, Any]) -> dict[str, Any]:
 def _show_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Print a table with the names last, where they may be as long as they are."""
     cells = [[_cell(row[column]) for column in columns] for row in rows]
-    widths = [max(len(text) for text in texts) for texts in zip(columns, *cells, strict=True)]
-    show(f"{_aligned(columns, widths)}  queue")
+    headings = [_HEADINGS.get(column, column) for column in columns]
+    widths = [max(len(text) for text in texts) for texts in zip(headings, *cells, strict=True)]
+    show(f"{_aligned(headings, widths)}  queue")
     for row, texts in zip(rows, cells, strict=True):
         show(f"{_aligned(texts, widths)}  {row['queue']}{_note(row)}")
     if not rows:
