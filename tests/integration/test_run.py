@@ -74,6 +74,8 @@ def command_line(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
         (["--processes", "0"], "--processes 0 is too few: 1 at least"),
         (["--processes", "1001"], "--processes 1001 is too many: 1000 at most"),
         (["--processes", "two"], "--processes: 'two' is no whole number"),
+        (["--threads", "10001"], "--threads 10001 is too many: 10000 at most"),
+        (["--processes", "2", "--url", "memory://"], "--processes needs a broker that processes share"),
         (["--threads", "-1"], "--threads -1 is too few: 0 at least"),
         (["--max-messages", "0"], "--max-messages 0 is too few: 1 at least"),
         (["--max-time", "nan"], "--max-time: 'nan' is no number of seconds above 0"),
@@ -151,6 +153,14 @@ def test_run_counts_dead_letters_for_who_scrapes_it(folder: Path) -> None:
 
         counted = 'taskroute_dead_letter_queue_messages{queue="jobs.dead"} 0.0'
         until(lambda: counted in asking.get(address, "/metrics")[1])
+
+
+def test_processes_whose_first_cannot_start_say_why_once(folder: Path) -> None:
+    with running("run", "plain:service", "--processes", "2", folder=folder, **MEMORY) as process:
+        assert process.wait() == 2
+
+        lines = [text for text in process.text.splitlines() if "process_started" not in text]
+        assert [text.partition(":")[0] for text in lines] == ["taskroute run"], process.text
 
 
 def test_run_ends_after_its_messages_with_zero(folder: Path) -> None:

@@ -51,6 +51,16 @@ def url_of(url: str | None, target: Target) -> UrlSource:
     return url_of_service(given)
 
 
+def refuse_memory(source: UrlSource | None) -> None:
+    """Raise UsageError for the embedded broker, where several processes are to share one."""
+    for url in source.split() if isinstance(source, str) else () if source is None or callable(source) else source:
+        if url.lower().startswith("memory:"):
+            raise UsageError(
+                "--processes needs a broker that processes share, and of memory:// each would have one of its own: "
+                "use amqp://, or one process"
+            )
+
+
 def has_use_for_tls(url: str | None) -> bool:
     """Return whether the context for TLS of a service counts for what --url says."""
     return url is None or "amqps://" in url

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
-from taskroute.cli.broker import add_url, check_url
+from taskroute.cli.broker import add_url, check_url, refuse_memory
 from taskroute.cli.descriptors import open_standard_descriptors
 from taskroute.cli.exits import Exit, UsageError
 from taskroute.cli.probes.address import Address
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from taskroute.cli.probes.answers import Answering
 
 _MAX_PROCESSES: Final = 1_000
+_MAX_THREADS: Final = 10_000
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -48,6 +49,8 @@ def run(arguments: Namespace) -> int:
     _check(arguments)
     address = None if arguments.health is None else Address.parse(arguments.health)
     check_url(arguments.url)
+    if arguments.processes > 1:
+        refuse_memory(arguments.url)
     settings = Settings(
         target=arguments.target,
         factory=arguments.factory,
@@ -109,5 +112,7 @@ def _check(arguments: Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise UsageError(f"--{name.replace('_', '-')} {value} is too few: {least} at least")
-    if arguments.processes > _MAX_PROCESSES:
-        raise UsageError(f"--processes {arguments.processes} is too many: {_MAX_PROCESSES} at most")
+    for name, most in (("processes", _MAX_PROCESSES), ("threads", _MAX_THREADS)):
+        value = getattr(arguments, name)
+        if value is not None and value > most:
+            raise UsageError(f"--{name} {value} is too many: {most} at most")

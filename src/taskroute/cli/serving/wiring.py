@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from taskroute import Service, Worker
-from taskroute.cli.broker import has_use_for_tls, url_of
+from taskroute.cli.broker import has_use_for_tls, refuse_memory, url_of
 from taskroute.cli.exits import UsageError
 from taskroute.cli.settings import Settings
 from taskroute.cli.suggestion import known_or_suggest
@@ -32,7 +32,7 @@ def wire(target: Target, settings: Settings, instrumentation: Iterable[Instrumen
     if settings.threads is not None:
         options["threads"] = settings.threads
     if settings.processes > 1:
-        _refuse_memory(service)
+        refuse_memory(service.url)
         options["prefetch"] = _divided_prefetch(service, options, settings.processes)
     return service.replace(
         worker=cast("WorkerOptions", options), instrumentation=(*service.instrumentation, *instrumentation)
@@ -76,13 +76,3 @@ def _service(target: Target) -> Service:
     if target.registry is None:
         raise UsageError(f"TARGET {target.text!r} has no handlers to run: name a Service(topology, registry)")
     return Service(target.topology, target.registry)
-
-
-def _refuse_memory(service: Service) -> None:
-    source = service.url
-    for url in (source,) if isinstance(source, str) else () if source is None or callable(source) else source:
-        if url.lower().startswith("memory:"):
-            raise UsageError(
-                "--processes needs a broker that processes share, and of memory:// each would have one of its own: "
-                "use amqp://, or one process"
-            )

@@ -201,7 +201,7 @@ class Supervisor:
             log.error("processes_roll_failed process=%d code=%d: the others go on as they are", child.number, code)
             self._outdated = ()
         elif code in CANNOT_START:
-            self._end(code, f"process {child.number} cannot start")
+            self._end(code, f"process {child.number} cannot start", is_told=not self.children)
         else:
             log.error("process_died process=%d pid=%d code=%d", child.number, child.pid, code)
             self._died()
@@ -215,9 +215,11 @@ class Supervisor:
 
     # Its end:
 
-    def _end(self, code: int, why: str) -> None:
+    def _end(self, code: int, why: str, *, is_told: bool = False) -> None:
+        """Let all of them finish. `is_told`: the only process there is has said why."""
         if not self.is_ending:
-            (log.error if code else log.info)("processes_end code=%d reason=%s", code, why)
+            tell = log.debug if is_told else log.error if code else log.info
+            tell("processes_end code=%d reason=%s", code, why)
             self.is_ending, self._code = True, code or self._code
         for child in self.children:
             child.drain()
