@@ -63,9 +63,11 @@ class Remarks:
         `Worker.health` says why as long as it lasts, and a warning once; the next attempts end alike.
         """
         differs = not (isinstance(error, BrokerUnavailableError) or isinstance(error.__cause__, amqp.NotFound))
-        event = "queue_differs" if differs else "queue_missing"
         tell = log.warning if self._is_new(_consumer_of(name), str(error)) else log.debug
-        tell(f"{event} queue=%s pause=%.1f error=%s", name, pause, error)
+        if differs:
+            tell("queue_differs queue=%s pause=%.1f error=%s", name, pause, error)
+        else:
+            tell("queue_missing queue=%s pause=%.1f error=%s", name, pause, error)
 
     def found(self, name: str) -> None:
         """Take note that a queue is consumed."""
