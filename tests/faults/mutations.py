@@ -893,6 +893,27 @@ MUTATIONS = (
         "return TELL_ALL.of(error, ",
         "integration/test_observability.py::test_failed_span_has_what_may_be_told_of_the_error",
     ),
+    Mutation(
+        "declare no queue that is consumed anew",
+        "broker/roles/consuming.py",
+        '        if queue.state != "missing":\n            self._declare_anew(queue)\n',
+        "",
+        "unit/test_consumer.py::test_queue_that_is_consumed_anew_is_bound_again",
+    ),
+    Mutation(
+        "warn of a queue that differs at each attempt",
+        "broker/remarks.py",
+        "self._is_new(_consumer_of(name), str(error))",
+        "True",
+        "unit/test_remarks.py::test_lost_queue_is_a_warning_until_its_problem_changes",
+    ),
+    Mutation(
+        "raise what serves a queue before what is wrong with it",
+        "broker/roles/consuming.py",
+        "                        problems.append(error)\n",
+        "                        raise\n",
+        "integration/test_mismatch.py::test_queue_of_the_spec_is_raised_before_what_serves_it[memory]",
+    ),
 )
 
 

@@ -125,3 +125,18 @@ def test_message_that_was_lost_on_its_way_comes_again(broker_url: str) -> None:
         here.inside.probe()
 
         here.done.wait_for(b"2")
+
+
+@pytest.mark.row(65)
+def test_queue_that_another_one_replaces_at_once_is_compared(broker_url: str) -> None:
+    """RabbitMQ ends no consumer over it, and counts one of the other queue."""
+    with looking(broker_url) as peer, site(broker_url) as here, logged("queue_differs queue=silent") as differs:
+        here.handle(b"1")
+        peer.channel.queue_delete("silent")
+        peer.queue("silent", x_queue_type="quorum", x_max_length=5)
+        until(lambda: differs.calls or peer.channel.queue_declare("silent", passive=True).consumer_count)
+
+        here.inside.probe()
+
+        differs.wait()
+        assert here.worker.health().reasons[0].startswith("not consuming silent: queue 'silent': ")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.kit.calls import logged
 
-from taskroute import QueueSpec, Topology, TopologyMismatchError
+from taskroute import ExchangeSpec, QueueSpec, Topology, TopologyMismatchError
 from taskroute.broker.connection import connect
 from taskroute.broker.declare import Declaration
 from taskroute.broker.embedded.channel import Channel
@@ -264,6 +264,24 @@ def test_silent_queue_is_consumed_anew_sooner_at_first(
     consumer.probe()
     assert renewed() == []
     assert consumer.consuming == {"q"}
+
+
+@pytest.mark.usefixtures("at_once")
+def test_queue_that_is_consumed_anew_is_bound_again(connection: Any, sink: Sink) -> None:
+    """Another queue may have taken its place, without its bindings."""
+    jobs = ExchangeSpec(name="jobs")
+    bound = QueueSpec(name="q", bindings=[jobs.bind("a")], retry=False)
+    declaration = Declaration(Topology(exchanges=[jobs], queues=[bound]), "create")
+    consumer = Consumer([bound], prefetch={"q": 3}, declaration=declaration, sink=sink)
+    consumer.on_open(connection, 1)
+    channel = connection.channel()
+    channel.queue_unbind("q", "jobs", "a")
+
+    consumer.probe()
+    channel.publish("jobs", "a", mandatory=True, properties={}, body=b"1")
+    read(connection, consumer)
+
+    assert sink.bodies == [b"1"]
 
 
 @pytest.mark.usefixtures("at_once")

@@ -366,6 +366,23 @@ class Consuming:
             if channel is not self._shared and not queue.unsettled:  # nothing has come at the last moment
                 self._forget_channel(queue).channel.close()
             self._consume(queue, log.info if self._backlogs.ready(queue.spec.name) else log.debug)
+        if queue.state != "missing":
+            self._declare_anew(queue)
+
+    def _declare_anew(self, queue: ConsumedQueue) -> None:
+        """Declare a queue that is consumed: RabbitMQ ends no consumer of a quorum queue that another one replaces.
+
+        That happens to one that is deleted and created again within moments. The other one counts the consumer as its
+        own, whatever it was created with, and its bindings are gone.
+        """
+        with self._losing(queue):
+            try:
+                with self._set_up_channel() as channel:
+                    self._declaration.queue_on(channel, queue.spec)
+            except BrokerError as error:
+                if not closes_connection(error):
+                    self._stop(queue)
+                raise
 
     def _stop(self, queue: ConsumedQueue) -> None:
         for tag in (queue.standby, queue.tag):  # in this order: the other way round the first would be active
