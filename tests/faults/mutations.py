@@ -807,7 +807,7 @@ MUTATIONS = (
         "foreign.py",
         "        self._logger: Final = logging.getLogger(name)\n",
         "        self._logger = logging.getLogger(name)\n        self._logger.addHandler(logging.NullHandler())\n",
-        "integration/test_failures.py::test_example_with_a_typo_prints_what_is_wrong",
+        "integration/test_failures.py::test_example_with_a_typo_prints_what_is_wrong_and_what_is_left",
     ),
     Mutation(
         "drop the headers of others before the traceback of an error",
