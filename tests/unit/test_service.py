@@ -78,6 +78,26 @@ def test_wrong_option_is_refused_by_name(arguments: Any, text: str) -> None:
         service(**arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"worker": {"errors": "plcae"}},
+        {"worker": {"declare": "creat"}},
+        {"worker": {"threads": -1}},
+        {"worker": {"max_body_size": "1M"}},
+        {"worker": {"shutdown_timeout": "30"}},
+        {"worker": {"middleware": len}},
+        {"publisher": {"declare": "creat"}},
+    ],
+)
+def test_wrong_value_of_an_option_is_refused_at_once(arguments: Any) -> None:
+    """So that a check of the service finds it, and not its start."""
+    ((option, _),) = next(iter(arguments.values())).items()
+
+    with pytest.raises(ConfigurationError, match=f"{option}="):
+        service(**arguments)
+
+
 @pytest.mark.parametrize("name", ["worker", "publisher"])
 def test_options_that_are_no_mapping_are_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{name} must be a dict of options, and is a int"):

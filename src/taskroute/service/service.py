@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any
 
+from taskroute.broker.declare import checked_mode
 from taskroute.errors import ConfigurationError
 from taskroute.exported import exported_by
 from taskroute.graph.routes import Routes, check_parts
@@ -23,7 +24,7 @@ from taskroute.service.running import RunningService
 from taskroute.service.url import url_of
 from taskroute.suggestion import did_you_mean, suggests_options
 from taskroute.topology.topology import Topology
-from taskroute.worker.options import WorkerOptions
+from taskroute.worker.options import WorkerOptions, check_options
 from taskroute.worker.signals import StopSignal
 from taskroute.worker.worker import heed, run_until
 
@@ -53,7 +54,8 @@ class Service:
         publisher: further arguments of `Publisher`.
 
     Raises:
-        ConfigurationError: an argument is of another type, or there is no such option.
+        ConfigurationError: an argument is of another type, there is no such option, or its value is wrong with any
+            topology.
 
     Example:
         >>> from taskroute import HandlerRegistry, QueueSpec, Service, Topology
@@ -88,6 +90,8 @@ class Service:
             ("publisher", self.publisher, PublisherOptions),
         ):
             object.__setattr__(self, name, _checked(name, options, of))
+        check_options(self.worker or {})
+        checked_mode((self.publisher or {}).get("declare", "create"))
 
     @property
     def routes(self) -> Routes:

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType, TracebackType
-from typing import Any, Final, Literal, NoReturn, Self
+from typing import Final, Literal, NoReturn, Self
 
 from taskroute.broker.declare import Declaration, DeclareMode, checked_mode
 from taskroute.broker.mailbox import Mailbox
@@ -37,7 +37,6 @@ from taskroute.handling.dispatch import DEFAULT_MAX_BODY_SIZE
 from taskroute.handling.health import Health, diagnose
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
 from taskroute.publisher.publisher import Publisher
-from taskroute.quoting import shown
 from taskroute.raised import Disclosure, checked_detail
 from taskroute.suggestion import suggests_options
 from taskroute.topology.digest import topology_digest
@@ -49,7 +48,7 @@ from taskroute.worker.given import give, loop_of
 from taskroute.worker.idle import Idle
 from taskroute.worker.life import Life
 from taskroute.worker.notifications import Notifications
-from taskroute.worker.options import DEFAULT_SHUTDOWN_TIMEOUT, DEFAULT_THREADS
+from taskroute.worker.options import DEFAULT_SHUTDOWN_TIMEOUT, DEFAULT_THREADS, MAX_TIMEOUT, seconds, whole
 from taskroute.worker.prefetch_watch import PrefetchWatch
 from taskroute.worker.processor import Processor
 from taskroute.worker.queue_options import CONSUMER_TIMEOUT, ByQueue, read_queue_options
@@ -61,9 +60,6 @@ from taskroute.worker.stats import Stats, StatsCounter
 log = Log("taskroute.worker")
 
 DEFAULT_NAME: Final = "taskroute-worker"
-
-MAX_TIMEOUT: Final = threading.TIMEOUT_MAX - 2
-"""Seconds that Python can wait at most, less what `Worker.stop` may take longer."""
 
 _OF_ANOTHER_PROCESS: Final = "this worker belongs to the process that this one was forked from"
 
@@ -157,7 +153,7 @@ class Worker:
         answered = give(around, self._queues, resources, publisher)
         self.routes: Routes = routes if answered is around else Routes(topology, answered)
         self._name = name or DEFAULT_NAME
-        self._shutdown_timeout = _seconds("shutdown_timeout", shutdown_timeout)
+        self._shutdown_timeout = seconds("shutdown_timeout", shutdown_timeout)
         self._life = Life(self._start_threads, self._drain)
         self._ended = threading.Event()
         self._stop_signal: StopSignal | None = None  # while `run` waits for it
@@ -181,7 +177,7 @@ class Worker:
             emit=listeners.on_event,
             disclosure=disclosure,
         )
-        thread_count = _whole("threads", threads)
+        thread_count = whole("threads", threads)
         options = read_queue_options(
             self._queues,
             topology,
@@ -205,7 +201,7 @@ class Worker:
             handling=listeners.handling,
             threads=thread_count,
             thread_name=f"{self._name}-handler",
-            max_body_size=_whole("max_body_size", max_body_size),
+            max_body_size=whole("max_body_size", max_body_size),
             disclosure=disclosure,
         )
         self._session = Session(
@@ -549,15 +545,3 @@ def heed(worker: Worker, stop_signal: StopSignal) -> None:
 def run_until(worker: Worker, stop_signal: StopSignal) -> None:
     """Do what `Worker.run` does, until a signal that is the caller's. Raises what it raises."""
     worker._run_until(stop_signal)  # not the API's: a service has more to open and close around it
-
-
-def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigurationError(f"{name}={shown(value)} must be a whole number, 0 or more")
-    return value
-
-
-def _seconds(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIMEOUT:
-        raise ConfigurationError(f"{name}={shown(value)} must be a number of seconds between 0 and {MAX_TIMEOUT:.0f}")
-    return value
