@@ -63,6 +63,16 @@ def type_name(annotation: Any) -> str:
     return f"{name}[{', '.join(map(repr if origin is Literal else type_name, parts))}]"
 
 
+def kind_with_article(value: object) -> str:
+    """Return the class of a value for a sentence.
+
+    >>> kind_with_article(1), kind_with_article("a")
+    ('an int', 'a str')
+    """
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'AEIOaeio' else 'a'} {kind}"
+
+
 def shown(value: object) -> str:
     """Return a value as an error shows it: the `repr`, cut; of what has a name, such as a queue, its kind and name.
 

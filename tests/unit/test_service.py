@@ -100,7 +100,7 @@ def test_wrong_value_of_an_option_is_refused_at_once(arguments: Any) -> None:
 
 @pytest.mark.parametrize("name", ["worker", "publisher"])
 def test_options_that_are_no_mapping_are_refused(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{name} must be a dict of options, and is a int"):
+    with pytest.raises(ConfigurationError, match=f"{name} must be a dict of options, and is an int"):
         service(**{name: 5})
 
 

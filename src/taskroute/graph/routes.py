@@ -14,6 +14,7 @@ from taskroute.handlers.ambiguity import WAY_OUT, find_ambiguities
 from taskroute.handlers.handler import Handler, HandlerMatch
 from taskroute.handlers.registry import HandlerRegistry
 from taskroute.handlers.resolver import Resolver
+from taskroute.quoting import kind_with_article
 from taskroute.topology.broker_facts import BrokerFacts, facts_named
 from taskroute.topology.durations import milliseconds
 from taskroute.topology.exchange import ExchangeSpec
@@ -97,7 +98,7 @@ def check_parts(topology: object, registry: object) -> None:
     for name, part, kind in (("topology", topology, Topology), ("registry", registry, HandlerRegistry)):
         if not isinstance(part, kind):
             order = "the topology comes first, and the registry after it"
-            raise ConfigurationError(f"{name} must be a {kind.__name__}, and is a {type(part).__name__}: {order}")
+            raise ConfigurationError(f"{name} must be a {kind.__name__}, and is {kind_with_article(part)}: {order}")
 
 
 def _check_queue(handler: Handler, topology: Topology) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from taskroute.errors import ConfigurationError
 from taskroute.handlers.function import name_of
+from taskroute.quoting import kind_with_article
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def check_ran(function: Callable[..., Any], result: object) -> None:
     if isinstance(result, _LOOKED_INTO):
         if _unfinished(result):
             raise ConfigurationError(
-                f"{name_of(function)} returned a {type(result).__name__} of coroutines or futures that nobody waits "
+                f"{name_of(function)} returned {kind_with_article(result)} of coroutines or futures that nobody waits "
                 f"for: await asyncio.gather(*those), or return each one's result()"
             )
     elif isinstance(result, BaseException) or (isinstance(result, type) and issubclass(result, BaseException)):

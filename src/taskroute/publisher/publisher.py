@@ -36,6 +36,7 @@ from taskroute.publisher.options import EventOptions, PublishOptions
 from taskroute.publisher.submissions import DEFAULT_MAX_BODY_SIZE, Submissions
 from taskroute.publisher.unconfirmed import Unconfirmed, unconfirmed
 from taskroute.publisher.window import Window
+from taskroute.quoting import kind_with_article
 from taskroute.raised import Disclosure
 from taskroute.suggestion import suggests_options
 from taskroute.topology.digest import topology_digest
@@ -100,7 +101,7 @@ class Publisher:
         if max_in_flight < 1:
             raise ConfigurationError(f"max_in_flight={max_in_flight} must be at least 1")
         if not isinstance(topology, Topology):
-            raise ConfigurationError(f"topology must be a Topology, and is a {type(topology).__name__}")
+            raise ConfigurationError(f"topology must be a Topology, and is {kind_with_article(topology)}")
         self._timeout = timeout
         self._max_in_flight = max_in_flight
         self._name = name or "taskroute-publisher"
@@ -315,7 +316,7 @@ class Publisher:
             elif isinstance(message, Event):
                 pending.append(self._attempt(message, None, of_events))
             else:
-                raise ConfigurationError(f"{_TAKES_MANY}, and not a {type(message).__name__}")
+                raise ConfigurationError(f"{_TAKES_MANY}, and not {kind_with_article(message)}")
             while pending and (len(pending) >= self._max_in_flight or _is_settled(pending[0])):
                 yield self._outcome(pending.popleft())
         while pending:

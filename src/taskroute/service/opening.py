@@ -13,6 +13,7 @@ from taskroute.handlers.function import describe
 from taskroute.handlers.returned import ASYNC_CONTEXT, CONTEXT
 from taskroute.handlers.signature import naming, parameters_of
 from taskroute.publisher.publisher import Publisher
+from taskroute.quoting import kind_with_article
 
 
 class Opening(NamedTuple):
@@ -48,7 +49,7 @@ def opening_of(lifespan: Callable[..., Any], publisher: Publisher) -> Opening:
     if iscoroutine(given):
         given.close()
     raise ConfigurationError(
-        f"lifespan {name} returned a {type(given).__name__}: write a generator function that yields once, "
+        f"lifespan {name} returned {kind_with_article(given)}: write a generator function that yields once, "
         f"plain or async, or return a context manager"
     )
 

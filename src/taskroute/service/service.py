@@ -17,6 +17,7 @@ from taskroute.graph.routes import Routes, check_parts
 from taskroute.handlers.registry import HandlerRegistry
 from taskroute.instrumentation.hooks import Instrumentation, Listeners
 from taskroute.publisher.options import PublisherOptions
+from taskroute.quoting import kind_with_article
 from taskroute.service.lifespan import OpeningGivenUpError
 from taskroute.service.open_service import OpenService
 from taskroute.service.parts import Wiring, made
@@ -83,8 +84,9 @@ class Service:
         object.__setattr__(self, "instrumentation", tuple(self.instrumentation))
         lifespan: Any = self.lifespan
         if lifespan is not None and not callable(lifespan):
-            kind = type(lifespan).__name__
-            raise ConfigurationError(f"lifespan must be a function, and is a {kind}: leave out its brackets")
+            raise ConfigurationError(
+                f"lifespan must be a function, and is {kind_with_article(lifespan)}: leave out its brackets"
+            )
         for name, options, of in (
             ("worker", self.worker, WorkerOptions),
             ("publisher", self.publisher, PublisherOptions),
@@ -185,7 +187,7 @@ def _wiring(service: Service) -> Wiring:
 def _checked(name: str, options: Any, kind: Any) -> Any:
     """Return a copy of options whose names are all of a TypedDict."""
     if not isinstance(options, Mapping | None):
-        raise ConfigurationError(f"{name} must be a dict of options, and is a {type(options).__name__}")
+        raise ConfigurationError(f"{name} must be a dict of options, and is {kind_with_article(options)}")
     known = sorted(kind.__annotations__)
     for option in options or {}:
         if option not in known:

@@ -15,6 +15,7 @@ from taskroute.handlers.sources import Source
 from taskroute.keys.pattern import Captures
 from taskroute.message.delivery import Delivery
 from taskroute.publisher.publisher import Publisher
+from taskroute.quoting import kind_with_article
 from taskroute.worker.event_loop import EventLoop
 
 
@@ -103,7 +104,7 @@ class _Given:
 
     def __init__(self, queues: Container[str], resources: Resources | None, publisher: Publisher | None) -> None:
         if not isinstance(publisher, Publisher | None):
-            raise ConfigurationError(f"publisher must be a Publisher, and is a {type(publisher).__name__}")
+            raise ConfigurationError(f"publisher must be a Publisher, and is {kind_with_article(publisher)}")
         self._queues = queues
         self._resources = resources
         self._publisher = publisher
