@@ -285,3 +285,17 @@ def ignore_duplicate(call: Callable[[], Any]) -> None:
 def test_retry_policy_does_not_affect_findings() -> None:
     jobs = QueueSpec(name="jobs", bindings=[media.bind("#")], retry=RetryPolicy(delays=(1,)))
     assert found(topology_of(jobs), handlers(("#", "jobs"))) == {}
+
+
+@pytest.mark.parametrize(("bound", "handled", "witness"), [("#", "a", "x"), ("#", "*.#", ""), ("a.#", "b", "a")])
+def test_witness_has_a_word_where_one_can(bound: str, handled: str, witness: str) -> None:
+    queue = QueueSpec(name="q", bindings=[media.bind(bound)])
+
+    assert found(topology_of(queue), handlers((handled, "q")))["unhandled_key"].witness == witness
+
+
+def test_witness_of_a_fanout_has_a_word() -> None:
+    news = ExchangeSpec(name="news", type="fanout")
+    queue = QueueSpec(name="q", bindings=[news.bind()])
+
+    assert found(topology_of(queue, exchanges=(news,)), handlers(("a", "q")))["unhandled_key"].witness == "x"

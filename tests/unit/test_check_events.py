@@ -335,3 +335,16 @@ def test_event_of_a_handler_that_is_published_elsewhere_is_not_asked_about() -> 
     assert "event_body" not in {
         found.code for found in Routes(Topology(queues=[QueueSpec(name="q")]), registry).check()
     }
+
+
+def test_unhandled_key_of_an_event_is_found_once() -> None:
+    """As one of the event; another key that the queue lets in is a finding of its own."""
+    takes_one = handlers(("video.a", takes_video, "video"))
+    wider = QueueSpec(name="video", bindings=[uploaded, media.bind("audio")])
+
+    once = [finding.code for finding in Routes(topology_of(video), takes_one).check()]
+    both = {finding.code: finding.witness for finding in Routes(topology_of(wider), takes_one).check()}
+
+    assert once == ["event_unhandled"]
+    assert both.keys() == {"event_unhandled", "unhandled_key"}
+    assert both["unhandled_key"] == "audio"

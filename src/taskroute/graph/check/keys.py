@@ -20,10 +20,12 @@ def named_without_fallback(graph: Graph) -> Iterator[QueueSpec]:
 
 
 def unhandled(graph: Graph, queue: QueueSpec) -> Iterator[Finding]:
-    """Find a key that a queue lets in and no handler takes."""
+    """Find a key that a queue lets in and no handler takes. Those of the topology's events are found as such."""
+    events = [event for event in graph.topology.events if any(way.queue == queue.name for way in graph.ways.of(event))]
     for flow in graph.ways.into(queue):
         handlers = graph.sharing(queue.name, ".".join(min(flow.inside)))
-        key = find_key([flow.without(handler.pattern.tokens for handler in handlers)])
+        taken = [*(handler.pattern.tokens for handler in handlers), *(event.pattern.tokens for event in events)]
+        key = find_key([flow.without(taken)])
         if key is not None:
             yield Finding(
                 code="unhandled_key",

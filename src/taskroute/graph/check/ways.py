@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from taskroute.graph.reachability import Flow, Flows, find_missed, literal
 from taskroute.keys.automaton import Tokens
 from taskroute.keys.matcher import Matcher
+from taskroute.keys.pattern import RoutingPattern
 from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.exchange import ExchangeSpec
 from taskroute.topology.queue import QueueSpec
@@ -16,16 +17,26 @@ from taskroute.topology.topology import Topology
 BUDGET: Final = 20_000
 """How many states the search for one witness may expand."""
 
+_WITH_A_WORD: Final[Tokens] = RoutingPattern("*.#").tokens
+
 
 def find_key(flows: Iterable[Flow], within: Iterable[Tokens] = ()) -> str | None:
     """Return a key that takes one of these flows and matches the patterns `within`, None when there is none.
+
+    The empty key is returned only where no other one does: it looks like a mistake.
 
     Raises:
         BudgetExceededError: too hard to decide.
     """
     patterns = tuple(within)
-    keys = (flow.witness(patterns, BUDGET) for flow in flows)
-    return next((key for key in keys if key is not None), None)
+    empty = None
+    for flow in flows:
+        key = flow.witness(patterns, BUDGET)
+        if key == "":
+            empty, key = key, flow.witness((*patterns, _WITH_A_WORD), BUDGET)
+        if key is not None:
+            return key
+    return empty
 
 
 class Way(NamedTuple):
