@@ -20,7 +20,7 @@ class Health:
     `connected`: to the broker. `consuming`: the queues that are being consumed. `paused`: those that are left alone,
     by their circuit breaker or by hand. `stuck`: handlers that run for longer than their timeout. `last_activity`:
     seconds since a message was last delivered or settled, None before the first. `broker`: which one it is connected
-    to, or was last.
+    to, or was last; the embedded one (``memory://``) names the RabbitMQ whose rules it follows.
 
     Example:
         >>> Health(live=True, ready=False, reasons=("not consuming jobs",), connected=True).reasons
