@@ -19,6 +19,7 @@ from taskroute import (
     RoutingPattern,
     Service,
     Topology,
+    TopologyError,
     Worker,
 )
 from taskroute.suggestion import nearest
@@ -86,6 +87,11 @@ def test_name_that_is_nearly_right_is_asked_for(call: Callable[[], object], mean
         call()
 
     assert len(str(caught.value)) < 200
+
+
+def test_wrong_field_of_a_spec_with_one_names_that_one() -> None:
+    with pytest.raises(TopologyError, match=r"RetryPolicy: attempts: there is no such field; its field is delays$"):
+        RetryPolicy.model_validate({"attempts": 3})
 
 
 def test_name_that_is_near_to_none_has_no_suggestion() -> None:

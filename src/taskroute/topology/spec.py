@@ -144,7 +144,8 @@ def describe_fields(error: ValidationError, known: Iterable[str] = ()) -> str:
 
 def _text(problem: ErrorDetails, known: Iterable[str]) -> str:
     if known and problem["type"] == "extra_forbidden":
-        there_are = f"there are {', '.join(known)}"
+        names = list(known)
+        there_are = f"its field is {names[0]}" if len(names) == 1 else f"there are {', '.join(names)}"
         return f"there is no such field; {did_you_mean(str(problem['loc'][-1]), known, there_are)}"
     if known and problem["type"].startswith("time_delta"):
         return "write seconds, 60, or a timedelta"
