@@ -914,6 +914,41 @@ MUTATIONS = (
         "                        raise\n",
         "integration/test_mismatch.py::test_queue_of_the_spec_is_raised_before_what_serves_it[memory]",
     ),
+    Mutation(
+        "call with an option that there is not, and have Python say so",
+        "suggestion.py",
+        "if name not in known:",
+        "if False:",
+        "unit/test_suggestion.py::test_name_that_is_nearly_right_is_asked_for",
+    ),
+    Mutation(
+        "believe anybody's word on the handler of a dead letter",
+        "message/origin.py",
+        "handler=_text(told.get(HANDLER)),",
+        "handler=_text(headers.get(HANDLER)),",
+        "unit/test_origin.py::test_what_is_told_of_an_error_is_believed_where_the_error_is",
+    ),
+    Mutation(
+        "leave an error of several words unquoted in a line",
+        "log_fields.py",
+        'if name != "error" or',
+        'if name != "no" or',
+        "unit/test_log_fields.py::test_error_of_more_than_a_word_is_quoted",
+    ),
+    Mutation(
+        "give up waiting for idle, and say nothing",
+        "worker/idle.py",
+        "if timeout > 0:",
+        "if timeout < 0:",
+        "integration/test_pause.py::test_wait_for_idle_that_gives_up_says_what_is_left",
+    ),
+    Mutation(
+        "find a gap of an event twice",
+        "graph/check/keys.py",
+        "*(event.pattern.tokens for event in events)]",
+        "]",
+        "unit/test_check_events.py::test_unhandled_key_of_an_event_is_found_once",
+    ),
 )
 
 
