@@ -949,6 +949,34 @@ MUTATIONS = (
         "]",
         "unit/test_check_events.py::test_unhandled_key_of_an_event_is_found_once",
     ),
+    Mutation(
+        "repeat a word that may hold a password",
+        "cli/typed.py",
+        'if "@" in word else',
+        "if False else",
+        "integration/test_cli_broker.py::test_password_of_a_broker_is_in_no_output",
+    ),
+    Mutation(
+        "take several nodes in one URL for one",
+        "broker/url.py",
+        """if url.count("://") > 1 or "," in host or ";" in host:""",
+        "if False:",
+        "unit/test_url.py::test_several_nodes_in_one_url_are_told_to_be_a_list",
+    ),
+    Mutation(
+        "add up the dead letters that all processes see",
+        "cli/exposition.py",
+        "frozenset({BACKLOG, DEAD_LETTERS})",
+        "frozenset({BACKLOG})",
+        "unit/test_cli_answers.py::test_dead_letters_that_all_processes_see_are_shown_once",
+    ),
+    Mutation(
+        "hand a child its URL in its arguments",
+        "cli/settings.py",
+        """asdict(self) | {"url": self.url is not None}""",
+        "asdict(self)",
+        "unit/test_cli_wiring.py::test_settings_for_a_child_have_their_url_in_its_environment",
+    ),
 )
 
 
