@@ -183,6 +183,8 @@ def test_processes_without_stdout_and_stderr_do_their_share_and_end(site: Site, 
         for _ in publisher.publish_many([("a", "work")] * 400, exchange=""):
             pass
     closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "taskroute", *TWO]
+    nowhere = "all(os.path.samestat(os.fstat(number), os.stat(os.devnull)) for number in range(3))"
+    (folder / "service.py").write_text(f"{SERVICE}\nopen(f'{{os.getpid()}}.nowhere', 'w').write(str({nowhere}))\n")
 
     process = subprocess.Popen(
         [*closed, "--max-messages", "2"], cwd=folder, env={**os.environ, "TASKROUTE_URL": site.url}
@@ -191,6 +193,7 @@ def test_processes_without_stdout_and_stderr_do_their_share_and_end(site: Site, 
     try:
         assert process.wait(PROCESS_DEADLINE) == 0
         assert 0 < site.depths("work")[0] <= 398
+        assert {path.read_text() for path in folder.glob("*.nowhere")} == {"True"}
     finally:
         process.kill()
         process.wait()
