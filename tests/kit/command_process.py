@@ -29,6 +29,7 @@ class CommandProcess:
             text=True,
         )
         self.lines = Calls()
+        self._children: set[psutil.Process] = set()
         self._read = in_thread(self._read_lines)
 
     @property
@@ -51,7 +52,9 @@ class CommandProcess:
         self._process.send_signal(number)
 
     def children(self) -> list[psutil.Process]:
-        return list(psutil.Process(self.pid).children())
+        children = list(psutil.Process(self.pid).children())
+        self._children.update(children)
+        return children
 
     def wait(self) -> int:
         """Wait for its end, and for the end of its output; return the exit code."""
@@ -60,10 +63,11 @@ class CommandProcess:
         return code
 
     def end(self) -> None:
-        """End it and its children, however they are."""
-        children = self.children() if self._process.poll() is None else []
+        """End it and all children that were seen, however they are, and also if they have outlived it."""
+        if self._process.poll() is None:
+            self.children()
         self._process.kill()
-        for child in children:
+        for child in self._children:
             if child.is_running():
                 child.kill()
         self.wait()
