@@ -66,7 +66,7 @@ def test_forked_child_gets_closed_error_and_parent_is_unharmed(site: Site) -> No
 @pytest.mark.row(49)
 def test_defect_in_the_sessions_thread_is_logged_and_survived(site: Site, logged: Callable[[str], Calls]) -> None:
     """The connection is made anew, and the next message is handled."""
-    traffic, lost = Traffic(), logged("connection_lost session=taskroute-worker error=KeyError(")
+    traffic, lost = Traffic(), logged("connection_lost session=taskroute-worker error='KeyError(")
 
     with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
         InsideWorker(worker).fail_on_session(KeyError("defect"))
