@@ -628,11 +628,11 @@ MUTATIONS = (
         "integration/test_command_line.py::test_help_of_no_command_loads_pydantic_kombu_or_amqp",
     ),
     Mutation(
-        "repeat a password that stands in an argument",
+        "repeat a password that stands in a complaint",
         "cli/terminal.py",
         "    print(escaped(without_passwords(line)), file=sys.stderr)\n",
         "    print(escaped(line), file=sys.stderr)\n",
-        "integration/test_cli_broker.py::test_password_of_a_broker_is_in_no_output",
+        "unit/test_cli_terminal.py::test_complaint_is_one_line_without_a_password",
     ),
     Mutation(
         "create the queues that are counted",
