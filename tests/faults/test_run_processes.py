@@ -163,6 +163,7 @@ def test_new_release_that_cannot_be_imported_replaces_nothing(site: Site, folder
     with running(*TWO, folder=folder, TASKROUTE_URL=site.url) as process:
         assert process.wait() == 2
         assert process.text.count("No module named 'no_such_module_of_mine'") == 1
+        assert process.text.count("process_started") == 1
 
 
 @pytest.mark.row(75)
