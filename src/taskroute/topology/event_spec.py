@@ -6,7 +6,7 @@ from functools import cached_property
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, TypeVar, Union, get_origin
 
-from pydantic import BeforeValidator, Field, SkipValidation, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, SkipValidation, TypeAdapter, ValidationError
 
 from taskroute.errors import MessageInvalidError, TopologyError
 from taskroute.exported import exported_by
@@ -154,6 +154,8 @@ class EventSpec(Spec, Generic[Body], frozen=True):
         if isinstance(self.exchange, ExchangeSpec) and self.exchange.internal:
             yield f"exchange: {self.exchange.name!r} is internal: nobody can publish to it"
         try:
+            if isinstance(self.body, BaseModel):  # an older pydantic takes it for its class
+                raise TypeError("it is an object of one")
             self.adapter.validate_json(b"")  # pydantic defers a name that it cannot resolve to the first use
         except ValidationError:
             return
