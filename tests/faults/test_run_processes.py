@@ -85,7 +85,7 @@ def test_killed_process_is_replaced_and_all_are_rolled_and_drained(site: Site, f
 
         for pid in [process.pid, *pids(process)]:  # to all of them, as systemd does
             os.kill(pid, signal.SIGTERM)
-        assert process.wait() == 0
+        assert process.wait() == 0, process.text
         assert SECRET not in process.text
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from types import FrameType
-from typing import NoReturn
+from typing import Final, NoReturn
+
+ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+"""Those by which a process is told to end."""
 
 
 def end_by(number: int) -> NoReturn:

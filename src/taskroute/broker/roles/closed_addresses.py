@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from taskroute.broker.amqp import Channel
@@ -13,6 +14,8 @@ from taskroute.topology.exchange import ExchangeSpec
 from taskroute.topology.queue import QueueSpec
 
 log = Log("taskroute.broker")
+
+Fatal = tuple[type[BrokerError], ...]
 
 LOOK_EVERY: Final = 5.0
 """Seconds between looks whether somebody has mended them."""
@@ -30,7 +33,6 @@ class ClosedAddresses:
         self._exchanges: dict[str, BrokerError] = {}  # on this connection
         self._queues: dict[str, BrokerError] = {}
         self._declaration: Declaration | None = None
-        self._fatal: tuple[type[BrokerError], ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self._exchanges or self._queues)
@@ -39,17 +41,16 @@ class ClosedAddresses:
         """Return why nothing can be published to an address, None if it can."""
         return self._exchanges.get(exchange) if exchange else self._queues.get(routing_key)
 
-    def declare(self, declaration: Declaration, channel: Channel, *, fatal: tuple[type[BrokerError], ...]) -> None:
+    def declare(self, declaration: Declaration, channel: Channel, *, fatal: Fatal) -> None:
         """Declare the exchanges and what binds them to each other, on a fresh connection.
 
         Raises:
             BrokerError: one of `fatal`.
         """
         self._exchanges.clear()
-        self._declaration, self._fatal = declaration, fatal
-        declaration.exchanges_on(channel, self._close)
-        declaration.exchange_bindings_on(channel, self._remark)
-        self._fatal = ()
+        self._declaration = declaration
+        declaration.exchanges_on(channel, partial(self._close, fatal=fatal))
+        declaration.exchange_bindings_on(channel, partial(self._remark, fatal=fatal))
 
     def close_queue(self, name: str, problem: BrokerError) -> None:
         """Take note of a queue that the broker does not take."""
@@ -86,12 +87,12 @@ class ClosedAddresses:
         self._exchanges.clear()
         self.look_at = None
 
-    def _close(self, exchange: ExchangeSpec, error: BrokerError) -> None:
-        self._remark(exchange, error)
+    def _close(self, exchange: ExchangeSpec, error: BrokerError, fatal: Fatal = ()) -> None:
+        self._remark(exchange, error, fatal)
         self._exchanges[exchange.name] = _bare(error)
 
-    def _remark(self, exchange: ExchangeSpec, error: BrokerError) -> None:
-        if isinstance(error, self._fatal):
+    def _remark(self, exchange: ExchangeSpec, error: BrokerError, fatal: Fatal = ()) -> None:
+        if isinstance(error, fatal):
             raise error
         assert self._declaration is not None  # noqa: S101 - it asks
         self._declaration.remarks.differs("exchange", exchange.name, error)

@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Final
 
 from taskroute.cli.report import NOT_YET, Report
 from taskroute.cli.settings import Settings
-from taskroute.cli.signals import end_by
+from taskroute.cli.signals import ENDING, end_by
 from taskroute.cli.supervisor.wire import Line, Wire
 
 if TYPE_CHECKING:
     from taskroute.cli.serving.serving import Serving
-
-_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 _EAGER: Final = 0.2
 """Seconds between reports until it is ready."""
@@ -114,11 +112,11 @@ def main(descriptor: str, settings_text: str) -> int:
     os.set_inheritable(int(descriptor), False)  # a program that a handler starts must not keep it open
     settings = Settings.from_json(settings_text)
     member = Member(Wire(socket.socket(fileno=int(descriptor))), settings)
-    for number in _ENDING:
+    for number in ENDING:
         signal.signal(number, member.on_signal)
     threading.Thread(target=member.talk, name="taskroute-member", daemon=True).start()
     code = _serve(settings, member)
-    for number in _ENDING:
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)  # it ends already
     return code
 

@@ -10,9 +10,7 @@ from types import FrameType
 from typing import Final
 
 from taskroute.broker.wakeup import Wakeup
-from taskroute.cli.signals import end_by
-
-_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+from taskroute.cli.signals import ENDING, end_by
 
 
 class Orders:
@@ -53,7 +51,7 @@ class Orders:
     @contextmanager
     def given_by_signals(self) -> Iterator[None]:
         """Listen to signals in this block."""
-        handlers = dict.fromkeys(_ENDING, self._on_end) | {
+        handlers = dict.fromkeys(ENDING, self._on_end) | {
             signal.SIGHUP: self._on_roll,
             signal.SIGCHLD: _on_child,
         }
