@@ -47,6 +47,7 @@ COMMANDS: Final = (
     Command("stats", "count the messages in the queues"),
     Command("new", "make a folder with a service that runs at once"),
     Command("completion", "print the completion script of a shell"),
+    Command("schema", "describe the topology with its handlers for other tools"),
 )
 
 
