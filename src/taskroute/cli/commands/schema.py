@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from taskroute.cli.exits import Exit
+from taskroute.cli.exits import Exit, UsageError
 from taskroute.cli.target import Target, add_target, load_target
+
+if TYPE_CHECKING:
+    from taskroute.graph.asyncapi.servers import Server
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -18,6 +21,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--title", metavar="TEXT", help="asyncapi: of the application; its package if left out")
     parser.add_argument(
         "--api-version", metavar="TEXT", help="asyncapi: of the application; __version__ of its package if left out"
+    )
+    parser.add_argument(
+        "--server",
+        metavar="[amqps://]HOST[:PORT][/VHOST]",
+        action="append",
+        default=[],
+        help="asyncapi: where the broker is, without user and password; may be repeated; none if left out",
     )
 
 
@@ -40,7 +50,17 @@ def _asyncapi(target: Target, arguments: Namespace) -> dict[str, object]:
         target.handlers,
         title=package if arguments.title is None else arguments.title,
         version=str(version) if arguments.api_version is None else arguments.api_version,
+        servers=[_server(text) for text in arguments.server],
     )
+
+
+def _server(text: str) -> Server:
+    from taskroute.graph.asyncapi.servers import server_of
+
+    server = server_of(text)
+    if server is None:  # not repeated: it may have a password
+        raise UsageError("--server: write a host, such as rabbit.example.com:5671, without user, password or options")
+    return server
 
 
 FORMATS: Final[Mapping[str, Callable[[Target, Namespace], dict[str, object]]]] = {"asyncapi": _asyncapi}

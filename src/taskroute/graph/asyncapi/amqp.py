@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from taskroute.topology.exchange import ExchangeSpec
-from taskroute.topology.queue import QueueSpec
+from taskroute.errors import UnknownQueueError
+from taskroute.graph.asyncapi.channels import Channel, QueueChannel
+from taskroute.topology.topology import Topology
 
 VERSION: Final = {"bindingVersion": "0.3.0"}
 
@@ -14,20 +15,27 @@ SEND: Final = {"amqp": {"deliveryMode": 2, **VERSION}}
 """The version gives `mandatory` to operations that receive, so it stands beside."""
 
 
-def exchange_binding(exchange: ExchangeSpec | None) -> dict[str, object]:
-    """Return the binding of a channel that is an exchange, None for the default one."""
-    if exchange is None:
-        fields: dict[str, object] = {"name": "", "type": "default"}
-    else:
-        fields = {"name": exchange.name, "type": exchange.type}
-        if not exchange.passive:  # nobody compares these with an exchange of somebody else's
-            fields |= {"durable": exchange.durable, "autoDelete": exchange.auto_delete}
-    return {"amqp": {"is": "routingKey", "exchange": fields, **VERSION}}
+def channel_binding(channel: Channel, topology: Topology) -> dict[str, Any]:
+    """Return the binding of a channel. What a passive spec says of flags is left out: nobody compares it."""
+    if isinstance(channel, QueueChannel):
+        return {"amqp": {"is": "queue", "queue": _queue(channel.queue, topology), **VERSION}}
+    return {"amqp": {"is": "routingKey", "exchange": _exchange(channel.exchange, topology), **VERSION}}
 
 
-def queue_binding(name: str, queue: QueueSpec | None) -> dict[str, object]:
-    """Return the binding of a channel that is a queue, None for one that the topology does not have."""
-    fields: dict[str, object] = {"name": name}
-    if queue is not None and not queue.passive:
-        fields |= {"durable": queue.durable, "exclusive": queue.exclusive, "autoDelete": queue.auto_delete}
-    return {"amqp": {"is": "queue", "queue": fields, **VERSION}}
+def _exchange(name: str, topology: Topology) -> dict[str, Any]:
+    if name == "":
+        return {"name": "", "type": "default"}
+    exchange = topology.exchange(name)
+    fields = {"name": name, "type": exchange.type}
+    return fields if exchange.passive else {**fields, "durable": exchange.durable, "autoDelete": exchange.auto_delete}
+
+
+def _queue(name: str, topology: Topology) -> dict[str, Any]:
+    try:
+        queue = topology.queue(name)
+    except UnknownQueueError:  # another service's, to which this one publishes
+        return {"name": name}
+    if queue.passive:
+        return {"name": name}
+    flags = {"durable": queue.durable, "exclusive": queue.exclusive, "autoDelete": queue.auto_delete}
+    return {"name": name, **flags}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from taskroute.graph.asyncapi.narrowing import binding_pattern, narrowed
 from taskroute.handlers.handler import Handler
 from taskroute.keys.automaton import canonical
 from taskroute.keys.pattern import RoutingPattern
@@ -60,7 +61,25 @@ class Receives:
 Operation = Sends | Receives
 
 
-def sends_of(topology: Topology) -> Iterator[Sends]:
+def operations_of(topology: Topology, handlers: Iterable[Handler]) -> tuple[Operation, ...]:
+    """Return who sends and who receives. The first one of a channel names its wildcards: an event where there is one.
+
+    Their order does not depend on that of queues and handlers, where it makes a difference to a channel.
+    """
+    operations: list[Operation] = [*_sends(topology), *_receives(topology, handlers)]
+    return tuple(sorted(operations, key=_rank))
+
+
+def _rank(operation: Operation) -> tuple[bool, int, str]:
+    channel = operation.channel
+    if isinstance(channel, QueueChannel):
+        names, text = 0, channel.queue
+    else:
+        names, text = len(channel.pattern.capture_names), str(channel.pattern)
+    return not isinstance(operation, Sends), -names, text
+
+
+def _sends(topology: Topology) -> Iterator[Sends]:
     """Yield where each event goes."""
     for event in topology.all_events:
         exchange, pattern = str(event.exchange), event.pattern
@@ -70,20 +89,28 @@ def sends_of(topology: Topology) -> Iterator[Sends]:
             yield Sends(ExchangeChannel(exchange, pattern), event)
 
 
-def receives_of(topology: Topology, handlers: Iterable[Handler]) -> Iterator[Receives]:
-    """Yield from where each handler gets its messages, by each of its queues."""
+def _receives(topology: Topology, handlers: Iterable[Handler]) -> Iterator[Receives]:
+    """Yield from where each handler gets its messages, by each of its queues.
+
+    A queue that no exchange feeds for a handler is fed by its name: so are dead letters and messages that wait.
+    """
     registered = tuple(handlers)
     named = {handler.queue for handler in registered} - {None}
-    for handler in registered:
-        for queue in topology.all_queues:
+    sent_to = {each.channel for each in _sends(topology)}
+    for queue in topology.all_queues:
+        for handler in registered:
             if handler.queue in (None, queue.name) and (queue.name in named or not named):
-                for channel in dict.fromkeys(_channels(handler, queue)):
+                by_name = QueueChannel(queue.name)
+                channels = dict.fromkeys(_fed_by(queue, handler.pattern, topology))
+                if not channels or (by_name in sent_to and handler.pattern.matches(queue.name)):
+                    channels[by_name] = None
+                for channel in channels:
                     yield Receives(channel, queue.name, handler)
 
 
-def _channels(handler: Handler, queue: QueueSpec) -> Iterator[Channel]:
-    feeding = {binding.exchange for binding in queue.bindings}
-    for exchange in sorted(feeding):
-        yield ExchangeChannel(exchange, handler.pattern)
-    if not feeding:
-        yield QueueChannel(queue.name)
+def _fed_by(queue: QueueSpec, pattern: RoutingPattern, topology: Topology) -> Iterator[Channel]:
+    for binding in queue.bindings:
+        exchange = topology.exchange(binding.exchange)
+        taken = narrowed(pattern, binding_pattern(exchange, binding))
+        if taken is not None:
+            yield ExchangeChannel(exchange.name, taken)

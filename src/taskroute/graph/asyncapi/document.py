@@ -1,48 +1,57 @@
 """Document: a topology and its handlers as AsyncAPI 3.0.0. Pure.
 
-It describes the application that runs the handlers and publishes the events. What AsyncAPI has no place for stands
-beside it, in fields named `x-taskroute`.
+It describes the application that runs the handlers and publishes the events. Equal topologies and handlers have equal
+documents, whatever their order.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from taskroute.graph.asyncapi import amqp
 from taskroute.graph.asyncapi.address import Address, address_of, address_of_key
-from taskroute.graph.asyncapi.channels import Channel, Operation, QueueChannel, Sends, receives_of, sends_of
+from taskroute.graph.asyncapi.beside import FIELD, beside_channel, beside_operation, beside_topology
+from taskroute.graph.asyncapi.catalogue import Catalogue, catalogue_of
+from taskroute.graph.asyncapi.channels import Channel, Operation, QueueChannel, Sends, operations_of
 from taskroute.graph.asyncapi.identifiers import Naming, identifiers
+from taskroute.graph.asyncapi.servers import Server, servers_described
 from taskroute.handlers.handler import Handler
 from taskroute.message.content import JSON
 from taskroute.topology.topology import Topology
 
-BESIDE: Final = "x-taskroute"
 
-
-def asyncapi_document(topology: Topology, handlers: Iterable[Handler], *, title: str, version: str) -> dict[str, Any]:
+def asyncapi_document(
+    topology: Topology, handlers: Iterable[Handler], *, title: str, version: str, servers: Iterable[Server] = ()
+) -> dict[str, Any]:
     """Return the document of a topology and its handlers, of what JSON can say.
 
     Args:
         topology: whose exchanges, queues and events.
         handlers: for its queues.
         title: of the application.
-        version: of the application's messages.
+        version: of the application.
+        servers: where it runs; nothing else in the document says it.
 
     Example:
         >>> asyncapi_document(Topology(), (), title="shop", version="1.0")["asyncapi"]
         '3.0.0'
     """
-    used: tuple[Operation, ...] = (*sends_of(topology), *receives_of(topology, handlers))
-    channels = tuple(dict.fromkeys(each.channel for each in used))
-    names = identifiers({channel: _naming(channel) for channel in channels})
+    used = operations_of(topology, handlers)
+    catalogue = catalogue_of(used)
+    channels = identifiers({each.channel: _naming(each.channel) for each in used})
     operations = identifiers({each: _naming_of(each) for each in used})
+    where = servers_described(servers)
     return {
         "asyncapi": "3.0.0",
         "info": {"title": title, "version": version},
+        **({"servers": where} if where else {}),
         "defaultContentType": JSON,
-        "channels": _sorted({names[channel]: _channel(channel, topology) for channel in channels}),
-        "operations": _sorted({name: _operation(each, names) for each, name in operations.items()}),
+        "channels": _sorted({name: _channel(each, topology, catalogue) for each, name in channels.items()}),
+        "operations": _sorted({name: _operation(each, channels, catalogue) for each, name in operations.items()}),
+        "components": {"messages": catalogue.messages, "schemas": catalogue.schemas},
+        FIELD: beside_topology(topology),
     }
 
 
@@ -71,36 +80,31 @@ def _naming_of(operation: Operation) -> Naming:
     return Naming(("receive", operation.queue, *parts), (*own, *identity))
 
 
-def _channel(channel: Channel, topology: Topology) -> dict[str, Any]:
+def _channel(channel: Channel, topology: Topology, catalogue: Catalogue) -> dict[str, Any]:
     address = _address(channel)
     described: dict[str, Any] = {"address": address.text}
     if address.parameters:
         described["parameters"] = {name: {"description": text} for name, text in address.parameters.items()}
-    if isinstance(channel, QueueChannel):
-        known = {queue.name: queue for queue in topology.all_queues}
-        return {**described, "bindings": amqp.queue_binding(channel.queue, known.get(channel.queue))}
-    exchange = topology.exchange(channel.exchange) if channel.exchange else None
-    return {
-        **described,
-        "bindings": amqp.exchange_binding(exchange),
-        BESIDE: {"pattern": str(channel.pattern), "binding_key": channel.pattern.binding_key},
-    }
+    described["messages"] = {name: {"$ref": f"#/components/messages/{name}"} for name in catalogue.in_channel[channel]}
+    described["bindings"] = amqp.channel_binding(channel, topology)
+    return {**described, FIELD: beside_channel(channel)}
 
 
-def _operation(operation: Operation, names: Mapping[Channel, str]) -> dict[str, Any]:
-    channel = {"$ref": f"#/channels/{names[operation.channel]}"}
+def _operation(operation: Operation, channels: Mapping[Channel, str], catalogue: Catalogue) -> dict[str, Any]:
+    channel = f"#/channels/{channels[operation.channel]}"
+    described: dict[str, Any] = {"action": "send" if isinstance(operation, Sends) else "receive"}
+    described["channel"] = {"$ref": channel}
     if isinstance(operation, Sends):
-        return {"action": "send", "channel": channel, "bindings": amqp.SEND, BESIDE: {"mandatory": True}}
-    handler = operation.handler
-    return {
-        "action": "receive",
-        "channel": channel,
-        "title": handler.name,
-        "bindings": amqp.RECEIVE,
-        BESIDE: {
-            "queue": operation.queue,
-            "pattern": None if handler.is_fallback else str(handler.pattern),
-            "fallback": handler.is_fallback,
-            "handler": handler.name,
-        },
-    }
+        described["bindings"] = amqp.SEND
+    else:
+        described["title"] = operation.handler.name
+        if text := _docstring(operation.handler):
+            described["description"] = text
+        described["bindings"] = amqp.RECEIVE
+    described["messages"] = [{"$ref": f"{channel}/messages/{name}"} for name in catalogue.by_operation[operation]]
+    return {**described, FIELD: beside_operation(operation)}
+
+
+def _docstring(handler: Handler) -> str | None:
+    """Return what a handler's function says of itself; other objects have the docstring of their class."""
+    return inspect.getdoc(handler.function) if inspect.isroutine(handler.function) else None
