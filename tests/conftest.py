@@ -36,7 +36,9 @@ def installed() -> None:
 @pytest.fixture(scope="session")
 def rabbitmq(installed: None) -> Iterator[server.Node]:
     """A running node, shared by every test that does it no harm."""
-    with server.running() as node:
+    node = server.Node()
+    node.use_management()
+    with server.running(node):
         yield node
 
 
@@ -46,6 +48,14 @@ def rabbitmq_url(request: pytest.FixtureRequest) -> Iterator[str]:
     broker = given.broker() or request.getfixturevalue("rabbitmq")
     with broker.vhost() as url:
         yield url
+
+
+@pytest.fixture
+def rabbitmq_api(request: pytest.FixtureRequest, rabbitmq_url: str) -> str:
+    """The URL of the management API of the same broker; user and password are those of `rabbitmq_url`."""
+    broker = given.broker() or request.getfixturevalue("rabbitmq")
+    api: str = broker.api
+    return api
 
 
 @pytest.fixture(params=["memory", "rabbitmq"])

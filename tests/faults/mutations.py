@@ -977,6 +977,20 @@ MUTATIONS = (
         "asdict(self)",
         "unit/test_cli_wiring.py::test_settings_for_a_child_have_their_url_in_its_environment",
     ),
+    Mutation(
+        "take a count that the broker does not tell for 0",
+        "operate/observed.py",
+        "    told = facts.get(name)\n    return int(told)",
+        "    told = facts.get(name, 0)\n    return int(told)",
+        "unit/test_observed.py::test_what_the_broker_does_not_say_is_unknown_and_not_zero",
+    ),
+    Mutation(
+        "take everything for absent where there is no such virtual host",
+        "operate/observed.py",
+        "    reader.check_virtual_host()\n    return _observed(virtual_host, found_exchanges",
+        "    return _observed(virtual_host, found_exchanges",
+        "unit/test_observed.py::test_missing_virtual_host_is_an_error_and_not_empty",
+    ),
 )
 
 

@@ -254,7 +254,8 @@ def test_stats_of_an_empty_embedded_broker_says_that_it_is_inside(line: CommandL
 
 class Api(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        body = json.dumps({"messages_unacknowledged": 4, "message_stats": {"publish_details": {"rate": 1.5}}})
+        counts = {"messages_unacknowledged": 4, "message_stats": {"publish_details": {"rate": 1.5}}}
+        body = json.dumps({"name": "packing", **counts})
         self.send_response(200 if "packing" in self.path else 404)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -26,6 +26,11 @@ class GivenBroker:
         self._api = (api or f"http://{self._url.hostname}:15672").rstrip("/")
         self._user, self._password = (unquote(part or "guest") for part in (self._url.username, self._url.password))
 
+    @property
+    def api(self) -> str:
+        """The URL of its management API."""
+        return self._api
+
     @contextlib.contextmanager
     def vhost(self) -> Iterator[str]:
         """Make a virtual host for one test, give its URL, and delete it afterwards."""

@@ -98,6 +98,7 @@ class Node:
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="taskroute-rabbitmq-", dir=None if str(ROOT) == "/" else ROOT / "tmp"))
         self.port, self._dist_port = _free_ports(2)
+        self.api_port = 0
         self._place = place
         self._port_mapper = port_mapper or PortMapper(place)
         self.name = f"taskroute-{uuid.uuid4().hex[:8]}@{place.host}"
@@ -129,6 +130,21 @@ class Node:
                 f"ssl_options.keyfile = {seen}/server.key\nssl_options.verify = verify_none\n"
             )
         return port
+
+    def use_management(self) -> None:
+        """Have it answer the management API, which counts every second. Before it is started."""
+        (self.api_port,) = _free_ports(1)
+        (self.home / "enabled_plugins").write_text(f"[{','.join((*PLUGINS, 'rabbitmq_management'))}].\n")
+        with (self.home / "rabbitmq.conf").open("a") as config:
+            config.write(
+                f"management.tcp.ip = {self._place.address}\nmanagement.tcp.port = {self.api_port}\n"
+                "collect_statistics_interval = 1000\n"
+            )
+
+    @property
+    def api(self) -> str:
+        """The URL of its management API, without a user."""
+        return f"http://{self._place.address}:{self.api_port}"
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""

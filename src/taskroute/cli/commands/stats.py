@@ -32,7 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--api",
         metavar="URL",
-        help="of the management API, such as http://host:15672: also unacknowledged messages and rates; "
+        help="of the management API, such as https://host:15671: also unacknowledged messages and rates; "
         "user and password are those of the broker's URL if it names none",
     )
 
@@ -106,8 +106,6 @@ def _ask_api(url: str, node: BrokerUrl, queues: Sequence[QueueSpec]) -> dict[str
     from taskroute.operate.management import ManagementApi
 
     api = ManagementApi(url, user=node.user, password=node.password)
-    if api.warning is not None:
-        complain("stats", f"--api: {api.warning}")
     return {queue.name: _of_api(api.queue(node.virtual_host, queue.name) or {}) for queue in queues}
 
 
