@@ -991,6 +991,13 @@ MUTATIONS = (
         "    return _observed(virtual_host, found_exchanges",
         "unit/test_observed.py::test_missing_virtual_host_is_an_error_and_not_empty",
     ),
+    Mutation(
+        "leave wait and dead-letter queues out of the definitions",
+        "topology/definitions.py",
+        "for each in topology.all_queues if",
+        "for each in topology.queues if",
+        "unit/test_definitions.py::test_definitions_say_what_is_declared_with_helper_queues",
+    ),
 )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from taskroute.errors import BrokerUnavailableError
@@ -242,8 +241,8 @@ def _observed(
     }
     return Observed(
         virtual_host,
-        MappingProxyType({exchange.name: exchange for exchange in exchanges}),
-        MappingProxyType({queue.name: queue for queue in queues}),
+        {exchange.name: exchange for exchange in exchanges},
+        {queue.name: queue for queue in queues},
         tuple(once.values()),
     )
 
@@ -275,8 +274,8 @@ def _count(facts: Mapping[str, Any], name: str) -> int | None:
 def _table(told: object) -> Mapping[str, Any]:
     """Return a table. An empty one is also told as ``[]``, ``""`` or null; whole numbers also as floats."""
     if not isinstance(told, Mapping):
-        return MappingProxyType({})
-    return MappingProxyType({str(name): _value(value) for name, value in told.items()})
+        return {}
+    return {str(name): _value(value) for name, value in told.items()}
 
 
 def _value(told: object) -> object:

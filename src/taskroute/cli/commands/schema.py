@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from taskroute.cli.exits import Exit, UsageError
 from taskroute.cli.target import Target, add_target, load_target
+from taskroute.cli.terminal import complain
 
 if TYPE_CHECKING:
     from taskroute.graph.asyncapi.servers import Server
@@ -28,6 +29,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         help="asyncapi: where the broker is, without user and password; may be repeated; none if left out",
+    )
+    parser.add_argument(
+        "--vhost", metavar="NAME", default="/", help="definitions: the virtual host that they are for; / if left out"
     )
 
 
@@ -63,5 +67,16 @@ def _server(text: str) -> Server:
     return server
 
 
-FORMATS: Final[Mapping[str, Callable[[Target, Namespace], dict[str, object]]]] = {"asyncapi": _asyncapi}
+def _definitions(target: Target, arguments: Namespace) -> dict[str, object]:
+    from taskroute.topology.definitions import definitions_of, left_out
+
+    for what in left_out(target.topology):
+        complain("schema", f"not in the definitions: {what}")
+    return {**definitions_of(target.topology, arguments.vhost)}
+
+
+FORMATS: Final[Mapping[str, Callable[[Target, Namespace], dict[str, object]]]] = {
+    "asyncapi": _asyncapi,
+    "definitions": _definitions,
+}
 """What makes the document of each format. It loads what it needs when it is called, as help loads nothing of it."""

@@ -1,0 +1,90 @@
+"""RabbitMQ definitions, imported into a RabbitMQ: they give what declaring gives."""
+
+from __future__ import annotations
+
+import base64
+import json
+import urllib.request
+from itertools import count
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.kit import rabbitmq as server
+from tests.kit.topologies import topologies
+
+from taskroute import ExchangeSpec, Publisher, QueueSpec, Topology
+from taskroute.broker.url import BrokerUrl, parse_urls
+from taskroute.operate.management import ManagementApi
+from taskroute.operate.observed import Observed, observe_all
+from taskroute.topology.definitions import definitions_of
+
+PREFIXES = count()
+
+
+@pytest.fixture
+def other_url(request: pytest.FixtureRequest, rabbitmq_url: str) -> Any:
+    """A second virtual host of the same broker."""
+    from tests.kit import given as broker
+
+    with (broker.broker() or request.getfixturevalue("rabbitmq")).vhost() as url:
+        yield url
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_import_gives_exactly_what_declaring_gives(
+    data: st.DataObject, rabbitmq_url: str, other_url: str, rabbitmq_api: str
+) -> None:
+    """Names are never used twice, so that the two virtual hosts serve all examples."""
+    declared, imported = parse_urls(rabbitmq_url)[0], parse_urls(other_url)[0]
+    topology = data.draw(topologies(f"{next(PREFIXES)}.", transient=False))
+
+    with Publisher(rabbitmq_url, topology) as publisher:
+        publisher.start()
+    _post(rabbitmq_api, imported, definitions_of(topology, imported.virtual_host))
+
+    assert _all_of(rabbitmq_api, imported) == _all_of(rabbitmq_api, declared)
+
+
+def test_rabbitmqctl_imports_what_the_command_prints(rabbitmq: server.Node, rabbitmq_api: str) -> None:
+    hub = ExchangeSpec(name="hub")
+    topology = Topology(queues=[QueueSpec(name="jobs", bindings=[hub.bind("a.#")])])
+
+    with rabbitmq.vhost_name() as name:
+        file = rabbitmq.home / "definitions.json"
+        file.write_text(json.dumps(definitions_of(topology, name)))
+        rabbitmq.ctl(
+            "import_definitions", str(file if str(server.ROOT) == "/" else "/" / file.relative_to(server.ROOT))
+        )
+        found = observe_all(ManagementApi(rabbitmq_api, user="guest", password="guest"), name)
+
+    assert {each: dict(queue.arguments) for each, queue in found.queues.items()} == {
+        queue.name: dict(queue.broker_arguments) for queue in topology.all_queues
+    }
+    assert [each.routing_key for each in found.bindings] == ["a.#"]
+
+
+def _post(api: str, node: BrokerUrl, definitions: object) -> None:
+    credentials = base64.b64encode(f"{node.user}:{node.password}".encode()).decode()
+    request = urllib.request.Request(
+        f"{api}/api/definitions/{quote(node.virtual_host, safe='')}",
+        data=json.dumps(definitions).encode(),
+        headers={"Authorization": f"Basic {credentials}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30):
+        pass
+
+
+def _all_of(api: str, node: BrokerUrl) -> object:
+    found: Observed = observe_all(ManagementApi(api, user=node.user, password=node.password), node.virtual_host)
+    queues = {
+        name: (queue.type, queue.durable, queue.auto_delete, queue.arguments) for name, queue in found.queues.items()
+    }
+    bindings = sorted(
+        (each.source, each.destination_type, each.destination, each.routing_key, str(sorted(each.arguments.items())))
+        for each in found.bindings
+    )
+    return found.exchanges, queues, bindings
