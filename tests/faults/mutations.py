@@ -111,8 +111,8 @@ MUTATIONS = (
     ),
     Mutation(
         "wait for signals where they may not interrupt",
-        "worker/signals.py",
-        "signal.set_wakeup_fd(self._wakeup.writer_fileno(), warn_on_full_buffer=False)",
+        "broker/wakeup.py",
+        "signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)",
         "-1",
         "test_shutdown.py::test_signal_taken_by_another_thread_ends_the_worker",
     ),
@@ -997,6 +997,20 @@ MUTATIONS = (
         "for each in topology.all_queues if",
         "for each in topology.queues if",
         "unit/test_definitions.py::test_definitions_say_what_is_declared_with_helper_queues",
+    ),
+    Mutation(
+        "let a signal end a process that has just been started",
+        "cli/supervisor/child.py",
+        "    with held_back(OF_MEMBERS):\n",
+        "    with held_back(()):\n",
+        "unit/test_cli_members.py::test_signal_to_a_child_that_has_just_been_started_ends_it_with_0",
+    ),
+    Mutation(
+        "reap a process where it is killed",
+        "cli/supervisor/child.py",
+        "        os.kill(self.pid, signal.SIGKILL)\n",
+        "        self._process.kill()\n",
+        "unit/test_cli_members.py::test_child_that_is_killed_after_its_end_is_left_to_be_reaped",
     ),
 )
 

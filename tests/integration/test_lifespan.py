@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Annotated, Any
 
 import pytest
@@ -30,6 +30,7 @@ from taskroute.service.lifespan import Lifespan, TaskLife, ThreadLife
 from taskroute.service.opening import Opening
 from taskroute.service.service import run
 from taskroute.worker.event_loop import EventLoop
+from taskroute.worker.signals import StopSignal
 
 JOBS = QueueSpec(name="jobs", retry=False, dead_letter=False)
 TOPOLOGY = Topology(queues=[JOBS])
@@ -369,11 +370,12 @@ def test_stop_in_another_thread_ends_a_service_that_is_still_opening() -> None:
         workers(running.worker)
         yield
 
-    running = in_thread(lambda: run(service(opens_for_ever), watch))
-    seen.wait_for("opening")
+    with closing(StopSignal()) as stop_signal:
+        running = in_thread(lambda: run(service(opens_for_ever), stop_signal, watch))
+        seen.wait_for("opening")
 
-    workers.wait()[0].stop()
-    running.result(DEADLINE)
+        workers.wait()[0].stop()
+        running.result(DEADLINE)
 
     assert seen.calls == ["opening", "closed"]
 

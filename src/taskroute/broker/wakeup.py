@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+
+SignalHandler = Callable[[int, FrameType | None], object]
 
 
 class Wakeup:
@@ -17,9 +23,20 @@ class Wakeup:
         """Return the descriptor to wait for."""
         return self._reader.fileno()
 
-    def writer_fileno(self) -> int:
-        """Return the descriptor to which a byte is written to wake, for `signal.set_wakeup_fd`."""
-        return self._writer.fileno()
+    @contextmanager
+    def woken_by_signals(self, handlers: Mapping[signal.Signals, SignalHandler]) -> Iterator[None]:
+        """Take signals in this block, each of which makes it readable as well. In the main thread only.
+
+        The interpreter itself writes to the descriptor, whenever and to whichever thread a signal comes.
+        """
+        previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        descriptor = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(descriptor)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
     def wake(self) -> None:
         """Make the descriptor readable. Never blocks."""

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
 
 ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 """Those by which a process is told to end."""
+
+OF_MEMBERS: Final = (*ENDING, signal.SIGHUP)
+"""Those that whoever signals all processes of a service sends to one that has just been started, too."""
+
+
+@contextmanager
+def held_back(numbers: Iterable[int]) -> Iterator[None]:
+    """Let signals wait in this block, on this thread and in the processes that it starts, which `let_through` them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_through(numbers: Iterable[int]) -> None:
+    """Take signals on this thread from now on, those first that have waited."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 def end_by(number: int) -> NoReturn:

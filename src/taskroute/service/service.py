@@ -126,7 +126,8 @@ class Service:
             ShutdownTimeoutError: the lifespan was not closed within 10 seconds.
             BaseException: what the lifespan raised.
         """
-        run(self)
+        with closing(StopSignal()) as stop_signal:
+            run(self, stop_signal)
 
     def running(self, *, worker: bool = True) -> OpenService:
         """Return a context manager that opens the publisher and starts the worker, inside of another program.
@@ -156,9 +157,9 @@ def _running(service: Service, *, has_worker: bool) -> Iterator[RunningService]:
             yield running
 
 
-def run(service: Service, watch: Watch = nullcontext) -> None:
-    """Do what `Service.run` does, with somebody who watches."""
-    with closing(StopSignal()) as stop_signal, stop_signal.set_by_signals(), suppress(OpeningGivenUpError):
+def run(service: Service, stop_signal: StopSignal, watch: Watch = nullcontext) -> None:
+    """Do what `Service.run` does, until a signal that is the caller's, with somebody who watches."""
+    with stop_signal.set_by_signals(), suppress(OpeningGivenUpError):
 
         def wait_or_stop(future: Future[Any]) -> None:
             future.add_done_callback(lambda _: stop_signal.wake())

@@ -20,8 +20,7 @@ class StopSignal:
     """A signal that one thread waits for. `set` may be called by any thread, everything else by the waiting one.
 
     Waits on a descriptor and not on a lock: a signal that comes just before the main thread blocks on a lock does
-    not interrupt it, and Python would run the signal's handler only after the wait. The descriptor is written to by
-    the interpreter itself, whenever and to whichever thread the signal comes.
+    not interrupt it, and Python would run the signal's handler only after the wait.
     """
 
     def __init__(self) -> None:
@@ -68,14 +67,8 @@ class StopSignal:
                 signal.signal(each, ends)
             self.set()
 
-        previous = {number: signal.signal(number, on_signal) for number in _SIGNALS}
-        descriptor = signal.set_wakeup_fd(self._wakeup.writer_fileno(), warn_on_full_buffer=False)
-        try:
+        with self._wakeup.woken_by_signals(dict.fromkeys(_SIGNALS, on_signal)):
             yield
-        finally:
-            signal.set_wakeup_fd(descriptor)
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 def _end_process(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a signal handler's signature

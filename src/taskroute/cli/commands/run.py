@@ -71,8 +71,7 @@ def _run_one(settings: Settings, address: Address | None, max_time: float | None
     from taskroute.cli.serving.alone import Answers, run_alone
     from taskroute.cli.serving.prepare import prepare
 
-    serving = prepare(settings)
-    with _served(address, Answers(serving)) as is_served:
+    with closing(prepare(settings)) as serving, _served(address, Answers(serving)) as is_served:
         return run_alone(serving, max_time=max_time, is_watched=settings.watched) if is_served else Exit.BROKER
 
 

@@ -27,6 +27,7 @@ from taskroute.service.lifespan import CLOSE_TIMEOUT
 from taskroute.service.running import RunningService
 from taskroute.service.service import run
 from taskroute.worker.options import DEFAULT_SHUTDOWN_TIMEOUT
+from taskroute.worker.signals import StopSignal
 
 _LEAVING: Final = 2.0 + CLOSE_TIMEOUT
 """Seconds that the end takes beyond the time of handlers: of the worker, and for leaving what the service holds."""
@@ -54,15 +55,19 @@ class Serving:
         self._limit = None if max_messages is None else MessageLimit(max_messages, self.drain)
         instrumentation = (*service.instrumentation, *([self._limit] if self._limit else []))
         self._service = service.replace(instrumentation=instrumentation)
+        self._stop_signal = StopSignal()
         self._lock = threading.Lock()
         self._worker: Worker | None = None
-        self._drainer: threading.Thread | None = None
-        self._hung: ShutdownTimeoutError | None = None
 
     @property
     def has_done_its_share(self) -> bool:
         """Whether it drains, or has drained, because `max_messages` have been handled."""
         return self._limit is not None and self._limit.is_reached
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a worker, which a signal ends. Asked by handlers of signals: takes no lock."""
+        return self._worker is not None
 
     def run(self) -> int:
         """Run until a signal or `drain`, and return the exit code. What is wrong is said on stderr.
@@ -71,11 +76,7 @@ class Serving:
             DefinitionError: something is declared wrong; nothing was opened.
         """
         try:
-            run(self._service, self._watch)
-            if self._drainer is not None:
-                self._drainer.join()
-            if self._hung is not None:
-                raise self._hung
+            run(self._service, self._stop_signal, self._watch)
         except ShutdownTimeoutError as error:
             return _failed(error, Exit.FINDINGS)
         except BrokerError as error:
@@ -89,11 +90,12 @@ class Serving:
         return Exit.OK
 
     def drain(self) -> None:
-        """Have it finish what it has begun, and end. Returns at once; also if it has not begun."""
-        with self._lock:
-            if self._drainer is None:
-                self._drainer = threading.Thread(target=self._stop, name="taskroute-drain", daemon=True)
-                self._drainer.start()
+        """Have it finish what it has begun, and end. Returns at once; also if it has not begun, or has ended."""
+        self._stop_signal.set()
+
+    def close(self) -> None:
+        """Release the descriptors, once nothing calls `drain` any more."""
+        self._stop_signal.close()
 
     def report(self, *, with_depths: bool = False) -> Report:
         """Return how it is, and what it has done.
@@ -129,21 +131,8 @@ class Serving:
     def _watch(self, parts: RunningService) -> Iterator[None]:
         with self._lock:
             self._worker = parts.worker
-            is_ended = self._drainer is not None
-        if is_ended:  # before there was a worker to stop
-            parts.worker.stop()
         with nullcontext() if self._beside is None else self._beside(parts.worker):
             yield
-
-    def _stop(self) -> None:
-        with self._lock:
-            worker = self._worker
-        if worker is None:
-            return  # `_watch` stops it
-        try:
-            worker.stop()
-        except ShutdownTimeoutError as error:
-            self._hung = error
 
     def _has_been_connected(self) -> bool:
         return self._worker is not None and self._worker.stats().connections > 0

@@ -5,16 +5,18 @@ Other threads may read what it says of itself: each attribute is replaced as a w
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from taskroute.cli.report import NOT_YET, Report
 from taskroute.cli.settings import Settings
+from taskroute.cli.signals import OF_MEMBERS, held_back
 from taskroute.cli.supervisor.child_phase import CHILD_MOVES, Phase
 from taskroute.cli.supervisor.wire import Line, Wire
 
@@ -40,13 +42,7 @@ class Child:
         ours, its = socket.socketpair()
         with its:
             try:
-                self._process: Final = subprocess.Popen(  # noqa: S603 - it is this very program
-                    [*_interpreter(), "-m", _PROGRAM, str(its.fileno()), replace(settings, number=number).as_json()],
-                    stdin=subprocess.DEVNULL,
-                    env=settings.environment,
-                    pass_fds=[its.fileno()],
-                    process_group=0,
-                )
+                self._process: Final = _started(replace(settings, number=number), its)
             except BaseException:
                 ours.close()
                 raise
@@ -81,9 +77,8 @@ class Child:
             self._drains()
 
     def kill(self) -> None:
-        """End it at once."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        """End it at once. It may have ended, and only the parent reaps it: `Popen.kill` would do so as well."""
+        os.kill(self.pid, signal.SIGKILL)
 
     def exited(self, code: int) -> None:
         """Note that it is gone. The parent has reaped it, so nobody else may."""
@@ -95,6 +90,18 @@ class Child:
         if self.phase != "draining":
             self.phase = CHILD_MOVES.after(self.phase, "drain")
             self.must_end_at = time.monotonic() + self.report.drain_seconds + _DRAIN_GRACE
+
+
+def _started(settings: Settings, its: socket.socket) -> subprocess.Popen[bytes]:
+    """Start a process, which signals do not end before it has handlers for them."""
+    with held_back(OF_MEMBERS):
+        return subprocess.Popen(  # noqa: S603 - it is this very program
+            [*_interpreter(), "-m", _PROGRAM, str(its.fileno()), settings.as_json()],
+            stdin=subprocess.DEVNULL,
+            env=settings.environment,
+            pass_fds=[its.fileno()],
+            process_group=0,
+        )
 
 
 def _interpreter() -> list[str]:

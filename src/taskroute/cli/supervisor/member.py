@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from taskroute.cli.report import NOT_YET, Report
 from taskroute.cli.settings import Settings
-from taskroute.cli.signals import ENDING, end_by
+from taskroute.cli.signals import ENDING, OF_MEMBERS, let_through
 from taskroute.cli.supervisor.wire import Line, Wire
 
 if TYPE_CHECKING:
@@ -41,12 +41,14 @@ class Member:
         self._settings = settings
         self._lock = threading.Lock()
         self._serving: Serving | None = None
-        self._is_told = False
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
-        """End at once by a signal, unless the parent has said the same before: who stops a service may tell both."""
-        if not self._is_told:
-            end_by(number)
+        """End at once if nothing has begun, as the parent's order does: who stops a service may tell all of it.
+
+        Or else it ends already: while the worker runs, its own handlers take the signals.
+        """
+        if self._serving is None or not self._serving.has_begun:
+            os._exit(0)
 
     def serves(self, serving: Serving) -> None:
         """Take note of what there is to report, and to drain. On the main thread."""
@@ -81,7 +83,6 @@ class Member:
         return lines is not None
 
     def _drain(self) -> None:
-        self._is_told = True
         serving = self._served()
         if serving is None:  # the user's code is being imported: nothing has begun
             os._exit(0)
@@ -114,6 +115,7 @@ def main(descriptor: str, settings_text: str) -> int:
     member = Member(Wire(socket.socket(fileno=int(descriptor))), settings)
     for number in ENDING:
         signal.signal(number, member.on_signal)
+    let_through(OF_MEMBERS)
     threading.Thread(target=member.talk, name="taskroute-member", daemon=True).start()
     code = _serve(settings, member)
     for number in ENDING:

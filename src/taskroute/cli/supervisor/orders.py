@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Final
 
@@ -51,19 +51,9 @@ class Orders:
     @contextmanager
     def given_by_signals(self) -> Iterator[None]:
         """Listen to signals in this block."""
-        handlers = dict.fromkeys(ENDING, self._on_end) | {
-            signal.SIGHUP: self._on_roll,
-            signal.SIGCHLD: _on_child,
-        }
-        previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        descriptor = signal.set_wakeup_fd(self._wakeup.writer_fileno(), warn_on_full_buffer=False)
-        try:
+        handlers = dict.fromkeys(ENDING, self._on_end) | {signal.SIGHUP: self._on_roll, signal.SIGCHLD: _on_child}
+        with closing(self._wakeup), self._wakeup.woken_by_signals(handlers):
             yield
-        finally:
-            signal.set_wakeup_fd(descriptor)
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-            self._wakeup.close()
 
     def _on_roll(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
         if self._ends_with_terminal and not _has_terminal():
