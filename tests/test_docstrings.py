@@ -14,12 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import prometheus_client
 import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 import taskroute
 from taskroute import ExchangeSpec, HandlerRegistry, QueueSpec, Topology, Worker, instrumentation
+from taskroute.broker.embedded.transport import drop
 from taskroute.instrumentation.prometheus import PrometheusInstrumentation
 from taskroute.testing import Harness
 
@@ -49,8 +51,9 @@ def docstrings() -> Iterator[Any]:
 
 
 @pytest.fixture
-def namespace(taskroute_url: str) -> Iterator[dict[str, Any]]:
+def namespace(taskroute_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """What examples may take for granted: the public names, and a service whose handler is `transcode`."""
+    monkeypatch.setattr(prometheus_client, "REGISTRY", CollectorRegistry())  # nobody else's
     registry = HandlerRegistry()
 
     @registry.handler("video.{action}", queue="video")
@@ -67,6 +70,8 @@ def namespace(taskroute_url: str) -> Iterator[dict[str, Any]]:
 def test_example_in_a_docstring_runs_and_prints_what_it_says(module: str, text: str, namespace: dict[str, Any]) -> None:
     stack: ExitStack = namespace.pop("stack")
     names = namespace | vars(importlib.import_module(module))
+    for name in re.findall(r"memory://(\w*)", text):
+        stack.callback(drop, name or "default")  # the documentation uses the same names
     if "harness." in text and "with Harness" not in text:
         harness = stack.enter_context(Harness(topology, namespace["registry"]))
         harness.publish(Video(id="1"), "video.upload", exchange=media)
