@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         UnsupportedFeatureError,
     )
     from taskroute.graph.check.finding import Finding
+    from taskroute.graph.contract.contract import Contract
+    from taskroute.graph.contract.difference import Difference
     from taskroute.graph.explanation import Explanation
     from taskroute.graph.routes import Routes
     from taskroute.handlers.handler import Handler, HandlerMatch
@@ -77,8 +79,10 @@ __all__ = [
     "CircuitBreaker",
     "ClosedError",
     "ConfigurationError",
+    "Contract",
     "DefinitionError",
     "Depends",
+    "Difference",
     "DuplicateHandlerError",
     "Event",
     "EventOptions",
@@ -157,6 +161,8 @@ _DEFINED_IN = {
         "UnsupportedFeatureError",
     ],
     "graph.check.finding": ["Finding"],
+    "graph.contract.contract": ["Contract"],
+    "graph.contract.difference": ["Difference"],
     "graph.explanation": ["Explanation"],
     "graph.routes": ["Routes"],
     "handlers.handler": ["Handler", "HandlerMatch"],

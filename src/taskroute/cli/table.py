@@ -46,6 +46,7 @@ COMMANDS: Final = (
     Command("publish", "publish a message, and print its id once it is confirmed"),
     Command("stats", "count the messages in the queues"),
     Command("new", "make a folder with a service that runs at once"),
+    Command("lock", "write what the service does into a file, or check what changed since"),
     Command("completion", "print the completion script of a shell"),
     Command("schema", "describe the topology with its handlers for other tools"),
 )

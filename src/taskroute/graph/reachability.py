@@ -62,19 +62,29 @@ class Flow:
         return (*not_inside, *(Flow(frozenset({pattern})) for pattern in sorted(self.outside)))
 
 
+NO_LIMITS: Final = Flow()
+"""All keys."""
+
+
 def literal(key: str) -> Tokens:
     """Return the pattern of exactly this key, in which a wildcard stands for itself."""
     return tuple(_LITERAL + word if word in (ONE_WORD, ANY_WORDS) else word for word in split_words(key))
 
 
-def find_missed(pattern: Tokens, flows: Iterable[Flow], budget: int = 100_000) -> str | None:
+def find_missed(pattern: Tokens, flows: Iterable[Flow], budget: int = 100_000, start: Flow = NO_LIMITS) -> str | None:
     """Return a key of `pattern` that is in none of these flows, None when there is none.
+
+    Args:
+        pattern: of the keys.
+        flows: those that a key is to miss.
+        budget: how many states the search for one witness may expand.
+        start: the keys that count; left out, all of them.
 
     Raises:
         BudgetExceededError: too hard to decide.
     """
     misses = sorted((flow.misses() for flow in flows), key=len)
-    pending = [(Flow(), 0)]
+    pending = [(start, 0)]
     for _ in range(MOST_FLOWS):
         if not pending:
             return None

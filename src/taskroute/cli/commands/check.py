@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, get_args
 
+from taskroute.cli.annotation import show_annotation
 from taskroute.cli.document import add_format, show_document
 from taskroute.cli.exits import Exit
 from taskroute.cli.suggestion import known_or_suggest
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from taskroute import Finding, Handler
 
 _COLOURS: Final[dict[str, Colour]] = {"error": "red", "warning": "yellow", "info": "blue"}
-_ANNOTATIONS: Final = {"error": "error", "warning": "warning", "info": "notice"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -71,15 +71,10 @@ def _show_annotations(findings: Sequence[Finding], target: Target) -> None:
     places = {str(handler): _place(handler) for handler in target.handlers}
     for finding in findings:
         properties = {**places.get(finding.subject, {}), "title": f"taskroute {finding.code}"}
-        fields = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in properties.items())
-        print(f"::{_ANNOTATIONS[finding.severity]} {fields}::{_escaped(finding.message)}")
+        show_annotation(finding.severity, finding.message, properties)
 
 
 def _place(handler: Handler) -> dict[str, str]:
     """Return the file of a handler, as it is seen from the current folder, and its line."""
     code = code_of(handler.function)
     return {} if code is None else {"file": os.path.relpath(code.co_filename), "line": str(code.co_firstlineno)}
-
-
-def _escaped(text: str, also: str = "") -> str:
-    return "".join(f"%{ord(each):02X}" if each in f"%\r\n{also}" else each for each in text)

@@ -43,11 +43,12 @@ class Refusal(NamedTuple):
         if not self.places:
             return () not in blind
         return any(
-            kind in _OF_PYDANTIC and not any(_is_under(place, path) for path in blind) for place, kind in self.places
+            kind in _OF_PYDANTIC and not any(is_under(place, path) for path in blind) for place, kind in self.places
         )
 
 
-def _is_under(place: Path, path: Path) -> bool:
+def is_under(place: Path, path: Path) -> bool:
+    """Return whether a place is at a path or inside of it."""
     return len(place) >= len(path) and all(part in (ANYWHERE, other) for part, other in zip(path, place, strict=False))
 
 
@@ -63,7 +64,7 @@ def refusals(event: EventSpec[Any], parameter: BodyParameter) -> Iterator[Refusa
         try:
             parameter.source(delivery, {})
         except InvalidArgumentError as error:
-            yield _refusal(error, encoded)
+            yield refusal_of(error, encoded)
         except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
             yield Refusal(type(error).__name__, (((), "value_error"),))
 
@@ -97,16 +98,22 @@ def _examples(schema: Schema, around: frozenset[int]) -> list[bytes]:
         return []
 
 
-def _refusal(error: InvalidArgumentError, encoded: bytes) -> Refusal:
+def refusal_of(error: InvalidArgumentError, encoded: bytes) -> Refusal:
+    """Return the refusal that a parameter has raised for a body."""
     invalid = error.__context__  # `from None` hides it from tracebacks but keeps it
     if not isinstance(invalid, ValidationError):
         return Refusal(error.error)
+    return Refusal(error.error, problem_places(invalid, encoded))
+
+
+def problem_places(invalid: ValidationError, encoded: bytes) -> tuple[tuple[Path, str], ...]:
+    """Return path and type of each problem in a document, none if it is no JSON."""
     problems = invalid.errors(include_url=False, include_context=False, include_input=False)
     try:
         document = from_json(encoded)
     except ValueError:  # bytes or text
-        return Refusal(error.error)
-    return Refusal(error.error, tuple((_place(problem, document), problem["type"]) for problem in problems))
+        return ()
+    return tuple((_place(problem, document), problem["type"]) for problem in problems)
 
 
 def _place(problem: ErrorDetails, document: Any) -> Path:

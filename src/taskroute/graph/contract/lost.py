@@ -1,0 +1,155 @@
+"""Lost: keys that were handled, or brought to a queue that nobody handles here, and are not any more. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from taskroute.graph.contract.difference import Difference
+from taskroute.graph.contract.routing import Headers, Routing, Taker
+from taskroute.graph.reachability import NO_LIMITS, Flow, find_missed
+from taskroute.keys.automaton import ANY_WORDS, BudgetExceededError, Tokens
+from taskroute.keys.matcher import Matcher
+
+BUDGET: Final = 20_000
+"""How many states the search for one witness may expand."""
+
+_WITH_A_WORD: Final[Tokens] = ("*", ANY_WORDS)
+_EVERYTHING: Final[Tokens] = (ANY_WORDS,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How messages with some headers get from an exchange to a queue, in both contracts."""
+
+    exchange: str
+    headers: Headers
+    before: tuple[Flow, ...]
+    now: tuple[Flow, ...]
+
+    def unrouted(self) -> tuple[Flow, ...]:
+        """Return the flows that do not get there any more, as a whole or in part."""
+        known = set(self.now)
+        rest = [flow for flow in self.before if flow not in known]
+        near = _near(self.now) if rest else Matcher[Flow]()
+        return tuple(flow for flow in rest if not any(_holds(other, flow) for other in near.overlapping(_sign(flow))))
+
+
+def find_lost(old: Routing, new: Routing, headers: Iterable[Headers]) -> Iterator[Difference]:
+    """Yield what is lost, one for each handler and one for each queue that nobody handles."""
+    sets = list(headers)
+    for queue in old.all_queues:
+        try:
+            yield from _of_queue(old, new, queue, sets)
+        except BudgetExceededError:
+            yield Difference("undecided", queue, f"queue {queue!r}: whether a key is lost: too hard to decide")
+
+
+def _of_queue(old: Routing, new: Routing, queue: str, headers: list[Headers]) -> Iterator[Difference]:
+    target = new.successors.get(queue, queue)
+    ways = [
+        _Way(exchange, each, before, new.flows(exchange, target, each) if exchange in ("", *new.exchanges) else ())
+        for each in headers
+        for exchange in old.published_to
+        if (before := old.flows(exchange, queue, each)) and (exchange or not each)
+    ]
+    is_gone = target not in new.queues and target not in new.named
+    lost: list[Difference] = []
+    for taker in old.takers_of(queue):
+        found = _of_taker(old, new, queue, target, taker, ways, is_gone)
+        if found is not None:
+            lost.append(found)
+            if is_gone:
+                break
+    if not lost and queue not in old.named:
+        found = _unrouted(queue, ways, is_gone)
+        lost += [] if found is None else [found]
+    yield from lost
+
+
+def _of_taker(
+    old: Routing, new: Routing, queue: str, target: str, taker: Taker, ways: list[_Way], is_gone: bool
+) -> Difference | None:
+    pattern = taker.pattern.tokens
+    own = NO_LIMITS.without(other.pattern.tokens for other in old.winners(taker, queue))
+    near = [other.pattern for other in new.takers_of(target, taker.pattern.binding_key)]
+    is_handled = any(taker.pattern.is_subset(other) for other in near)
+    taken = [other.tokens for other in near]
+    for way in ways:
+        gone = way.before if is_gone else way.unrouted()
+        for flow in _sharing(gone, taker):
+            key = _missed(pattern, () if is_gone else _sharing(way.now, taker), flow.within(own))
+            if key is not None:
+                return _lost(queue, None if is_gone else taker, way, key, "does not reach it any more")
+        for flow in () if is_handled else _sharing(way.before, taker):
+            key = _witness(flow.within(own).without(taken), pattern)
+            if key is not None:
+                return _lost(queue, taker, way, key, "reaches it, and no handler takes it any more")
+    return None
+
+
+def _unrouted(queue: str, ways: list[_Way], is_gone: bool) -> Difference | None:
+    for way in ways:
+        if way.exchange == "" and not is_gone:
+            continue
+        for flow in way.before if is_gone else way.unrouted():
+            key = _missed(_EVERYTHING, () if is_gone else way.now, flow)
+            if key is not None:
+                return _lost(queue, None, way, key, "does not reach it any more")
+    return None
+
+
+def _lost(queue: str, taker: Taker | None, way: _Way, key: str, what: str) -> Difference:
+    name = queue if taker is None else f"{queue}:{taker.entry.label}"
+    where = f"exchange {way.exchange!r}" if way.exchange else "the default exchange"
+    with_headers = f" with the headers {dict(way.headers)}" if way.headers else ""
+    subject = f"queue {queue!r}" if taker is None else f"handler {taker.entry.label!r} of queue {queue!r}"
+    return Difference(
+        code="lost",
+        name=name,
+        message=f"{subject}: the key {key!r} from {where}{with_headers} {what}",
+        exchange=way.exchange,
+        key=key,
+        queue=queue,
+        headers=dict(way.headers),
+    )
+
+
+def _sharing(flows: Iterable[Flow], taker: Taker) -> list[Flow]:
+    """Return the flows that may have a key of a handler."""
+    some = list(flows)
+    return some if len(some) < 8 else _near(some).overlapping(taker.pattern.binding_key)
+
+
+def _near(flows: Iterable[Flow]) -> Matcher[Flow]:
+    found: Matcher[Flow] = Matcher()
+    for flow in flows:
+        found.add(_sign(flow), flow)
+    return found
+
+
+def _sign(flow: Flow) -> str:
+    """Return a binding key that takes every key of a flow."""
+    return ".".join(min(flow.inside))
+
+
+def _holds(outer: Flow, inner: Flow) -> bool:
+    """Return whether one flow surely has every key of another one."""
+    return outer.inside - {_EVERYTHING} <= inner.inside and outer.outside <= inner.outside
+
+
+def _missed(pattern: Tokens, flows: Iterable[Flow], start: Flow) -> str | None:
+    """Return a key that is in none of some flows. The empty key, which looks like a mistake, only if there is no other.
+
+    Raises:
+        BudgetExceededError: too hard to decide.
+    """
+    known = list(flows)
+    key = find_missed(pattern, known, BUDGET, start.narrowed(_WITH_A_WORD))
+    return find_missed(pattern, known, BUDGET, start) if key is None else key
+
+
+def _witness(flow: Flow, pattern: Tokens) -> str | None:
+    key = flow.witness((pattern, _WITH_A_WORD), BUDGET)
+    return flow.witness((pattern,), BUDGET) if key is None else key
