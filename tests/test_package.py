@@ -49,7 +49,11 @@ def test_wheel_installs_into_an_empty_environment_and_works(tmp_path: Path) -> N
         (metadata_name,) = (name for name in names if name.endswith("METADATA"))
         metadata = message_from_bytes(archive.read(metadata_name))
         entry_points = archive.read(metadata_name.replace("METADATA", "entry_points.txt")).decode()
-    assert {"taskroute/py.typed", "taskroute/cli/project/package/topology.py.txt"} <= set(names)
+    assert {
+        "taskroute/py.typed",
+        "taskroute/cli/project/package/topology.py.txt",
+        "taskroute/graph/drawing/page/drawing.css",
+    } <= set(names)
     assert {name.partition("/")[0] for name in names} - {metadata_name.partition("/")[0]} == {
         "taskroute",
         "taskroute_pytest.py",

@@ -239,14 +239,20 @@ def test_routes_suggests_a_queue_that_may_be_meant(line: CommandLine) -> None:
 
 @pytest.mark.parametrize(
     ("form", "first"),
-    [("text", "exchange shop (topic)"), ("mermaid", "flowchart LR"), ("dot", "digraph taskroute {"), ("json", "{")],
+    [
+        ("text", "exchange shop (topic)"),
+        ("mermaid", "flowchart LR"),
+        ("dot", "digraph taskroute {"),
+        ("json", "{"),
+        ("svg", "<svg xmlns="),
+    ],
 )
 def test_graph_is_drawn_in_each_form(line: CommandLine, form: str, first: str) -> None:
     ended = line.run("graph", "wiring:routes", "--format", form)
 
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.splitlines()[0] == first
-    assert "wiring.pack" in ended.out
+    assert ended.out.startswith(first)
+    assert "pack" in ended.out
 
 
 def test_validator_that_raises_shows_its_own_traceback(line: CommandLine) -> None:

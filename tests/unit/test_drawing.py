@@ -104,3 +104,8 @@ def test_data_of_a_picture_is_json() -> None:
 
     assert data["nodes"][1] == {"id": "exchange:shop", "kind": "exchange", "name": "shop", "detail": "topic"}
     assert len(data["edges"]) == len(picture.edges)
+    (waiting,) = (node for node in data["nodes"] if node["name"] == "packing")
+    assert waiting["waits"] == [
+        {"name": "packing.retry.1000", "seconds": 1.0},
+        {"name": "packing.retry.500", "seconds": 0.5},
+    ]

@@ -1,6 +1,6 @@
 """Picture: the nodes and edges of a topology with its handlers, for whatever draws them. Pure.
 
-Wait queues are no nodes: an edge to the dead-letter queue tells the delays.
+Wait queues are no nodes: their queue names them, and an edge to the dead-letter queue tells the delays.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from taskroute.graph.drawing.counts import Counts
 from taskroute.handlers.handler import Handler
 from taskroute.topology.exchange import BindingSpec
 from taskroute.topology.queue import QueueSpec, wait_queues_of
@@ -16,6 +17,19 @@ from taskroute.topology.topology import Topology
 
 NodeKind = Literal["event", "exchange", "queue", "handler"]
 EdgeKind = Literal["publishes", "binds", "alternate", "handles", "dead_letters"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A queue in which a message waits for its next attempt.
+
+    Attributes:
+        name: of the queue.
+        seconds: how long.
+    """
+
+    name: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +41,14 @@ class Node:
         kind: what it is.
         name: an event's pattern; the name of an exchange, a queue or a handler's function.
         detail: an event's type of body, an exchange's or a queue's type; empty for a handler.
+        waits: of a queue: where its messages wait for their second, third, ... attempt.
     """
 
     id: str
     kind: NodeKind
     name: str
     detail: str = ""
+    waits: tuple[Wait, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +70,37 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Nodes and edges, in the order of their declaration. Each edge is between two of the nodes."""
+    """Nodes and edges, in the order of their declaration. Each edge is between two of the nodes.
+
+    Attributes:
+        nodes: what a message passes.
+        edges: the ways between.
+        counts: how much was in the queues, if somebody has looked.
+    """
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
+    counts: Counts | None = None
 
-    def edges_from(self, node: Node) -> tuple[Edge, ...]:
-        """Return the ways that lead on from a node."""
-        return tuple(edge for edge in self.edges if edge.source == node.id)
+    def by_id(self) -> dict[str, Node]:
+        """Return the nodes by their ids."""
+        return {node.id: node for node in self.nodes}
 
-    def node(self, identity: str) -> Node:
-        """Return the node with that id."""
-        return next(node for node in self.nodes if node.id == identity)
+    def edges_by_source(self) -> dict[str, list[Edge]]:
+        """Return the ways that lead on from each node, by its id."""
+        ways: dict[str, list[Edge]] = {node.id: [] for node in self.nodes}
+        for edge in self.edges:
+            ways[edge.source].append(edge)
+        return ways
 
 
 def picture_of(topology: Topology, registered: Iterable[Handler]) -> Picture:
     """Return the picture of a topology and its handlers.
 
     Example:
-        >>> jobs = QueueSpec(name="jobs")
+        >>> jobs = QueueSpec(name="jobs", retry=False)
         >>> picture_of(Topology(queues=[jobs]), ()).nodes[0]
-        Node(id='queue:jobs', kind='queue', name='jobs', detail='quorum')
+        Node(id='queue:jobs', kind='queue', name='jobs', detail='quorum', waits=())
     """
     handlers = tuple(registered)
     nodes = {node.id: node for node in _nodes(topology, handlers)}
@@ -93,7 +119,7 @@ def _nodes(topology: Topology, handlers: tuple[Handler, ...]) -> Iterator[Node]:
     waiting = {name for queue in topology.queues for name in wait_queues_of(queue)}
     for queue in topology.all_queues:
         if queue.name not in waiting:
-            yield Node(f"queue:{queue.name}", "queue", queue.name, queue.queue_type)
+            yield Node(f"queue:{queue.name}", "queue", queue.name, queue.queue_type, _waits(queue))
     for handler in handlers:
         yield Node(f"handler:{handler.name}", "handler", handler.name)
 
@@ -102,15 +128,17 @@ def _edges(topology: Topology, handlers: tuple[Handler, ...]) -> Iterator[Edge]:
     for event in topology.events:
         yield from _published(str(event.exchange), str(event.pattern))
     for target in topology.exchanges:
-        yield from _bindings(target.bindings, f"exchange:{target.name}", topology)
+        yield from (bound(binding, f"exchange:{target.name}", topology) for binding in target.bindings)
     for queue in topology.queues:
-        yield from _bindings(queue.bindings, f"queue:{queue.name}", topology)
+        yield from (bound(binding, f"queue:{queue.name}", topology) for binding in queue.bindings)
     for source in topology.exchanges:
         yield Edge(f"exchange:{source.name}", f"exchange:{source.alternate_exchange}", "alternate", "otherwise")
+    named = {handler.queue for handler in handlers}
+    handled = [queue.name for queue in topology.queues if queue.name in named]
     for handler in handlers:
-        label = "everything else" if handler.is_fallback else str(handler.pattern)
-        for name in _queues_of(handler, topology, handlers):
-            yield Edge(f"queue:{name}", f"handler:{handler.name}", "handles", label)
+        # One for any queue serves those that the others name.
+        for name in handled if handler.queue is None else (handler.queue,):
+            yield handled_by(handler, name)
     for queue in topology.queues:
         yield Edge(f"queue:{queue.name}", f"queue:{queue.dead_letter_queue}", "dead_letters", _delays(queue))
 
@@ -125,21 +153,24 @@ def _event_id(exchange: str, pattern: str) -> str:
     return f"event:{exchange}:{pattern}"
 
 
-def _bindings(bindings: Iterable[BindingSpec], target: str, topology: Topology) -> Iterator[Edge]:
-    for binding in bindings:
-        kind = topology.exchange(binding.exchange).type
-        headers = ", ".join(f"{name}={value!r}" for name, value in binding.headers.items())
-        by_kind = {"fanout": "", "headers": f"{binding.match}: {headers}" if headers else ""}
-        label = by_kind.get(kind, binding.binding_key or "the empty key")
-        yield Edge(f"exchange:{binding.exchange}", target, "binds", label)
+def bound(binding: BindingSpec, target: str, topology: Topology) -> Edge:
+    """Return the edge of a binding to a node."""
+    kind = topology.exchange(binding.exchange).type
+    headers = ", ".join(f"{name}={value!r}" for name, value in binding.headers.items())
+    by_kind = {"fanout": "", "headers": f"{binding.match}: {headers}" if headers else ""}
+    label = by_kind.get(kind, binding.binding_key or "the empty key")
+    return Edge(f"exchange:{binding.exchange}", target, "binds", label)
 
 
-def _queues_of(handler: Handler, topology: Topology, handlers: tuple[Handler, ...]) -> Iterable[str]:
-    """Return the queues whose messages a handler gets: one for any queue serves those that the others name."""
-    if handler.queue is not None:
-        return (handler.queue,)
-    named = {other.queue for other in handlers}
-    return [queue.name for queue in topology.queues if queue.name in named]
+def handled_by(handler: Handler, queue: str) -> Edge:
+    """Return the edge from a queue to a handler."""
+    label = "everything else" if handler.is_fallback else str(handler.pattern)
+    return Edge(f"queue:{queue}", f"handler:{handler.name}", "handles", label)
+
+
+def _waits(queue: QueueSpec) -> tuple[Wait, ...]:
+    policy = queue.retry_policy
+    return tuple(Wait(queue.wait_queue(delay), delay.total_seconds()) for delay in policy.delays) if policy else ()
 
 
 def _delays(queue: QueueSpec) -> str:

@@ -5,7 +5,7 @@ Names and labels are the user's: each form escapes what it would read as its own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Final
 
@@ -28,10 +28,10 @@ _MERMAID_SPECIAL: Final = '#"`<>&;\\'
 
 def as_text(picture: Picture) -> str:
     """Return what leads on from each node, a paragraph each."""
-    paragraphs = (
-        _paragraph(picture, node) for node in picture.nodes if picture.edges_from(node) or _is_alone(picture, node)
-    )
-    return "\n".join(paragraphs)
+    nodes, ways = picture.by_id(), picture.edges_by_source()
+    reached = {edge.target for edge in picture.edges}
+    shown = (node for node in picture.nodes if ways[node.id] or node.id not in reached)
+    return "\n".join(_paragraph(node, ways[node.id], nodes) for node in shown)
 
 
 def as_mermaid(picture: Picture) -> str:
@@ -46,22 +46,23 @@ def as_dot(picture: Picture) -> str:
 
 def as_data(picture: Picture) -> dict[str, object]:
     """Return the picture for JSON."""
-    return {"nodes": [asdict(node) for node in picture.nodes], "edges": [asdict(edge) for edge in picture.edges]}
+    return {"nodes": [_node_data(node) for node in picture.nodes], "edges": [asdict(edge) for edge in picture.edges]}
 
 
-def _paragraph(picture: Picture, node: Node) -> str:
+def _node_data(node: Node) -> dict[str, object]:
+    data = asdict(node)
+    waits = data.pop("waits")
+    return {**data, "waits": waits} if node.kind == "queue" else data
+
+
+def _paragraph(node: Node, ways: Iterable[Edge], nodes: Mapping[str, Node]) -> str:
     heading = f"{node.kind} {title_of(node)}{f' ({node.detail})' if node.detail else ''}"
-    ways = [f"  {edge.label}{' ' * bool(edge.label)}-> {_target(picture, edge)}" for edge in picture.edges_from(node)]
-    return "\n".join([heading, *ways])
+    return "\n".join([heading, *(f"  {edge.label}{' ' * bool(edge.label)}-> {_target(edge, nodes)}" for edge in ways)])
 
 
-def _target(picture: Picture, edge: Edge) -> str:
-    node = picture.node(edge.target)
+def _target(edge: Edge, nodes: Mapping[str, Node]) -> str:
+    node = nodes[edge.target]
     return f"{node.kind} {title_of(node)}"
-
-
-def _is_alone(picture: Picture, node: Node) -> bool:
-    return not any(node.id in (edge.source, edge.target) for edge in picture.edges)
 
 
 def title_of(node: Node) -> str:
