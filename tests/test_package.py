@@ -52,7 +52,8 @@ def test_wheel_installs_into_an_empty_environment_and_works(tmp_path: Path) -> N
     assert {
         "taskroute/py.typed",
         "taskroute/cli/project/package/topology.py.txt",
-        "taskroute/graph/drawing/page/drawing.css",
+        *(f"taskroute/graph/drawing/page/{file}" for file in ("drawing.css", "page.css", "page.html", "page.js")),
+        "taskroute/graph/drawing/page/routing.js",
     } <= set(names)
     assert {name.partition("/")[0] for name in names} - {metadata_name.partition("/")[0]} == {
         "taskroute",

@@ -245,6 +245,7 @@ def test_routes_suggests_a_queue_that_may_be_meant(line: CommandLine) -> None:
         ("dot", "digraph taskroute {"),
         ("json", "{"),
         ("svg", "<svg xmlns="),
+        ("html", "<!doctype html>"),
     ],
 )
 def test_graph_is_drawn_in_each_form(line: CommandLine, form: str, first: str) -> None:

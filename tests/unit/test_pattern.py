@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.kit.strategies import Words, accepts, all_keys, keys, templates, token_lists, words_of
+from tests.kit.vectors import PATTERN_EXAMPLES
 
 from taskroute.errors import PatternError, TaskrouteError
 from taskroute.keys.matcher import Matcher
@@ -54,19 +55,7 @@ def test_pattern_matches_what_the_naive_rule_accepts(tokens: Words, key: str) ->
     assert RoutingPattern(".".join(tokens)).matches(key) == accepts(tokens, words_of(key))
 
 
-@pytest.mark.parametrize(
-    ("pattern", "taken", "refused"),
-    [
-        ("video.*", ["video.upload", "video."], ["video", "video.a.b", "audio.a", ""]),
-        ("video.#", ["video", "video.a.b", "video.."], ["", "audio", "videos"]),
-        ("#", ["", "a", "..", "a.b.c"], []),
-        ("*", ["a", "*"], ["", "a.b"]),
-        ("", [""], ["a", "."]),
-        ("a..b", ["a..b"], ["a.b", "a.x.b"]),
-        ("#.b.#", ["b", "a.b", "b.a", "a.b.c"], ["a", ""]),
-        ("naïve.*", ["naïve.é"], ["naive.e"]),
-    ],
-)
+@pytest.mark.parametrize(("pattern", "taken", "refused"), PATTERN_EXAMPLES)
 def test_pattern_matches_example_keys_and_no_others(pattern: str, taken: list[str], refused: list[str]) -> None:
     assert [key for key in taken if not RoutingPattern(pattern).matches(key)] == []
     assert [key for key in refused if RoutingPattern(pattern).matches(key)] == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from taskroute.cli.document import add_format, show_document
 from taskroute.cli.exits import Exit
-from taskroute.cli.target import add_target, load_target
+from taskroute.cli.target import Target, add_target, load_target
 from taskroute.cli.terminal import show
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: ArgumentParser) -> None:
     """Say what it takes."""
     add_target(parser)
-    add_format(parser, *_PRINTERS)
+    add_format(parser, *(name for name in _PRINTERS if name not in ("text", "json")))
 
 
 def run(arguments: Namespace) -> int:
@@ -26,23 +26,17 @@ def run(arguments: Namespace) -> int:
     from taskroute.graph.drawing import picture
 
     target = load_target(arguments)
-    drawn = picture.picture_of(target.topology, target.handlers)
-    if arguments.format == "json":
-        _show_json(drawn)
-    elif arguments.format == "text":
-        _show_text(drawn)
-    else:
-        print(_PRINTERS[arguments.format](drawn))
+    _PRINTERS[arguments.format](picture.picture_of(target.topology, target.handlers), target)
     return Exit.OK
 
 
-def _show_json(picture: Picture) -> None:
+def _show_json(picture: Picture, _: Target) -> None:
     from taskroute.graph.drawing.rendering import as_data
 
     show_document(**as_data(picture))
 
 
-def _show_text(picture: Picture) -> None:
+def _show_text(picture: Picture, _: Target) -> None:
     from taskroute.graph.drawing.rendering import as_text
 
     for line in as_text(picture).splitlines():
@@ -50,22 +44,35 @@ def _show_text(picture: Picture) -> None:
         show(line.lstrip(), indent=2 * is_way, first_word=None if is_way else "bold")
 
 
-def _mermaid(picture: Picture) -> str:
+def _show_mermaid(picture: Picture, _: Target) -> None:
     from taskroute.graph.drawing.rendering import as_mermaid
 
-    return as_mermaid(picture)
+    print(as_mermaid(picture))
 
 
-def _dot(picture: Picture) -> str:
+def _show_dot(picture: Picture, _: Target) -> None:
     from taskroute.graph.drawing.rendering import as_dot
 
-    return as_dot(picture)
+    print(as_dot(picture))
 
 
-def _svg(picture: Picture) -> str:
+def _show_svg(picture: Picture, _: Target) -> None:
     from taskroute.graph.drawing.svg import as_svg
 
-    return as_svg(picture)
+    print(as_svg(picture))
 
 
-_PRINTERS: Final[Mapping[str, Callable[[Picture], str]]] = {"mermaid": _mermaid, "dot": _dot, "svg": _svg}
+def _show_html(picture: Picture, target: Target) -> None:
+    from taskroute.graph.drawing.html import as_html
+
+    print(as_html(picture, target.topology, target.handlers, target.check(None), target.text))
+
+
+_PRINTERS: Final[Mapping[str, Callable[[Picture, Target], None]]] = {
+    "text": _show_text,
+    "json": _show_json,
+    "mermaid": _show_mermaid,
+    "dot": _show_dot,
+    "svg": _show_svg,
+    "html": _show_html,
+}

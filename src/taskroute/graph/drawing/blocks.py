@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Literal
 
 from taskroute.graph.drawing.counts import Counts
@@ -26,13 +27,13 @@ class Row:
 
     Attributes:
         text: in full; a drawing may cut it.
-        style: a `name`, a `key`, a `note` about what it is, or how `full` it is.
+        style: a `name`, a `key`, a `note` about what it is, how `full` it is, or a `mark` that something is wrong.
         edges: those of the picture that it stands for, by their numbers.
         aside: a note in the same line.
     """
 
     text: str
-    style: Literal["name", "key", "note", "full"]
+    style: Literal["name", "key", "note", "full", "mark"]
     edges: tuple[int, ...] = ()
     aside: str = ""
 
@@ -83,8 +84,8 @@ class Blocks:
     lines: list[Line] = field(default_factory=list)
 
 
-def blocks_of(picture: Picture) -> Blocks:
-    """Return what a drawing shows of a picture."""
+def blocks_of(picture: Picture, marks: Mapping[str, str] = MappingProxyType({})) -> Blocks:
+    """Return what a drawing shows of a picture, with marks at nodes, by their ids."""
     number = {node.id: at for at, node in enumerate(picture.nodes)}
     ends = [(number[edge.source], number[edge.target]) for edge in picture.edges]
     layers = _layers(picture, ends)
@@ -96,6 +97,8 @@ def blocks_of(picture: Picture) -> Blocks:
     dead = {target for edge, (_, target) in zip(picture.edges, ends, strict=True) if edge.kind == "dead_letters"}
     for at, node in enumerate(picture.nodes):
         rows = (*_rows_of(node, at in dead), *_rows(patterns.get(at, {}), "patterns"), *_count_of(node, picture.counts))
+        if node.id in marks:
+            rows = (*rows, Row(f"\u26a0 {marks[node.id]}", "mark"))
         title = "\n".join([f"{node.kind} {rows[0].text}", *(f"{row.text} {row.aside}".strip() for row in rows[1:])])
         found.blocks.append(Block(node.kind, layers[at], rows, title, at))
     waits = {at: _add_waits(found, at, node, picture.counts) for at, node in enumerate(picture.nodes) if node.waits}

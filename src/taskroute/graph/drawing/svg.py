@@ -12,6 +12,7 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Final
 from unicodedata import combining, east_asian_width
 
@@ -39,6 +40,7 @@ _STYLES: Final[Mapping[str, _Style]] = {
     "key": _Style(7.3, 15, 36),
     "note": _Style(5.9, 14, 44),
     "full": _Style(6.3, 14, 44),
+    "mark": _Style(6.3, 14, 44),
 }
 
 
@@ -83,9 +85,9 @@ class Drawing:
     height: float
 
 
-def drawn(picture: Picture) -> Drawing:
-    """Return the elements of a picture's drawing."""
-    found = blocks_of(picture)
+def drawn(picture: Picture, marks: Mapping[str, str] = MappingProxyType({})) -> Drawing:
+    """Return the elements of a picture's drawing, with marks at nodes, by their ids."""
+    found = blocks_of(picture, marks)
     slots = _slots(found.blocks)
     layout = lay_out(slots, [(line.source, line.target) for line in found.lines])
     foot = f"queues as they were at {picture.counts.at}" if picture.counts else ""
@@ -199,7 +201,7 @@ def _cylinder(x: float, y: float, width: float, height: float) -> str:
     """A queue: a tube that lies on its side."""
     bow = f"a5 {_number(height / 2)} 0 0"
     body = f"M{_point(x + 5, y)}h{_number(width - 10)}{bow} 1 0 {_number(height)}h{_number(10 - width)}"
-    rim = f"m{_number(width - 10)} 0{bow} 0 {_number(height)}"
+    rim = f"m{_number(width - 10)} 0{bow} 0 0 {_number(height)}"
     return f'<path class="shape" d="{body}{bow} 1 0 {_number(-height)}z{rim}"/>'
 
 
