@@ -150,12 +150,12 @@ def test_recipe_for_dead_letters_keeps_every_property(broker_url: str) -> None:
         "delivery_mode": 2,
     }
     own = {"x-taskroute-attempt": 1, "x-taskroute-queue": "q", "x-taskroute-exchange": "shop"}
-    headers = {**own, "x-taskroute-routing-key": "paid", "tenant": "a"}
+    headers = {**own, "x-taskroute-routing-key": "paid", "x-taskroute-replays": 1, "tenant": "a"}
 
     with looking(broker_url) as peer, connected(broker_url) as connection:
         peer.queue("q")
         peer.queue("q.dead")
-        letter = {**headers, "x-taskroute-attempt": 4, "x-taskroute-reason": "rejected"}
+        letter = {**headers, "x-taskroute-attempt": 4, "x-taskroute-replays": 0, "x-taskroute-reason": "rejected"}
         peer.publish(b"body", "q.dead", application_headers=letter, **properties)
 
         assert replay_of_the_page()(connection, "q") == 1

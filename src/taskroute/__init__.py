@@ -51,6 +51,11 @@ if TYPE_CHECKING:
     from taskroute.keys.pattern import RoutingPattern
     from taskroute.message.message import Message
     from taskroute.message.outcome import Reject, Retry
+    from taskroute.operate.dead_letters.dead_letters import DeadLetters
+    from taskroute.operate.dead_letters.letter import Letter
+    from taskroute.operate.dead_letters.rehearsal import Prospect
+    from taskroute.operate.dead_letters.results import FoundLetters, LeftLetter, LookedInto, SettledLetters
+    from taskroute.operate.dead_letters.which import WhichLetters
     from taskroute.publisher.options import EventOptions, PublisherOptions, PublishOptions
     from taskroute.publisher.publisher import Publisher
     from taskroute.service.running import RunningService
@@ -80,6 +85,7 @@ __all__ = [
     "ClosedError",
     "ConfigurationError",
     "Contract",
+    "DeadLetters",
     "DefinitionError",
     "Depends",
     "Difference",
@@ -90,17 +96,22 @@ __all__ = [
     "ExchangeSpec",
     "Explanation",
     "Finding",
+    "FoundLetters",
     "Handler",
     "HandlerMatch",
     "HandlerRegistry",
     "HandlerSignatureError",
     "Header",
     "Health",
+    "LeftLetter",
+    "Letter",
+    "LookedInto",
     "Message",
     "MessageInvalidError",
     "MessageTooLargeError",
     "Middleware",
     "PatternError",
+    "Prospect",
     "PublishError",
     "PublishOptions",
     "PublishRejectedError",
@@ -117,6 +128,7 @@ __all__ = [
     "RoutingPattern",
     "RunningService",
     "Service",
+    "SettledLetters",
     "ShutdownTimeoutError",
     "Stats",
     "TaskrouteError",
@@ -127,6 +139,7 @@ __all__ = [
     "UnknownQueueError",
     "UnroutableError",
     "UnsupportedFeatureError",
+    "WhichLetters",
     "Worker",
     "WorkerOptions",
     "__version__",
@@ -174,6 +187,11 @@ _DEFINED_IN = {
     "keys.pattern": ["RoutingPattern"],
     "message.message": ["Message"],
     "message.outcome": ["Reject", "Retry"],
+    "operate.dead_letters.dead_letters": ["DeadLetters"],
+    "operate.dead_letters.letter": ["Letter"],
+    "operate.dead_letters.rehearsal": ["Prospect"],
+    "operate.dead_letters.results": ["FoundLetters", "LeftLetter", "LookedInto", "SettledLetters"],
+    "operate.dead_letters.which": ["WhichLetters"],
     "publisher.options": ["EventOptions", "PublishOptions", "PublisherOptions"],
     "publisher.publisher": ["Publisher"],
     "service.running": ["RunningService"],

@@ -135,6 +135,7 @@ def test_letter_sent_again_keeps_its_properties_and_loses_reserved_headers() -> 
         **RETRY,
         "tenant": "a",
         "x-taskroute-attempt": 1,
+        "x-taskroute-replays": 1,
         "x-taskroute-original-bcc": ["b"],
         "x-taskroute-original-cc": ["copy"],
         "x-taskroute-original-expiration": "1",

@@ -12,9 +12,10 @@ from typing import Final, Literal
 import amqp
 
 from taskroute.broker.amqp import Connection
-from taskroute.broker.connection import collect, connect
-from taskroute.broker.endings import Ending, ending_of, is_login_refused
-from taskroute.broker.link import MEND_LOGIN, describe_error
+from taskroute.broker.connection import collect
+from taskroute.broker.endings import Ending, ending_of
+from taskroute.broker.link import describe_error
+from taskroute.broker.once import connect_once
 from taskroute.broker.url import BrokerUrl
 from taskroute.errors import BrokerUnavailableError
 
@@ -26,7 +27,6 @@ _ABSENCES: Final[Mapping[Ending, Absence]] = {
     "refused": "denied",
     "unavailable": "unavailable",
 }
-_HEARTBEAT: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def ask_depths(
     pending = list(queues)
     found: dict[str, Depth | Absence] = {}
     while pending:
-        connection = _connect(nodes, name)
+        connection = connect_once(nodes, name)
         try:
             found |= _ask(connection, pending)
             connection.close()
@@ -68,19 +68,6 @@ def ask_depths(
             collect(connection)
         pending = [queue for queue in pending if queue not in found]
     return found
-
-
-def _connect(nodes: Sequence[BrokerUrl], name: str) -> Connection:
-    problems, refusals = [], 0
-    for node in nodes:
-        try:
-            return connect(node, name=name, heartbeat=_HEARTBEAT)
-        except (OSError, amqp.AMQPError) as error:
-            problems.append(f"{node}: {describe_error(error)}")
-            if isinstance(error, amqp.AMQPError) and is_login_refused(error.reply_code, str(error.reply_text)):
-                refusals += 1
-    way_out = f"; {MEND_LOGIN}" if refusals == len(nodes) else ""
-    raise BrokerUnavailableError(f"no connection to {'; '.join(problems)}{way_out}")
 
 
 def _ask(connection: Connection, queues: Iterable[str]) -> dict[str, Depth | Absence]:

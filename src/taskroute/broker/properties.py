@@ -23,6 +23,7 @@ from taskroute.message.headers import (
     ORIGINAL_PREFIX,
     QUEUE,
     REASON,
+    REPLAYS,
     ROUTING_KEY,
 )
 from taskroute.quoting import quoted, shown
@@ -43,7 +44,7 @@ _TABLE_LENGTH: Final = 4
 
 _UNSENDABLE, _COPIED, _FOREIGN, _ORIGINAL, _OWN, _NEEDED = range(6)
 _IN_THE_LOG_AS_WELL: Final = frozenset({ERROR_TEXT, ERROR_TRACEBACK, HANDLER})
-_WHERE_IT_BELONGS: Final = frozenset({ATTEMPT, QUEUE, EXCHANGE, ROUTING_KEY, REASON})
+_WHERE_IT_BELONGS: Final = frozenset({ATTEMPT, QUEUE, EXCHANGE, ROUTING_KEY, REASON, REPLAYS})
 
 _SIMPLE: Final = frozenset({str, int, bool, bytes, type(None)})
 """Types of most headers, in which no number hides."""

@@ -47,6 +47,7 @@ COMMANDS: Final = (
     Command("stats", "count the messages in the queues"),
     Command("new", "make a folder with a service that runs at once"),
     Command("lock", "write what the service does into a file, or check what changed since"),
+    Command("dead", "look at dead letters, send them again, remove, move, export and import them"),
     Command("completion", "print the completion script of a shell"),
     Command("schema", "describe the topology with its handlers for other tools"),
 )

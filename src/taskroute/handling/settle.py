@@ -10,14 +10,14 @@ from typing import Final, Literal
 from taskroute.handling.retry import next_delay
 from taskroute.message import headers as names
 from taskroute.message.delivery import Delivery
-from taskroute.message.origin import origin_of
+from taskroute.message.origin import Origin, origin_of, replays_in
 from taskroute.message.outcome import Failed, Handled, Outcome, Reason
 from taskroute.quoting import escaped
 from taskroute.topology.queue import QueueSpec
 
 MAX_ERROR_LENGTH: Final = 500
 
-_BROKERS_OWN: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count")
+_BROKERS_OWN: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 _NOT_COPIED: Final = {"CC": "cc", "BCC": "bcc"}
 _PERSISTENT: Final = 2
 
@@ -108,7 +108,7 @@ def _told(failed: Failed) -> Mapping[str, str]:
 
 
 def sent_again(
-    properties: Mapping[str, object], *, queue: str, exchange: str, routing_key: str
+    properties: Mapping[str, object], *, queue: str, exchange: str, routing_key: str, to: str | None = None
 ) -> Mapping[str, object]:
     """Return the properties with which a dead letter goes back to the queue that it failed in, as a first attempt.
 
@@ -117,16 +117,48 @@ def sent_again(
         queue: where it lies.
         exchange: through which it came there, as its delivery says.
         routing_key: the same.
+        to: where it goes; left out, the queue that it failed in.
     """
-    letter = Delivery(queue=queue, exchange=exchange, routing_key=routing_key, body=b"", properties=properties)
-    origin = origin_of(letter.headers, queue=queue, exchange=exchange, routing_key=routing_key)
+    letter, origin = _letter(properties, queue, exchange, routing_key)
     headers = _copied_headers(letter) | {
         names.ATTEMPT: 1,
+        names.QUEUE: to or origin.queue,
+        names.EXCHANGE: origin.exchange,
+        names.ROUTING_KEY: origin.routing_key,
+        names.REPLAYS: origin.replays + 1,
+    }
+    return _copied_properties(letter, headers)
+
+
+def put_elsewhere(
+    properties: Mapping[str, object], *, queue: str, exchange: str, routing_key: str
+) -> Mapping[str, object]:
+    """Return the properties with which a dead letter goes to another dead-letter queue, and stays what it is.
+
+    What is believed of it is written down, as the broker's word of it does not go along. Arguments as of `sent_again`.
+    """
+    letter, origin = _letter(properties, queue, exchange, routing_key)
+    told = {
+        names.REASON: origin.reason,
+        names.ERROR: origin.error,
+        names.ERROR_TEXT: origin.error_text,
+        names.ERROR_TRACEBACK: origin.error_traceback,
+        names.HANDLER: origin.handler,
+        names.FAILED_AT: origin.failed_at,
+    }
+    headers = _copied_headers(letter) | {
+        names.ATTEMPT: origin.attempt,
         names.QUEUE: origin.queue,
         names.EXCHANGE: origin.exchange,
         names.ROUTING_KEY: origin.routing_key,
+        **{name: text for name, text in told.items() if text},
     }
     return _copied_properties(letter, headers)
+
+
+def _letter(properties: Mapping[str, object], queue: str, exchange: str, routing_key: str) -> tuple[Delivery, Origin]:
+    letter = Delivery(queue=queue, exchange=exchange, routing_key=routing_key, body=b"", properties=properties)
+    return letter, origin_of(letter.headers, queue=queue, exchange=exchange, routing_key=routing_key)
 
 
 def _copied_properties(delivery: Delivery, headers: Mapping[str, object]) -> Mapping[str, object]:
@@ -150,6 +182,8 @@ def _originals(delivery: Delivery) -> Iterator[tuple[str, object]]:
         for name, value in delivery.headers.items():
             if name.startswith(names.ORIGINAL_PREFIX):
                 yield name, value
+        if replays := replays_in(delivery.headers):
+            yield names.REPLAYS, replays
     for header, suffix in _NOT_COPIED.items():
         if header in delivery.headers:
             yield names.ORIGINAL_PREFIX + suffix, delivery.headers[header]

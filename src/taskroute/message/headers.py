@@ -15,6 +15,8 @@ ERROR_TEXT: Final = HEADER_PREFIX + "error-text"
 ERROR_TRACEBACK: Final = HEADER_PREFIX + "error-traceback"
 HANDLER: Final = HEADER_PREFIX + "handler"
 FAILED_AT: Final = HEADER_PREFIX + "failed-at"
+REPLAYS: Final = HEADER_PREFIX + "replays"
+"""How often an operator has sent a dead letter back to the queue that it failed in."""
 HEADERS_DROPPED: Final = HEADER_PREFIX + "headers-dropped"
 """How many headers were left out of a republished message, because they did not fit into a frame."""
 

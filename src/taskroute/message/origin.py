@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
 from taskroute.message.headers import (
@@ -18,14 +19,19 @@ from taskroute.message.headers import (
     ERROR_TEXT,
     ERROR_TRACEBACK,
     EXCHANGE,
+    FAILED_AT,
     HANDLER,
     QUEUE,
     REASON,
+    REPLAYS,
     ROUTING_KEY,
 )
 
 MAX_ATTEMPT: Final = 1_000_000
 """A forged attempt header is clamped to this, so that arithmetic on it stays in range."""
+
+WrittenBy = Literal["worker", "broker", "publisher"]
+"""Who has put a message into a dead-letter queue; a publisher is any other client."""
 
 _DEATHS: Final = "x-death"
 _NOTHING: Final[Mapping[str, object]] = {}
@@ -37,7 +43,8 @@ class Origin:
 
     `queue`, `exchange` and `routing_key` are those before it was dead-lettered, `attempt` is the last one; `reason`,
     `error`, `error_text` and `error_traceback` are why, `handler` is the name of its handler; what nobody
-    has written down is empty. `written_by` says who has put the letter where it lies.
+    has written down is empty. `failed_at` is when, as ISO 8601, and `replays` how often it was sent back since.
+    `written_by` says who has put the letter where it lies.
     """
 
     queue: str
@@ -49,7 +56,9 @@ class Origin:
     error_text: str
     error_traceback: str
     handler: str
-    written_by: Literal["worker", "broker", "publisher"]
+    failed_at: str
+    replays: int
+    written_by: WrittenBy
 
 
 class Republished(NamedTuple):
@@ -110,8 +119,16 @@ def origin_of(headers: Mapping[str, object], *, queue: str, exchange: str, routi
         error_text=_text(told.get(ERROR_TEXT)),
         error_traceback=_text(told.get(ERROR_TRACEBACK)),
         handler=_text(told.get(HANDLER)),
+        failed_at=_text(told.get(FAILED_AT)) if death is None else _moment(death.get("time")),
+        replays=replays_in(told),
         written_by="broker" if death is not None else "publisher" if known is None else "worker",
     )
+
+
+def replays_in(headers: Mapping[str, object]) -> int:
+    """Return how often headers that are believed say that a letter was sent back."""
+    replays = headers.get(REPLAYS)
+    return max(0, min(int(replays), MAX_ATTEMPT)) if isinstance(replays, int) else 0
 
 
 def _had_come_by_name(death: object) -> bool:
@@ -120,6 +137,17 @@ def _had_come_by_name(death: object) -> bool:
         return False
     keys = death.get("routing-keys")
     return death.get("exchange") == "" and isinstance(keys, list) and keys[:1] == [death.get("queue")]
+
+
+def _moment(value: object) -> str:
+    if isinstance(value, int):
+        try:
+            value = datetime.fromtimestamp(value, UTC)
+        except (OverflowError, ValueError, OSError):
+            return ""
+    if not isinstance(value, datetime):
+        return ""
+    return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat(timespec="milliseconds")
 
 
 def _text(value: object) -> str:

@@ -1,0 +1,250 @@
+"""Taking: messages taken out of queues to be looked at, and acknowledged or put back. The caller's thread owns it all.
+
+While they are held nobody else sees them. Whatever ends the connection puts them back where they were.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self
+
+import amqp
+
+from taskroute.broker.amqp import Channel
+from taskroute.broker.connection import collect
+from taskroute.broker.declare import closes_connection
+from taskroute.broker.endings import Ending, ending_of
+from taskroute.broker.link import describe_error
+from taskroute.broker.once import HEARTBEAT, connect_once
+from taskroute.broker.roles.consumer_channel import ConsumerChannel
+from taskroute.broker.url import BrokerUrl
+from taskroute.errors import BrokerError, BrokerUnavailableError
+from taskroute.message.delivery import Delivery
+from taskroute.topology.queue import QueueSpec
+
+_SILENCE: Final = 0.5
+"""Seconds without a message after which the queue is asked whether there is one."""
+
+_PATIENCE: Final = 10.0
+"""Seconds without a message after which a queue that has some gives none."""
+
+_RETURN_TIME: Final = 1.0
+"""Seconds that messages which were put back may take to be ready."""
+
+_EVENTS: Final = 256
+
+MAX_BYTES: Final = 256 * 1024 * 1024
+"""Of bodies that are held at once: beyond it no more messages are asked for."""
+
+
+class QueueUnreadableError(Exception):
+    """A queue is not there, or cannot be read by this user. The text says which, for people."""
+
+
+class Taking:
+    """Takes messages over a connection of its own, and puts back at its end what was not acknowledged.
+
+    Use it with ``with``.
+
+    Args:
+        nodes: the first one that can be reached.
+        name: of the connection, for people.
+
+    Raises:
+        BrokerUnavailableError: no node can be reached; raised by each call, the connection was lost.
+    """
+
+    def __init__(self, nodes: Sequence[BrokerUrl], *, name: str) -> None:
+        self._connection = connect_once(nodes, name)
+        self._channels: dict[int, ConsumerChannel] = {}
+        self._queues: dict[int, str] = {}  # by the same number
+        self._held: dict[int, dict[int, int]] = {}  # of each channel: by delivery tag, bytes
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._connection.sock, selectors.EVENT_READ)
+        self._tick_at = time.monotonic() + HEARTBEAT / 8
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put back what is held. After an error the end of the connection does it."""
+        try:
+            if not isinstance(error, BrokerError):
+                self._put_back()
+                self._connection.close()
+        except (OSError, amqp.AMQPError) as lost:
+            if error is None:
+                raise BrokerUnavailableError(f"the connection was lost: {describe_error(lost)}") from None
+        finally:
+            self._selector.close()
+            collect(self._connection)
+
+    def count(self, queue: str) -> int:
+        """Return how many messages are ready in a queue.
+
+        Raises:
+            QueueUnreadableError: it is not there, or this user may not look.
+        """
+        channel = self._channel()
+        try:
+            ready = channel.queue_declare(queue, passive=True).message_count
+            channel.close()
+        except amqp.AMQPError as error:
+            raise self._unreadable(error) from None
+        except OSError as error:
+            raise _lost(error) from None
+        return ready
+
+    def check_declared(self, queue: QueueSpec) -> None:
+        """Find out that a queue which is there has the arguments of its spec.
+
+        Raises:
+            QueueUnreadableError: it has others, or this user may not ask.
+        """
+        channel = self._channel()
+        try:
+            channel.queue_declare(
+                queue.name,
+                durable=queue.durable,
+                exclusive=queue.exclusive,
+                auto_delete=queue.auto_delete,
+                arguments=queue.broker_arguments,
+            )
+            channel.close()
+        except amqp.AMQPError as error:
+            raise self._unreadable(error) from None
+        except OSError as error:
+            raise _lost(error) from None
+
+    def take(self, queue: str, most: int) -> list[Delivery]:
+        """Take messages out of a queue, the first ones first: `most`, or as many as it gives.
+
+        Raises:
+            QueueUnreadableError: it is not there, or this user may not read it.
+        """
+        found: list[Delivery] = []
+        if most < 1:
+            return found
+        number = max(self._channels, default=0) + 1
+        channel = ConsumerChannel(number, self._channel())
+        self._channels[number], self._queues[number] = channel, queue
+        held = self._held[number] = {}
+
+        def receive(delivery: Delivery) -> None:
+            held[delivery.tag] = len(delivery.body)
+            found.append(delivery)
+
+        tag = f"taskroute-{uuid.uuid4().hex}"
+        try:
+            channel.consume(queue, tag, prefetch=most, receive=receive, arguments={}, on_cancel=lambda _: None)
+        except BrokerError as error:
+            if closes_connection(error):
+                raise _lost(error) from None
+            del self._channels[number], self._held[number]
+            raise QueueUnreadableError(str(error)) from None
+        except (OSError, amqp.AMQPError) as error:
+            raise _lost(error) from None
+        try:
+            self._receive(queue, found, most)
+            channel.cancel(tag, nowait=False)
+            while self._connection.drain_available(_EVENTS):
+                pass
+        except (OSError, amqp.AMQPError) as error:
+            raise _lost(error) from None
+        return found
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Have the broker forget a message. A second time does nothing, as after an interrupt."""
+        if self._held[delivery.generation].pop(delivery.tag, None) is None:
+            return
+        try:
+            self._channels[delivery.generation].channel.acknowledge(0, [delivery.tag])
+        except (OSError, amqp.AMQPError) as error:
+            raise _lost(error) from None
+
+    def tick(self) -> None:
+        """Read what the broker says, and send a heartbeat if one is due. To be called several times a minute.
+
+        Raises:
+            BrokerUnavailableError: the connection, or the channel of a message that is held, is gone.
+        """
+        try:
+            while self._connection.drain_available(_EVENTS):
+                pass
+            if time.monotonic() >= self._tick_at:
+                self._tick_at = time.monotonic() + HEARTBEAT / 8
+                self._connection.heartbeat_tick()
+        except (OSError, amqp.AMQPError) as error:
+            raise _lost(error) from None
+
+    def wait(self, seconds: float) -> None:
+        """Let some seconds go by, or less if the broker says something. Raises as `tick`."""
+        self._selector.select(seconds)
+        self.tick()
+
+    def _receive(self, queue: str, found: list[Delivery], most: int) -> None:
+        """Read until there are enough messages, or no more come."""
+        silent_since = time.monotonic()
+        asked = False
+        while len(found) < most and sum(map(sum, map(dict.values, self._held.values()))) < MAX_BYTES:
+            before = len(found)
+            self.tick()
+            if len(found) > before:
+                silent_since, asked = time.monotonic(), False
+                continue
+            silent = time.monotonic() - silent_since
+            if silent >= _PATIENCE or asked:
+                return
+            if silent >= _SILENCE and self.count(queue) == 0:
+                asked = True  # what is on its way is read once more
+            self._selector.select(_SILENCE)
+
+    def _put_back(self) -> None:
+        for number, held in self._held.items():
+            channel = self._channels[number].channel
+            if held:
+                channel.put_back(max(held), ())
+            channel.close()  # the broker has heard what came before its answer
+        for number, held in self._held.items():
+            if held:
+                self._see_again(self._queues[number], len(held))
+
+    def _see_again(self, queue: str, least: int) -> None:
+        """Wait until messages that were put back are ready: a quorum queue agrees on it after it has answered.
+
+        Whoever looks next would miss them. Somebody else may have them by now, so that it is not waited for long.
+        """
+        until = time.monotonic() + _RETURN_TIME
+        with suppress(QueueUnreadableError):
+            while self.count(queue) < least and time.monotonic() < until:
+                self._selector.select(_RETURN_TIME / 100)
+
+    def _channel(self) -> Channel:
+        try:
+            return self._connection.channel()
+        except (OSError, amqp.AMQPError) as error:
+            raise _lost(error) from None
+
+    @staticmethod
+    def _unreadable(error: amqp.AMQPError) -> Exception:
+        ending = ending_of(error.reply_code, str(error.reply_text))
+        if ending is None or not isinstance(error, amqp.ChannelError):
+            return _lost(error)
+        return QueueUnreadableError(_told(ending, error))
+
+
+def _told(ending: Ending, error: amqp.AMQPError) -> str:
+    if error.reply_code == 404 and ending == "mismatch":
+        return "it is not there"
+    return f"{ending}: {error.reply_text!s}"
+
+
+def _lost(error: BaseException) -> BrokerUnavailableError:
+    return BrokerUnavailableError(f"the connection was lost: {describe_error(error)}")

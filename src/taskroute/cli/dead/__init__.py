@@ -1,0 +1,1 @@
+"""What the verbs of `taskroute dead` need: which letters, how they are shown, and who is asked before."""

@@ -1,0 +1,1 @@
+"""Dead letters: looked at in their queues, sent again, removed, moved, exported and imported."""

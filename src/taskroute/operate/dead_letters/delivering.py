@@ -1,0 +1,184 @@
+"""Delivering: letters to queues: published, confirmed, and only then removed. The caller's thread does it all.
+
+A process that dies in between leaves a letter where it lies, and one copy of it at most where it was to go.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from typing import Final
+
+from taskroute.broker.roles.submission import Receipt
+from taskroute.broker.taking import Taking
+from taskroute.errors import (
+    BrokerUnavailableError,
+    PublishRejectedError,
+    PublishTimeoutError,
+    UnroutableError,
+)
+from taskroute.message.delivery import Delivery
+from taskroute.operate.dead_letters.capacity import Capacity
+from taskroute.operate.dead_letters.letter import Letter
+from taskroute.operate.dead_letters.results import LeftLetter
+from taskroute.operate.dead_letters.sending import Sending
+
+WINDOW: Final = 64
+"""Letters that are published and not confirmed: so many may be there twice after a crash."""
+
+CONFIRM_TIME: Final = 30.0
+_LAST_WAIT: Final = 5.0
+_TICK: Final = 1.0
+
+OnProgress = Callable[[int, int], object]
+"""Is told how many letters are done, and of how many, on the caller's thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A letter on its way: the delivery that it was taken by, if it was, and where it goes, as what."""
+
+    letter: Letter
+    delivery: Delivery | None
+    to: str
+    properties: Mapping[str, object]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has become of letters so far."""
+
+    of: int
+    on_progress: OnProgress
+    done: list[Letter] = field(default_factory=list)
+    left: list[LeftLetter] = field(default_factory=list)
+    problem: str | None = None
+
+    def is_done(self, letter: Letter) -> None:
+        """Count one more."""
+        self.done.append(letter)
+        self.on_progress(len(self.done), self.of)
+
+    def leave(self, letter: Letter, why: str, *, may_be_twice: bool = False) -> None:
+        """Take note that one stays."""
+        self.left.append(LeftLetter(letter=letter, why=why, may_be_twice=may_be_twice))
+
+
+class Deliverer:
+    """Delivers parcels, some of them at once.
+
+    Args:
+        taking: what the letters were taken by.
+        sending: what they are published by.
+        tally: is kept up to date, so that it tells what was done when a call does not come to its end.
+        capacities: of the queues that are to be filled below their limit only.
+        deadline: of the run, by `time.monotonic`.
+        rate: letters a second, None for as many as the broker takes.
+    """
+
+    def __init__(
+        self,
+        taking: Taking,
+        sending: Sending,
+        tally: Tally,
+        capacities: Mapping[str, Capacity],
+        *,
+        deadline: float,
+        rate: float | None,
+    ) -> None:
+        self._taking = taking
+        self._sending = sending
+        self._tally = tally
+        self._capacities = capacities
+        self._deadline = deadline
+        self._interval = 0.0 if rate is None else 1 / rate
+        self._next_at = 0.0
+        self._open: deque[tuple[Parcel, Future[Receipt]]] = deque()
+        self._stopped: dict[str, str] = {}  # queues that take no more
+
+    def deliver(self, parcels: Iterable[Parcel]) -> None:
+        """Deliver; what happens to each is in the tally. A queue that refuses one gets no more, the others go on."""
+        try:
+            for parcel in parcels:
+                why = self._tally.problem or self._stopped.get(parcel.to) or self._why_not(parcel)
+                if why is not None:
+                    self._tally.leave(parcel.letter, why)
+                    continue
+                self._send(parcel)
+                while len(self._open) >= WINDOW:
+                    self._conclude()
+            while self._open:
+                self._conclude()
+        except BrokerUnavailableError as error:  # of what they were taken by
+            self._tally.problem = str(error)
+            while self._open:
+                parcel, _ = self._open.popleft()
+                self._tally.leave(parcel.letter, f"it may be there twice: {error}", may_be_twice=True)
+            for parcel in parcels:
+                self._tally.leave(parcel.letter, str(error))
+        except BaseException:  # an interrupt
+            self._remove_confirmed()
+            raise
+
+    def _why_not(self, parcel: Parcel) -> str | None:
+        """Wait for its turn, and return why it must not be sent, None if it may."""
+        while (pause := self._next_at - time.monotonic()) > 0:
+            self._taking.wait(min(pause, _TICK))
+            if self._open and self._open[0][1].done():
+                self._conclude()
+        if time.monotonic() >= self._deadline:
+            self._tally.problem = "the time of a run is over: run it again"
+            return self._tally.problem
+        capacity = self._capacities.get(parcel.to)
+        if capacity is None:
+            return None
+        while self._open:
+            self._conclude()
+        problem = capacity.problem(self._taking.count(parcel.to), len(parcel.letter.body))
+        if problem is not None:
+            self._stopped[parcel.to] = problem = f"queue {parcel.to!r} is full: {problem}"
+        return self._stopped.get(parcel.to)
+
+    def _send(self, parcel: Parcel) -> None:
+        now = time.monotonic()
+        self._next_at = max(self._next_at, now - self._interval) + self._interval
+        deadline = min(self._deadline, now + CONFIRM_TIME)
+        self._open.append((parcel, self._sending.send(parcel.to, parcel.letter.body, parcel.properties, deadline)))
+
+    def _conclude(self) -> None:
+        """Wait for the oldest one, and remove it if the broker has it where it was to go."""
+        parcel, future = self._open[0]
+        while not wait([future], _TICK).done:
+            self._taking.tick()
+        error = future.exception()
+        if error is None:
+            self._remove(parcel)
+        self._open.popleft()
+        if error is not None:
+            self._fail(parcel, error)
+
+    def _remove(self, parcel: Parcel) -> None:
+        self._taking.tick()
+        if parcel.delivery is not None:
+            self._taking.acknowledge(parcel.delivery)
+        self._tally.is_done(parcel.letter)
+
+    def _fail(self, parcel: Parcel, error: BaseException) -> None:
+        why = str(error)
+        if isinstance(error, PublishTimeoutError | BrokerUnavailableError):
+            self._tally.problem = why
+        elif isinstance(error, PublishRejectedError | UnroutableError):
+            state = "is not there" if isinstance(error, UnroutableError) else "refuses it: it is full, or has failed"
+            self._stopped[parcel.to] = why = f"queue {parcel.to!r} {state}"
+        self._tally.leave(parcel.letter, why, may_be_twice=isinstance(error, PublishTimeoutError))
+
+    def _remove_confirmed(self) -> None:
+        """Remove what the broker has by now, so that as few as can be are there twice."""
+        wait([future for _, future in self._open], _LAST_WAIT)
+        for parcel, future in self._open:
+            is_confirmed = future.done() and not future.cancelled() and future.exception() is None
+            if is_confirmed and parcel.delivery is not None:
+                self._taking.acknowledge(parcel.delivery)

@@ -1,0 +1,62 @@
+"""Lookable: which dead-letter queues may be looked into. Pure.
+
+A look takes letters and puts them back. A classic queue counts nothing of it. To a quorum queue each look is a
+delivery, and a message that reaches its delivery limit is destroyed: so the limit must be known, and far away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from taskroute.topology.queue import DEFAULT_DELIVERY_LIMIT, QueueSpec
+from taskroute.topology.topology import Topology
+
+SAFE_DELIVERY_LIMIT: Final = 1_000_000
+"""The lowest delivery limit of a quorum queue that is looked into."""
+
+
+def dead_letter_queues(topology: Topology) -> tuple[QueueSpec, ...]:
+    """Return the queues that dead letters of a topology go to, each once."""
+    names = dict.fromkeys(queue.dead_letter_queue for queue in topology.queues if queue.dead_letter_queue is not None)
+    return tuple(topology.queue(name) for name in names)
+
+
+def problem_of_spec(queue: QueueSpec) -> str | None:
+    """Return why a queue that is as its spec says may not be looked into, None if it may."""
+    if queue.passive:
+        return "somebody else owns it, so that its delivery limit is not known; ask the management API for it (--api)"
+    return _problem(queue.queue_type, queue.delivery_limit or DEFAULT_DELIVERY_LIMIT)
+
+
+def problem_of_answer(answer: Mapping[str, Any]) -> str | None:
+    """Return the same of a queue as the management API describes it, policies included."""
+    arguments = answer.get("arguments")
+    arguments = arguments if isinstance(arguments, Mapping) else {}
+    kind = answer.get("type") or arguments.get("x-queue-type") or "classic"
+    limits = list(_limits(answer, arguments))
+    return _problem(str(kind), min(limits) if limits else None)
+
+
+def _limits(answer: Mapping[str, Any], arguments: Mapping[str, Any]) -> Iterator[int]:
+    """Yield the delivery limits that are in effect together: the lowest counts, and one below 0 is none."""
+    policy = answer.get("effective_policy_definition")
+    for source, name in ((arguments, "x-delivery-limit"), (policy, "delivery-limit")):
+        limit = source.get(name) if isinstance(source, Mapping) else None  # without a policy it is [] or "" as well
+        if isinstance(limit, int):
+            yield limit if limit >= 0 else SAFE_DELIVERY_LIMIT
+
+
+def _problem(kind: str, limit: int | None) -> str | None:
+    if kind == "classic":
+        return None
+    if kind != "quorum":
+        return f"it is a {kind}, whose messages cannot be put back"
+    if limit is None:
+        return "it has no delivery limit of its own, and the broker's may destroy letters: give it one of 1,000,000"
+    if limit < SAFE_DELIVERY_LIMIT:
+        return (
+            f"its delivery limit is {limit:,}, each look counts as a delivery, and the letter that reaches it is "
+            "destroyed: give it one of 1,000,000"
+        )
+    return None

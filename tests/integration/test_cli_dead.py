@@ -1,0 +1,222 @@
+"""`taskroute dead` on both brokers: what it prints, how it ends, whom it asks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.kit.command_line import CommandLine, Ended
+from tests.kit.dead import letter
+from tests.kit.peer import Peer, looking
+
+from taskroute import Publisher
+from taskroute.topology.topology import Topology
+
+
+@pytest.fixture
+def line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    return CommandLine(tmp_path, capsys, monkeypatch)
+
+
+class Dead:
+    """`taskroute dead` about one target, and a client beside it."""
+
+    def __init__(self, line: CommandLine, url: str, peer: Peer) -> None:
+        self._line = line
+        self._url = url
+        self.peer = peer
+
+    def __call__(self, verb: str, *words: str) -> Ended:
+        return self._line.run("dead", verb, "wiring:routes", *words, "--url", self._url)
+
+    def put(self, number: int, body: bytes = b"{}", **headers: object) -> None:
+        properties = letter(number, queue="packing", **{"routing_key": f"order.{number}.paid", **headers})
+        self.peer.publish(body, "packing.dead", **properties)
+
+    def document(self, verb: str, *words: str) -> Any:
+        return json.loads(self(verb, *words, "--format", "json").out)
+
+
+@pytest.fixture
+def dead(line: CommandLine, broker_url: str) -> Iterator[Dead]:
+    namespace: dict[str, Topology] = {}
+    exec(Path("wiring.py").read_text(), namespace)
+    with Publisher(broker_url, namespace["topology"]), looking(broker_url) as peer:
+        yield Dead(line, broker_url, peer)
+
+
+def test_letters_are_listed_with_those_of_others_apart(dead: Dead) -> None:
+    dead.put(7)
+    dead.peer.publish(b"{}", "packing.dead")
+
+    ended = dead("list")
+
+    of_worker, first, of_others, second, total = ended.out.splitlines()
+    assert (ended.code, total) == (0, "2 letters")
+    assert of_worker == "put there by workers:"
+    assert first.endswith("handler_error  packing 'order.7.paid'  shop.pay: RuntimeError at shop.py:7")
+    assert of_others == "put there by other clients: nobody who is believed says where they failed:"
+    assert second.endswith("packing.dead 'packing.dead'")
+
+
+def test_list_answers_programs_in_json(dead: Dead) -> None:
+    for number in (7, 8):
+        dead.put(number)
+
+    document = dead.document("list", "--limit", "1")
+
+    (found,) = document["letters"]
+    assert (document["version"], document["matching"]) == (1, 2)
+    assert (found["queue"], found["routing_key"], found["written_by"]) == ("packing", "order.7.paid", "worker")
+    assert document["queues"] == [{"queue": "packing.dead", "ready": 2, "looked_at": 2, "problem": None}]
+
+
+def test_show_tells_all_that_a_letter_carries(dead: Dead) -> None:
+    dead.put(7, b'{"name": "Anna"}', error_traceback="Traceback\n  File shop.py")
+    (found,) = dead.document("list")["letters"]
+
+    text = dead("show", found["id"]).out
+    (shown,) = dead.document("show", found["id"])["letters"]
+
+    for told in ('{"name": "Anna"}', "File shop.py", "message id: m7", "today: would now go to wiring.pack"):
+        assert told in text
+    assert (shown["body"], shown["traceback"]) == ('{"name": "Anna"}', "Traceback\n  File shop.py")
+    assert shown["today"] == {"handler": "wiring.pack", "problem": None}
+
+
+def test_letter_that_is_not_there_ends_show_with_1(dead: Dead) -> None:
+    ended = dead("show", "abc")
+
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.splitlines()[-1].startswith("taskroute dead: there is no letter 'abc'")
+
+
+@pytest.mark.parametrize("by", ["queue", "reason", "handler", "error"])
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_stats_count_letters_by_what_they_share(dead: Dead, by: str) -> None:
+    for number, reason in ((7, "handler_error"), (8, "handler_error"), (9, "invalid_body")):
+        dead.put(number, reason=reason, handler=reason, error=reason)
+
+    text, document = dead("stats", "--by", by).out, dead.document("stats", "--by", by)
+
+    counts = {each["value"]: each["letters"] for each in document["counts"]}
+    assert counts == ({"packing": 3} if by == "queue" else {"handler_error": 2, "invalid_body": 1})
+    assert text.splitlines()[1].split() == [str(max(counts.values())), max(counts, key=lambda value: counts[value])]
+
+
+def test_dry_run_says_what_would_become_of_each_letter(dead: Dead) -> None:
+    dead.put(7)
+    dead.put(8, b"[1]")
+    dead.put(9, routing_key="nobody")
+
+    ended = dead("retry", "--dry-run")
+
+    assert ended.code == 1
+    assert [text.strip() for text in ended.out.splitlines()[1::2]] == [
+        "would now go to wiring.pack",
+        "still does not validate: invalid_body: body: dict_type (of wiring.pack)",
+        "no handler: none of 'packing' takes 'nobody'",
+    ]
+    assert ended.out.splitlines()[-1] == "1 of 3 letters would be handled; nothing was done"
+    assert dead.peer.ready("packing.dead") == 3
+
+
+def test_retry_sends_letters_back_and_says_how_many(dead: Dead) -> None:
+    for number in (7, 8):
+        dead.put(number)
+
+    ended = dead("retry", "--yes", "--key", "order.7.*")
+
+    assert (ended.code, ended.out, ended.err.count("\n")) == (0, "1 letter sent again\n", "memory" in ended.err)
+    assert [dead.peer.ready(queue) for queue in ("packing.dead", "packing")] == [1, 1]
+
+
+def test_remove_keeps_what_it_removes_and_import_puts_it_back(dead: Dead) -> None:
+    dead.put(7)
+    before = dead.document("list")["letters"]
+
+    removed = dead("remove", "--yes", "--file", "kept.jsonl")
+    empty = dead("list")
+    back = dead("import", "kept.jsonl", "--yes")
+
+    assert (removed.code, removed.out) == (0, "1 letter removed, and kept in kept.jsonl\n")
+    assert (empty.out, back.code, back.out) == ("0 letters\n", 0, "1 letter put back\n")
+    assert dead.document("list")["letters"] == before
+
+
+def test_move_and_export_say_what_they_did(dead: Dead) -> None:
+    dead.put(7)
+
+    exported, moved = dead("export"), dead("move", "--to", "packing", "--yes")
+
+    assert json.loads(exported.out)["routing_key"] == "order.7.paid"
+    assert (moved.code, moved.out) == (0, "1 letter moved to 'packing'\n")
+    assert dead.peer.ready("packing") == 1
+
+
+CHANGES = ["retry", "remove", "move --to packing", "import kept.jsonl"]
+
+
+@pytest.mark.parametrize("words", CHANGES)
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_change_without_a_terminal_to_ask_needs_a_yes(dead: Dead, words: str) -> None:
+    dead.put(7)
+
+    ended = dead(*words.split())
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "no terminal is there to ask: give --yes" in ended.err
+    assert dead.peer.ready("packing.dead") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("list --since soon", "--since: 'soon' is no age such as 90s, 30m, 2h, 7d or 1w"),
+        ("list --queue paking", "no queue 'paking'; did you mean 'packing'?"),
+        ("list --key a.b*", "a.b*"),
+        ("retry --rate 0 --yes", "--rate: '0' is no number of letters a second"),
+        ("move --to payments --yes", "no queue 'payments'"),
+        ("move --to packing.retry.1000 --yes", "'packing.retry.1000' is a wait queue"),
+        ("move --yes", "--to"),
+        ("import nope.jsonl --yes", "FILE 'nope.jsonl': No such file or directory"),
+        ("remove --file wiring.py --yes", "--file 'wiring.py' is there already"),
+        ("list --reasons x", "there is no option '--reasons': did you mean '--reason'?"),
+    ],
+)
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_usage_error_names_the_argument_and_the_way_out(dead: Dead, words: str, told: str) -> None:
+    ended = dead(*words.split())
+
+    assert (ended.code, ended.out) == (2, "")
+    assert told in ended.err.splitlines()[-1]
+
+
+def test_queue_that_may_not_be_looked_into_ends_a_command_with_1(dead: Dead, line: CommandLine) -> None:
+    line.write(
+        "wiring.py",
+        f"{(line.folder / 'wiring.py').read_text()}\n"
+        "low = QueueSpec(name='packing.dead', retry=False, dead_letter=False)\n"
+        "routes = Routes(Topology(exchanges=[shop], queues=[packing, low]), registry)\n",
+    )
+    dead.put(7)
+
+    ended = dead("list")
+
+    assert (ended.code, ended.out) == (1, "0 letters\n")
+    told = "taskroute dead: queue 'packing.dead' (1 letter) was not looked into: its delivery limit is 20"
+    assert ended.err.splitlines()[-1].startswith(told)
+
+
+def test_line_that_is_broken_is_named_and_nothing_is_imported(dead: Dead, line: CommandLine) -> None:
+    dead.put(7)
+    line.write("kept.jsonl", f"{dead('export').out}{{\n")
+
+    ended = dead("import", "kept.jsonl", "--yes")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines()[-1].startswith("taskroute dead: line 2 is no letter: ")
+    assert dead.peer.ready("packing.dead") == 1

@@ -1,0 +1,467 @@
+"""Dead letters on both brokers: found, sent again, removed, moved, exported and imported."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from tests.kit.calls import Calls
+from tests.kit.dead import FAILED_AT, declare, letter, put
+from tests.kit.peer import Peer, looking
+from tests.kit.waiting import until
+
+from taskroute import (
+    ConfigurationError,
+    DeadLetters,
+    ExchangeSpec,
+    HandlerRegistry,
+    Message,
+    Publisher,
+    QueueSpec,
+    Routes,
+    Topology,
+    UnknownQueueError,
+    Worker,
+)
+from taskroute.operate.dead_letters.delivering import WINDOW
+
+
+class Order(BaseModel):
+    n: int
+
+
+shop = ExchangeSpec(name="shop")
+orders = QueueSpec(name="orders", bindings=[shop.bind("order.#")], retry=False)
+invoices = QueueSpec(name="invoices", retry=False, dead_letter="orders.dead")
+topology = Topology(exchanges=[shop], queues=[orders, invoices])
+registry = HandlerRegistry()
+
+
+@registry.handler("order.{number}", queue=orders)
+def pay(order: Order, number: str) -> None: ...
+
+
+routes = Routes(topology, registry)
+
+
+@pytest.fixture
+def peer(broker_url: str) -> Iterator[Peer]:
+    declare(broker_url, topology)
+    with looking(broker_url) as peer:
+        yield peer
+
+
+@pytest.fixture
+def letters(peer: Peer, broker_url: str) -> DeadLetters:
+    return DeadLetters(broker_url, routes)
+
+
+def test_letters_are_found_with_their_origin_and_stay_in_order(letters: DeadLetters, peer: Peer) -> None:
+    put(peer, 3)
+
+    first, second = letters.find(), letters.find()
+
+    assert [letter.routing_key for letter in first.letters] == ["order.1", "order.2", "order.3"]
+    assert first.is_complete
+    found = first.letters[0]
+    assert (found.queue, found.exchange, found.reason, found.handler) == ("orders", "shop", "handler_error", "shop.pay")
+    assert (found.lies_in, found.attempt, found.written_by) == ("orders.dead", 4, "worker")
+    assert found.failed_at == datetime.fromisoformat(FAILED_AT)
+    assert [letter.id for letter in second.letters] == [letter.id for letter in first.letters]
+    assert [message.properties["message_id"] for message in peer.get_all("orders.dead")] == ["m1", "m2", "m3"]
+
+
+@pytest.mark.parametrize(
+    ("which", "numbers"),
+    [
+        ({"queue": "invoices"}, [4]),
+        ({"queue": "orders.dead"}, [1, 2, 3, 4]),
+        ({"reason": "invalid_body"}, [2]),
+        ({"handler": "shop.refund"}, [3]),
+        ({"key": "order.{n}"}, [1, 2, 3, 4]),
+        ({"key": "order.2"}, [2]),
+        ({"error": "int_parsing"}, [2]),
+        ({"error": "said so"}, [3]),
+        ({"since": 60}, [1]),
+        ({"older": timedelta(seconds=60)}, [2, 3, 4]),
+        ({"written_by": "broker"}, []),
+        ({"reason": "handler_error", "queue": "orders"}, [1, 3]),
+    ],
+)
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_letters_are_chosen_by_what_they_are(letters: DeadLetters, peer: Peer, which: Any, numbers: list[int]) -> None:
+    told = {
+        1: letter(1, failed_at=datetime.now(UTC).isoformat()),
+        2: letter(2, reason="invalid_body", error="n: int_parsing"),
+        3: letter(3, handler="shop.refund", error_text="he said so"),
+        4: letter(4, queue="invoices"),
+    }
+    for properties in told.values():
+        peer.publish(b"{}", "orders.dead", **properties)
+
+    found = letters.find(**which).letters
+
+    assert [int(each.routing_key[-1]) for each in found] == numbers
+    assert len(letters.find().letters) == 4
+
+
+def test_retry_is_a_first_attempt_in_the_queue_that_failed_alone(
+    letters: DeadLetters, peer: Peer, broker_url: str
+) -> None:
+    """The other queue that its exchange feeds gets nothing, and the properties are those of the message."""
+    peer.queue("other")
+    peer.bind("other", "shop", "#")
+    properties = letter(1, original_cc=["other"])
+    peer.publish(b'{"n": 1}', "orders.dead", correlation_id="c", expiration="600000", **properties)
+    seen = Calls()
+
+    settled = letters.retry()
+
+    def tell(message: Message) -> None:
+        seen(message)
+
+    told = HandlerRegistry()
+    told.add("order.{number}", tell, queue=orders)
+    with Worker(broker_url, topology, told):
+        seen.wait()
+    assert (len(settled.done), settled.is_complete) == (1, True)
+    (message,) = seen.calls
+    assert (message.exchange, message.routing_key, message.attempt) == ("shop", "order.1", 1)
+    assert (message.message_id, message.correlation_id, message.body) == ("m1", "c", b'{"n": 1}')
+    assert message.headers["x-taskroute-original-expiration"] == "600000"
+    assert [peer.ready(queue) for queue in ("orders.dead", "other")] == [0, 0]
+
+
+def test_message_that_fails_again_counts_how_often_it_was_sent(
+    letters: DeadLetters, peer: Peer, broker_url: str
+) -> None:
+    """It is a letter anew, and the run that has sent it again does not look at it."""
+    failed = Calls()
+
+    def fail(message: Message) -> None:
+        failed(message)
+        raise RuntimeError("again")
+
+    failing = HandlerRegistry()
+    failing.add("order.{number}", fail, queue=orders)
+    put(peer, 1)
+
+    with Worker(broker_url, topology, failing) as worker:
+        for _ in range(3):
+            assert len(letters.retry().done) == 1
+            worker.wait_idle(timeout=10)
+    asked = letters.retry()
+
+    assert len(failed.calls) == 3
+    (left,) = asked.left
+    assert (left.is_replayed, left.why, left.letter.replays) == (True, "it was sent again 3 times before", 3)
+    assert len(letters.retry(max_replays=None).done) == 1
+
+
+def test_letter_of_a_queue_that_is_nobodys_here_stays(letters: DeadLetters, peer: Peer) -> None:
+    put(peer, 1, queue="payments")
+    peer.queue("payments")
+
+    settled = letters.retry()
+
+    assert (settled.done, settled.is_complete) == ((), False)
+    assert settled.left[0].why.startswith("it failed in 'payments', which is no queue of this target")
+    assert [peer.ready(queue) for queue in ("orders.dead", "payments")] == [1, 0]
+
+
+def test_message_of_another_client_is_listed_and_goes_nowhere(letters: DeadLetters, peer: Peer) -> None:
+    """Without what a worker writes down nobody says where it failed. It can be moved."""
+    peer.publish(b"{}", "orders.dead")
+
+    (found,) = letters.find().letters
+    retried, moved = letters.retry(), letters.move(orders)
+
+    assert (found.written_by, found.message_id, found.failed_at) == ("publisher", None, None)
+    assert (len(retried.left), len(moved.done)) == (1, 1)
+    assert peer.ready("orders") == 1
+
+
+def test_letter_of_the_broker_has_its_reason_and_origin(letters: DeadLetters, peer: Peer) -> None:
+    """What its publisher has written into it is not believed."""
+    forged = letter(1, queue="invoices")["application_headers"]
+    peer.publish(b"{}", "order.7", "shop", application_headers=forged)
+    message = peer.receive_one("orders")
+    peer.give_up(message.delivery_info["delivery_tag"])
+    until(lambda: peer.ready("orders.dead") == 1)
+
+    (found,) = letters.find().letters
+
+    assert (found.written_by, found.reason, found.queue, found.routing_key) == (
+        "broker",
+        "rejected",
+        "orders",
+        "order.7",
+    )
+    assert (found.handler, found.attempt, found.failed_at is not None) == ("", 1, True)
+    assert [death["reason"] for death in found.history] == ["rejected"]
+    assert len(letters.retry().done) == 1
+
+
+def test_equal_letters_have_one_id_which_stands_for_all(letters: DeadLetters, peer: Peer) -> None:
+    for _ in range(2):
+        peer.publish(b"{}", "orders.dead", **letter(1))
+    peer.publish(b"{}", "orders.dead", **letter(2))
+
+    first, second, third = letters.find().letters
+    settled = letters.retry(ids=[first.id])
+
+    assert first.id == second.id != third.id
+    assert len(settled.done) == 2
+    assert [peer.ready(queue) for queue in ("orders.dead", "orders")] == [1, 2]
+
+
+def test_letters_are_removed_once_they_are_in_a_file(letters: DeadLetters, peer: Peer, tmp_path: Path) -> None:
+    put(peer, 3)
+    file = tmp_path / "removed.jsonl"
+    kept = letters.find(key="order.2").letters[0]
+
+    settled = letters.remove(file, key="order.2")
+
+    (record,) = map(json.loads, file.read_text().splitlines())
+    assert (record["id"], record["body"], file.stat().st_mode & 0o777) == (kept.id, '{"n": 2}', 0o600)
+    assert [letter.id for letter in settled.done] == [kept.id]
+    assert [letter.routing_key for letter in letters.find().letters] == ["order.1", "order.3"]
+
+
+def test_nothing_is_removed_when_its_file_cannot_be_written(letters: DeadLetters, peer: Peer, tmp_path: Path) -> None:
+    put(peer, 1)
+    (tmp_path / "there").write_text("mine")
+
+    for file in (tmp_path / "there", tmp_path / "no" / "folder"):
+        with pytest.raises(OSError, match=r"exists|No such"):
+            letters.remove(file)
+
+    assert (tmp_path / "there").read_text() == "mine"
+    assert peer.ready("orders.dead") == 1
+
+
+def test_exported_letters_can_be_imported_and_are_the_same(letters: DeadLetters, peer: Peer) -> None:
+    file = io.StringIO()
+    peer.publish(b"\xff", "orders.dead", **letter(1, original_cc=["a"]))
+    peer.publish(b"{}", "order.7", "shop", message_id="m7", application_headers={"blob": b"\xff", "$a": {"$b": [1.5]}})
+    peer.give_up(peer.receive_one("orders").delivery_info["delivery_tag"])
+    until(lambda: peer.ready("orders.dead") == 2)
+
+    before = letters.export(file.write).letters
+    peer.get_all("orders.dead")
+    settled = letters.import_from(file.getvalue().splitlines())
+
+    after = letters.find().letters
+    assert (len(settled.done), settled.is_complete) == (2, True)
+    assert [(each.id, each.body, each.reason, each.queue) for each in after] == [
+        (each.id, each.body, each.reason, each.queue) for each in before
+    ]
+    assert (after[1].headers["blob"], after[1].headers["$a"]) == (b"\xff", {"$b": [1.5]})
+
+
+def test_broken_line_is_named_and_nothing_is_imported(letters: DeadLetters, peer: Peer) -> None:
+    file = io.StringIO()
+    put(peer, 1)
+    letters.export(file.write)
+
+    for broken in ("{", "[]", '{"version": 2}', "{}", file.getvalue().replace("orders.dead", "payments")):
+        with pytest.raises(ConfigurationError, match=r"line 2 is no letter|letter 2 lay in 'payments'"):
+            letters.import_from([file.getvalue(), broken])
+
+    assert peer.ready("orders.dead") == 1
+
+
+def test_letter_moved_to_a_dead_letter_queue_stays_a_letter(peer: Peer, broker_url: str) -> None:
+    graveyard = QueueSpec(name="graveyard", retry=False, dead_letter=False, delivery_limit=1_000_000)
+    old = QueueSpec(name="old", retry=False, dead_letter=graveyard)
+    more = Topology(exchanges=[shop], queues=[orders, graveyard, old])
+    declare(broker_url, more)
+    letters = DeadLetters(broker_url, more)
+    put(peer, 1)
+    (before,) = letters.find().letters
+
+    assert len(letters.move(graveyard).done) == 1
+
+    (after,) = letters.find().letters
+    assert (after.lies_in, after.id, after.reason, after.attempt) == ("graveyard", before.id, "handler_error", 4)
+    assert len(letters.retry().done) == 1
+    assert peer.ready("orders") == 1
+
+
+def test_target_that_is_nobodys_here_is_refused_by_name(letters: DeadLetters) -> None:
+    theirs = Topology(queues=[orders, QueueSpec(name="theirs", passive=True)])
+
+    with pytest.raises(UnknownQueueError, match="no queue 'payments'"):
+        letters.move("payments")
+    with pytest.raises(ConfigurationError, match="'theirs' is somebody else's"):
+        DeadLetters("memory://", theirs).move("theirs")
+
+
+@pytest.mark.parametrize(
+    ("dead", "problem"),
+    [
+        (QueueSpec(name="orders.dead", retry=False, dead_letter=False), "its delivery limit is 20"),
+        (QueueSpec(name="orders.dead", retry=False, dead_letter=False, delivery_limit=999_999), "limit is 999,999"),
+        (QueueSpec(name="orders.dead", type="classic", retry=False, dead_letter=False), None),
+        (QueueSpec(name="orders.dead", retry=False, dead_letter=False, delivery_limit=1_000_000), None),
+    ],
+)
+def test_only_a_queue_that_counts_no_looks_is_looked_into(
+    broker_url: str, dead: QueueSpec, problem: str | None
+) -> None:
+    """A look counts as a delivery. The others are counted, and named."""
+    own = Topology(queues=[orders, dead])
+    declare(broker_url, own)
+    with looking(broker_url) as peer:
+        put(peer, 2)
+
+    found = DeadLetters(broker_url, own).find()
+
+    (queue,) = found.queues
+    assert (queue.queue, queue.ready, len(found.letters)) == ("orders.dead", 2, 0 if problem else 2)
+    assert (problem or "") in (queue.problem or "")
+    assert found.is_complete == (problem is None)
+
+
+def test_queue_that_is_not_as_its_spec_says_is_not_looked_into(broker_url: str) -> None:
+    """As one that was declared by an older release, with a low limit."""
+    with looking(broker_url) as peer:
+        peer.queue("orders.dead", x_queue_type="quorum", x_delivery_limit=2)
+        put(peer, 1)
+
+    found = DeadLetters(broker_url, topology).find()
+
+    assert (found.letters, found.is_complete) == ((), False)
+    assert "x-delivery-limit" in str(found.queues[0].problem)
+
+
+def test_queue_that_is_not_there_is_named(broker_url: str) -> None:
+    found = DeadLetters(broker_url, topology).find()
+
+    assert [(each.queue, each.ready, each.problem) for each in found.queues] == [
+        ("orders.dead", None, "it is not there")
+    ]
+
+
+def test_queue_that_refuses_stops_and_the_others_go_on(broker_url: str) -> None:
+    full = QueueSpec(name="full", max_length=1, overflow="reject-publish", retry=False, dead_letter="orders.dead")
+    own = Topology(exchanges=[shop], queues=[orders, full])
+    declare(broker_url, own)
+    with looking(broker_url) as peer:
+        for queue in ("full", "full", "full", "orders"):
+            peer.publish(b"{}", "orders.dead", **letter(1, queue=queue))
+        for _ in range(2):
+            peer.publish(b"{}", "full")
+
+        settled = DeadLetters(broker_url, own).retry()
+
+        assert [each.queue for each in settled.done] == ["orders"]
+        assert {each.why for each in settled.left} == {"queue 'full' refuses it: it is full, or has failed"}
+        assert peer.ready("orders.dead") == 3
+
+
+@pytest.mark.parametrize("limits", [{"max_length": 2}, {"max_length_bytes": 8}])
+def test_queue_that_drops_its_head_is_filled_below_its_limit(broker_url: str, limits: Any) -> None:
+    """Beyond it the broker would drop another message for each letter."""
+    lossy = QueueSpec(name="lossy", overflow="drop-head", retry=False, dead_letter="orders.dead", **limits)
+    own = Topology(exchanges=[shop], queues=[orders, lossy])
+    declare(broker_url, own)
+    with looking(broker_url) as peer:
+        put(peer, 3, queue="lossy")
+        if "max_length" in limits:
+            peer.publish(b"{}", "lossy")
+
+        settled = DeadLetters(broker_url, own).retry()
+
+        assert len(settled.done) == 1
+        assert "queue 'lossy' is full" in settled.left[0].why
+        assert [peer.ready(queue) for queue in ("orders.dead", "lossy")] == [2, 1 + ("max_length" in limits)]
+
+
+def test_rehearsal_says_what_would_become_of_a_letter(letters: DeadLetters, peer: Peer) -> None:
+    for body, key in ((b'{"n": 1}', "order.1"), (b'{"n": "x"}', "order.2"), (b"{}", "other")):
+        peer.publish(body, "orders.dead", **letter(1, routing_key=key))
+    peer.publish(b"{}", "orders.dead", **letter(1, queue="payments"))
+
+    told = [str(letters.rehearse(each)) for each in letters.find().letters]
+
+    name = f"{__name__}.pay"
+    assert told[:3] == [
+        f"would now go to {name}",
+        f"still does not validate: invalid_body: n: int_parsing (of {name})",
+        "no handler: none of 'orders' takes 'other'",
+    ]
+    assert told[3].startswith("it failed in 'payments'")
+
+
+def test_two_people_at_once_lose_nothing_and_double_nothing(letters: DeadLetters, peer: Peer) -> None:
+    """One holds the letters, so that the other one finds none."""
+    put(peer, 20)
+    seen: list[int] = []
+
+    settled = letters.retry(
+        on_progress=lambda done, of: seen.append(len(letters.find().letters)) if done == 1 else None
+    )
+
+    assert (len(settled.done), seen) == (20, [0])
+    assert [peer.ready(queue) for queue in ("orders.dead", "orders")] == [0, 20]
+
+
+def test_letters_that_come_meanwhile_are_not_settled(letters: DeadLetters, peer: Peer) -> None:
+    put(peer, 2)
+
+    settled = letters.retry(on_progress=lambda *_: put(peer, 1))
+
+    assert len(settled.done) == 2
+    assert peer.ready("orders.dead") == 2
+
+
+def test_limit_leaves_the_later_letters(letters: DeadLetters, peer: Peer) -> None:
+    put(peer, 3)
+
+    assert [each.routing_key for each in letters.retry(limit=2).done] == ["order.1", "order.2"]
+    assert [each.routing_key for each in letters.find().letters] == ["order.3"]
+
+
+def test_interrupt_in_a_run_loses_nothing_and_puts_the_rest_back(letters: DeadLetters, peer: Peer) -> None:
+    def interrupt(done: int, of: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    put(peer, 200)
+
+    with pytest.raises(KeyboardInterrupt):
+        letters.retry(on_progress=interrupt)
+
+    left, sent = peer.get_all("orders.dead"), peer.get_all("orders")
+    ids = [each.properties["message_id"] for each in (*left, *sent)]
+    assert len(set(ids)) == 200
+    assert len(ids) - 200 <= WINDOW  # what the broker had not confirmed in time
+    assert 5 <= len(sent) < 200
+
+
+def test_published_then_handled_and_mended_is_what_users_do(letters: DeadLetters, peer: Peer, broker_url: str) -> None:
+    is_mended = False
+
+    def pay_now(order: Order) -> None:
+        if not is_mended:
+            raise ConnectionError("the bank does not answer")
+
+    own = HandlerRegistry()
+    own.add("order.#", pay_now, queue=orders)
+    with Worker(broker_url, topology, own) as worker, Publisher(broker_url, topology) as publisher:
+        publisher.publish(Order(n=1), "order.1", exchange=shop)
+        worker.wait_idle(timeout=10)
+        is_mended = True
+
+        assert len(letters.retry(handler="test_dead_letters.pay_now").done) == 0
+        assert len(letters.retry(reason="handler_error").done) == 1
+        worker.wait_idle(timeout=10)
+
+    assert letters.find().letters == ()
