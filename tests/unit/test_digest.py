@@ -100,3 +100,18 @@ def test_event_and_its_body_are_no_part_of_the_digest() -> None:
 )
 def test_digest_changes_with_what_is_declared(declared: Callable[..., str], fields: dict[str, Any]) -> None:
     assert declared(**fields) != declared()
+
+
+def test_digest_tells_what_is_retired_and_what_replaces_it() -> None:
+    two = QueueSpec(name="two")
+
+    digests = {
+        topology_digest(topology)
+        for topology in (
+            Topology(queues=[two]),
+            Topology(queues=[two], retired=["one"]),
+            Topology(queues=[QueueSpec(name="two", replaces="one")]),
+        )
+    }
+
+    assert len(digests) == 3

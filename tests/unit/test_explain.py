@@ -89,3 +89,12 @@ def test_arrivals_and_hops_agree_with_the_route(bound: list[str], key: str) -> N
     assert {hop.destination.name for hop in explanation.hops if hop.destination.kind == "queue"} == {
         arrival.queue for arrival in explanation.arrivals
     }
+
+
+def test_queue_that_replaces_another_one_says_so() -> None:
+    media = ExchangeSpec(name="media")
+    topology = Topology(queues=[QueueSpec(name="video.2", bindings=[media.bind("#")], replaces="video")])
+
+    told = str(Routes(topology, HandlerRegistry()).explain("a", exchange=media))
+
+    assert "or 'video', which it replaces and which is consumed with it while it is there" in told

@@ -19,7 +19,7 @@ from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.retry_policy import RetryPolicy
-from taskroute.topology.topology import Topology
+from taskroute.topology.topology import Topology, predecessor
 
 TOPIC = ExchangeSpec(name="topic")
 DIRECT = ExchangeSpec(name="direct", type="direct")
@@ -824,3 +824,76 @@ def test_queue_may_be_bound_with_a_bool_and_with_its_equal_number() -> None:
 
     assert topology.route("", exchange=HEADERS, headers={"h": 1}) == {"q"}
     assert topology.route("", exchange=HEADERS, headers={"h": True}) == {"q"}
+
+
+def test_replacement_and_retired_queues_survive_json() -> None:
+    topology = Topology(
+        queues=[QueueSpec(name="orders.2", replaces="orders")],
+        retired=["mails", QueueSpec(name="orders", type="classic", single_active_consumer=True)],
+    )
+
+    again = Topology.model_validate_json(topology.model_dump_json())
+
+    assert again == topology
+    assert again.retired_names == {"mails", "orders"}
+    assert again.replacement_of("orders") == "orders.2"
+    assert again.replacement_of("mails") is None
+    old = predecessor(again.queue("orders.2"), again)
+    assert old is not None
+    assert (old.queue_type, old.single_active_consumer, old.passive) == ("classic", True, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"replaces": "one"}, "replaces: a queue cannot replace itself"),
+        ({"replaces": ""}, "replaces: the older queue has a name"),
+        ({"replaces": "amq.old"}, "names that start with amq. are the broker's own"),
+        ({"replaces": "old", "passive": True}, "someone else owns a passive queue"),
+        ({"replaces": "old", "exclusive": True}, "only a queue that keeps work"),
+        ({"replaces": "old", "type": "stream"}, "only a queue that keeps work"),
+        ({"replaces": "one.dead"}, "'one.dead' is declared with this queue"),
+        ({"replaces": "one.retry.1000"}, "'one.retry.1000' is declared with this queue"),
+    ],
+)
+def test_replacement_that_cannot_be_is_refused(fields: dict[str, Any], problem: str) -> None:
+    with pytest.raises(TopologyError) as refused:
+        QueueSpec(name="one", **fields)
+
+    assert problem in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("queues", "retired", "problem"),
+    [
+        ([("new", "old"), ("old", None)], [], "queue 'old' is declared too"),
+        ([("new", "old"), ("newer", "old")], [], "queue 'old' is replaced by 'new' already"),
+        ([("a", "b"), ("b", "a")], [], "is declared too"),
+        ([("one", None)], ["one"], "queue 'one' is declared and retired"),
+        ([("one", None)], ["one.retry.1000"], "queue 'one.retry.1000' is declared and retired"),
+        ([("new", "other.dead"), ("other", None)], [], "queue 'other.dead' is declared too"),
+        ([], [""], "retired: QueueSpec '': name: a queue needs one"),
+        ([], [QueueSpec(name="x", passive=True)], "retired queue 'x' is passive"),
+        ([], [QueueSpec(name="x"), QueueSpec(name="x", type="classic")], "differs in type"),
+        ([("new", "old")], [QueueSpec(name="old", type="stream")], "is a stream, which no worker can empty"),
+    ],
+)
+def test_retired_queue_that_does_not_fit_is_refused(
+    queues: list[tuple[str, str | None]], retired: list[QueueSpec | str], problem: str
+) -> None:
+    specs = [QueueSpec(name=name, replaces=replaces) for name, replaces in queues]
+
+    with pytest.raises(TopologyError) as refused:
+        Topology(queues=specs, retired=retired)
+
+    assert problem in str(refused.value)
+
+
+def test_merged_topologies_keep_what_either_has_retired() -> None:
+    known = QueueSpec(name="a", type="classic")
+
+    merged = Topology(retired=["a", "b"]) | Topology(retired=[known, "c"])
+
+    assert merged.retired == (known, "b", "c")
+    with pytest.raises(TopologyError, match="declared and retired"):
+        _ = merged | Topology(queues=[QueueSpec(name="b")])

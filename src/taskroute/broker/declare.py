@@ -31,7 +31,7 @@ from taskroute.topology.broker_facts import BrokerFacts
 from taskroute.topology.capabilities import Limit, feature_refused, limits_of_binding, limits_of_queue
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.queue import QueueSpec
-from taskroute.topology.topology import Topology
+from taskroute.topology.topology import Topology, predecessor
 
 log = Log("taskroute.broker")
 
@@ -158,7 +158,7 @@ class Declaration:
         # An exclusive queue is this connection's own, so nobody else can have created it.
         is_foreign = queue.passive or (self.mode == "verify" and not queue.exclusive)
         subject = f"queue {queue.name!r}"
-        is_bound = self.mode == "create" and not queue.passive
+        is_bound = self.mode == "create" and not queue.passive and not self._must_wait(channel, queue)
         limits = () if self.broker is None else tuple(limits_of_queue(queue, self.broker))
         is_old = any(limit.stage.support in ("denied", "refused") for limit in limits)  # from before an upgrade
         if not is_foreign:
@@ -177,6 +177,16 @@ class Declaration:
                     channel.queue_bind(
                         queue.name, binding.exchange, binding.binding_key, arguments=dict(binding.arguments)
                     )
+
+    def _must_wait(self, channel: Channel, queue: QueueSpec) -> bool:
+        """Return whether the queue that this one replaces is there: each message would come to both."""
+        old = predecessor(queue, self.topology)
+        if old is None:
+            return False
+        try:
+            return self.is_there(channel, old)
+        except QueueUnavailableError:
+            return True  # it is there, and its node is down
 
     def create_if_missing(self, channel: Channel, queue: QueueSpec) -> None:
         """Declare one queue and its bindings, unless it is there in whichever form. Raises what `queue_on` does."""

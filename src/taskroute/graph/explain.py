@@ -91,7 +91,7 @@ def _arrive(queue: QueueSpec, routing_key: str, handlers: Iterable[Handler], res
         if handler is not winner and handler.queue in (queue.name, None)
     )
     waits = _wait_queues(queue, winner)
-    return Arrival(queue.name, winner, MappingProxyType(captures), lost, waits, queue.dead_letter_queue)
+    return Arrival(queue.name, winner, MappingProxyType(captures), lost, waits, queue.dead_letter_queue, queue.replaces)
 
 
 def _wait_queues(queue: QueueSpec, handler: Handler | None) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ class Arrival:
         lost: each other handler of the queue or of any queue, and why it does not take the message.
         wait_queues: where the message waits for its second, third, ... attempt when the handler fails.
         dead_letter_queue: where the message goes after the last attempt, None when it is dropped.
+        replaces: the older queue that the message comes to instead while that one is bound; it is handled alike.
     """
 
     queue: str
@@ -49,6 +50,7 @@ class Arrival:
     lost: tuple[tuple[Handler, str], ...]
     wait_queues: tuple[str, ...]
     dead_letter_queue: str | None
+    replaces: str | None = None
 
 
 @exported_by("taskroute")
@@ -88,6 +90,8 @@ class Explanation:
 
 def _arrival_lines(arrival: Arrival) -> Iterator[str]:
     yield f"  queue {arrival.queue!r}"
+    if arrival.replaces is not None:
+        yield f"    or {arrival.replaces!r}, which it replaces and which is consumed with it while it is there"
     if arrival.handler is None:
         fate = f"goes to {arrival.dead_letter_queue!r}" if arrival.dead_letter_queue else "is dropped"
         yield f"    no handler takes it, and it {fate}"

@@ -6,7 +6,7 @@ Not safe between threads.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -94,12 +94,16 @@ class FairQueue:
             line.gate = None
         self.mend()
 
-    def clear(self, queue: str | None = None) -> list[Delivery]:
+    def clear(
+        self, queue: str | None = None, is_dropped: Callable[[Delivery], bool] = lambda _: True
+    ) -> list[Delivery]:
         """Drop what waits, of one queue or of all, and return it. What was taken still counts."""
         lines = [line for name, line in self._lines.items() if queue in (None, name)]
-        dropped = [delivery for line in lines for delivery in line]
+        dropped = [delivery for line in lines for delivery in line if is_dropped(delivery)]
         for line in lines:
+            kept = [delivery for delivery in line if not is_dropped(delivery)]
             line.clear()
+            line.extend(kept)
         self.mend()
         return dropped
 

@@ -32,7 +32,8 @@ def unhandled(delivery: Delivery, topology: Topology) -> Failed:
 def _is_routed(delivery: Delivery, topology: Topology) -> bool:
     """Return whether the topology brings a message to its queue."""
     headers = delivery.headers
-    if delivery.is_retry and headers.get(QUEUE) != delivery.queue:
+    own = (delivery.queue, topology.queue(delivery.queue).replaces)
+    if delivery.is_retry and headers.get(QUEUE) not in own:
         return True  # the dead letter of another queue: no binding has brought it here
     try:
         return delivery.queue in topology.route(

@@ -22,10 +22,15 @@ def topology_digest(topology: Topology) -> str:
         >>> topology_digest(Topology())[:8]
         'b35b4521'
     """
-    declaration = {
+    declaration: dict[str, object] = {
         "exchanges": _sorted(map(_exchange, topology.exchanges)),
         "queues": _sorted(map(_queue, topology.all_queues)),
     }
+    # What is left of queues that are gone is there only while it is needed: a topology without keeps its digest.
+    if topology.retired_names:
+        declaration["retired"] = sorted(topology.retired_names)
+    if replaced := {name: new for name in topology.retired_names if (new := topology.replacement_of(name))}:
+        declaration["replaced"] = replaced
     return sha256(_text(declaration).encode()).hexdigest()
 
 

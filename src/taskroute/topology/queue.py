@@ -61,6 +61,8 @@ class QueueSpec(Spec, frozen=True):
         retry: a `RetryPolicy`; False for none. Left out: the default policy for durable shared queues.
         dead_letter: another queue of the topology (spec or name); False for none. Left out: ``NAME.dead`` for
             durable shared queues.
+        replaces: an older queue, by its name, that this one takes the place of: a queue's arguments cannot be changed.
+            While that one exists workers consume both with the handlers of this one, and do not bind this one.
         passive: someone else owns it. It must exist, and is never created, bound or changed.
         arguments: further arguments that have no field here.
 
@@ -92,6 +94,7 @@ class QueueSpec(Spec, frozen=True):
     delivery_limit: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     retry: Annotated[_NoRetries | RetryPolicy | None, Field(union_mode="left_to_right")] = None
     dead_letter: Annotated[str | Literal[False] | None, BeforeValidator(_name_of)] = None
+    replaces: Annotated[str | None, BeforeValidator(_name_of)] = None
     passive: bool = False
     arguments: Table = Field(default_factory=dict, validate_default=True)
 
@@ -116,6 +119,7 @@ class QueueSpec(Spec, frozen=True):
             delivery_limit: int | None = ...,
             retry: RetryPolicy | Literal[False] | None = ...,
             dead_letter: "QueueSpec | str | Literal[False] | None" = ...,
+            replaces: "QueueSpec | str | None" = ...,
             passive: bool = ...,
             arguments: Mapping[str, Value] = ...,
         ) -> None: ...

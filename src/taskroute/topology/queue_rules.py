@@ -92,6 +92,8 @@ class _Queue(Protocol):
     @property
     def dead_letter_queue(self) -> str | None: ...
     @property
+    def replaces(self) -> str | None: ...
+    @property
     def arguments(self) -> Mapping[str, Value]: ...
     def wait_queue(self, delay: timedelta) -> str: ...
 
@@ -156,6 +158,35 @@ def _its_own_dead_letter_queue(queue: _Queue) -> Iterator[str]:
         yield "dead_letter: a queue cannot be its own dead-letter queue; name another, or leave it out"
 
 
+def _unusable_replaced_name(queue: _Queue) -> Iterator[str]:
+    if queue.replaces is None:
+        return
+    if queue.replaces == "":
+        yield "replaces: the older queue has a name; leave it out if there is none"
+    if problem := key_problem(queue.replaces, "name"):
+        yield f"replaces: {problem}"
+    if queue.replaces.startswith("amq."):
+        yield "replaces: names that start with amq. are the broker's own; leave it out"
+    if queue.replaces == queue.name:
+        yield "replaces: a queue cannot replace itself; give it a new name"
+
+
+def _replacement_that_is_not_ours(queue: _Queue) -> Iterator[str]:
+    if queue.replaces is None:
+        return
+    if queue.passive:
+        yield "replaces: someone else owns a passive queue; leave replaces out, or passive"
+    if not queue.is_shared or queue.queue_type == "stream":
+        yield "replaces: only a queue that keeps work can take another one's place; leave it out"
+    if queue.replaces in (queue.dead_letter_queue, *_wait_queues(queue)):
+        yield f"replaces: {queue.replaces!r} is declared with this queue; give the older one's name"
+
+
+def _wait_queues(queue: _Queue) -> Iterator[str]:
+    policy = queue.retry_policy
+    return map(queue.wait_queue, policy.delays if policy else ())
+
+
 def _argument_that_is_a_field(queue: _Queue) -> Iterator[str]:
     for name in sorted(_TYPED_ARGUMENTS.keys() & queue.arguments.keys()):
         yield f"arguments: {name} is the field {_TYPED_ARGUMENTS[name]}"
@@ -213,6 +244,8 @@ _RULES: Final[tuple[Rule, ...]] = (
     _overflow_without_limit,
     _overflow_without_dead_letter_queue,
     _its_own_dead_letter_queue,
+    _unusable_replaced_name,
+    _replacement_that_is_not_ours,
     _argument_that_is_a_field,
     _argument_of_another_type,
 )

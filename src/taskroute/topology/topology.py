@@ -37,12 +37,14 @@ class Topology(Spec, frozen=True):
         exchanges: those that are bound by name alone, and alternate exchanges. Others come with the bindings and events
             that were made of their specs.
         queues: the queues of this service; wait and dead-letter queues come with them.
+        retired: queues that are not declared any more, as specs or names: `taskroute prune` deletes them once they are
+            empty. A queue that another one `replaces` is retired by that.
         events: what is published, for `Routes.check` and `Routes.explain`. A body is a Python type, so events are
             left out of JSON.
 
     Raises:
         TopologyError: a name declared twice with different specs, a reference to an exchange that is not
-            there, a binding that its exchange's type ignores.
+            there, a binding that its exchange's type ignores, a queue that is declared and retired.
 
     Example:
         >>> media = ExchangeSpec(name="media")
@@ -55,6 +57,9 @@ class Topology(Spec, frozen=True):
 
     exchanges: Annotated[tuple[ExchangeSpec, ...], a_list("exchanges=[exchange]")] = ()
     queues: Annotated[tuple[QueueSpec, ...], a_list("queues=[queue]")] = ()
+    retired: Annotated[
+        tuple[Annotated[str | QueueSpec, Field(union_mode="left_to_right")], ...], a_list("retired=['orders']")
+    ] = ()
     events: Annotated[SkipJsonSchema[tuple[AnyEvent, ...]], a_list("events=[event]"), Field(exclude=True)] = ()
 
     if TYPE_CHECKING:
@@ -64,6 +69,7 @@ class Topology(Spec, frozen=True):
             *,
             exchanges: Iterable[ExchangeSpec] = ...,
             queues: Iterable[QueueSpec] = ...,
+            retired: Iterable[QueueSpec | str] = ...,
             events: Iterable[AnyEvent] = ...,
         ) -> None: ...
 
@@ -93,6 +99,15 @@ class Topology(Spec, frozen=True):
     def all_queues(self) -> tuple[QueueSpec, ...]:
         """The queues and, after them, the wait and dead-letter queues that are declared with them."""
         return tuple(self._queues_by_name.values())
+
+    @property
+    def retired_names(self) -> frozenset[str]:
+        """The names of the queues that are retired, those that others replace included."""
+        return frozenset((*self._retired_by_name, *self._replacements))
+
+    def replacement_of(self, queue: QueueSpec | str) -> str | None:
+        """Return the name of the queue that replaces another one, None if none does."""
+        return self._replacements.get(str(queue))
 
     @property
     def all_events(self) -> tuple[AnyEvent, ...]:
@@ -133,6 +148,7 @@ class Topology(Spec, frozen=True):
         return Topology(
             exchanges=_merged("exchange", self.exchanges + other.exchanges),
             queues=_merged("queue", self.queues + other.queues),
+            retired=_retired(self.retired + other.retired),
             events=tuple(dict.fromkeys(self.events + other.events)),
         )
 
@@ -144,6 +160,7 @@ class Topology(Spec, frozen=True):
         self._check_bindings()
         self._check_events()
         _ = self._queues_by_name  # refuses a queue under the name of another one's wait queue
+        self._check_retired()
         return self
 
     def _take_exchanges(self) -> None:
@@ -187,6 +204,38 @@ class Topology(Spec, frozen=True):
         specs = tuple(event.exchange for event in self.events if isinstance(event.exchange, ExchangeSpec))
         _merged("exchange", self.exchanges + specs)
 
+    def _check_retired(self) -> None:
+        for name, spec in self._retired_by_name.items():
+            if name in self._queues_by_name:
+                raise TopologyError(f"queue {name!r} is declared and retired: leave it out of queues= or of retired=")
+            if spec.passive:
+                raise TopologyError(f"retired queue {name!r} is passive: someone else owns it; leave it out")
+        for queue in self.queues:
+            self._check_replaced(queue)
+
+    def _check_replaced(self, queue: QueueSpec) -> None:
+        name = queue.replaces
+        if name is None:
+            return
+        where = f"QueueSpec {queue.name!r}: replaces"
+        if name in self._queues_by_name:
+            raise TopologyError(f"{where}: queue {name!r} is declared too: leave one out")
+        if (other := self._replacements[name]) != queue.name:
+            raise TopologyError(f"{where}: queue {name!r} is replaced by {other!r} already: one can take its place")
+        known = self._retired_by_name.get(name)
+        if known is not None and (known.queue_type == "stream" or known.exclusive):
+            kind = "a stream" if known.queue_type == "stream" else "exclusive"
+            raise TopologyError(f"{where}: queue {name!r} is {kind}, which no worker can empty; leave replaces out")
+
+    @cached_property
+    def _retired_by_name(self) -> Mapping[str, QueueSpec]:
+        return {spec.name: spec for spec in map(_spec_of_retired, _retired(self.retired))}
+
+    @cached_property
+    def _replacements(self) -> Mapping[str, str]:
+        """By the name of the queue that is replaced; the first one counts, and a second one is refused."""
+        return {queue.replaces: queue.name for queue in reversed(self.queues) if queue.replaces is not None}
+
     @cached_property
     def _exchanges_by_name(self) -> Mapping[str, ExchangeSpec]:
         return {exchange.name: exchange for exchange in self.exchanges}
@@ -215,6 +264,37 @@ class Topology(Spec, frozen=True):
         for queue in self.queues:
             bind_all(nodes, Destination("queue", queue.name), queue.bindings)
         return nodes
+
+
+def predecessor(queue: QueueSpec, topology: Topology) -> QueueSpec | None:
+    """Return the queue that another one replaces, as far as it is known: passive, without retries of its own."""
+    name = queue.replaces
+    if name is None:
+        return None
+    known = topology._retired_by_name.get(name) or QueueSpec(name=name)
+    return QueueSpec(
+        name=name,
+        type=known.queue_type,
+        single_active_consumer=known.single_active_consumer,
+        retry=False,
+        dead_letter=False,
+        passive=True,
+    )
+
+
+def _retired(given: Iterable[QueueSpec | str]) -> tuple[QueueSpec | str, ...]:
+    """Return each once; a spec says more than its name."""
+    given = tuple(given)
+    specs = _merged("retired queue", [each for each in given if isinstance(each, QueueSpec)])
+    known = {spec.name for spec in specs}
+    return (*specs, *dict.fromkeys(each for each in given if isinstance(each, str) and each not in known))
+
+
+def _spec_of_retired(queue: QueueSpec | str) -> QueueSpec:
+    try:
+        return queue if isinstance(queue, QueueSpec) else QueueSpec(name=queue)
+    except TopologyError as error:
+        raise TopologyError(f"retired: {error}") from None
 
 
 def _may_stand_in(declared: QueueSpec, helper: QueueSpec) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -52,7 +52,7 @@ class Idle:
         admissions: Admissions,
         ended: threading.Event,
     ) -> None:
-        self._wait_queues = {queue.name: tuple(wait_queues_of(queue)) for queue in queues}
+        self._wait_queues = {queue.name: tuple(_queues_before(queue)) for queue in queues}
         self._queues = tuple(name for queue, waits in self._wait_queues.items() for name in (queue, *waits))
         self._work = work
         self._consumer = consumer
@@ -119,3 +119,10 @@ class Idle:
         except Exception as error:  # noqa: BLE001 - the session sees it as well, and reconnects
             log.debug("count_failed error=%s", type(error).__name__)
             return None
+
+
+def _queues_before(queue: QueueSpec) -> Iterator[str]:
+    """Yield the queues whose messages are still to be handled as those of a queue."""
+    yield from wait_queues_of(queue)
+    if queue.replaces is not None:
+        yield queue.replaces

@@ -142,13 +142,13 @@ class Processor:
         self._notifications.counted(queue, ready)
 
     def on_queue_lost(self, queue: str) -> None:
-        """Do the same for one queue, whose channel is gone."""
-        self.work.forget_waiting(queue)
+        """Do the same for one queue, whose channel is gone, or that of the one it replaces."""
+        self.work.forget_waiting(queue, self.is_stale)
         self._republisher.on_connection_lost()
         now = time.monotonic()
         for handlers in (self.threads, self.async_handlers):
             for delivery, since in handlers.current():
-                if delivery.queue == queue:
+                if delivery.queue == queue and self.is_stale(delivery):
                     self._notifications.lost(delivery, now - since)
 
     def _give_back_held(self) -> None:

@@ -145,11 +145,18 @@ class WorkQueue:
                 self._open.discard(delivery)
                 self._tell_if_finished()
 
-    def forget_waiting(self, queue: str | None = None) -> None:
-        """Drop what no thread has taken, of one queue or of all: the broker will deliver it again."""
+    def forget_waiting(self, queue: str | None = None, is_lost: Callable[[Delivery], bool] = lambda _: True) -> None:
+        """Drop what no thread has taken, of one queue or of all: the broker will deliver it again.
+
+        Args:
+            queue: None for all.
+            is_lost: returns whether a delivery is one of those: a queue may have them from the one that it replaces.
+        """
         with self._lock, self._mending:
-            self._abandoned = {delivery for delivery in self._abandoned if queue not in (None, delivery.queue)}
-            self._drop(self._waiting.clear(queue))
+            self._abandoned = {
+                delivery for delivery in self._abandoned if queue not in (None, delivery.queue) or not is_lost(delivery)
+            }
+            self._drop(self._waiting.clear(queue, is_lost))
 
     def line(self, queue: str) -> Line | None:
         """Return what waits of a queue, None if nothing does."""

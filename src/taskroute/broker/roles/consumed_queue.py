@@ -85,6 +85,7 @@ class ConsumedQueue:
     Args:
         spec: of the queue.
         prefetch: unsettled messages that this worker may have of it.
+        serves: the name of the queue whose messages it has: its own, or that of the one that replaces it.
     """
 
     __slots__ = (
@@ -94,6 +95,7 @@ class ConsumedQueue:
         "pause",
         "prefetch",
         "problem",
+        "serves",
         "spec",
         "standby",
         "state",
@@ -101,8 +103,9 @@ class ConsumedQueue:
         "unsettled",
     )
 
-    def __init__(self, spec: QueueSpec, prefetch: int) -> None:
+    def __init__(self, spec: QueueSpec, prefetch: int, serves: str | None = None) -> None:
         self.spec = spec
+        self.serves = serves or spec.name
         self.prefetch = prefetch
         self.state: QueueState = "left"
         self.tag: str | None = None
@@ -119,6 +122,11 @@ class ConsumedQueue:
         """When to look for it again while it is missing, by the clock of `lose`."""
         self.pause = 0.0
         self.found_at = -LONGEST_PAUSE
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another queue takes its place, so that it may be gone at any time."""
+        return self.serves != self.spec.name
 
     @property
     def is_kept(self) -> bool:

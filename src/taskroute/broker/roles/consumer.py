@@ -20,6 +20,7 @@ from taskroute.broker.roles.role import Role
 from taskroute.message.delivery import Delivery
 from taskroute.topology.broker_facts import BrokerFacts, Met, facts_of
 from taskroute.topology.queue import QueueSpec
+from taskroute.topology.topology import predecessor
 
 LEAVING_FOR_ANOTHER_NODE: Final = 30.0
 """Seconds that nothing new is consumed at most, so that the connection can be left when every delivery is settled."""
@@ -109,8 +110,12 @@ class Consumer(Role):
     def capacities(self) -> Mapping[str, int]:
         """By queue, how many messages may be unsettled now."""
         consuming = self._consuming
-        queues = () if consuming is None else consuming.queues.values()
-        return {**self._prefetch, **{queue.spec.name: queue.capacity for queue in queues}}
+        capacities = dict(self._prefetch)
+        if consuming is not None:
+            for queue in consuming.queues.values():
+                own = 0 if not queue.is_replaced else capacities.get(queue.serves, 0)
+                capacities[queue.serves] = own + queue.capacity
+        return capacities
 
     @property
     def missing(self) -> Mapping[str, str]:
@@ -135,6 +140,8 @@ class Consumer(Role):
         warnings = list(self._remarks.texts.values())
         if met.lowest != met.now:
             warnings.append(f"connected to {met.now}, and before to {met.lowest}: only what both have is relied on")
+        consuming = self._consuming
+        warnings += () if consuming is None else consuming.replaced.values()
         return [*warnings, *(f"queue {name!r}: {limit}" for name, limit in self._declaration.ignored_by(met.lowest))]
 
     @property
@@ -164,14 +171,15 @@ class Consumer(Role):
         """Consume a queue, or leave it to others, as `admission` says now."""
         if self._consuming is None or self._is_cancelled:
             return
-        queue = self._consuming.queues[name]
-        queue.admit(queue.wanted(self._wanted(name)))
-        self._consuming.follow(queue)
+        for queue in self._consuming.serving(name):
+            self._reconsider(self._consuming, queue)
 
     def gives_back(self, name: str) -> bool:
         """Return whether messages of a queue that is left can be put back, as that counts as no failure."""
         consuming = self._consuming
-        return consuming is not None and name not in consuming.names and consuming.puts_back_freely(name)
+        return consuming is not None and all(
+            queue.tag is None and consuming.puts_back_freely(queue.spec.name) for queue in consuming.serving(name)
+        )
 
     def shrink(self, name: str, surplus: int, withdraw: Callable[[], Iterable[Delivery]]) -> int:
         """Take fewer messages of a queue in advance, for as long as the connection lasts. On the session's thread.
@@ -190,15 +198,16 @@ class Consumer(Role):
         consuming = self._consuming
         if consuming is None or self._is_cancelled or consuming.queues[name].is_kept:
             return self._prefetch[name]
-        queue = consuming.queues[name]
-        queue.prefetch = min(queue.prefetch, max(1, queue.unsettled - surplus))
-        queue.admit("none")
-        consuming.follow(queue)  # first: what is put back would come again
-        if consuming.puts_back_freely(name):
+        queues = consuming.serving(name)
+        for queue in queues:
+            queue.prefetch = min(queue.prefetch, max(1, queue.unsettled - surplus))
+            queue.admit("none")
+            consuming.follow(queue)  # first: what is put back would come again
+        if all(consuming.puts_back_freely(queue.spec.name) for queue in queues):
             self.put_back(withdraw())
             self.flush()
         self.reconsider(name)
-        return queue.prefetch
+        return consuming.queues[name].prefetch
 
     def cancel(self) -> None:
         """Stop deliveries for good. What has been delivered can still be settled."""
@@ -219,6 +228,8 @@ class Consumer(Role):
     def on_open(self, connection: Connection, generation: int) -> None:
         """Declare and consume on a fresh connection."""
         queues = [ConsumedQueue(spec, self._prefetch[spec.name]) for spec in self._specs]
+        before = ((spec.name, predecessor(spec, self._declaration.topology)) for spec in self._specs)
+        queues += [ConsumedQueue(old, self._prefetch[name], serves=name) for name, old in before if old is not None]
         self._meet(facts_of(connection.server_properties))
         self._remarks.begin_anew()
         consuming = Consuming(
@@ -296,7 +307,7 @@ class Consumer(Role):
             return
         consuming.catch_up()
         while consuming.with_room:
-            self.reconsider(consuming.with_room.pop().spec.name)
+            self._reconsider(consuming, consuming.with_room.pop())
         if consuming.batch:
             batch, consuming.batch = consuming.batch, []
             self._active_at = time.monotonic()
@@ -353,8 +364,12 @@ class Consumer(Role):
         return self._admission(name) if self._left is None else "none"
 
     def _reconsider_all(self, consuming: Consuming) -> None:
-        for name in consuming.queues:
-            self.reconsider(name)
+        for queue in () if self._is_cancelled else consuming.queues.values():
+            self._reconsider(consuming, queue)
+
+    def _reconsider(self, consuming: Consuming, queue: ConsumedQueue) -> None:
+        queue.admit(queue.wanted(self._wanted(queue.serves)))
+        consuming.follow(queue)
 
     def _opened(self) -> Consuming:
         assert self._consuming is not None, "not open"  # noqa: S101 - the session calls only while it is

@@ -106,6 +106,8 @@ class Consuming:
         self._suspects = suspects
         self._on_queue_lost = on_queue_lost
         self._by_queue: dict[str, ConsumerChannel] = {}
+        self._replaced_by_number: dict[int, ConsumedQueue] = {}
+        """Queues that others replace, by the number of their channel, which is never shared."""
         has_enough_channels = len(self.queues) + SPARE_CHANNELS <= connection.channel_max
         self._shared = None if has_enough_channels else self._open_channel()
         self._opened_at = time.monotonic()
@@ -120,7 +122,17 @@ class Consuming:
     @property
     def missing(self) -> Mapping[str, str]:
         """The queues that cannot be had now, and why."""
-        return {name: str(queue.problem) for name, queue in self.queues.items() if queue.state == "missing"}
+        missing = {name: queue for name, queue in self.queues.items() if queue.state == "missing"}
+        return {name: str(queue.problem) for name, queue in missing.items() if not queue.is_replaced}
+
+    @property
+    def replaced(self) -> Mapping[str, str]:
+        """By the name of a queue that is consumed until it is gone, a sentence."""
+        return {name: _describe_replaced(queue) for name, queue in self.queues.items() if queue.is_replaced}
+
+    def serving(self, name: str) -> list[ConsumedQueue]:
+        """Return the queues whose messages are those of a queue: it, and one that it replaces."""
+        return [queue for queue in self.queues.values() if queue.serves == name]
 
     # Setting up:
 
@@ -157,6 +169,10 @@ class Consuming:
                 elif queue.state != "missing":
                     with self._losing(queue):
                         self._declaration.queue_on(channel, spec)
+            for queue in list(self.queues.values()):
+                if queue.is_replaced and queue.state != "missing":
+                    with self._losing(queue):
+                        self._look_for(queue, channel)
         if is_first:
             self.raise_what_is_wrong()
         if problems:
@@ -164,16 +180,17 @@ class Consuming:
 
     def start(self) -> None:
         """Consume every queue that is there."""
-        for name, queue in self.queues.items():
+        for queue in self.queues.values():
             if queue.state != "missing":
-                queue.start(queue.wanted(self._admission(name)))
+                queue.start(queue.wanted(self._admission(queue.serves)))
                 self.follow(queue)
         self._plan_search()
 
     def raise_what_is_wrong(self) -> None:
         """Raise why a queue is missing, unless it is only to be waited for."""
         for queue in self.queues.values():
-            if queue.state == "missing" and not isinstance(queue.problem, QueueUnavailableError):
+            is_wrong = queue.state == "missing" and not isinstance(queue.problem, QueueUnavailableError)
+            if is_wrong and not queue.is_replaced:
                 raise queue.problem
 
     def search(self, now: float) -> None:
@@ -232,7 +249,7 @@ class Consuming:
             channel = self.channels.get(number)
             if channel is not None:
                 acknowledged = channel.acknowledgements.write(deliveries)
-                self._count_settled(acknowledged, now)
+                self._count_settled(number, acknowledged, now)
                 has_written = has_written or bool(acknowledged)
             else:
                 for delivery in deliveries:
@@ -243,7 +260,7 @@ class Consuming:
         """Put deliveries back to their queues. What was settled must be acknowledged before."""
         for number, deliveries in _by_channel(returned).items():
             if (channel := self.channels.get(number)) is not None:
-                self._count_settled(channel.acknowledgements.put_back(deliveries), now)
+                self._count_settled(number, channel.acknowledgements.put_back(deliveries), now)
 
     def puts_back_freely(self, name: str) -> bool:
         """Return whether what goes back to a queue counts as no failed delivery there."""
@@ -290,6 +307,8 @@ class Consuming:
         name = queue.spec.name
         with self._set_up_channel() as channel:
             self._suspects.check(name, channel)
+            if queue.is_replaced and not self._look_for(queue, channel):
+                return
             if self._declaration.mode == "create":
                 # One that is auto-delete went with the last binding.
                 self._declaration.exchanges_on(channel, self._remark)
@@ -298,9 +317,29 @@ class Consuming:
             for helper in self._declaration.helpers_of(queue.spec):
                 self._declaration.helper_on(channel, helper)
         queue.find(time.monotonic())
-        queue.admit(queue.wanted(self._admission(name)))
+        queue.admit(queue.wanted(self._admission(queue.serves)))
         if queue.is_wanted:
             self._consume(queue)
+
+    def _look_for(self, queue: ConsumedQueue, channel: Channel) -> bool:
+        """Look whether a queue that another one replaces is there. When it is gone, that other one is bound.
+
+        It is not looked for any more. A new connection looks again: an older worker may have declared it anew.
+        """
+        if self._declaration.is_there(channel, queue.spec):
+            return True
+        self._declaration.queue_on(channel, self._declaration.topology.queue(queue.serves))
+        name = queue.spec.name
+        self.queues = {other: one for other, one in self.queues.items() if one is not queue}
+        self._backlogs.forget(name)
+        if (left := self._by_queue.get(name)) is not None:
+            log.info("queue_replaced queue=%s by=%s", name, queue.serves)
+            if queue.unsettled:  # it was deleted with messages: what is handled can still be republished
+                del self._by_queue[name]
+                left.channel.on_closed = None
+            else:
+                self._forget_channel(queue).channel.close()
+        return False
 
     def _consume(self, queue: ConsumedQueue, tell: Callable[..., object] = log.info) -> None:
         channel = self._channel_of(queue)
@@ -330,7 +369,7 @@ class Consuming:
             name,
             tag,
             prefetch=prefetch,
-            receive=partial(self._receive, queue),
+            receive=partial(self._receive_replaced if queue.is_replaced else self._receive, queue),
             arguments=self._arguments,
             on_cancel=partial(self._on_cancel, queue),
         )
@@ -421,7 +460,8 @@ class Consuming:
     def _lose(self, queue: ConsumedQueue, problem: BrokerError) -> None:
         queue.lose(problem, time.monotonic())
         self._backlogs.forget(queue.spec.name)
-        self._remarks.lost(queue.spec.name, queue.pause, problem)
+        if not queue.is_replaced or not isinstance(problem, QueueUnavailableError):  # that one may be gone at any time
+            self._remarks.lost(queue.spec.name, queue.pause, problem)
         self._plan_search()
 
     @contextmanager
@@ -455,8 +495,11 @@ class Consuming:
         name = queue.spec.name
         channel = self._by_queue.get(name)
         if channel is None:
-            channel = self._by_queue[name] = self._shared or self._open_channel()
-            if self._shared is None:
+            shared = None if queue.is_replaced else self._shared
+            channel = self._by_queue[name] = shared or self._open_channel()
+            if queue.is_replaced:
+                self._replaced_by_number[channel.number] = queue
+            if shared is None:
                 channel.channel.on_closed = partial(self._on_closed, queue)
         return channel
 
@@ -467,7 +510,7 @@ class Consuming:
 
     def _drop_channel(self, queue: ConsumedQueue) -> None:
         """Close the channel of a queue, which the broker has closed and py-amqp has opened again."""
-        if self._shared is not None:
+        if self._shared is not None and not queue.is_replaced:
             raise ConnectionError("the broker has closed the channel that all queues share")
         self._forget_channel(queue).channel.close()
 
@@ -476,15 +519,17 @@ class Consuming:
         channel = self._by_queue.pop(queue.spec.name)
         self.channels = {number: one for number, one in self.channels.items() if one is not channel}
         queue.tag = queue.standby = None
+        self._replaced_by_number.pop(channel.number, None)
         self.batch = [delivery for delivery in self.batch if delivery.generation != channel.number]
         if queue.unsettled:
             queue.unsettled = 0
-            self._on_queue_lost(queue.spec.name)
+            self._on_queue_lost(queue.serves)
         return channel
 
-    def _count_settled(self, deliveries: Iterable[Delivery], now: float) -> None:
+    def _count_settled(self, channel: int, deliveries: Iterable[Delivery], now: float) -> None:
+        replaced = self._replaced_by_number.get(channel)
         for delivery in deliveries:
-            queue = self.queues[delivery.queue]
+            queue = replaced or self.queues[delivery.queue]
             queue.unsettled -= 1
             queue.heard_at = now
             if queue.state == "full" and queue.has_room:
@@ -496,6 +541,17 @@ class Consuming:
             queue.unsettled += 1
         elif queue.on_delivery(delivery.redelivered):
             self._to_widen.append(queue)
+
+    def _receive_replaced(self, queue: ConsumedQueue, delivery: Delivery) -> None:
+        """Take a message as one of the queue that replaces its own: that one's handlers, limits and helpers count."""
+        delivery.queue = queue.serves
+        self._receive(queue, delivery)
+
+
+def _describe_replaced(queue: ConsumedQueue) -> str:
+    name, by = queue.spec.name, queue.serves
+    why = f", and is not consumed now: {queue.problem}" if queue.state == "missing" else " and is consumed with it"
+    return f"queue {name!r} is replaced by {by!r}{why}, until it is empty, unbound and deleted"
 
 
 def _by_channel(deliveries: deque[Delivery]) -> dict[int, list[Delivery]]:
