@@ -24,11 +24,8 @@ PUBLIC = (
     "CircuitBreaker",
     "ClosedError",
     "ConfigurationError",
-<<<<<<< HEAD
     "Contract",
-=======
     "DeadLetters",
->>>>>>> d394415 (Look at dead letters, and send them again, remove and move them)
     "DefinitionError",
     "Depends",
     "Difference",
