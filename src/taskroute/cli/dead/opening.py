@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from taskroute.cli.broker import add_url, nodes_of, note_memory, quieten_log, tls_of, url_of
 from taskroute.cli.document import add_format
 from taskroute.cli.target import add_target, load_target
-from taskroute.cli.terminal import complain
 from taskroute.cli.typed import seconds
 
 if TYPE_CHECKING:
@@ -42,15 +41,10 @@ def letters_of(arguments: Namespace) -> DeadLetters:
         UsageError, TargetError, DefinitionError: as for every command.
     """
     from taskroute import DeadLetters
-    from taskroute.operate.management import ManagementApi
 
     target = load_target(arguments)
     url, tls = url_of(arguments.url, target), tls_of(arguments.url, target)
     nodes = nodes_of(url, tls)
-    if arguments.api is not None:
-        warning = ManagementApi(arguments.api, user="", password="").warning
-        if warning is not None:
-            complain("dead", f"--api: {warning}")
     quieten_log()
     note_memory(nodes)
     return DeadLetters(url, target.routes(), api=arguments.api, tls=tls, consumer_timeout=arguments.consumer_timeout)
