@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.kit.command_line import CommandLine
+from tests.kit.services import services
 
 from taskroute import EventSpec, ExchangeSpec, HandlerRegistry, QueueSpec, RoutingPattern, Topology
 from taskroute.graph.asyncapi.address import address_of
@@ -76,3 +81,71 @@ def test_schema_command_prints_the_document(
 
     assert (ended.code, ended.err) == (0, "")
     assert json.loads(ended.out)["info"] == {"title": "Shop", "version": "2.1"}
+
+
+FIELDS = {
+    "exchange": {"name", "type", "durable", "autoDelete", "vhost"},
+    "queue": {"name", "durable", "exclusive", "autoDelete", "vhost"},
+}
+"""What AMQP's bindings have. Their schema allows more than they say."""
+
+OPERATION = {"send": {"deliveryMode", "bindingVersion"}, "receive": {"ack", "bindingVersion"}}
+
+
+def looked_up(document: Any, reference: str) -> Any:
+    found = document
+    for step in reference.removeprefix("#/").split("/"):
+        found = found[step]
+    return found
+
+
+def references_in(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if "$ref" in part:
+            yield part["$ref"]
+        part = list(part.values())
+    for inside in part if isinstance(part, list) else ():
+        yield from references_in(inside)
+
+
+@settings(max_examples=60)
+@given(services())
+def test_document_of_any_service_is_whole(service: tuple[Topology, HandlerRegistry]) -> None:
+    """Every reference leads somewhere, names need no escaping, and bindings have what they define alone."""
+    topology, handlers = service
+
+    document = json.loads(json.dumps(document_of(topology, handlers), allow_nan=False))
+
+    assert all(looked_up(document, reference) is not None for reference in references_in(document))
+    parts = (document["channels"], document["operations"], *document["components"].values())
+    assert all(re.fullmatch("[A-Za-z0-9._-]+", name) for names in parts for name in names)
+    for channel in document["channels"].values():
+        assert set(re.findall(r"{(.*?)}", channel["address"] or "")) == set(channel.get("parameters", ()))
+        binding = channel["bindings"]["amqp"]
+        kind = "queue" if binding["is"] == "queue" else "exchange"
+        assert binding.keys() == {"is", kind, "bindingVersion"}
+        assert binding[kind].keys() <= FIELDS[kind]
+    for operation in document["operations"].values():
+        assert operation["bindings"]["amqp"].keys() == OPERATION[operation["action"]]
+        channel = looked_up(document, operation["channel"]["$ref"])
+        assert operation["messages"]
+        assert {each["$ref"].rpartition("/")[2] for each in operation["messages"]} <= channel["messages"].keys()
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_document_does_not_depend_on_any_order(data: st.DataObject) -> None:
+    topology, handlers = data.draw(services())
+    shuffled = HandlerRegistry()
+    for handler in data.draw(st.permutations(handlers.handlers)):
+        if handler.is_fallback:
+            shuffled.fallback(queue=handler.queue)(handler.function)
+        else:
+            shuffled.add(handler.pattern, handler.function, queue=handler.queue)
+    other = Topology(
+        exchanges=data.draw(st.permutations(topology.exchanges)),
+        queues=data.draw(st.permutations(topology.queues)),
+        events=data.draw(st.permutations(topology.events)),
+    )
+
+    assert json.dumps(document_of(other, shuffled)) == json.dumps(document_of(topology, handlers))

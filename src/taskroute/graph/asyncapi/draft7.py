@@ -13,6 +13,10 @@ from typing import Any, Final
 
 Json = Any
 
+PREFIX: Final = "#/components/schemas/"
+"""Of what a schema of ours refers to."""
+
+_TARGET: Final = re.compile(rf"{PREFIX}[A-Za-z0-9_.-]+|https?://\S+")
 _ONE: Final = (
     "not",
     "if",
@@ -57,17 +61,17 @@ def draft7(schema: Json) -> Json:
     return _beside_no_reference(translated)
 
 
-def references(schema: Json, prefix: str) -> Iterator[str]:
-    """Yield what a schema refers to under a prefix, without the prefix."""
+def references(schema: Json) -> Iterator[str]:
+    """Yield the names of the components that a schema of draft 7 refers to."""
     if isinstance(schema, Mapping):
         target = schema.get("$ref")
-        if isinstance(target, str) and target.startswith(prefix):
-            yield target.removeprefix(prefix)
+        if isinstance(target, str) and target.startswith(PREFIX):
+            yield target.removeprefix(PREFIX)
         for value in schema.values():
-            yield from references(value, prefix)
+            yield from references(value)
     elif isinstance(schema, list):
         for value in schema:
-            yield from references(value, prefix)
+            yield from references(value)
 
 
 _NOTHING: Final = object()
@@ -119,6 +123,10 @@ def _list(value: Json) -> Json:
 
 def _map(value: Json) -> Json:
     return {str(name): draft7(each) for name, each in value.items()} if isinstance(value, Mapping) else _NOTHING
+
+
+def _reference(value: Json) -> Json:
+    return value if isinstance(value, str) and _TARGET.fullmatch(value) else _NOTHING
 
 
 def _pattern_map(value: Json) -> Json:
@@ -189,7 +197,7 @@ _TRANSLATIONS: Final[Mapping[str, Callable[[Json], Json]]] = {
     **dict.fromkeys(_NUMBERS, _kind(int, float)),
     **dict.fromkeys(_COUNTS, _count),
     **dict.fromkeys(_TEXTS, _kind(str)),
-    "$ref": _kind(str),
+    "$ref": _reference,
     "pattern": _pattern,
     **dict.fromkeys(_FLAGS, _kind(bool)),
     "patternProperties": _pattern_map,

@@ -11,12 +11,10 @@ from typing import Any, Final, Literal, NamedTuple
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from taskroute.graph.asyncapi.draft7 import draft7, references
+from taskroute.graph.asyncapi.draft7 import PREFIX, draft7, references
 
 Direction = Literal["validation", "serialization"]
 """Whether a value is read or written: a field with a default may be missing in the one and never in the other."""
-
-PREFIX: Final = "#/components/schemas/"
 
 _ANYTHING: Final[dict[str, Any]] = {}
 
@@ -83,12 +81,15 @@ def _generated(types: list[Wanted]) -> tuple[dict[tuple[int, str], Any], dict[st
 
 
 def _used(components: Mapping[str, dict[str, Any]], roots: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the components that are referred to, also by each other, in the order of their names."""
-    pending = [name for root in roots for name in references(root, PREFIX)]
-    used: set[str] = set()
+    """Return the components that are referred to, also by each other, in the order of their names.
+
+    One that nobody has, as a user wrote the reference, is anything.
+    """
+    pending = [name for root in roots for name in references(root)]
+    used: dict[str, dict[str, Any]] = {}
     while pending:
         name = pending.pop()
-        if name not in used and name in components:
-            used.add(name)
-            pending += references(components[name], PREFIX)
-    return {name: components[name] for name in sorted(used)}
+        if name not in used:
+            used[name] = components.get(name, _ANYTHING)
+            pending += references(used[name])
+    return dict(sorted(used.items()))
