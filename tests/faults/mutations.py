@@ -1012,6 +1012,34 @@ MUTATIONS = (
         "        self._process.kill()\n",
         "unit/test_cli_members.py::test_child_that_is_killed_after_its_end_is_left_to_be_reaped",
     ),
+    Mutation(
+        "print names from a file as they are",
+        "operate/importing/python.py",
+        'f"\\\\{each}" if each in (quote, "\\\\") else each if each.isprintable() else repr(each)[1:-1]',
+        "each",
+        "unit/test_importing.py::test_names_that_are_code_stay_names",
+    ),
+    Mutation(
+        "print comments from a file as they are",
+        "operate/importing/python.py",
+        "textwrap.wrap(escaped(text), WIDTH - 2, break_long_words=False, break_on_hyphens=False)",
+        "[text]",
+        "unit/test_importing.py::test_names_that_are_code_stay_names",
+    ),
+    Mutation(
+        "take a spec for what was found without comparing",
+        "operate/importing/comparison.py",
+        "return _text(found) == _text(dict(declared))",
+        "return True",
+        "unit/test_importing.py::test_queue_that_no_spec_declares_is_passive_with_the_reason",
+    ),
+    Mutation(
+        "fold a helper queue that has a binding of its own",
+        "operate/importing/queues.py",
+        "_is_declared_so(found, helper) and helper.name not in self._bound",
+        "_is_declared_so(found, helper)",
+        "unit/test_importing.py::test_helper_that_is_not_as_we_declare_it_is_a_queue_of_its_own",
+    ),
 )
 
 

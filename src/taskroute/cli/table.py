@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from importlib import import_module
+from keyword import iskeyword
 from typing import Final, Protocol
 
 
@@ -31,8 +32,9 @@ class Command:
     help: str
 
     def load(self) -> Module:
-        """Return its file, which has its name."""
-        module: Module = import_module(f"taskroute.cli.commands.{self.name}")
+        """Return its file, which has its name; no module can be named by a keyword."""
+        file = f"{self.name}_" if iskeyword(self.name) else self.name
+        module: Module = import_module(f"taskroute.cli.commands.{file}")
         return module
 
 
@@ -50,6 +52,7 @@ COMMANDS: Final = (
     Command("dead", "look at dead letters, send them again, remove, move, export and import them"),
     Command("completion", "print the completion script of a shell"),
     Command("schema", "describe the topology with its handlers for other tools"),
+    Command("import", "print the Python of a topology that a broker has already"),
 )
 
 

@@ -1,0 +1,1 @@
+"""From what a broker has to the Python of a topology."""
