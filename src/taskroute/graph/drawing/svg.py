@@ -24,6 +24,7 @@ from taskroute.graph.drawing.picture import Picture
 _MARGIN: Final = 16.0
 _PADDING: Final = 6.0
 _SIDE: Final = 11.0
+_RIM: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def drawn(picture: Picture, marks: Mapping[str, str] = MappingProxyType({})) -> 
     slots = _slots(found.blocks)
     layout = lay_out(slots, [(line.source, line.target) for line in found.lines])
     foot = f"queues as they were at {picture.counts.at}" if picture.counts else ""
-    parts = [_HEAD]
+    parts = [f"<defs>{_arrow('head')}{_arrow('lit-head')}</defs>"]
     for line, way in zip(found.lines, layout.ways, strict=True):
         parts.append(_line(line, way, goes_on=found.blocks[line.target].kind == "bindings"))
     parts += [_block(*each) for each in zip(found.blocks, slots, layout.corners, strict=True)]
@@ -102,10 +103,12 @@ def drawn(picture: Picture, marks: Mapping[str, str] = MappingProxyType({})) -> 
     return Drawing("\n".join(parts), width, height)
 
 
-_HEAD: Final = (
-    '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" '
-    'orient="auto-start-reverse"><path class="head" d="M0 0L10 5L0 10z"/></marker></defs>'
-)
+def _arrow(name: str) -> str:
+    """Return the head of a line, as large for a thick one."""
+    return (
+        f'<marker id="{name}" viewBox="0 0 10 10" refX="9" refY="5" markerUnits="userSpaceOnUse" markerWidth="9" '
+        f'markerHeight="9" orient="auto-start-reverse"><path class="{name}" d="M0 0L10 5L0 10z"/></marker>'
+    )
 
 
 def _slots(blocks: Sequence[Block]) -> list[Slot]:
@@ -117,7 +120,7 @@ def _slots(blocks: Sequence[Block]) -> list[Slot]:
     return [
         Slot(
             block.layer,
-            widths[block.kind, block.layer] + 2 * _SIDE,
+            widths[block.kind, block.layer] + 2 * _SIDE + (_RIM if block.kind == "queue" else 0),
             sum(_STYLES[row.style].height for row in block.rows) + 2 * _PADDING,
         )
         for block in blocks

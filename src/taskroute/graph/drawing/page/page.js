@@ -89,8 +89,9 @@
   let chosen = null;
   let current = boxes[0] ?? null;
 
-  function show(box) {
-    const motion = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+  function show(box, motion = calm.matches ? "auto" : "smooth") {
     const place = box.group.getBoundingClientRect();
     const frame = paper.getBoundingClientRect();
     paper.scrollBy({
@@ -427,4 +428,5 @@
   byId("larger").addEventListener("click", () => zoom(scale * 1.25));
   byId("fit").addEventListener("click", () => zoom(fitting()));
   zoom(Math.max(fitting(), 0.75));
+  if (current) show(current, "auto");
 })();
