@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_NO_POLICY: Mapping[str, Any] = {}
-
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
@@ -29,17 +27,16 @@ class Capacity:
         return None
 
 
-def capacity_of(arguments: Mapping[str, Any], policy: object = None) -> Capacity | None:
+def capacity_of(arguments: Mapping[str, Any], policy: Mapping[str, Any]) -> Capacity | None:
     """Return what a queue has room for, None if it has no limit or rejects what is beyond it.
 
     Args:
         arguments: of its declaration.
-        policy: in effect, as the management API has it.
+        policy: in effect, as far as it is known.
     """
-    known = policy if isinstance(policy, Mapping) else _NO_POLICY
-    if (arguments.get("x-overflow") or known.get("overflow")) == "reject-publish":
+    if (arguments.get("x-overflow") or policy.get("overflow")) == "reject-publish":
         return None
-    messages, size = (_lowest(arguments, known, name) for name in ("max-length", "max-length-bytes"))
+    messages, size = (_lowest(arguments, policy, name) for name in ("max-length", "max-length-bytes"))
     return None if messages is None and size is None else Capacity(messages, size)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Unpack
 
@@ -22,7 +21,7 @@ from taskroute.operate.dead_letters.delivering import Deliverer, OnProgress, Par
 from taskroute.operate.dead_letters.homes import Homes
 from taskroute.operate.dead_letters.letter import Letter
 from taskroute.operate.dead_letters.lookable import dead_letter_queues
-from taskroute.operate.dead_letters.looking import AskApi, Look, look
+from taskroute.operate.dead_letters.looking import AskBroker, Look, look
 from taskroute.operate.dead_letters.rehearsal import Prospect, rehearse
 from taskroute.operate.dead_letters.results import FoundLetters, LeftLetter, SettledLetters
 from taskroute.operate.dead_letters.rewriting import properties_as_letter, properties_for_retry
@@ -30,6 +29,7 @@ from taskroute.operate.dead_letters.safekeeping import write_safely
 from taskroute.operate.dead_letters.sending import Sending
 from taskroute.operate.dead_letters.which import Which, WhichLetters
 from taskroute.operate.management import ManagementApi
+from taskroute.operate.observed import observe
 from taskroute.quoting import shown
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
@@ -83,6 +83,8 @@ class DeadLetters:
             routes = Routes(routes, HandlerRegistry())
         if not isinstance(routes, Routes):
             raise ConfigurationError(f"routes={shown(routes)} is neither Routes nor a Topology")
+        if api is not None:
+            ManagementApi(api, user="", password="")  # refuses a URL of another kind
         self._nodes = Nodes(url, tls)
         self._routes = routes
         self._api = api
@@ -299,13 +301,13 @@ class DeadLetters:
             done=tuple(tally.done), left=(*left, *tally.left), queues=found.queues, problem=tally.problem
         )
 
-    def _capacities(self, names: Iterable[str]) -> Mapping[str, Capacity]:
+    def _capacities(self, names: Collection[str]) -> Mapping[str, Capacity]:
         found: dict[str, Capacity] = {}
-        ask_api = self._ask_api()
+        ask = self._ask_broker()
+        observed = {} if ask is None else ask(names)
         for name in names:
-            queue = self._routes.topology.queue(name)
-            answer = (ask_api(name) if ask_api is not None else None) or {}
-            capacity = capacity_of(queue.broker_arguments, answer.get("effective_policy_definition"))
+            policy = observed[name].policy_definition if name in observed else None
+            capacity = capacity_of(self._routes.topology.queue(name).broker_arguments, policy or {})
             if capacity is not None:
                 found[name] = capacity
         return found
@@ -321,14 +323,14 @@ class DeadLetters:
         if which.queue is not None:
             spec = self._routes.topology.queue(which.queue)
             queues = tuple(each for each in queues if each.name in (spec.name, spec.dead_letter_queue))
-        return look(taking, queues, self._ask_api())
+        return look(taking, queues, self._ask_broker())
 
     def _taking(self) -> Taking:
         return Taking(self._nodes.ask(), name=_NAME)
 
-    def _ask_api(self) -> AskApi | None:
+    def _ask_broker(self) -> AskBroker | None:
         if self._api is None:
             return None
         node = self._nodes.ask()[0]
         api = ManagementApi(self._api, user=node.user, password=node.password)
-        return partial(api.queue, node.virtual_host)
+        return lambda names: observe(api, node.virtual_host, queues=names).queues

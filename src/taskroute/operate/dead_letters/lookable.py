@@ -6,9 +6,10 @@ delivery, and a message that reaches its delivery limit is destroyed: so the lim
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
+from taskroute.operate.observed import ObservedQueue
 from taskroute.topology.queue import DEFAULT_DELIVERY_LIMIT, QueueSpec
 from taskroute.topology.topology import Topology
 
@@ -29,22 +30,20 @@ def problem_of_spec(queue: QueueSpec) -> str | None:
     return _problem(queue.queue_type, queue.delivery_limit or DEFAULT_DELIVERY_LIMIT)
 
 
-def problem_of_answer(answer: Mapping[str, Any]) -> str | None:
-    """Return the same of a queue as the management API describes it, policies included."""
-    arguments = answer.get("arguments")
-    arguments = arguments if isinstance(arguments, Mapping) else {}
-    kind = answer.get("type") or arguments.get("x-queue-type") or "classic"
-    limits = list(_limits(answer, arguments))
-    return _problem(str(kind), min(limits) if limits else None)
+def problem_of_observed(queue: ObservedQueue) -> str | None:
+    """Return the same of a queue as the broker has it, policies included."""
+    if queue.type is None or (queue.type == "quorum" and queue.policy_definition is None):
+        return "the management API does not say yet what policies make of it: ask again in some seconds"
+    policy = queue.policy_definition or {}
+    limits = list(_limits(queue.arguments.get("x-delivery-limit"), policy.get("delivery-limit")))
+    return _problem(queue.type, min(limits, default=None))
 
 
-def _limits(answer: Mapping[str, Any], arguments: Mapping[str, Any]) -> Iterator[int]:
-    """Yield the delivery limits that are in effect together: the lowest counts, and one below 0 is none."""
-    policy = answer.get("effective_policy_definition")
-    for source, name in ((arguments, "x-delivery-limit"), (policy, "delivery-limit")):
-        limit = source.get(name) if isinstance(source, Mapping) else None  # without a policy it is [] or "" as well
-        if isinstance(limit, int):
-            yield limit if limit >= 0 else SAFE_DELIVERY_LIMIT
+def _limits(*values: object) -> Iterator[int]:
+    """Yield the limits among values, of which the lowest counts. One below 0 is none."""
+    for value in values:
+        if isinstance(value, int) and not isinstance(value, bool):
+            yield value if value >= 0 else SAFE_DELIVERY_LIMIT
 
 
 def _problem(kind: str, limit: int | None) -> str | None:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Final
 
 from taskroute.broker.taking import QueueUnreadableError, Taking
 from taskroute.message.delivery import Delivery
 from taskroute.operate.dead_letters.letter import Letter, letter_of
-from taskroute.operate.dead_letters.lookable import problem_of_answer, problem_of_spec
+from taskroute.operate.dead_letters.lookable import problem_of_observed, problem_of_spec
 from taskroute.operate.dead_letters.results import LookedInto
 from taskroute.operate.dead_letters.which import Which
+from taskroute.operate.observed import ObservedQueue
 from taskroute.topology.queue import QueueSpec
 
 MOST: Final = 10_000
 """Letters that are looked at in one run."""
 
 
-class AskApi(Protocol):
-    """Says what the management API knows of a queue, None if it has none of that name."""
-
-    def __call__(self, queue: str, /) -> Mapping[str, Any] | None:
-        """Ask."""
+AskBroker = Callable[[Iterable[str]], Mapping[str, ObservedQueue]]
+"""Asks the management API for queues, and returns those that there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,43 +38,45 @@ class Look:
         return meant if limit is None else meant[:limit]
 
 
-def look(taking: Taking, queues: Iterable[QueueSpec], ask_api: AskApi | None, most: int = MOST) -> Look:
+def look(taking: Taking, queues: Collection[QueueSpec], ask: AskBroker | None, most: int = MOST) -> Look:
     """Take what is in queues at this moment, and say of each how far that was possible.
 
     Args:
         taking: holds the letters.
         queues: dead-letter queues.
-        ask_api: left out, what the specs say counts, if the broker has the queues so.
+        ask: left out, what the specs say counts, if the broker has the queues so.
         most: letters of all queues together.
 
     Raises:
         BrokerUnavailableError: the connection was lost, or the management API cannot be asked.
     """
+    observed = None if ask is None else ask(queue.name for queue in queues)
     held: list[tuple[Letter, Delivery]] = []
     looked: list[LookedInto] = []
     for queue in queues:
-        ready = None
+        ready, found = None, []
         try:
             ready = taking.count(queue.name)
-            problem = _problem(taking, queue, ask_api)
-            found = [] if problem else taking.take(queue.name, min(ready, most - len(held)))
+            problem = _problem(taking, queue, observed)
+            if problem is None:
+                found = taking.take(queue.name, min(ready, most - len(held)))
         except QueueUnreadableError as error:
-            problem, found = str(error), []
+            problem = str(error)
         held += ((letter_of(delivery), delivery) for delivery in found)
         looked.append(LookedInto(queue=queue.name, ready=ready, looked_at=len(found), problem=problem))
     return Look(tuple(held), tuple(looked))
 
 
-def _problem(taking: Taking, queue: QueueSpec, ask_api: AskApi | None) -> str | None:
-    """Return why a queue may not be looked into, None if it may.
+def _problem(taking: Taking, queue: QueueSpec, observed: Mapping[str, ObservedQueue] | None) -> str | None:
+    """Return why a queue that is there may not be looked into, None if it may.
 
     Raises:
         QueueUnreadableError: the broker has it otherwise than its spec says, or does not say.
     """
-    if ask_api is None:
-        problem = problem_of_spec(queue)
-        if problem is None:
-            taking.check_declared(queue)
-        return problem
-    answer = ask_api(queue.name)
-    return "the management API has no such queue" if answer is None else problem_of_answer(answer)
+    if observed is not None:
+        found = observed.get(queue.name)
+        return "the management API has no such queue" if found is None else problem_of_observed(found)
+    problem = problem_of_spec(queue)
+    if problem is None:
+        taking.check_declared(queue)
+    return problem
