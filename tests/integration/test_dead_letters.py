@@ -465,3 +465,56 @@ def test_published_then_handled_and_mended_is_what_users_do(letters: DeadLetters
         worker.wait_idle(timeout=10)
 
     assert letters.find().letters == ()
+
+
+@pytest.mark.parametrize("kind", ["quorum", "classic"])
+def test_letter_of_a_replaced_queue_goes_to_its_replacement(broker_url: str, kind: Any) -> None:
+    """Its dead-letter queue is looked into for as long as it is there, though nothing but a name is said of it."""
+    old = Topology(exchanges=[shop], queues=[QueueSpec(name="orders", type=kind)])
+    declare(broker_url, old)
+    new = QueueSpec(name="orders.2", replaces="orders", bindings=[shop.bind("order.#")])
+    replacing = Topology(exchanges=[shop], queues=[new])
+    declare(broker_url, replacing)
+    with looking(broker_url) as peer:
+        put(peer, 1)
+
+        settled = DeadLetters(broker_url, replacing).retry(queue="orders")
+
+        assert (len(settled.done), settled.is_complete) == (1, True)
+        assert [peer.ready(queue) for queue in ("orders.dead", "orders", "orders.2")] == [0, 0, 1]
+
+
+def test_letter_of_a_retired_queue_goes_back_to_it(broker_url: str) -> None:
+    declare(broker_url, topology)
+    retiring = Topology(queues=[QueueSpec(name="other")], retired=["orders"])
+    declare(broker_url, retiring)
+    with looking(broker_url) as peer:
+        put(peer, 1)
+
+        assert len(DeadLetters(broker_url, retiring).retry().done) == 1
+        assert peer.ready("orders") == 1
+
+
+def test_dead_letter_queue_of_a_retired_queue_may_be_gone(broker_url: str) -> None:
+    retiring = Topology(queues=[QueueSpec(name="other")], retired=["orders"])
+    declare(broker_url, retiring)
+
+    found = DeadLetters(broker_url, retiring).find()
+
+    assert ([each.queue for each in found.queues], found.is_complete) == (["other.dead"], True)
+
+
+def test_letter_of_a_passive_queue_goes_back_if_it_is_handled_here(broker_url: str) -> None:
+    theirs = QueueSpec(name="theirs", passive=True)
+    declare(broker_url, Topology(queues=[QueueSpec(name="theirs")]))
+    own = Topology(queues=[theirs])
+    handling = HandlerRegistry()
+    handling.add("#", lambda body: None, queue=theirs)
+    with looking(broker_url) as peer:
+        put(peer, 1, lies_in="theirs.dead", queue="theirs")
+
+        refused = DeadLetters(broker_url, own).retry()
+        sent = DeadLetters(broker_url, Routes(own, handling)).retry()
+
+    assert "somebody else owns" in refused.left[0].why
+    assert len(sent.done) == 1

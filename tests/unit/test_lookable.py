@@ -66,7 +66,7 @@ def test_shared_dead_letter_queue_is_looked_into_once() -> None:
     shared = QueueSpec(name="shared", retry=False, dead_letter=False)
     queues = [shared, *(QueueSpec(name=name, dead_letter=shared) for name in "ab"), QueueSpec(name="c")]
 
-    assert [queue.name for queue in dead_letter_queues(Topology(queues=queues))] == ["shared", "c.dead"]
+    assert [each.name for each in dead_letter_queues(Topology(queues=queues))] == ["shared", "c.dead"]
 
 
 @pytest.mark.parametrize(

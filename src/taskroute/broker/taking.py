@@ -18,7 +18,7 @@ import amqp
 from taskroute.broker.amqp import Channel
 from taskroute.broker.connection import collect
 from taskroute.broker.declare import closes_connection
-from taskroute.broker.endings import Ending, ending_of
+from taskroute.broker.endings import ending_of
 from taskroute.broker.link import describe_error
 from taskroute.broker.once import HEARTBEAT, connect_once
 from taskroute.broker.roles.consumer_channel import ConsumerChannel
@@ -44,6 +44,10 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 
 class QueueUnreadableError(Exception):
     """A queue is not there, or cannot be read by this user. The text says which, for people."""
+
+    def __init__(self, text: str, *, is_absent: bool = False) -> None:
+        super().__init__(text)
+        self.is_absent = is_absent
 
 
 class Taking:
@@ -237,13 +241,9 @@ class Taking:
         ending = ending_of(error.reply_code, str(error.reply_text))
         if ending is None or not isinstance(error, amqp.ChannelError):
             return _lost(error)
-        return QueueUnreadableError(_told(ending, error))
-
-
-def _told(ending: Ending, error: amqp.AMQPError) -> str:
-    if error.reply_code == 404 and ending == "mismatch":
-        return "it is not there"
-    return f"{ending}: {error.reply_text!s}"
+        if isinstance(error, amqp.NotFound) and ending == "mismatch":
+            return QueueUnreadableError("it is not there", is_absent=True)
+        return QueueUnreadableError(f"{ending}: {error.reply_text!s}")
 
 
 def _lost(error: BaseException) -> BrokerUnavailableError:

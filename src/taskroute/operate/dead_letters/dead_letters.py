@@ -20,7 +20,7 @@ from taskroute.operate.dead_letters.capacity import Capacity, capacity_of
 from taskroute.operate.dead_letters.delivering import Deliverer, OnProgress, Parcel, Tally
 from taskroute.operate.dead_letters.homes import Homes
 from taskroute.operate.dead_letters.letter import Letter
-from taskroute.operate.dead_letters.lookable import dead_letter_queues
+from taskroute.operate.dead_letters.lookable import dead_letter_queues, of_queue
 from taskroute.operate.dead_letters.looking import AskBroker, Look, look
 from taskroute.operate.dead_letters.rehearsal import Prospect, rehearse
 from taskroute.operate.dead_letters.results import FoundLetters, LeftLetter, SettledLetters
@@ -107,9 +107,9 @@ class DeadLetters:
     def rehearse(self, letter: Letter) -> Prospect:
         """Return what would become of a letter if it were sent again today. Nothing is called, and no broker asked."""
         home = self._homes.of(letter)
-        if isinstance(home, str):
-            return Prospect(None, home)
-        return rehearse(letter, home.name, self._routes)
+        if home.queue is None:
+            return Prospect(None, home.problem)
+        return rehearse(letter, home.queue, self._routes)
 
     def retry(
         self,
@@ -141,13 +141,13 @@ class DeadLetters:
             left: list[LeftLetter] = []
             for letter, delivery in held.chosen(chooser, limit):
                 home = self._homes.of(letter)
-                if isinstance(home, str):
-                    left.append(LeftLetter(letter=letter, why=home))
+                if home.queue is None:
+                    left.append(LeftLetter(letter=letter, why=home.problem))
                 elif max_replays is not None and letter.replays >= max_replays:
                     why = f"it was sent again {letter.replays} times before"
                     left.append(LeftLetter(letter=letter, why=why, is_replayed=True))
                 else:
-                    parcels.append(Parcel(letter, delivery, home.name, properties_for_retry(letter, home.name)))
+                    parcels.append(Parcel(letter, delivery, home.queue, properties_for_retry(letter, home.queue)))
             return parcels, left
 
         chooser = self._which(which)
@@ -170,7 +170,7 @@ class DeadLetters:
             ConfigurationError: `to` is somebody else's.
             UnknownQueueError, BrokerUnavailableError: as `find`; nothing was done.
         """
-        name = self.check_target(to).name
+        name = str(self.check_target(to))
 
         def plan(held: Look) -> tuple[list[Parcel], list[LeftLetter]]:
             chosen = [each for each in held.chosen(chooser, None) if each[0].lies_in != name]
@@ -188,9 +188,9 @@ class DeadLetters:
             UnknownQueueError: the topology has none of that name.
         """
         target = self._homes.named(str(to))
-        if isinstance(target, str):
-            raise ConfigurationError(f"to: {target}")
-        return target
+        if target.queue is None:
+            raise ConfigurationError(f"to: {target.problem}")
+        return self._routes.topology.queue(target.queue)
 
     def remove(self, file: Path | str, *, limit: int | None = None, **which: Unpack[WhichLetters]) -> SettledLetters:
         """Write letters to a file, and then remove them. `import_from` puts them back.
@@ -305,9 +305,12 @@ class DeadLetters:
         found: dict[str, Capacity] = {}
         ask = self._ask_broker()
         observed = {} if ask is None else ask(names)
+        topology = self._routes.topology
+        specs = (*topology.all_queues, *(spec for spec in topology.retired if isinstance(spec, QueueSpec)))
+        declared = {spec.name: spec.broker_arguments for spec in specs}
         for name in names:
             policy = observed[name].policy_definition if name in observed else None
-            capacity = capacity_of(self._routes.topology.queue(name).broker_arguments, policy or {})
+            capacity = capacity_of(declared.get(name, {}), policy or {})
             if capacity is not None:
                 found[name] = capacity
         return found
@@ -315,14 +318,12 @@ class DeadLetters:
     def _which(self, which: WhichLetters) -> Which:
         chooser = Which.of(which)
         if chooser.queue is not None:
-            self._routes.topology.queue(chooser.queue)
+            of_queue(self._routes.topology, chooser.queue)
         return chooser
 
     def _look(self, taking: Taking, which: Which) -> Look:
-        queues = dead_letter_queues(self._routes.topology)
-        if which.queue is not None:
-            spec = self._routes.topology.queue(which.queue)
-            queues = tuple(each for each in queues if each.name in (spec.name, spec.dead_letter_queue))
+        topology = self._routes.topology
+        queues = dead_letter_queues(topology) if which.queue is None else of_queue(topology, which.queue)
         return look(taking, queues, self._ask_broker())
 
     def _taking(self) -> Taking:

@@ -1,15 +1,25 @@
 """Homes: which queues a letter may be given to. Pure.
 
-A letter says itself where it failed, and may lie. So it goes only to a queue that the target owns or consumes.
+A letter says itself where it failed, and may lie. So it goes only to a queue that the target owns, has retired or
+consumes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from taskroute.operate.dead_letters.letter import Letter
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A queue that may get a letter, or why there is none."""
+
+    queue: str | None
+    problem: str = ""
 
 
 class Homes:
@@ -23,38 +33,41 @@ class Homes:
     def __init__(self, topology: Topology, consumed: Collection[str]) -> None:
         self._topology = topology
         self._consumed = consumed
+        self._own = {queue.name: queue for queue in topology.queues}
         self._dead = {queue.dead_letter_queue for queue in topology.queues}
 
-    def of(self, letter: Letter) -> QueueSpec | str:
-        """Return the queue that a letter failed in, or its replacement; a text says why there is none for it."""
+    def of(self, letter: Letter) -> Home:
+        """Return the queue that a letter failed in, or the one that has replaced it."""
         name = letter.queue
-        queue = self._replacement(name) or next((each for each in self._topology.queues if each.name == name), None)
         if name == letter.lies_in or letter.written_by == "publisher":
-            return "nobody who is believed says which queue it failed in: move it to one"
+            return Home(None, "nobody who is believed says which queue it failed in: move it to one")
+        if name in self._topology.retired_names:
+            return Home(self._topology.replacement_of(name) or name)
+        queue = self._own.get(name)
         if queue is None:
-            return f"it failed in {name!r}, which is no queue of this target: its owner can send it again"
-        if queue.passive and queue.name not in self._consumed:
-            return f"it failed in {name!r}, which somebody else owns, and which this target has no handler for"
-        return queue
+            return Home(None, f"it failed in {name!r}, which is no queue of this target: its owner can send it again")
+        if self._is_foreign(queue):
+            return Home(None, f"it failed in {name!r}, which somebody else owns, and this target has no handler for it")
+        return Home(name)
 
-    def named(self, name: str) -> QueueSpec | str:
-        """Return a queue that letters may be moved to; a text says why they may not.
+    def named(self, name: str) -> Home:
+        """Return a queue that letters may be moved to.
 
         Raises:
             UnknownQueueError: the topology has none of that name.
         """
         queue = self._topology.queue(name)
-        if queue.passive and queue.name not in self._consumed:
-            return f"queue {name!r} is somebody else's, and this target has no handler for it"
+        if self._is_foreign(queue):
+            return Home(None, f"queue {name!r} is somebody else's, and this target has no handler for it")
         if queue.queue_type == "stream":
-            return f"queue {name!r} is a stream"
-        if queue not in self._topology.queues and name not in self._dead:
-            return f"queue {name!r} is a wait queue: what is in it goes on to the queue that it serves"
-        return queue
+            return Home(None, f"queue {name!r} is a stream")
+        if name not in self._own and name not in self._dead:
+            return Home(None, f"queue {name!r} is a wait queue: what is in it goes on to the queue that it serves")
+        return Home(name)
 
     def keeps_letters(self, name: str) -> bool:
         """Return whether a queue is a dead-letter queue, in which a letter stays a letter."""
         return name in self._dead
 
-    def _replacement(self, name: str) -> QueueSpec | None:
-        return next((each for each in self._topology.queues if getattr(each, "replaces", None) == name), None)
+    def _is_foreign(self, queue: QueueSpec) -> bool:
+        return queue.passive and queue.name not in self._consumed

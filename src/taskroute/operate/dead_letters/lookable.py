@@ -7,6 +7,7 @@ delivery, and a message that reaches its delivery limit is destroyed: so the lim
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from taskroute.operate.observed import ObservedQueue
@@ -17,10 +18,43 @@ SAFE_DELIVERY_LIMIT: Final = 1_000_000
 """The lowest delivery limit of a quorum queue that is looked into."""
 
 
-def dead_letter_queues(topology: Topology) -> tuple[QueueSpec, ...]:
-    """Return the queues that dead letters of a topology go to, each once."""
-    names = dict.fromkeys(queue.dead_letter_queue for queue in topology.queues if queue.dead_letter_queue is not None)
-    return tuple(topology.queue(name) for name in names)
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A dead-letter queue, and what it may have been declared as. `may_be_gone`: it is that of a retired queue."""
+
+    name: str
+    specs: tuple[QueueSpec, ...]
+    may_be_gone: bool = False
+
+
+def dead_letter_queues(topology: Topology) -> tuple[Candidate, ...]:
+    """Return where dead letters of a topology go, or went before its queues were retired, each once."""
+    named = (queue.dead_letter_queue for queue in topology.queues)
+    own = {name: Candidate(name, (topology.queue(name),)) for name in named if name is not None}
+    retired = {each.name: each for name in sorted(topology.retired_names) for each in _of_retired(topology, name)}
+    return tuple((retired | own).values())
+
+
+def of_queue(topology: Topology, name: str) -> tuple[Candidate, ...]:
+    """Return the dead-letter queue of a queue, or the one that has this name.
+
+    Raises:
+        UnknownQueueError: the topology has none of that name.
+    """
+    if name in topology.retired_names:
+        names = {name, *(each.name for each in _of_retired(topology, name))}
+    else:
+        names = {name, str(topology.queue(name).dead_letter_queue)}
+    return tuple(each for each in dead_letter_queues(topology) if each.name in names)
+
+
+def _of_retired(topology: Topology, name: str) -> Iterator[Candidate]:
+    """Yield the dead-letter queue that came with a retired queue, of which no more may be known than its name."""
+    known = [spec for spec in topology.retired if isinstance(spec, QueueSpec) and spec.name == name]
+    specs = known or [QueueSpec(name=name), QueueSpec(name=name, type="classic")]
+    helpers = [each for spec in specs for each in spec.helper_queues() if each.name == spec.dead_letter_queue]
+    if helpers:
+        yield Candidate(helpers[0].name, tuple(helpers), may_be_gone=True)
 
 
 def problem_of_spec(queue: QueueSpec) -> str | None:

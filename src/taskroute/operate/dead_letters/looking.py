@@ -10,11 +10,10 @@ from typing import Final
 from taskroute.broker.taking import QueueUnreadableError, Taking
 from taskroute.message.delivery import Delivery
 from taskroute.operate.dead_letters.letter import Letter, letter_of
-from taskroute.operate.dead_letters.lookable import problem_of_observed, problem_of_spec
+from taskroute.operate.dead_letters.lookable import Candidate, problem_of_observed, problem_of_spec
 from taskroute.operate.dead_letters.results import LookedInto
 from taskroute.operate.dead_letters.which import Which
 from taskroute.operate.observed import ObservedQueue
-from taskroute.topology.queue import QueueSpec
 
 MOST: Final = 10_000
 """Letters that are looked at in one run."""
@@ -38,7 +37,7 @@ class Look:
         return meant if limit is None else meant[:limit]
 
 
-def look(taking: Taking, queues: Collection[QueueSpec], ask: AskBroker | None, most: int = MOST) -> Look:
+def look(taking: Taking, queues: Collection[Candidate], ask: AskBroker | None, most: int = MOST) -> Look:
     """Take what is in queues at this moment, and say of each how far that was possible.
 
     Args:
@@ -61,22 +60,28 @@ def look(taking: Taking, queues: Collection[QueueSpec], ask: AskBroker | None, m
             if problem is None:
                 found = taking.take(queue.name, min(ready, most - len(held)))
         except QueueUnreadableError as error:
+            if queue.may_be_gone and error.is_absent:
+                continue
             problem = str(error)
         held += ((letter_of(delivery), delivery) for delivery in found)
         looked.append(LookedInto(queue=queue.name, ready=ready, looked_at=len(found), problem=problem))
     return Look(tuple(held), tuple(looked))
 
 
-def _problem(taking: Taking, queue: QueueSpec, observed: Mapping[str, ObservedQueue] | None) -> str | None:
-    """Return why a queue that is there may not be looked into, None if it may.
-
-    Raises:
-        QueueUnreadableError: the broker has it otherwise than its spec says, or does not say.
-    """
+def _problem(taking: Taking, queue: Candidate, observed: Mapping[str, ObservedQueue] | None) -> str | None:
+    """Return why a queue that is there may not be looked into, None if it may."""
     if observed is not None:
         found = observed.get(queue.name)
         return "the management API has no such queue" if found is None else problem_of_observed(found)
-    problem = problem_of_spec(queue)
-    if problem is None:
-        taking.check_declared(queue)
-    return problem
+    problems: list[str] = []
+    for spec in queue.specs:
+        problem = problem_of_spec(spec)
+        if problem is None:
+            try:
+                taking.check_declared(spec)
+            except QueueUnreadableError as error:
+                problem = str(error)
+        if problem is None:
+            return None
+        problems.append(problem)
+    return problems[0]
