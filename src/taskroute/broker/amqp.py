@@ -102,6 +102,9 @@ class Channel(Protocol):
     def queue_bind(self, queue: str, exchange: str, routing_key: str, *, arguments: Mapping[str, object]) -> object:
         """Bind a queue to an exchange."""
 
+    def queue_delete(self, queue: str) -> object:
+        """Delete a queue, whatever is in it."""
+
     def confirm_select(self) -> object:
         """Have every later publish confirmed."""
 

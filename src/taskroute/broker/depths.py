@@ -70,6 +70,32 @@ def ask_depths(
     return found
 
 
+def ask_exchanges(nodes: Sequence[BrokerUrl], exchanges: Iterable[str], *, name: str) -> dict[str, Absence | None]:
+    """Return for each exchange why it is not there for us, None if it is. Arguments and errors as `ask_depths`."""
+    found: dict[str, Absence | None] = {}
+    connection = connect_once(nodes, name)
+    try:
+        channel = connection.channel()
+        for exchange in exchanges:
+            try:
+                channel.exchange_declare(
+                    exchange, "topic", passive=True, durable=True, auto_delete=False, internal=False, arguments={}
+                )
+            except amqp.ChannelError as error:
+                ending = ending_of(error.reply_code, str(error.reply_text))
+                if ending is None:
+                    raise
+                found[exchange] = _ABSENCES[ending]
+            else:
+                found[exchange] = None
+        connection.close()
+    except (OSError, amqp.AMQPError) as error:
+        raise BrokerUnavailableError(f"the connection was lost: {describe_error(error)}") from None
+    finally:
+        collect(connection)
+    return found
+
+
 def _ask(connection: Connection, queues: Iterable[str]) -> dict[str, Depth | Absence]:
     """Return what was found until the last queue, or until the broker closed the connection over one."""
     found: dict[str, Depth | Absence] = {}

@@ -18,6 +18,10 @@ class Exit(IntEnum):
     """An argument is wrong, or the target cannot be imported."""
     BROKER = 3
     """The broker is away, denies it, or has something else."""
+    CHANGES = 10
+    """`plan`: something is to be done."""
+    REPLACE = 11
+    """`plan`: something has to be replaced, whatever else is to be done."""
 
 
 class UsageError(Exception):

@@ -53,6 +53,9 @@ COMMANDS: Final = (
     Command("completion", "print the completion script of a shell"),
     Command("schema", "describe the topology with its handlers for other tools"),
     Command("import", "print the Python of a topology that a broker has already"),
+    Command("plan", "compare topologies with a broker, and show what has to be done"),
+    Command("apply", "create and bind what topologies declare and a broker lacks"),
+    Command("prune", "unbind and delete what is retired or stale, once it is empty"),
 )
 
 

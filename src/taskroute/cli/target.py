@@ -82,8 +82,25 @@ class Target:
 
 def add_target(parser: ArgumentParser) -> None:
     """Give a command the argument TARGET, and the options that say how it is found."""
+    _add(parser, "target")
+
+
+def add_targets(parser: ArgumentParser) -> None:
+    """Give a command one or several."""
+    _add(parser, "targets", nargs="+")
+
+
+def load_targets(arguments: Namespace) -> list[Target]:
+    """Import each target that a command was given. Raises what `load_target` does."""
+    return [load_target(Namespace(**{**vars(arguments), "target": text})) for text in arguments.targets]
+
+
+def _add(parser: ArgumentParser, name: str, **options: Any) -> None:
     parser.add_argument(
-        "target", metavar="TARGET", help="module:object or module:object.attribute, for example shop.service:service"
+        name,
+        metavar="TARGET",
+        help="module:object or module:object.attribute, for example shop.service:service",
+        **options,
     )
     parser.add_argument("--factory", action="store_true", help="the object is a function: call it for the target")
     parser.add_argument(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from itertools import count
@@ -86,9 +86,15 @@ class ManagementApi:
         Raises:
             BrokerUnavailableError: there is no answer, or one that denies it or cannot be read.
         """
+        return self._send("GET", path, f"?{urlencode(query)}" if query else "")
+
+    def delete(self, *path: str) -> None:
+        """Delete what stands at a path, if it does. Otherwise as `get`."""
+        self._send("DELETE", path)
+
+    def _send(self, method: str, path: Iterable[str], ending: str = "") -> Any | None:
         asked = "/".join(quote(part, safe="") for part in path)
-        ending = f"?{urlencode(query)}" if query else ""
-        request = Request(f"{self._base}/api/{asked}{ending}")  # noqa: S310 - the scheme was looked at
+        request = Request(f"{self._base}/api/{asked}{ending}", method=method)  # noqa: S310 - the scheme was looked at
         request.add_unredirected_header("Authorization", self._authorization)
         request.add_header("Accept", "application/json")
         try:
@@ -135,7 +141,8 @@ class ManagementApi:
 
 
 def _read(answer: HTTPResponse) -> Any:
-    return json.loads(answer.read())
+    told = answer.read()
+    return json.loads(told) if told or answer.status != HTTPStatus.NO_CONTENT else None
 
 
 def _is_json(error: HTTPError) -> bool:

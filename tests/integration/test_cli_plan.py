@@ -1,0 +1,176 @@
+"""The commands plan, apply and prune, and what is told of brokers that cannot be asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from tests.kit.command_line import CommandLine, Ended
+from tests.kit.peer import looking
+
+from taskroute.broker.depths import ask_depths
+from taskroute.broker.url import parse_urls
+
+SHOP = """
+from taskroute import ExchangeSpec, QueueSpec, Topology
+shop = ExchangeSpec(name="shop")
+keys = [shop.bind("order.*"), shop.bind("refund.*")]
+plain = dict(retry=False, dead_letter=False)
+before = Topology(queues=[QueueSpec(name="orders", bindings=keys, **plain)])
+fewer = Topology(queues=[QueueSpec(name="orders", bindings=keys[:1], **plain)])
+longer = Topology(queues=[QueueSpec(name="orders", bindings=keys, message_ttl=5, **plain)])
+mails = Topology(queues=[QueueSpec(name="mails", bindings=[shop.bind("mail.*")], **plain)])
+retired = Topology(exchanges=[shop], retired=["orders"])
+"""
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    line = CommandLine(tmp_path, capsys, monkeypatch)
+    line.write("shops.py", SHOP)
+    return line
+
+
+@pytest.fixture
+def run(line: CommandLine, rabbitmq_url: str, rabbitmq_api: str) -> Run:
+    def run(command: str, *words: str) -> Ended:
+        return line.run(command, *words, "--url", rabbitmq_url, "--api", rabbitmq_api)
+
+    return run
+
+
+def test_plan_is_applied_and_nothing_is_left_to_do(run: Run) -> None:
+    assert run("plan", "shops:before").code == 10
+
+    applied = run("apply", "shops:before", "--yes")
+
+    assert applied.code == 0
+    assert [text.split(maxsplit=1) for text in applied.out.splitlines()] == [
+        ["done", "create exchange 'shop' (topic)"],
+        ["done", "create queue 'orders' (quorum)"],
+        ["done", "bind 'shop' -> 'orders' by 'order.*'"],
+        ["done", "bind 'shop' -> 'orders' by 'refund.*'"],
+    ]
+    again = run("plan", "shops:before")
+    assert (again.code, again.out) == (0, "nothing is to be done\n")
+    assert run("apply", "shops:before", "--yes").out == "nothing is to be done\n"
+
+
+def test_plan_of_a_queue_that_has_to_be_replaced_ends_with_eleven(run: Run) -> None:
+    run("apply", "shops:before", "--yes")
+
+    ended = run("plan", "shops:longer")
+    applied = run("apply", "shops:longer", "shops:mails", "--yes")
+
+    assert ended.code == 11
+    assert ended.out.startswith("! queue 'orders': message_ttl: none on the broker, 5 s declared")
+    assert "is not done by this command" in ended.out
+    assert applied.code == 1
+    assert "done    create queue 'mails' (quorum)" in applied.out
+    assert "queue 'orders': message_ttl" in applied.err
+
+
+def test_stale_key_is_unbound_only_with_the_contract_that_has_it(line: CommandLine, run: Run) -> None:
+    run("apply", "shops:before", "--yes")
+    assert line.run("lock", "shops:before", "--file", "was.json").code == 0
+
+    without = run("prune", "shops:fewer", "--yes")
+    pruned = run("prune", "shops:fewer", "--was", "was.json", "--yes")
+
+    assert without.out == "nothing is to be done\n"
+    assert pruned.out == "done    unbind 'shop' -> 'orders' by 'refund.*'\n"
+    assert run("plan", "shops:fewer", "--was", "was.json").code == 0
+
+
+def test_retired_queue_that_has_messages_is_kept(run: Run, rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskroute.cli.planning.pause", lambda _: None)
+    run("apply", "shops:before", "--yes")
+    with looking(rabbitmq_url) as peer:
+        for key in ("order.*", "refund.*"):
+            peer.channel.queue_unbind("orders", "shop", key)
+        peer.publish(b"1", "orders")
+
+        kept = run("prune", "shops:retired", "--yes")
+        peer.channel.queue_purge("orders")
+
+    assert kept.code == 1
+    assert kept.out.startswith("skipped delete queue 'orders': 'orders' has 1 messages") or "not known" in kept.out
+
+
+def test_plan_is_a_document_for_programs(run: Run) -> None:
+    document = json.loads(run("plan", "shops:mails", "--format", "json").out)
+
+    assert document["version"] == 1
+    assert document["steps"][-1] == {
+        "action": "bind",
+        "command": "apply",
+        "why": "",
+        "text": "bind 'shop' -> 'mails' by 'mail.*'",
+        "source": "shop",
+        "destination_type": "queue",
+        "destination": "mails",
+        "routing_key": "mail.*",
+        "not_now": [],
+    }
+    done = json.loads(run("apply", "shops:mails", "--format", "json", "--yes").out)
+    assert {each["result"] for each in done["steps"]} == {"done"}
+
+
+def test_plan_without_the_api_says_what_it_cannot_see(line: CommandLine, broker_url: str) -> None:
+    ended = line.run("plan", "shops:mails", "--url", broker_url)
+
+    assert ended.code == 10
+    assert ended.out.splitlines()[:3] == [
+        "+ create exchange 'shop' (topic)",
+        "+ create queue 'mails' (quorum)",
+        "+ bind 'shop' -> 'mails' by 'mail.*'",
+    ]
+    assert "without the management API it is only seen whether queues and exchanges are there" in ended.out
+
+
+def test_apply_without_the_api_creates_what_is_missing(line: CommandLine, broker_url: str) -> None:
+    with looking(broker_url) as peer:
+        ended = line.run("apply", "shops:mails", "--url", broker_url, "--yes")
+
+        assert ended.code == 0
+        peer.publish(b"1", "mail.x", "shop")
+        assert [bytes(each.body) for each in peer.receive("mails", 1)] == [b"1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["apply", "shops:mails"], "no terminal is there to ask: give --yes; `taskroute plan` shows"),
+        (["prune", "shops:mails", "--yes"], "--api is needed: without the management API"),
+        (["plan", "shops:before", "shops:longer"], "queue 'orders' is declared twice, and differs in message_ttl"),
+        (["plan", "shops:before", "shops:retired"], "queue 'orders' is declared and retired"),
+        (["plan", "shops:mails", "--was", "none.json"], "--was 'none.json' cannot be read"),
+        (["plan", "shops:mails", "--was", "shops.py"], "shops.py"),
+        (["plan", "shops:mails", "--api", "ftp://x"], "starts with http://host or https://host"),
+        (["plan", "shops:mails", "--api", "http://example.invalid"], "the password would travel in the clear"),
+    ],
+)
+def test_wrong_use_is_told_in_a_line(line: CommandLine, taskroute_url: str, words: list[str], problem: str) -> None:
+    ended = line.run(*words, "--url", taskroute_url)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert problem in ended.err
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["plan"], ["apply", "--yes"], ["prune", "--yes"]])
+def test_broker_whose_api_is_not_there_is_told_and_not_touched(
+    line: CommandLine, rabbitmq_url: str, command: list[str]
+) -> None:
+    for port in (1, urlsplit(rabbitmq_url).port):  # nobody, and another program
+        api = f"http://127.0.0.1:{port}"
+        ended = line.run(command[0], "shops:mails", *command[1:], "--url", rabbitmq_url, "--api", api)
+
+        assert (ended.code, ended.out) == (3, "")
+        assert "its own port is 15671 with https, 15672 with http" in ended.err
+        assert ask_depths(parse_urls(rabbitmq_url), ["mails"]) == {"mails": "absent"}

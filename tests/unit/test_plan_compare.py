@@ -1,0 +1,315 @@
+"""Compare: from what is declared and what is there to steps and remarks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.kit.observing import after, consumed_by, observed_binding, observed_of, observed_queue, together
+
+from taskroute import ExchangeSpec, QueueSpec, RetryPolicy, Topology, TopologyError
+from taskroute.operate.observed import Observed
+from taskroute.operate.plan.binding_id import BindingId
+from taskroute.operate.plan.compare import compare
+from taskroute.operate.plan.steps import Plan, Unbind
+from taskroute.operate.plan.targets import Targets
+from taskroute.topology.digest import topology_digest
+
+shop = ExchangeSpec(name="shop")
+mail = ExchangeSpec(name="mail", bindings=[shop.bind("mail.#")])
+orders = QueueSpec(
+    name="orders", bindings=[shop.bind("order.*"), shop.bind("refund.*")], retry=RetryPolicy(delays=(1,))
+)
+topology = Topology(exchanges=[mail], queues=[orders])
+nothing = Observed("/", MappingProxyType({}), MappingProxyType({}), ())
+
+
+def plan_of(*targets: Topology, observed: Observed = nothing, stood: Collection[BindingId] = ()) -> Plan:
+    return compare(Targets.of(targets), observed, stood)
+
+
+def texts(plan: Plan, command: Any = None) -> list[str]:
+    return [str(step) for step in plan.steps if command in (None, step.command)]
+
+
+def waits(plan: Plan, observed: Observed) -> list[str]:
+    return [reason for step in plan.steps for reason in step.waits_for(observed)]
+
+
+def with_queue(observed: Observed, name: str, **facts: Any) -> Observed:
+    return replace(
+        observed, queues=MappingProxyType({**observed.queues, name: replace(observed.queues[name], **facts)})
+    )
+
+
+def test_everything_is_created_before_what_needs_it() -> None:
+    assert texts(plan_of(topology)) == [
+        "create exchange 'mail' (topic)",
+        "create exchange 'shop' (topic)",
+        "bind 'shop' -> 'mail' by 'mail.#'",
+        "create queue 'orders' (quorum)",
+        "create queue 'orders.retry.1000' (quorum)",
+        "create queue 'orders.dead' (quorum)",
+        "bind 'shop' -> 'orders' by 'order.*'",
+        "bind 'shop' -> 'orders' by 'refund.*'",
+    ]
+
+
+def test_nothing_is_to_be_done_where_everything_is_there() -> None:
+    assert plan_of(topology, observed=observed_of(topology)) == Plan((), ())
+
+
+def test_what_others_own_is_only_told() -> None:
+    foreign = ExchangeSpec(name="theirs", passive=True)
+    passive = Topology(
+        queues=[QueueSpec(name="q", passive=True, bindings=[foreign.bind("a")], retry=False, dead_letter=False)]
+    )
+
+    plan = plan_of(passive)
+
+    assert plan.steps == ()
+    assert [(each.kind, each.subject) for each in plan.remarks] == [
+        ("missing", "exchange 'theirs'"),
+        ("missing", "queue 'q'"),
+    ]
+
+
+def test_queue_of_a_connection_or_a_consumer_is_left_to_its_worker() -> None:
+    own = Topology(queues=[QueueSpec(name="a", exclusive=True), QueueSpec(name="b", auto_delete=True)])
+
+    assert plan_of(own).steps == ()
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        ({"type": "classic", "arguments": {}}, "type: classic on the broker, quorum declared"),
+        ({"arguments": {**orders.broker_arguments, "x-message-ttl": 5000}}, "message_ttl: 5 s on the broker, none"),
+        ({"arguments": {**orders.broker_arguments, "x-delivery-limit": 3}}, "delivery_limit: 3 on the broker, 20"),
+        ({"arguments": {**orders.broker_arguments, "x-mine": True}}, "arguments: x-mine: True on the broker, none"),
+        ({"durable": False}, "durable: False on the broker, True declared"),
+    ],
+)
+def test_queue_that_differs_has_to_be_replaced_and_is_left_alone(facts: dict[str, Any], text: str) -> None:
+    plan = plan_of(topology, observed=with_queue(observed_of(topology), "orders", **facts))
+
+    assert plan.steps == ()
+    assert plan.has_to_replace
+    assert plan.remarks[0].text.startswith(text)
+    assert len(plan.remarks) == 1
+
+
+def test_helper_that_differs_names_the_queue_that_gets_a_new_name() -> None:
+    observed = with_queue(observed_of(topology), "orders.dead", type="classic", arguments={})
+
+    assert "queue 'orders', which it serves, a new name" in plan_of(topology, observed=observed).remarks[0].text
+
+
+def test_default_type_of_the_virtual_host_is_no_difference() -> None:
+    classic = Topology(queues=[QueueSpec(name="q", type="classic", retry=False, dead_letter=False)])
+
+    observed = with_queue(observed_of(classic), "q", arguments={})
+
+    assert plan_of(classic, observed=observed) == Plan((), ())
+
+
+def test_new_key_waits_while_workers_of_another_digest_consume_the_queue() -> None:
+    before = Topology(queues=[orders.model_copy(update={"bindings": orders.bindings[:1]})])
+    old, new = topology_digest(before), topology_digest(topology)
+    there = together(observed_of(topology), observed_of(before))
+    there = replace(there, bindings=tuple(each for each in there.bindings if each.routing_key != "refund.*"))
+
+    for consumers, reason in (
+        ((), []),
+        ((new,), []),
+        ((old, new), [f"'orders' is consumed by workers of another topology ({old[:12]})"]),
+        (("",), ["'orders' is consumed by somebody who names no topology"]),
+    ):
+        observed = with_queue(there, "orders", **consumed_by(*consumers))
+        plan = plan_of(topology, observed=observed)
+        assert texts(plan) == ["bind 'shop' -> 'orders' by 'refund.*'"]
+        assert waits(plan, observed) == reason
+
+    unknown = with_queue(there, "orders", consumers=1, consumer_details=None)
+    assert waits(plan_of(topology, observed=unknown), unknown) == [
+        "it is not known who consumes 'orders': the broker does not say it yet"
+    ]
+    other = Topology(exchanges=[shop], queues=[QueueSpec(name="invoices")])
+    shared = with_queue(together(there, observed_of(other)), "orders", **consumed_by(topology_digest(other)))
+    assert waits(plan_of(topology, other, observed=shared), shared) == []
+
+
+def test_queue_is_replaced_key_by_key_and_bound_first() -> None:
+    new = QueueSpec(name="orders.2", replaces="orders", bindings=orders.bindings, max_length=9)
+    after_it = Topology(queues=[new])
+
+    plan = plan_of(after_it, observed=observed_of(Topology(queues=[orders])))
+
+    assert texts(plan, "apply")[-4:] == [
+        "bind 'shop' -> 'orders.2' by 'order.*'",
+        "unbind 'shop' -> 'orders' by 'order.*'",
+        "bind 'shop' -> 'orders.2' by 'refund.*'",
+        "unbind 'shop' -> 'orders' by 'refund.*'",
+    ]
+    assert texts(plan, "prune") == [
+        "delete queue 'orders'",
+        "delete queue 'orders.dead'",
+        "delete queue 'orders.retry.1000'",
+    ]
+
+
+def test_key_is_stale_only_if_it_stood_in_a_contract() -> None:
+    fewer = Topology(exchanges=[mail], queues=[orders.model_copy(update={"bindings": orders.bindings[:1]})])
+    observed, gone = observed_of(topology), BindingId.declared("queue", "orders", orders.bindings[1])
+
+    assert plan_of(fewer, observed=observed).steps == ()
+    (step,) = plan_of(fewer, observed=observed, stood=[gone]).steps
+    assert isinstance(step, Unbind)
+    assert step.command == "prune"
+    consumed = with_queue(observed, "orders", **consumed_by("older"))
+    assert "another topology (older)" in next(step.waits_for(consumed))
+
+
+def test_key_that_another_target_has_is_not_stale() -> None:
+    one = Topology(queues=[orders])
+    gone = BindingId.declared("queue", "orders", orders.bindings[1])
+
+    assert plan_of(one, Topology(queues=[orders]), observed=observed_of(one), stood=[gone]).steps == ()
+
+
+def test_targets_that_do_not_fit_together_are_refused() -> None:
+    with pytest.raises(TopologyError, match="declared and retired"):
+        Targets.of([Topology(queues=[orders]), Topology(retired=["orders"])])
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"messages": 1}, "'orders' has 1 messages"),
+        ({"messages": None}, "it is not known whether 'orders' is empty"),
+        ({"consumers": 2}, "'orders' is consumed (2 consumers)"),
+        ({"consumers": None}, "it is not known whether 'orders' is consumed"),
+        ({"type": "stream"}, "'orders' is a stream, which is never deleted here"),
+        ({"type": None}, "'orders' is a queue of unknown type"),
+    ],
+)
+def test_retired_queue_is_deleted_only_when_nothing_is_in_it(facts: dict[str, Any], reason: str) -> None:
+    retired = Topology(retired=["orders"])
+    observed = with_queue(observed_of(Topology(queues=[orders.model_copy(update={"bindings": ()})])), "orders", **facts)
+
+    plan = plan_of(retired, observed=observed)
+
+    assert "delete queue 'orders'" in texts(plan)
+    assert waits(plan, observed)[0].startswith(reason)
+
+
+def test_retired_queue_that_is_bound_or_awaits_retries_is_kept() -> None:
+    observed = with_queue(observed_of(Topology(queues=[orders])), "orders.retry.1000", messages=1)
+
+    reasons = waits(plan_of(Topology(retired=["orders"]), observed=observed), observed)
+
+    assert reasons == [
+        "'orders' is bound: 'shop' -> 'orders' by 'order.*'",
+        "'orders.retry.1000' has 1 messages",
+        "'orders.retry.1000' has 1 messages",
+    ]
+
+
+def test_helper_of_a_delay_that_is_gone_is_stale_if_it_is_as_ours() -> None:
+    slow = QueueSpec(name="orders", bindings=orders.bindings, retry=RetryPolicy(delays=(1, 5)))
+    observed = observed_of(Topology(exchanges=[mail], queues=[slow]))
+
+    assert texts(plan_of(topology, observed=observed)) == ["delete queue 'orders.retry.5000'"]
+    arguments = {**observed.queues["orders.retry.5000"].arguments, "x-max-length": 3}
+    other = with_queue(observed, "orders.retry.5000", arguments=arguments)
+    assert texts(plan_of(topology, observed=other)) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["orders.retry.5", "orders.retry.05000", "orders.retry.x", "invoices.retry.5000", "orders.2"]
+)
+def test_queue_of_another_name_is_not_ours(name: str) -> None:
+    wait = next(QueueSpec(name="orders", retry=RetryPolicy(delays=(5,))).helper_queues())
+    theirs = observed_queue(wait.model_copy(update={"name": name}))
+    observed = observed_of(topology)
+    observed = replace(observed, queues=MappingProxyType({**observed.queues, name: theirs}))
+
+    assert plan_of(topology, observed=observed).steps == ()
+
+
+def test_foreign_queue_that_nobody_consumes_is_information() -> None:
+    observed = observed_of(topology)
+    forgotten = observed_queue(QueueSpec(name="forgotten"), messages=5)
+    bound = observed_binding("queue", "forgotten", shop.bind("#"))
+    observed = replace(
+        observed,
+        queues=MappingProxyType({**observed.queues, "forgotten": forgotten}),
+        bindings=(*observed.bindings, bound),
+    )
+
+    plan = plan_of(topology, observed=observed, stood=[BindingId.observed(bound)])
+
+    assert plan.steps == ()
+    assert [(each.kind, each.subject) for each in plan.remarks] == [("foreign", "queue 'forgotten'")]
+
+
+def test_policy_in_effect_is_told() -> None:
+    observed = with_queue(observed_of(topology), "orders", policy="limits", policy_definition={"max-length": 5})
+
+    (remark,) = plan_of(topology, observed=observed).remarks
+
+    assert (remark.kind, remark.text) == ("policy", "policy limits is in effect: max-length=5")
+
+
+names = st.sampled_from(["a", "b", "c", "d"])
+policies: st.SearchStrategy[Any] = st.sampled_from([RetryPolicy(delays=(1,)), RetryPolicy(delays=(1, 5)), False])
+
+
+@st.composite
+def topologies(draw: st.DrawFn) -> Topology:
+    """Draw queues a to d, some of them, with keys and delays."""
+    chosen = draw(st.sets(names))
+    keys = st.lists(st.sampled_from(["x.*", "y.#", "z"]), unique=True)
+    queues = [
+        QueueSpec(name=name, bindings=[shop.bind(key) for key in draw(keys)], retry=draw(policies))
+        for name in sorted(chosen)
+    ]
+    return Topology(exchanges=[shop], queues=queues)
+
+
+@settings(max_examples=60)
+@given(topologies(), topologies())
+def test_plan_is_empty_after_any_change_was_applied_and_pruned(before: Topology, wanted: Topology) -> None:
+    gone = {queue.name for queue in before.queues} - {queue.name for queue in wanted.queues}
+    wanted = Topology(exchanges=wanted.exchanges, queues=wanted.queues, retired=sorted(gone))
+    stood = [BindingId.declared("queue", queue.name, each) for queue in before.queues for each in queue.bindings]
+    targets, observed = Targets.of([wanted]), observed_of(before)
+
+    applied = after(observed, compare(targets, observed, stood).of("apply"))
+    pruned = after(applied, compare(targets, applied, stood).of("prune"))
+
+    assert compare(targets, pruned, stood) == Plan((), ())
+    expected = observed_of(wanted)
+    assert pruned.queues == expected.queues
+    assert set(map(BindingId.observed, pruned.bindings)) == set(map(BindingId.observed, expected.bindings))
+
+
+@settings(max_examples=40)
+@given(topologies())
+def test_plan_is_empty_after_every_queue_was_replaced(before: Topology) -> None:
+    new = [
+        QueueSpec(name=f"{each.name}.2", bindings=each.bindings, replaces=each.name, retry=each.retry)
+        for each in before.queues
+    ]
+    targets, observed = Targets.of([Topology(exchanges=[shop], queues=new)]), observed_of(before)
+
+    applied = after(observed, compare(targets, observed).of("apply"))
+    pruned = after(applied, compare(targets, applied).of("prune"))
+
+    assert compare(targets, pruned) == Plan((), ())
+    assert not set(pruned.queues) & set(observed.queues)
