@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from tests.cluster.trial import trial
-from tests.faults.traffic import Traffic, jobs
+from tests.faults.traffic import Traffic
 from tests.kit.calls import Calls
 from tests.kit.cluster import Cluster
 from tests.kit.network import Network
-from tests.kit.running import registry_of
+from tests.kit.rabbitmq import Node
 from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import until
 
-from taskroute import BrokerUnavailableError, Publisher, QueueSpec, Topology, Worker
+from taskroute import BrokerUnavailableError, HandlerRegistry, Publisher, QueueSpec, Topology, Worker
 
 PAUSE = threading.Event()  # never set: to wait a time that is part of the plan
 FROZEN = 20.0
 WITHOUT_QUORUM = 45.0
 PARTED = 30.0
+SILENT = 90.0
+"""Seconds after which a worker on a node without a majority no longer takes the silence for idle queues."""
+
 START = 8.0
 
 
@@ -82,8 +86,9 @@ def test_leader_is_frozen_for_20_seconds(cluster: Cluster, vhost: str, stopwatch
 @pytest.mark.row(57)
 @pytest.mark.parametrize("handling", ["pause_minority", "ignore"])
 def test_quorum_is_lost_for_45_seconds(cluster: Cluster, vhost: str, stopwatch: Stopwatch, handling: str) -> None:
+    """From RabbitMQ 4.3 on the node that is left keeps its clients, and a worker there takes the silence for idle."""
     cluster.handle_partitions(handling)
-    with trial(cluster, vhost, stopwatch, cuts=4, gap=WITHOUT_QUORUM + 15) as run:
+    with trial(cluster, vhost, stopwatch, cuts=4, gap=WITHOUT_QUORUM + 15, untrue_after=SILENT) as run:
         down = cluster.nodes[1:]
         for node in down:
             node.kill()
@@ -120,28 +125,48 @@ def test_start_without_quorum_ends_at_its_timeout_and_says_so(
 
 
 @pytest.mark.row(59)
-def test_home_node_of_a_classic_queue_is_down(cluster: Cluster, vhost: str, stopwatch: Stopwatch) -> None:
-    """What is in it waits there; the quorum queue beside it is handled throughout."""
+@pytest.mark.parametrize("end", [Node.shut_down, Node.kill])
+def test_home_node_of_a_classic_queue_is_down(
+    cluster: Cluster, vhost: str, stopwatch: Stopwatch, end: Callable[[Node], None]
+) -> None:
+    """What is in it waits there; a worker that runs and one that starts handle their quorum queues throughout.
+
+    From its version 4 on RabbitMQ answers nothing about the queue for more than a minute if the node was killed.
+    """
     home, other = cluster.nodes[2], cluster.nodes[0]
-    old = QueueSpec(name="old", type="classic", bindings=[jobs.bind("old")], retry=False, dead_letter=False)
-    with Publisher(home.url(vhost), Topology(exchanges=[jobs], queues=[old])) as publisher:
-        publisher.publish(b"1", "old", exchange=jobs)
-    seen = Calls()
+    old, kept = (QueueSpec(name=name, type="classic", retry=False, dead_letter=False) for name in ("old", "kept"))
+    beside = QueueSpec(name="beside", retry=False, dead_letter=False)
+    topology = Topology(queues=[old, kept, beside])
+    seen, registry = Calls(), HandlerRegistry()
 
     def handle(body: bytes) -> None:
         seen(body)
 
-    with trial(cluster, vhost, stopwatch, cuts=1, gap=10) as run:
-        home.shut_down()
-        topology = Topology(exchanges=[jobs], queues=[old])
-        with Worker(other.url(vhost), topology, registry_of(handle, "#", queue=old)) as worker:
-            (reason,) = worker.health().reasons
-            assert reason.startswith("not consuming old: queue 'old'")
+    for queue in topology.queues:
+        registry.add("#", handle, queue=queue)
+
+    def worker(classic: QueueSpec) -> Worker:
+        return Worker(other.url(vhost), topology, registry, queues=[classic, beside])
+
+    with Publisher(home.url(vhost), topology) as publisher:
+        publisher.publish(b"1", "old", exchange="")
+    with trial(cluster, vhost, stopwatch, cuts=1, gap=10) as run, worker(kept) as running:
+        end(home)
+        until(lambda: "kept" not in running.health().consuming)
+        with worker(old) as starting, Publisher(other.url(vhost), Topology()) as publisher:
+            for one, name in ((running, "kept"), (starting, "old")):
+                (reason,) = one.health().reasons
+                assert reason.startswith(f"not consuming {name}: queue {name!r}")
             run.goes_on()
+            publisher.publish(b"2", "beside", exchange="")
+            seen.wait_for(b"2")
 
             home.start()
+            publisher.publish(b"3", "kept", exchange="")
             seen.wait_for(b"1")
-            until(lambda: worker.health().ready)
+            seen.wait_for(b"3")
+            until(lambda: running.health().ready and starting.health().ready)
+            assert running.stats().connections == starting.stats().connections == 1
 
 
 @pytest.mark.row(63)
@@ -151,7 +176,7 @@ def test_node_that_has_lost_its_disk_is_replaced(cluster: Cluster, vhost: str, s
         lost.kill()
         run.goes_on()
 
-        cluster.replace(lost)
+        cluster.replace(lost, vhost)
         cluster.wait_in_sync(vhost)
 
         run.goes_on()
@@ -163,7 +188,7 @@ def test_node_that_has_lost_its_disk_is_replaced(cluster: Cluster, vhost: str, s
 def test_node_is_parted_from_the_others(cluster: Cluster, cuttable: Network, vhost: str, stopwatch: Stopwatch) -> None:
     """Clients are connected to it, and still reach it. A worker there takes a minute of silence for an idle queue."""
     first = cluster.nodes[1]
-    with trial(cluster, vhost, stopwatch, first=first, cuts=3, gap=90, untrue_after=90) as run:
+    with trial(cluster, vhost, stopwatch, first=first, cuts=3, gap=90, untrue_after=SILENT) as run:
         with cuttable.parted(1):
             PAUSE.wait(PARTED)
             began = time.monotonic()

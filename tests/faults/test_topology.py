@@ -279,3 +279,31 @@ def test_classic_queue_whose_node_is_down_is_waited_for_alone(site: Site, logged
             until(lambda: worker.health().ready)
             assert worker.stats().connections == 1
         assert peer.ready("old") == 0
+
+
+@pytest.mark.row(60)
+def test_classic_queue_without_an_answer_is_waited_for_alone(site: Site) -> None:
+    """The broker leaves each question about it open, as one of version 4 does for a minute whose node was killed."""
+    old = QueueSpec(name="old", type="classic", retry=False, dead_letter=False)
+    declared = Topology(exchanges=[jobs], queues=[work, old])
+    registry, seen = HandlerRegistry(), Calls()
+
+    def handle(body: bytes) -> None:
+        seen(body)
+
+    for queue in (work, old):
+        registry.add("#", handle, queue=queue)
+    with Publisher(site.url, declared) as publisher:
+        publisher.publish(b"1", "old", exchange="")
+        site.node.eval(f"{site.queue_pid('old')}, sys:suspend(amqqueue:get_pid(Q)).")
+
+        with Worker(site.url, declared, registry) as worker:
+            (reason,) = worker.health().reasons
+            assert reason.startswith("not consuming old: queue 'old': the broker does not answer for it")
+            publisher.publish(b"2", "a", exchange=jobs)
+            seen.wait_for(b"2")
+
+            site.node.eval(f"{site.queue_pid('old')}, sys:resume(amqqueue:get_pid(Q)).")
+            seen.wait_for(b"1")
+            until(lambda: worker.health().ready)
+            assert worker.stats().connections == 1

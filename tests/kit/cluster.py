@@ -69,17 +69,18 @@ class Cluster:
         """End every node and remove what it wrote."""
         self._all(Node.stop, self.nodes)
 
-    def replace(self, node: Node) -> None:
+    def replace(self, node: Node, vhost: str) -> None:
         """Have the others forget a node that is down, as if its disk were gone, and let an empty one join in its place.
 
-        The queues that had a replica on it get one there again.
+        The queues of a virtual host that had a replica on it get one there again.
         """
         member = next(other for other in self.nodes if other.is_running)
-        self._forget(member, node)
+        self._forget(member, node, vhost)
         node.wipe()
         node.start()
         self.join(node, member)
-        until_slow(lambda: "error" not in node.ctl("grow", node.name, "all", tool="rabbitmq-queues"))
+        grow = ("grow", node.name, "all", "--vhost-pattern", vhost)
+        until_slow(lambda: "error" not in node.ctl(*grow, tool="rabbitmq-queues"))
 
     def node(self, name: str) -> Node:
         """Return a node by its name."""
@@ -120,30 +121,31 @@ class Cluster:
         until_slow(lambda: self._is_in_sync(vhost))
 
     @classmethod
-    def _forget(cls, member: Node, node: Node) -> None:
-        """Have a member forget a node, and each queue its replica there.
+    def _forget(cls, member: Node, node: Node, vhost: str) -> None:
+        """Have a member forget a node, and each queue of a virtual host its replica there.
 
-        `forget_cluster_node` tries both, once. A queue that has no leader, or one that has just been elected, keeps its
-        replica then, which that command does not always say; so each that does is asked until it has let go.
+        `forget_cluster_node` tries both, once, for all virtual hosts. A queue that has no leader, or one that has just
+        been elected, keeps its replica then, which that command does not always say; so each that does is asked until
+        it has let go. What other tests have left behind may have no leader for good.
         """
         try:
             member.ctl("forget_cluster_node", node.name)
         except RuntimeError as error:
             if "failed to shrink" not in str(error):
                 raise
-        for vhost, queue in cls._with_replica(member, node):
+        for queue in cls._with_replica(member, node, vhost):
             until_slow(partial(_succeeds, member, "delete_member", queue, node.name, "--vhost", vhost))
 
     @staticmethod
-    def _with_replica(member: Node, node: Node) -> list[tuple[str, str]]:
-        """Return virtual host and name of each queue that has a replica on a node, a leader or not."""
+    def _with_replica(member: Node, node: Node, vhost: str) -> list[str]:
+        """Return the queues of a virtual host that have a replica on a node, a leader or not."""
         listed = member.eval(
             "Nodes = fun(Q) -> case maps:get(nodes, amqqueue:get_type_state(Q), []) of "
             "Known when is_map(Known) -> maps:keys(Known); Known -> Known end end, "
-            "[{V, N} || Q <- rabbit_amqqueue:list(), {resource, V, queue, N} <- [amqqueue:get_name(Q)], "
+            f'[N || Q <- rabbit_amqqueue:list(<<"{vhost}">>), {{resource, _, queue, N}} <- [amqqueue:get_name(Q)], '
             f"lists:member('{node.name}', Nodes(Q))]."
         )
-        return re.findall(r'{<<"(.*?)">>,\s*<<"(.*?)">>}', listed)
+        return re.findall(r'<<"(.*?)">>', listed)
 
     def _is_in_sync(self, vhost: str) -> bool:
         try:

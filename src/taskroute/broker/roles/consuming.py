@@ -25,6 +25,7 @@ from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.backlog import Backlogs
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
 from taskroute.broker.roles.consumer_channel import ConsumerChannel
+from taskroute.broker.roles.inquiry import Inquiry, may_stay_unanswered
 from taskroute.broker.roles.probe import Probe
 from taskroute.broker.roles.queue_suspects import QueueSuspects
 from taskroute.errors import BrokerError, TopologyMismatchError, UnsupportedFeatureError
@@ -110,6 +111,7 @@ class Consuming:
         """Queues that others replace, by the number of their channel, which is never shared."""
         has_enough_channels = len(self.queues) + SPARE_CHANNELS <= connection.channel_max
         self._shared = None if has_enough_channels else self._open_channel()
+        self._inquiry = Inquiry(connection, self._plan_search)
         self._opened_at = time.monotonic()
         self._helped = {helper.name: name for name, one in self.queues.items() for helper in one.spec.helper_queues()}
         self._arguments = {TOPOLOGY_ARGUMENT: topology_digest(declaration.topology)}
@@ -147,6 +149,7 @@ class Consuming:
             TopologyMismatchError, UnsupportedFeatureError: as `Declaration.on`.
         """
         self._leave_suspects_alone()
+        unavailable = self._leave_unanswered_alone()
         is_first = self.generation == 1
         specs = [queue.spec for queue in self.queues.values()]
         helpers = {helper.name for spec in specs for helper in self._declaration.helpers_of(spec)}
@@ -157,7 +160,9 @@ class Consuming:
             self._declaration.exchange_bindings_on(channel, on_problem)
             for spec in self._declaration.queues:
                 queue = self.queues.get(spec.name)
-                if queue is None:
+                if queue is None and spec.name in unavailable:
+                    log.warning("queue_unavailable queue=%s error=%s", spec.name, unavailable[spec.name])
+                elif queue is None:
                     on_it = partial(self._declaration.queue_on, channel, spec)
                     fatal = () if not is_first else _FATAL_OF_HELPERS if spec.name in helpers else _FATAL_OF_OTHERS
                     try:
@@ -194,11 +199,18 @@ class Consuming:
                 raise queue.problem
 
     def search(self, now: float) -> None:
-        """Declare and consume the missing queues that are due."""
-        for queue in self.queues.values():
-            if queue.state == "missing" and queue.due <= now:
-                with self._losing(queue):
-                    self._find(queue)
+        """Declare and consume the missing queues that are due, once the broker answers for them."""
+        answers = self._inquiry.answers()
+        for name, queue in self.queues.items():
+            if queue.state != "missing" or name in self._inquiry or (queue.due > now and name not in answers):
+                continue
+            if name not in answers and may_stay_unanswered(queue.spec):
+                self._inquiry.ask(name)
+                continue
+            with self._losing(queue):
+                if (problem := answers.get(name)) is not None:
+                    raise problem
+                self._find(queue)
         self._plan_search()
 
     def follow(self, queue: ConsumedQueue) -> None:
@@ -301,6 +313,14 @@ class Consuming:
         for name in self._suspects:
             if name in self.queues:
                 self.queues[name].lose(self._suspects.problem(name), time.monotonic())
+
+    def _leave_unanswered_alone(self) -> Mapping[str, QueueUnavailableError]:
+        """Find the queues that cannot be had and may keep whoever declares or consumes them waiting; return why."""
+        asked = [spec.name for spec in self._declaration.queues if may_stay_unanswered(spec)]
+        problems = self._inquiry.survey(name for name in asked if name not in self.missing)
+        for name in problems.keys() & self.queues.keys():
+            self._lose(self.queues[name], problems[name])
+        return problems
 
     def _find(self, queue: ConsumedQueue) -> None:
         """Declare a missing queue and what serves it, and consume it if it is wanted."""
@@ -476,8 +496,11 @@ class Consuming:
             self._lose(queue, error)
 
     def _plan_search(self) -> None:
-        missing = [queue.due for queue in self.queues.values() if queue.state == "missing"]
-        self.next_search = min(missing, default=None)
+        """Plan when to `search` again: at once when there is an answer, and not for a queue of which one is awaited."""
+        missing = [
+            queue.due for name, queue in self.queues.items() if queue.state == "missing" and name not in self._inquiry
+        ]
+        self.next_search = 0.0 if self._inquiry.has_answers else min(missing, default=None)
 
     @contextmanager
     def _set_up_channel(self) -> Iterator[Channel]:
