@@ -76,6 +76,8 @@ class Schema:
 
     def written(self) -> Schema:
         """Return the node that decides on the JSON that is written, of type ``custom`` where the user's code does."""
+        if self.node.get("serialization", NOTHING).get("type") == "to-string":
+            return self.at({"type": "str"})
         if self.kind == "function-plain" or _is_written_by_users_code(self.node):
             return self.at({"type": "custom"})
         inner = self._inner(_WRITTEN_BY)

@@ -62,7 +62,7 @@ def _of_queue(old: Routing, new: Routing, queue: str, headers: list[Headers]) ->
             lost.append(found)
             if is_gone:
                 break
-    if not lost and queue not in old.named:
+    if queue not in old.named and not (lost and is_gone):
         found = _unrouted(queue, ways, is_gone)
         lost += [] if found is None else [found]
     yield from lost

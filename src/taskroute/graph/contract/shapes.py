@@ -34,6 +34,7 @@ VALIDATOR: Final = "x-validator"
 ALSO: Final = "x-also"
 BY_PATH: Final = "x-path"
 STRICT: Final = "x-strict"
+SCHEMES: Final = "x-allowed-schemes"
 REFERENCE: Final = "#/$defs/"
 
 PLAIN: Final[Mapping[str, tuple[str, str | None]]] = {
@@ -68,15 +69,18 @@ _LAX: Final = frozenset({"bool", "int", "float", "decimal"})
 """Types that also read other JSON types, unless they are strict."""
 
 _MOST_NODES: Final = 20_000
-_FREE: Final = frozenset({"regex_engine", "fail_fast", "coerce_numbers_to_str", "microseconds_precision"})
+_OTHERS: Final = frozenset(
+    {"strip_whitespace", "to_lower", "to_upper", "tz_constraint", "now_op", "version", "host_required"}
+)
+"""Further constraints, of which JSON Schema has none. One that is not known is left out: it may hold a default."""
 
 
 def shape_of(schema: Schema, mode: Mode) -> Shape:
     """Return the shape of what a type writes, or of what it reads."""
     try:
         return _Walk(mode).whole(schema)
-    except Exception as error:  # noqa: BLE001 - a core schema of another version of pydantic
-        return {UNKNOWN: type(error).__name__}
+    except Exception:  # noqa: BLE001 - a core schema of another version of pydantic
+        return {UNKNOWN: True}
 
 
 def text_of(shape: object) -> str:
@@ -133,7 +137,7 @@ class _Walk:
         if kind in FUNCTIONS:
             return self._function(schema)
         if kind in CONSTANTS:
-            return {"enum": sorted({text.decode() for text in schema.constants()})}
+            return _any_of([{"enum": sorted({text.decode() for text in schema.constants()})}])
         if kind in UNIONS:
             return _any_of(self.of(choice) for choice in schema.choices())
         if kind in RECORDS:
@@ -147,11 +151,11 @@ class _Walk:
     def _function(self, schema: Schema) -> Shape:
         node = schema.node
         module = str(getattr(node.get("function", {}).get("function"), "__module__", ""))
+        of_pydantic = module.partition(".")[0] == "pydantic"
         if schema.kind == "function-plain":
-            known = _leaf(schema, self._mode) if module.partition(".")[0] == "pydantic" else {}
-            return known or {VALIDATOR: "instead"}
+            return _leaf(schema, self._mode) if of_pydantic else {VALIDATOR: "instead"}
         inner = self.of(schema.at(node["schema"]))
-        return _validated(inner, [schema.kind])
+        return inner if of_pydantic and schema.kind == "function-wrap" else _validated(inner, [schema.kind])
 
     def _record(self, record: Record) -> Shape:
         properties = {}
@@ -192,7 +196,7 @@ class _Walk:
             return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
         item = schema.item()
         if item is None:  # a tuple with any number of items in the middle
-            return {UNKNOWN: schema.kind}
+            return {UNKNOWN: True}
         shape: Shape = {"type": "array", "items": self.of(item)}
         if schema.kind in ("set", "frozenset") and self._mode == "written":
             shape["uniqueItems"] = True
@@ -221,7 +225,9 @@ def _constraints(schema: Schema, kind: str) -> Shape:
             found[key[:3] + _LENGTHS[kind]] = value
         elif key in CONSTRAINTS:
             found[CONSTRAINTS[key]] = _number_or_text(value)
-        elif key not in _FREE and _is_plain(value):
+        elif key == "allowed_schemes":
+            found[SCHEMES] = sorted(value)
+        elif key in _OTHERS:
             found["x-" + key.replace("_", "-")] = value
     return found
 
@@ -236,10 +242,6 @@ def _number_or_text(value: object) -> object:
     return compiled if isinstance(compiled, str) else json.loads(to_json(value))
 
 
-def _is_plain(value: object) -> bool:
-    return isinstance(value, bool | int | float | str) and value not in (False, "")
-
-
 def _leaf(schema: Schema, mode: Mode) -> Shape:
     """Return type and format of a type that is not looked into, as pydantic's JSON schema has them."""
     try:
@@ -247,9 +249,9 @@ def _leaf(schema: Schema, mode: Mode) -> Shape:
         node: Any = schema.node
         known = generator.generate(node, "validation" if mode == "read" else "serialization")
     except Exception:  # noqa: BLE001 - pydantic says by this that there is none
-        return {UNKNOWN: schema.kind}
+        return {UNKNOWN: True}
     kept = {key: known[key] for key in ("type", "format") if isinstance(known.get(key), str)}
-    return {**kept, UNKNOWN: schema.kind} if set(kept) != {"type", "format"} else kept
+    return {**kept, UNKNOWN: True} if set(kept) != {"type", "format"} else kept
 
 
 def _validated(shape: Shape, kinds: Iterable[str]) -> Shape:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import CoreSchema, SchemaError, SchemaValidator
 
 from taskroute.graph.bodies.schema import NOTHING, Schema
-from taskroute.graph.contract.shapes import ALSO, BY_PATH, CONSTRAINTS, PLAIN, REFERENCE, STRICT, Shape
+from taskroute.graph.contract.shapes import ALSO, BY_PATH, CONSTRAINTS, PLAIN, REFERENCE, SCHEMES, STRICT, Shape
 
 Node = dict[str, Any]
 
@@ -75,6 +75,8 @@ def _plain(shape: Shape) -> Node:
     if kind is None:  # the format of a text that nobody knows
         return {"type": "str"} if shape.get("type") == "string" else _ANY
     node: Node = {"type": kind, **(_limits(shape) if kind in _LIMITED else {})}
+    if kind == "url" and shape.get(SCHEMES):
+        node["allowed_schemes"] = shape[SCHEMES]
     if shape.get(STRICT):
         node["strict"] = True
     if "pattern" in node:
