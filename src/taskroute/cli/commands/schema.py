@@ -49,9 +49,10 @@ def _asyncapi(target: Target, arguments: Namespace) -> dict[str, object]:
 
     package = target.text.partition(":")[0].partition(".")[0]
     version = getattr(sys.modules.get(package), "__version__", "0.0.0")
+    routes = target.routes()  # what cannot run is not described
     return asyncapi_document(
-        target.topology,
-        target.handlers,
+        routes.topology,
+        routes.handlers,
         title=package if arguments.title is None else arguments.title,
         version=str(version) if arguments.api_version is None else arguments.api_version,
         servers=[_server(text) for text in arguments.server],

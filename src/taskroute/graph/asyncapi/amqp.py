@@ -15,11 +15,18 @@ SEND: Final = {"amqp": {"deliveryMode": 2, **VERSION}}
 """The version gives `mandatory` to operations that receive, so it stands beside."""
 
 
-def channel_binding(channel: Channel, topology: Topology) -> dict[str, Any]:
-    """Return the binding of a channel. What a passive spec says of flags is left out: nobody compares it."""
+def channel_binding(channel: Channel, topology: Topology, vhost: str | None) -> dict[str, Any]:
+    """Return the binding of a channel. What a passive spec says of flags is left out: nobody compares it.
+
+    Args:
+        channel: to describe.
+        topology: that has it.
+        vhost: of all servers, None for the usual one.
+    """
+    where = {} if vhost is None else {"vhost": vhost}
     if isinstance(channel, QueueChannel):
-        return {"amqp": {"is": "queue", "queue": _queue(channel.queue, topology), **VERSION}}
-    return {"amqp": {"is": "routingKey", "exchange": _exchange(channel.exchange, topology), **VERSION}}
+        return {"amqp": {"is": "queue", "queue": {**_queue(channel.queue, topology), **where}, **VERSION}}
+    return {"amqp": {"is": "routingKey", "exchange": {**_exchange(channel.exchange, topology), **where}, **VERSION}}
 
 
 def _exchange(name: str, topology: Topology) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskroute.graph.asyncapi.narrowing import binding_pattern, narrowed
 from taskroute.handlers.handler import Handler
-from taskroute.keys.automaton import canonical
+from taskroute.keys.automaton import ANY_WORDS, canonical
+from taskroute.keys.matcher import Matcher
 from taskroute.keys.pattern import RoutingPattern
 from taskroute.topology.event_spec import EventSpec
 from taskroute.topology.queue import QueueSpec
@@ -64,10 +65,10 @@ Operation = Sends | Receives
 def operations_of(topology: Topology, handlers: Iterable[Handler]) -> tuple[Operation, ...]:
     """Return who sends and who receives. The first one of a channel names its wildcards: an event where there is one.
 
-    Their order does not depend on that of queues and handlers, where it makes a difference to a channel.
+    That does not depend on the order of queues, bindings and handlers.
     """
     operations: list[Operation] = [*_sends(topology), *_receives(topology, handlers)]
-    return tuple(sorted(operations, key=_rank))
+    return tuple(dict.fromkeys(sorted(operations, key=_rank)))
 
 
 def _rank(operation: Operation) -> tuple[bool, int, str]:
@@ -80,8 +81,8 @@ def _rank(operation: Operation) -> tuple[bool, int, str]:
 
 
 def _sends(topology: Topology) -> Iterator[Sends]:
-    """Yield where each event goes."""
-    for event in topology.all_events:
+    """Yield where each event goes that the application publishes: not those that only a queue is bound with."""
+    for event in dict.fromkeys(topology.events):
         exchange, pattern = str(event.exchange), event.pattern
         if exchange == "" and not pattern.capture_names:
             yield Sends(QueueChannel(str(pattern)), event)
@@ -97,20 +98,33 @@ def _receives(topology: Topology, handlers: Iterable[Handler]) -> Iterator[Recei
     registered = tuple(handlers)
     named = {handler.queue for handler in registered} - {None}
     sent_to = {each.channel for each in _sends(topology)}
-    for queue in topology.all_queues:
+    for queue in [each for each in topology.all_queues if each.name in named] if named else topology.queues:
+        feeds, by_name = _feeds(queue, topology), QueueChannel(queue.name)
         for handler in registered:
-            if handler.queue in (None, queue.name) and (queue.name in named or not named):
-                by_name = QueueChannel(queue.name)
-                channels = dict.fromkeys(_fed_by(queue, handler.pattern, topology))
+            if handler.queue in (None, queue.name):
+                channels: list[Channel] = list(_fed_by(feeds, handler.pattern))
                 if not channels or (by_name in sent_to and handler.pattern.matches(queue.name)):
-                    channels[by_name] = None
-                for channel in channels:
-                    yield Receives(channel, queue.name, handler)
+                    channels.append(by_name)
+                yield from (Receives(channel, queue.name, handler) for channel in channels)
 
 
-def _fed_by(queue: QueueSpec, pattern: RoutingPattern, topology: Topology) -> Iterator[Channel]:
+class _Feed(NamedTuple):
+    """A binding of a queue: its exchange, and its keys; None for every key."""
+
+    exchange: str
+    pattern: RoutingPattern | None
+
+
+def _feeds(queue: QueueSpec, topology: Topology) -> Matcher[_Feed]:
+    """Return the bindings of a queue, by the keys that they take."""
+    feeds = Matcher[_Feed]()
     for binding in queue.bindings:
         exchange = topology.exchange(binding.exchange)
-        taken = narrowed(pattern, binding_pattern(exchange, binding))
-        if taken is not None:
-            yield ExchangeChannel(exchange.name, taken)
+        pattern = binding_pattern(exchange, binding)
+        feeds.add(ANY_WORDS if pattern is None else pattern.binding_key, _Feed(exchange.name, pattern))
+    return feeds
+
+
+def _fed_by(feeds: Matcher[_Feed], pattern: RoutingPattern) -> Iterator[Channel]:
+    for feed in feeds.overlapping(pattern.binding_key):
+        yield ExchangeChannel(feed.exchange, narrowed(pattern, feed.pattern))

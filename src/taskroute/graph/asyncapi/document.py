@@ -16,7 +16,7 @@ from taskroute.graph.asyncapi.beside import FIELD, beside_channel, beside_operat
 from taskroute.graph.asyncapi.catalogue import Catalogue, catalogue_of
 from taskroute.graph.asyncapi.channels import Channel, Operation, QueueChannel, Sends, operations_of
 from taskroute.graph.asyncapi.identifiers import Naming, identifiers
-from taskroute.graph.asyncapi.servers import Server, servers_described
+from taskroute.graph.asyncapi.servers import Server, common_vhost, servers_described
 from taskroute.handlers.handler import Handler
 from taskroute.message.content import JSON
 from taskroute.topology.topology import Topology
@@ -42,13 +42,16 @@ def asyncapi_document(
     catalogue = catalogue_of(used)
     channels = identifiers({each.channel: _naming(each.channel) for each in used})
     operations = identifiers({each: _naming_of(each) for each in used})
-    where = servers_described(servers)
+    where = tuple(servers)
+    described = servers_described(where)
     return {
         "asyncapi": "3.0.0",
         "info": {"title": title, "version": version},
-        **({"servers": where} if where else {}),
+        **({"servers": described} if described else {}),
         "defaultContentType": JSON,
-        "channels": _sorted({name: _channel(each, topology, catalogue) for each, name in channels.items()}),
+        "channels": _sorted(
+            {name: _channel(each, topology, catalogue, common_vhost(where)) for each, name in channels.items()}
+        ),
         "operations": _sorted({name: _operation(each, channels, catalogue) for each, name in operations.items()}),
         "components": {"messages": catalogue.messages, "schemas": catalogue.schemas},
         FIELD: beside_topology(topology),
@@ -80,13 +83,13 @@ def _naming_of(operation: Operation) -> Naming:
     return Naming(("receive", operation.queue, *parts), (*own, *identity))
 
 
-def _channel(channel: Channel, topology: Topology, catalogue: Catalogue) -> dict[str, Any]:
+def _channel(channel: Channel, topology: Topology, catalogue: Catalogue, vhost: str | None) -> dict[str, Any]:
     address = _address(channel)
     described: dict[str, Any] = {"address": address.text}
     if address.parameters:
         described["parameters"] = {name: {"description": text} for name, text in address.parameters.items()}
     described["messages"] = {name: {"$ref": f"#/components/messages/{name}"} for name in catalogue.in_channel[channel]}
-    described["bindings"] = amqp.channel_binding(channel, topology)
+    described["bindings"] = amqp.channel_binding(channel, topology, vhost)
     return {**described, FIELD: beside_channel(channel)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taskroute.errors import PatternError
-from taskroute.keys.automaton import ANY_WORDS, ONE_WORD, BudgetExceededError, split_words
+from taskroute.keys.automaton import ANY_WORDS, ONE_WORD, split_words
 from taskroute.keys.pattern import RoutingPattern
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 
@@ -20,8 +20,8 @@ def binding_pattern(exchange: ExchangeSpec, binding: BindingSpec) -> RoutingPatt
         return None
 
 
-def narrowed(pattern: RoutingPattern, taken: RoutingPattern | None) -> RoutingPattern | None:
-    """Return the narrower one of two patterns, with the names of the first; None if they have no key in common.
+def narrowed(pattern: RoutingPattern, taken: RoutingPattern | None) -> RoutingPattern:
+    """Return the narrower one of two patterns that share a key, with the names of the first.
 
     Where each has keys that the other has not, it is the first.
 
@@ -29,14 +29,9 @@ def narrowed(pattern: RoutingPattern, taken: RoutingPattern | None) -> RoutingPa
         >>> narrowed(RoutingPattern("order.{number}.{state}"), RoutingPattern("order.*.paid"))
         RoutingPattern('order.{number}.paid')
     """
-    if taken is None or pattern.is_subset(taken):
+    if taken is None or pattern.is_subset(taken) or not taken.is_subset(pattern):
         return pattern
-    if taken.is_subset(pattern):
-        return _with_names(taken, pattern)
-    try:
-        return None if pattern.overlap(taken) is None else pattern
-    except BudgetExceededError:
-        return pattern
+    return _with_names(taken, pattern)
 
 
 def _with_names(pattern: RoutingPattern, named: RoutingPattern) -> RoutingPattern:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote
 
 from taskroute.graph.asyncapi.identifiers import Naming, identifiers
 
@@ -44,6 +45,12 @@ def servers_described(servers: Iterable[Server]) -> dict[str, Any]:
     given = tuple(dict.fromkeys(servers))
     names = identifiers({each: Naming((each.host, each.path), (each.protocol, each.host, each.path)) for each in given})
     return {name: _described(server) for server, name in sorted(names.items(), key=lambda each: each[1])}
+
+
+def common_vhost(servers: Iterable[Server]) -> str | None:
+    """Return the virtual host that all servers have, None for the usual one, or for several."""
+    paths = {server.path for server in servers}
+    return unquote(paths.pop()) or None if len(paths) == 1 else None
 
 
 def _described(server: Server) -> dict[str, Any]:
