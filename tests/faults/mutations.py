@@ -1040,6 +1040,43 @@ MUTATIONS = (
         "_is_declared_so(found, helper)",
         "unit/test_importing.py::test_helper_that_is_not_as_we_declare_it_is_a_queue_of_its_own",
     ),
+    Mutation(
+        "remove a dead letter before its copy is confirmed",
+        "operate/dead_letters/delivering.py",
+        "        now = time.monotonic()\n        self._next_at",
+        "        if parcel.delivery is not None:\n            self._taking.acknowledge(parcel.delivery)\n"
+        "        now = time.monotonic()\n        self._next_at",
+        "test_dead_letters.py::test_cut_at_any_frame_loses_no_letter_and_makes_one_copy_at_most",
+    ),
+    Mutation(
+        "remove dead letters before their file is written",
+        "operate/dead_letters/dead_letters.py",
+        "                if chosen:\n                    write_safely",
+        "                for _, delivery in chosen:\n                    taking.acknowledge(delivery)\n"
+        "                taking.tick()\n                if chosen:\n                    write_safely",
+        "integration/test_dead_letters.py::test_nothing_is_removed_when_its_file_cannot_be_written",
+    ),
+    Mutation(
+        "send a dead letter to whichever queue it names",
+        "operate/dead_letters/homes.py",
+        "        if queue is None:\n",
+        "        if queue is None:\n            return Home(name)\n        if queue is None:\n",
+        "integration/test_dead_letters.py::test_letter_of_a_queue_that_is_nobodys_here_stays",
+    ),
+    Mutation(
+        "look into a queue that counts looks",
+        "operate/dead_letters/lookable.py",
+        "    if limit < SAFE_DELIVERY_LIMIT:\n",
+        "    if limit < 2:\n",
+        "integration/test_dead_letters.py::test_only_a_queue_that_counts_no_looks_is_looked_into",
+    ),
+    Mutation(
+        "write a letter again when its connection was lost",
+        "operate/dead_letters/sending.py",
+        "        for submission in tuple(self.written):\n",
+        "        for submission in ():\n",
+        "test_dead_letters.py::test_connection_lost_in_flight_leaves_the_letter_and_says_so",
+    ),
 )
 
 

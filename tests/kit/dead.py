@@ -36,8 +36,8 @@ def letter(number: object = 1, *, queue: str = "orders", **headers: object) -> d
     }
 
 
-def put(peer: Peer, count: int, *, lies_in: str = "orders.dead", queue: str = "orders") -> None:
+def put(peer: Peer, count: int, *, first: int = 1, lies_in: str = "orders.dead", queue: str = "orders") -> None:
     """Put letters of workers into a dead-letter queue, and wait until they are there."""
-    for number in range(1, count + 1):
+    for number in range(first, first + count):
         peer.submit(f'{{"n": {number}}}'.encode(), lies_in, **letter(number, queue=queue))
     peer.flush()

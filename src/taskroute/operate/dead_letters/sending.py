@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from taskroute.broker.properties import passed_on
-from taskroute.broker.roles.confirms import Confirms, not_confirmed
+from taskroute.broker.roles.confirms import Confirms
 from taskroute.broker.roles.submission import Receipt, Submission
 from taskroute.broker.session import Session
 from taskroute.broker.url import Nodes
-from taskroute.errors import BrokerUnavailableError
+from taskroute.errors import BrokerUnavailableError, PublishTimeoutError
 
-_HEARTBEAT = 30.0
-_CONNECT_TIME = 10.0
-_END_TIME = 2.0
+_HEARTBEAT: Final = 30.0
+CONNECT_TIME: Final = 10.0
+_END_TIME: Final = 2.0
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Once(Submission):
-    """A submission that is written once: whether the broker has it is unknown when its connection is lost.
+    """A submission that its role gives up when the connection is lost that it was written on."""
 
-    Its letter is still there then. Written again it might be there twice, and with the letter three times.
-    """
+    written: set[Once]
 
     def begin_write(self) -> bool:
-        """Do the same, but give up what was written before."""
-        if self.state in ("written", "returned"):
-            if not self.future.done():
-                self.move("give_up")
-                self.resolve(not_confirmed(self))
-            return False
-        return Submission.begin_write(self)
+        """Do the same, and take note of it."""
+        is_written = Submission.begin_write(self)
+        if is_written:
+            self.written.add(self)
+            self.future.add_done_callback(lambda _: self.written.discard(self))
+        return is_written
+
+
+class ConfirmsOnce(Confirms):
+    """Writes each submission once: whether the broker has it is unknown when its connection is lost.
+
+    Its letter is still there then. Written again it might be there twice, and with the letter three times. The
+    session's thread makes every call but `submit`.
+    """
+
+    def __init__(self, *, unavailable: Callable[[], BrokerUnavailableError]) -> None:
+        super().__init__(unavailable=unavailable)
+        self.written: set[Once] = set()
+
+    def on_lost(self, error: BaseException | None) -> None:
+        """Give up what was written and not confirmed."""
+        super().on_lost(error)
+        for submission in tuple(self.written):
+            submission.move("give_up")
+            submission.resolve(PublishTimeoutError(f"{submission}: the connection was lost before it was confirmed"))
 
 
 class Sending:
@@ -48,13 +65,13 @@ class Sending:
     """
 
     def __init__(self, nodes: Nodes, *, name: str) -> None:
-        self._confirms = Confirms(unavailable=self._unavailable)
+        self._confirms = ConfirmsOnce(unavailable=self._unavailable)
         self._session = Session(nodes, self._confirms, name=name, heartbeat=_HEARTBEAT)
 
     def __enter__(self) -> Self:
         self._session.start()
         try:
-            self._session.wait_open(_CONNECT_TIME)
+            self._session.wait_open(CONNECT_TIME)
         except BaseException:
             self._end()
             raise
@@ -82,6 +99,7 @@ class Sending:
             message_id=str(properties["message_id"]),
             mandatory=True,
             deadline=deadline,
+            written=self._confirms.written,
         )
         self._confirms.submit(submission)
         if not self._session.wake():

@@ -1,0 +1,139 @@
+"""Dead letters on their way when a connection is cut or the process is killed, at each frame: nothing is lost."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from amqp.transport import TCPTransport
+from tests.faults import processes
+from tests.faults.crash_points import PUBLISH
+from tests.faults.site import Site
+from tests.kit.dead import declare, put
+from tests.kit.peer import looking
+from tests.kit.waiting import until
+
+from taskroute import DeadLetters, ExchangeSpec, QueueSpec, TaskrouteError, Topology
+from taskroute.operate.dead_letters import sending
+
+shop = ExchangeSpec(name="shop")
+orders = QueueSpec(name="orders", retry=False)
+topology = Topology(exchanges=[shop], queues=[orders])
+COUNT = 3
+QUEUES = ("orders.dead", "orders")
+
+
+def retry(letters: DeadLetters, _: Path) -> Any:
+    return letters.retry()
+
+
+def remove(letters: DeadLetters, file: Path) -> Any:
+    return letters.remove(file, ids=[letter.id for letter in letters.find().letters[:1]])
+
+
+@contextmanager
+def cut_at(nth: int) -> Iterator[Callable[[], bool]]:
+    """Cut every connection of this process at something that is about to be sent, as the death of the process does.
+
+    What is yielded says whether it has come to that.
+    """
+    original, sent, is_cut = TCPTransport.write, itertools.count(1), threading.Event()
+
+    def write(transport: Any, data: Any) -> None:
+        if is_cut.is_set() or next(sent) >= nth:
+            is_cut.set()
+            transport.sock.close()
+            raise ConnectionResetError("cut by the test")
+        original(transport, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TCPTransport, "write", write)
+        patch.setattr(sending, "CONNECT_TIME", 0.1)
+        yield is_cut.is_set
+
+
+@pytest.mark.row(83)
+@pytest.mark.parametrize("act", [retry, remove])
+def test_cut_at_any_frame_loses_no_letter_and_makes_one_copy_at_most(act: Any, site: Site, tmp_path: Path) -> None:
+    """What is removed is in its file then; what is not done is where it was, for the next run."""
+    declare(site.url, topology)
+    letters = DeadLetters(site.url, topology)
+    with looking(site.url) as peer:
+        for nth in itertools.count(1):
+            ids = {f"m{number}" for number in range(COUNT * nth, COUNT * (nth + 1))}
+            put(peer, COUNT, first=COUNT * nth)
+            file = tmp_path / str(nth)
+            with cut_at(nth) as is_cut, suppress(TaskrouteError):
+                act(letters, file)
+            lines = file.read_text().splitlines() if file.exists() else []
+            kept = [json.loads(line)["properties"]["message_id"] for line in lines]
+
+            until(lambda: sum(map(peer.ready, QUEUES)) >= COUNT - len(kept))  # noqa: B023
+            there = Counter(each.properties["message_id"] for queue in QUEUES for each in peer.get_all(queue))
+            assert ids <= {*there, *kept}, nth
+            assert max(there.values()) <= 2, nth
+            if not is_cut():
+                assert sum(there.values()) == COUNT - len(kept)
+                break
+    assert nth > 10
+
+
+def run_retry(url: str, nth: int) -> None:
+    """Send letters again, and die in the middle of it: when so many are published."""
+    original, published = TCPTransport.write, itertools.count(1)
+
+    def write(transport: Any, data: Any) -> None:
+        original(transport, data)
+        if PUBLISH in bytes(data) and next(published) == nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    TCPTransport.write = write
+    DeadLetters(url, topology).retry(rate=1000)
+
+
+@pytest.mark.row(83)
+def test_process_killed_after_a_publish_leaves_one_copy_more(site: Site) -> None:
+    declare(site.url, topology)
+    with looking(site.url) as peer:
+        put(peer, COUNT)
+
+    assert processes.run(run_retry, site.url, 2) == -signal.SIGKILL
+
+    site.wait_unconsumed()
+    with looking(site.url) as peer:
+        there = Counter(each.properties["message_id"] for queue in QUEUES for each in peer.get_all(queue))
+    assert set(there) == {"m1", "m2", "m3"}
+    assert max(there.values()) <= 2
+
+
+@pytest.mark.row(83)
+def test_connection_lost_in_flight_leaves_the_letter_and_says_so(site: Site) -> None:
+    """Whether the broker has the copy is not known then. It is not written again, which might make two of it."""
+    declare(site.url, topology)
+    with looking(site.url) as peer:
+        put(peer, 1)
+        original, published = TCPTransport.write, itertools.count(1)
+
+        def write(transport: Any, data: Any) -> None:
+            original(transport, data)
+            if PUBLISH in bytes(data) and next(published) == 1:
+                transport.sock.shutdown(socket.SHUT_RDWR)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(TCPTransport, "write", write)
+            settled = DeadLetters(site.url, topology).retry()
+
+        (left,) = settled.left
+        assert (left.may_be_twice, settled.done, next(published)) == (True, (), 2)
+        assert "the connection was lost before it was confirmed" in left.why
+        assert peer.ready("orders.dead") == 1
