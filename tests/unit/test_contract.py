@@ -337,3 +337,17 @@ def test_allowance_of_an_event_stays_until_it_does_not_write_that_body() -> None
     assert [each.allowed for each in allowed.differences(old) if each.code != "compatible"] == [True]
     assert new.allowing(recorded=allowed).allowed == allowed.allowed
     assert old.allowing(recorded=allowed).allowed == ()
+
+
+def test_queue_that_another_one_replaces_is_not_lost() -> None:
+    replacing = QueueSpec(name="orders.2", bindings=[shop.bind("order.#")], replaces="orders", delivery_limit=5)
+
+    assert told(contract_of((ANY, takes_order)), contract_of((ANY, takes_order), queue=replacing)) == []
+
+
+def test_replacing_queue_is_compared_with_the_one_that_it_replaces() -> None:
+    replacing = QueueSpec(name="orders.2", bindings=[shop.bind("order.paid")], replaces="orders")
+
+    codes = told(contract_of((ANY, takes_order)), contract_of((ANY, takes_addressed), queue=replacing))
+
+    assert codes == [("lost", f"orders:{ANY}"), ("refused", f"orders:{ANY}")]

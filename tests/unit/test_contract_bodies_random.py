@@ -8,7 +8,7 @@ from hypothesis import event as note
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
-from tests.unit.test_body_verdict import Pair, pairs, records
+from tests.kit.body_strategies import Pair, pairs, records
 
 from taskroute import Contract, Difference, EventSpec, ExchangeSpec, HandlerRegistry, QueueSpec, Routes, Topology
 

@@ -76,7 +76,7 @@ def run(arguments: Namespace) -> int:
     is_written = not arguments.check and not is_current and code == Exit.OK
     if is_written:
         Path(arguments.file).write_text(contract.text, encoding="utf-8")
-    _show(arguments, found, is_current=is_current or is_written, is_written=is_written)
+    _show(arguments, found, is_compared=bool(compared), is_current=is_current or is_written, is_written=is_written)
     return code
 
 
@@ -134,7 +134,9 @@ def _code(found: Iterable[_Found], *, strict: bool, is_current: bool) -> Exit:
     return Exit.OK
 
 
-def _show(arguments: Namespace, found: Sequence[_Found], *, is_current: bool, is_written: bool) -> None:
+def _show(
+    arguments: Namespace, found: Sequence[_Found], *, is_compared: bool, is_current: bool, is_written: bool
+) -> None:
     if arguments.format == "json":
         show_document(
             differences=[{**_fields(each.difference), "was": each.file} for each in found], up_to_date=is_current
@@ -144,7 +146,7 @@ def _show(arguments: Namespace, found: Sequence[_Found], *, is_current: bool, is
             title = {"file": each.file, "title": f"taskroute {each.difference.code}"}
             show_annotation(each.difference.severity, _told(each.difference), title)
     else:
-        _show_text(arguments, found, is_current=is_current, is_written=is_written)
+        _show_text(arguments, found, is_compared=is_compared, is_current=is_current, is_written=is_written)
 
 
 def _fields(difference: Difference) -> dict[str, object]:
@@ -155,7 +157,9 @@ def _told(difference: Difference) -> str:
     return difference.message if difference.body is None else f"{difference.message}; for example {difference.body}"
 
 
-def _show_text(arguments: Namespace, found: Sequence[_Found], *, is_current: bool, is_written: bool) -> None:
+def _show_text(
+    arguments: Namespace, found: Sequence[_Found], *, is_compared: bool, is_current: bool, is_written: bool
+) -> None:
     several = len({each.file for each in found}) > 1
     for each in found:
         difference = each.difference
@@ -170,6 +174,8 @@ def _show_text(arguments: Namespace, found: Sequence[_Found], *, is_current: boo
         code = "allowed" if each.difference.allowed else each.difference.code
         counts[code] = counts.get(code, 0) + 1
     told = ", ".join(f"{count} {code}" for code, count in counts.items()) or "nothing differs"
+    if is_written and not is_compared:
+        told = "a new contract"
     if is_written:
         show(f"{told}: {arguments.file} is written")
     elif arguments.check and not is_current:

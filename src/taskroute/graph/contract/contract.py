@@ -130,7 +130,7 @@ def _queue(queue: QueueSpec) -> QueueEntry:
         exclusive=queue.exclusive,
         auto_delete=queue.auto_delete,
         passive=queue.passive,
-        replaces=getattr(queue, "replaces", None),
+        replaces=queue.replaces,
         arguments={name: value for name, value in queue.broker_arguments.items() if name != "x-queue-type"},
     )
 
