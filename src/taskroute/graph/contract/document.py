@@ -97,13 +97,15 @@ def _entries(listed: object, section: str, text: str, name: str) -> Iterator[Ent
         raise ConfigurationError(f"{name}{_line(text, section)}: {section}: it is no list: {_AGAIN}")
     kind = SECTIONS[section]
     for at, data in enumerate(listed):
-        where = f"{name}{_line(text, section, at + 1)}: {section}[{at}]"
-        if not isinstance(data, dict):
-            raise ConfigurationError(f"{where}: it is no object: {_AGAIN}")
         try:
-            yield kind.model_validate_json(json.dumps(data))
+            if isinstance(data, dict):
+                yield kind.model_validate_json(json.dumps(data))
+                continue
+            problem = "it is no object"
         except ValidationError as error:
-            raise ConfigurationError(f"{where}: {_problem(error, kind)}: {_AGAIN}") from None
+            problem = _problem(error, kind)
+        where = f"{name}{_line(text, section, at + 1)}: {section}[{at}]"
+        raise ConfigurationError(f"{where}: {problem}: {_AGAIN}")
 
 
 def _problem(error: ValidationError, kind: type[Entry]) -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from taskroute.graph.contract.difference import Difference
-from taskroute.graph.contract.routing import Headers, Routing, Taker
+from taskroute.graph.contract.routing import FlowIndex, Headers, Routing, Taker, sign_of
 from taskroute.graph.reachability import NO_LIMITS, Flow, find_missed
 from taskroute.keys.automaton import ANY_WORDS, BudgetExceededError, Tokens
-from taskroute.keys.matcher import Matcher
 
 BUDGET: Final = 20_000
 """How many states the search for one witness may expand."""
@@ -19,21 +17,24 @@ _WITH_A_WORD: Final[Tokens] = ("*", ANY_WORDS)
 _EVERYTHING: Final[Tokens] = (ANY_WORDS,)
 
 
-@dataclass(frozen=True, slots=True)
 class _Way:
-    """How messages with some headers get from an exchange to a queue, in both contracts."""
+    """How messages with some headers get from an exchange to a queue, in both contracts.
 
-    exchange: str
-    headers: Headers
-    before: tuple[Flow, ...]
-    now: tuple[Flow, ...]
+    Attributes:
+        gone: what does not get there any more, as a whole or in part.
+    """
 
-    def unrouted(self) -> tuple[Flow, ...]:
-        """Return the flows that do not get there any more, as a whole or in part."""
-        known = set(self.now)
-        rest = [flow for flow in self.before if flow not in known]
-        near = _near(self.now) if rest else Matcher[Flow]()
-        return tuple(flow for flow in rest if not any(_holds(other, flow) for other in near.overlapping(_sign(flow))))
+    def __init__(self, exchange: str, headers: Headers, before: FlowIndex, now: FlowIndex) -> None:
+        self.exchange = exchange
+        self.headers = headers
+        self.before = before
+        self.now = now
+        known = set(now.flows)
+        self.gone = FlowIndex(
+            flow
+            for flow in before.flows
+            if flow not in known and not any(_holds(other, flow) for other in now.near(sign_of(flow)))
+        )
 
 
 def find_lost(old: Routing, new: Routing, headers: Iterable[Headers]) -> Iterator[Difference]:
@@ -48,13 +49,13 @@ def find_lost(old: Routing, new: Routing, headers: Iterable[Headers]) -> Iterato
 
 def _of_queue(old: Routing, new: Routing, queue: str, headers: list[Headers]) -> Iterator[Difference]:
     target = new.successors.get(queue, queue)
+    is_gone = target not in new.queues and target not in new.named
     ways = [
-        _Way(exchange, each, before, new.flows(exchange, target, each) if exchange in ("", *new.exchanges) else ())
+        _Way(exchange, each, before, FlowIndex(()) if is_gone else new.index(exchange, target, each))
         for each in headers
         for exchange in old.published_to
-        if (before := old.flows(exchange, queue, each)) and (exchange or not each)
+        if (before := old.index(exchange, queue, each)).flows and (exchange or not each)
     ]
-    is_gone = target not in new.queues and target not in new.named
     lost: list[Difference] = []
     for taker in old.takers_of(queue):
         found = _of_taker(old, new, queue, target, taker, ways, is_gone)
@@ -71,18 +72,17 @@ def _of_queue(old: Routing, new: Routing, queue: str, headers: list[Headers]) ->
 def _of_taker(
     old: Routing, new: Routing, queue: str, target: str, taker: Taker, ways: list[_Way], is_gone: bool
 ) -> Difference | None:
-    pattern = taker.pattern.tokens
+    pattern, binding_key = taker.pattern.tokens, taker.pattern.binding_key
     own = NO_LIMITS.without(other.pattern.tokens for other in old.winners(taker, queue))
-    near = [other.pattern for other in new.takers_of(target, taker.pattern.binding_key)]
+    near = [other.pattern for other in new.takers_of(target, binding_key)]
     is_handled = any(taker.pattern.is_subset(other) for other in near)
     taken = [other.tokens for other in near]
     for way in ways:
-        gone = way.before if is_gone else way.unrouted()
-        for flow in _sharing(gone, taker):
-            key = _missed(pattern, () if is_gone else _sharing(way.now, taker), flow.within(own))
+        for flow in way.gone.near(binding_key):
+            key = _missed(pattern, way.now.near(binding_key), flow.within(own))
             if key is not None:
                 return _lost(queue, None if is_gone else taker, way, key, "does not reach it any more")
-        for flow in () if is_handled else _sharing(way.before, taker):
+        for flow in () if is_handled else way.before.near(binding_key):
             key = _witness(flow.within(own).without(taken), pattern)
             if key is not None:
                 return _lost(queue, taker, way, key, "reaches it, and no handler takes it any more")
@@ -93,8 +93,8 @@ def _unrouted(queue: str, ways: list[_Way], is_gone: bool) -> Difference | None:
     for way in ways:
         if way.exchange == "" and not is_gone:
             continue
-        for flow in way.before if is_gone else way.unrouted():
-            key = _missed(_EVERYTHING, () if is_gone else way.now, flow)
+        for flow in way.gone.flows:
+            key = _missed(_EVERYTHING, way.now.near(sign_of(flow)), flow)
             if key is not None:
                 return _lost(queue, None, way, key, "does not reach it any more")
     return None
@@ -114,24 +114,6 @@ def _lost(queue: str, taker: Taker | None, way: _Way, key: str, what: str) -> Di
         queue=queue,
         headers=dict(way.headers),
     )
-
-
-def _sharing(flows: Iterable[Flow], taker: Taker) -> list[Flow]:
-    """Return the flows that may have a key of a handler."""
-    some = list(flows)
-    return some if len(some) < 8 else _near(some).overlapping(taker.pattern.binding_key)
-
-
-def _near(flows: Iterable[Flow]) -> Matcher[Flow]:
-    found: Matcher[Flow] = Matcher()
-    for flow in flows:
-        found.add(_sign(flow), flow)
-    return found
-
-
-def _sign(flow: Flow) -> str:
-    """Return a binding key that takes every key of a flow."""
-    return ".".join(min(flow.inside))
 
 
 def _holds(outer: Flow, inner: Flow) -> bool:

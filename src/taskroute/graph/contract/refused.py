@@ -14,7 +14,7 @@ from taskroute.graph.contract import asked
 from taskroute.graph.contract.bodies import Answer, Body, Reader, Writer, judge
 from taskroute.graph.contract.difference import Difference
 from taskroute.graph.contract.entries import EventEntry, HandlerEntry
-from taskroute.graph.contract.routing import Headers, Routing, Sender, Taker
+from taskroute.graph.contract.routing import Headers, Routing, Sender, Taker, sign_of
 from taskroute.graph.reachability import NO_LIMITS, Flow
 from taskroute.handlers.body import BodyParameter
 from taskroute.keys.automaton import BudgetExceededError
@@ -87,7 +87,7 @@ class Refusals:
         before, now = self._reader(taker.entry), self._reader(other.entry)
         if (before.content, before.shape) == (now.content, now.shape):
             return
-        senders = [sender for sender in self._old.senders_to(place.exchange) if place.key(sender) is not None]
+        senders = self._senders(place, taker)
         for sender in senders:
             writer = self._writer(sender.entry)
             answer = judge(writer, now, _reads(before), before=[(writer.shape, before.shape)])
@@ -113,8 +113,7 @@ class Refusals:
                     yield from self._written(place, sender, taker)
 
     def _written(self, place: _Place, sender: Sender, taker: Taker) -> Iterator[Difference]:
-        near = [other for other in self._old.senders_to(place.exchange) if place.key(other) is not None]
-        known = [self._writer(other.entry) for other in near]
+        known = [self._writer(other.entry) for other in self._senders(place, taker)]
         reader = self._reader(taker.entry)
         answer = judge(
             self._writer(sender.entry),
@@ -140,12 +139,18 @@ class Refusals:
         both = NO_LIMITS.narrowed(taker.pattern.tokens).narrowed(other.pattern.tokens)
         return both.without(earlier).without(now)
 
+    def _senders(self, place: _Place, taker: Taker) -> list[Sender]:
+        """Return the events that had some of these keys."""
+        near = self._old.senders_near(place.exchange, taker.pattern.binding_key)
+        return [sender for sender in near if place.key(sender) is not None]
+
     def _places(self, exchanges: Iterable[str], queue: str, own: Flow, routings: Iterable[Routing]) -> Iterator[_Place]:
         """Yield where messages of some keys are, each exchange once and with the first headers that lead there."""
         for exchange in exchanges:
             seen: set[Flow] = set()
             for headers in self._headers if exchange else self._headers[:1]:
-                flows = (flow for routing in routings for flow in routing.flows(exchange, queue, headers))
+                near = sign_of(own)
+                flows = (flow for routing in routings for flow in routing.index(exchange, queue, headers).near(near))
                 for flow in flows:
                     within = flow.within(own)
                     if within not in seen and within.witness((), BUDGET) is not None:

@@ -50,6 +50,25 @@ class Sender:
         return f"event:{self.entry.exchange}:{self.entry.pattern}"
 
 
+class FlowIndex:
+    """Flows in their order, and those of them that are near a binding key."""
+
+    def __init__(self, flows: Iterable[Flow]) -> None:
+        self.flows = tuple(flows)
+        self._matcher: Matcher[Flow] = Matcher()
+        for flow in self.flows:
+            self._matcher.add(sign_of(flow), flow)
+
+    def near(self, key: str) -> list[Flow]:
+        """Return the flows that may share a key with a binding key."""
+        return sorted(self._matcher.overlapping(key), key=lambda flow: flow.sort_key)
+
+
+def sign_of(flow: Flow) -> str:
+    """Return a binding key that takes every key of a flow, and perhaps others."""
+    return ".".join(min(flow.inside))
+
+
 class Routing:
     """Where the keys of a contract go, and who takes them.
 
@@ -70,11 +89,15 @@ class Routing:
         self.senders = tuple(Sender(entry, self._pattern(entry.pattern)) for entry in contract.events)
         self.named = {taker.entry.queue for taker in self.takers if taker.entry.queue is not None}
         self._flows: dict[tuple[str, Headers], Mapping[str, tuple[Flow, ...]]] = {}
+        self._indexes: dict[tuple[str, str, Headers], FlowIndex] = {}
         self._topologies: dict[Headers, tuple[Topology, Flows]] = {}
         self._matchers: dict[_Tier, Matcher[Taker]] = {}
         for taker in self.takers:
             tier = (taker.entry.queue, taker.entry.fallback)
             self._matchers.setdefault(tier, Matcher()).add(taker.pattern.binding_key, taker)
+        self._sent_to: dict[str, Matcher[Sender]] = {}
+        for sender in self.senders:
+            self._sent_to.setdefault(sender.entry.exchange, Matcher()).add(sender.pattern.binding_key, sender)
         self._called = {exchange.name: str(at) for at, exchange in enumerate(contract.exchanges)}
         for problem in _problems(contract):
             raise ConfigurationError(f"{name}: {problem}")
@@ -109,9 +132,21 @@ class Routing:
             known = self._flows[exchange, headers] = self._beyond(exchange, headers)
         return known.get(queue, ())
 
-    def senders_to(self, exchange: str) -> list[Sender]:
-        """Return the events that are published to an exchange."""
-        return [sender for sender in self.senders if sender.entry.exchange == exchange]
+    def index(self, exchange: str, queue: str, headers: Headers) -> FlowIndex:
+        """Return the same flows, so that those near a binding key are found among many.
+
+        Raises:
+            BudgetExceededError: too many.
+        """
+        known = self._indexes.get((exchange, queue, headers))
+        if known is None:
+            known = self._indexes[exchange, queue, headers] = FlowIndex(self.flows(exchange, queue, headers))
+        return known
+
+    def senders_near(self, exchange: str, key: str) -> list[Sender]:
+        """Return the events of an exchange that may share a key with a binding key."""
+        matcher = self._sent_to.get(exchange)
+        return [] if matcher is None else sorted(matcher.overlapping(key), key=lambda sender: sender.entry.line)
 
     def takers_of(self, queue: str, near: str = "#") -> list[Taker]:
         """Return the handlers of a queue, those for any queue and fallbacks included, that may share a key."""
