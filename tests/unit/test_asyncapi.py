@@ -315,6 +315,14 @@ def test_server_with_a_password_is_refused_and_not_repeated(line: CommandLine) -
     assert "secret" not in ended.err
 
 
+@pytest.mark.parametrize("option", ["--title", "--api-version", "--server"])
+def test_option_of_asyncapi_is_refused_with_another_format(line: CommandLine, option: str) -> None:
+    ended = line.run("schema", "wiring:routes", "--format", "definitions", option, "x")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == f"taskroute schema: {option} is for --format asyncapi: leave it out with --format definitions\n"
+
+
 def test_schema_of_what_cannot_run_is_refused(line: CommandLine) -> None:
     line.write(
         "app.py",
@@ -410,3 +418,18 @@ def test_document_does_not_depend_on_any_order(data: st.DataObject) -> None:
     )
 
     assert json.dumps(document_of(other, shuffled)) == json.dumps(document_of(topology, handlers))
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "asyncapi.md").read_text()
+SHOWN = re.findall(r"^\$ taskroute (.*)\n((?:(?!\$ |```).*\n)*)", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("command", "prints"), SHOWN)
+def test_page_shows_what_its_program_prints(line: CommandLine, command: str, prints: str) -> None:
+    (program,) = re.findall(r"^```python shop.py\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    line.write("shop.py", program)
+
+    ended = line.run(*command.split())
+
+    pattern = re.escape(prints.strip()).replace("…", ".*")
+    assert re.fullmatch(pattern, ended.out.strip(), re.DOTALL), ended.out + ended.err

@@ -37,9 +37,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the document."""
+    _check_options(arguments)
     target = load_target(arguments)
     print(json.dumps(FORMATS[arguments.format](target, arguments), indent=2))
     return Exit.OK
+
+
+def _check_options(arguments: Namespace) -> None:
+    """Refuse what another format would have heeded."""
+    given = {"--title": arguments.title, "--api-version": arguments.api_version, "--server": arguments.server or None}
+    for option, value in given.items():
+        if value is not None and arguments.format != "asyncapi":
+            raise UsageError(f"{option} is for --format asyncapi: leave it out with --format {arguments.format}")
 
 
 def _asyncapi(target: Target, arguments: Namespace) -> dict[str, object]:
