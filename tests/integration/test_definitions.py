@@ -6,6 +6,7 @@ import base64
 import json
 import urllib.request
 from itertools import count
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.kit import rabbitmq as server
+from tests.kit.command_line import CommandLine
+from tests.kit.peer import looking
 from tests.kit.topologies import topologies
 
 from taskroute import ExchangeSpec, Publisher, QueueSpec, Topology
@@ -65,6 +68,55 @@ def test_rabbitmqctl_imports_what_the_command_prints(rabbitmq: server.Node, rabb
         queue.name: dict(queue.broker_arguments) for queue in topology.all_queues
     }
     assert [each.routing_key for each in found.bindings] == ["a.#"]
+
+
+OWNED = Topology(
+    queues=[QueueSpec(name="jobs", bindings=[ExchangeSpec(name="hub").bind("a.#")]), QueueSpec(name="a / b")]
+)
+
+
+def test_live_virtual_host_is_imported_as_it_was_declared(
+    line: CommandLine, rabbitmq_url: str, rabbitmq_api: str
+) -> None:
+    with looking(rabbitmq_url) as other, Publisher(rabbitmq_url, OWNED) as publisher:
+        publisher.start()
+        other.channel.queue_declare("mine", exclusive=True)
+        ended = line.run("import", "--url", rabbitmq_url, "--api", rabbitmq_api)
+    line.write("printed.py", ended.out)
+    exported = json.loads(line.run("schema", "printed:topology", "--format", "definitions").out)
+
+    assert ended.code == 0
+    assert ended.err == "taskroute import: queue 'mine' is left out: it is exclusive, its connection declares it\n"
+    assert {kind: sorted(map(str, entities)) for kind, entities in exported.items()} == {
+        kind: sorted(map(str, entities)) for kind, entities in definitions_of(OWNED).items()
+    }
+
+
+def test_tag_management_suffices_for_an_import(line: CommandLine, rabbitmq: server.Node, rabbitmq_api: str) -> None:
+    with rabbitmq.vhost_name() as name:
+        rabbitmq.eval(
+            f'rabbit_auth_backend_internal:add_user(<<"{name}">>, <<"pass">>, <<"test">>), '
+            f'rabbit_auth_backend_internal:set_tags(<<"{name}">>, [management], <<"test">>), '
+            f'rabbit_auth_backend_internal:set_permissions(<<"{name}">>, <<"{name}">>, <<>>, <<>>, <<>>, <<"test">>), '
+            f'rabbit_policy:set(<<"{name}">>, <<"limits">>, <<"^jobs$">>, [{{<<"max-length">>, 7}}], 0, <<"queues">>, '
+            f'<<"test">>).'
+        )
+        with Publisher(rabbitmq.url(name), OWNED) as publisher:
+            publisher.start()
+        ended = line.run("import", "--url", rabbitmq.url(name, user=f"{name}:pass"), "--api", rabbitmq_api)
+
+    assert ended.err.splitlines() == [
+        "taskroute import: policy 'limits' (queues like '^jobs$', priority 0) is left out: {\"max-length\": 7}",
+        "taskroute import: queue 'jobs': policy 'limits' is in effect on it",
+    ]
+    assert (
+        '# policy \'limits\' is in effect on it\njobs = QueueSpec(name="jobs", bindings=[hub.bind("a.#")])' in ended.out
+    )
+
+
+@pytest.fixture
+def line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    return CommandLine(tmp_path, capsys, monkeypatch)
 
 
 def _post(api: str, node: BrokerUrl, definitions: object) -> None:

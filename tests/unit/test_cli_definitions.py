@@ -34,9 +34,7 @@ def test_what_definitions_leave_out_is_said_beside_them(line: CommandLine) -> No
     ended = line.run("schema", "mine:t", "--format", "definitions")
 
     assert json.loads(ended.out) == {"exchanges": [], "queues": [], "bindings": []}
-    assert ended.err == (
-        "taskroute schema: not in the definitions: queue 'box' is exclusive: its connection declares it\n"
-    )
+    assert ended.err == "taskroute schema: queue 'box' is left out: it is exclusive, its connection declares it\n"
 
 
 LIMITS = {"name": "limits", "pattern": "^a", "apply-to": "queues", "priority": 1, "definition": {"max-length": 7}}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from tests.kit.topologies import topologies
 
 from taskroute import ExchangeSpec, QueueSpec, Topology
-from taskroute.topology.definitions import definitions_of, left_out
+from taskroute.topology.definitions import definitions_of, remarks_on
 
 hub = ExchangeSpec(name="hub")
 marks = ExchangeSpec(name="marks", type="headers", durable=False, alternate_exchange=hub, bindings=[hub.bind("a.#")])
@@ -52,12 +52,18 @@ def test_what_is_not_ours_to_declare_is_left_out_and_said() -> None:
         ("amq.topic", "own"),
         ("theirs", "own"),
     ]
-    assert list(left_out(topology)) == [
-        "exchange 'amq.topic' is the broker's own, and must be there",
-        "exchange 'theirs' is somebody else's, and must be there",
-        "queue 'foreign' is somebody else's, and must be there",
-        "queue 'mine' is exclusive: its connection declares it",
+    assert list(remarks_on(topology)) == [
+        "exchange 'amq.topic' is left out: it is the broker's own, and must be there",
+        "exchange 'theirs' is left out: it is somebody else's, and must be there",
+        "queue 'foreign' is left out: it is somebody else's, and must be there",
+        "queue 'mine' is left out: it is exclusive, its connection declares it",
     ]
+
+
+def test_import_that_would_bind_two_queues_for_one_is_warned_of() -> None:
+    (remark,) = remarks_on(Topology(queues=[QueueSpec(name="jobs.2", replaces="jobs")]))
+
+    assert remark.startswith("queue 'jobs.2' replaces 'jobs', and an import binds it at once: while that is there")
 
 
 @settings(max_examples=40)

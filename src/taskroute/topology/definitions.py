@@ -31,17 +31,20 @@ def definitions_of(topology: Topology, virtual_host: str = "/") -> dict[str, lis
     return {"exchanges": exchanges, "queues": queues, "bindings": list(_bindings(topology, virtual_host))}
 
 
-def left_out(topology: Topology) -> Iterator[str]:
-    """Yield what is in no definitions, each with the reason, for people."""
+def remarks_on(topology: Topology) -> Iterator[str]:
+    """Yield what is not in the definitions, and what to know of an import, for people."""
     for exchange in topology.exchanges:
         if exchange.passive:
             owner = "the broker's own" if exchange.name.startswith("amq.") else "somebody else's"
-            yield f"exchange {exchange.name!r} is {owner}, and must be there"
+            yield f"exchange {exchange.name!r} is left out: it is {owner}, and must be there"
     for queue in topology.queues:
         if queue.passive:
-            yield f"queue {queue.name!r} is somebody else's, and must be there"
+            yield f"queue {queue.name!r} is left out: it is somebody else's, and must be there"
         elif queue.exclusive:
-            yield f"queue {queue.name!r} is exclusive: its connection declares it"
+            yield f"queue {queue.name!r} is left out: it is exclusive, its connection declares it"
+        elif queue.replaces is not None:
+            way_out = "while that is there, have `taskroute apply` bind it, or each message comes to both"
+            yield f"queue {queue.name!r} replaces {queue.replaces!r}, and an import binds it at once: {way_out}"
 
 
 def _is_declared(queue: QueueSpec) -> bool:

@@ -78,10 +78,10 @@ def _server(text: str) -> Server:
 
 
 def _definitions(target: Target, arguments: Namespace) -> dict[str, object]:
-    from taskroute.topology.definitions import definitions_of, left_out
+    from taskroute.topology.definitions import definitions_of, remarks_on
 
-    for what in left_out(target.topology):
-        complain("schema", f"not in the definitions: {what}")
+    for remark in remarks_on(target.topology):
+        complain("schema", remark)
     return {**definitions_of(target.topology, arguments.vhost)}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from taskroute.errors import BrokerUnavailableError
 from taskroute.operate.importing.found import Found, FoundBinding, FoundExchange, FoundQueue
 from taskroute.operate.importing.policies import policy_note
 from taskroute.operate.management import ManagementApi
@@ -67,11 +66,6 @@ def _policy(name: str) -> Iterator[str]:
 
 
 def _policies(api: ManagementApi, virtual_host: str) -> Iterator[str]:
-    try:
-        found = api.get("policies", virtual_host)
-    except BrokerUnavailableError:  # the tag management does not suffice
-        yield "policies are not listed: this user may not read them"
-        return
-    for policy in found if isinstance(found, list) else ():
+    for policy in api.each("policies", virtual_host):
         if isinstance(policy, Mapping):
             yield policy_note(policy)
