@@ -16,20 +16,17 @@ import os
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-import kombu
 import pytest
 from tests.kit.peer import looking
-from tests.kit.waiting import DEADLINE, in_thread
 
 import taskroute
-from taskroute.broker.embedded.transport import Transport, drop
+from taskroute.broker.embedded.transport import drop
 from taskroute.graph.check import finding
 from taskroute.message import outcome
 
@@ -125,73 +122,6 @@ def test_every_block_runs_on_rabbitmq(
     monkeypatch.setenv("AMQP_URL", rabbitmq_url)
 
     run([block for block in BLOCKS[page] if block.kind in (None, "rabbitmq")], tmp_path / f"{page.stem}.py")
-
-
-def replay_of_the_page() -> Callable[[kombu.Connection, str], int]:
-    """Return the function on the page about retries that sends dead letters again."""
-    (recipe,) = (block.code for block in BLOCKS[DOCS / "retries.md"] if "def replay(" in block.code)
-    namespace: dict[str, Any] = {}
-    exec(recipe, namespace)
-    replay: Callable[[kombu.Connection, str], int] = namespace["replay"]
-    return replay
-
-
-def test_recipe_for_dead_letters_keeps_every_property(broker_url: str) -> None:
-    properties: dict[str, Any] = {
-        "message_id": "m",
-        "correlation_id": "c",
-        "type": "t",
-        "reply_to": "r",
-        "timestamp": 5,
-        "priority": 3,
-        "app_id": "a",
-        "content_type": "text/plain",
-        "content_encoding": "gzip",
-        "delivery_mode": 2,
-    }
-    own = {"x-taskroute-attempt": 1, "x-taskroute-queue": "q", "x-taskroute-exchange": "shop"}
-    headers = {**own, "x-taskroute-routing-key": "paid", "x-taskroute-replays": 1, "tenant": "a"}
-
-    with looking(broker_url) as peer, connected(broker_url) as connection:
-        peer.queue("q")
-        peer.queue("q.dead")
-        letter = {**headers, "x-taskroute-attempt": 4, "x-taskroute-replays": 0, "x-taskroute-reason": "rejected"}
-        peer.publish(b"body", "q.dead", application_headers=letter, **properties)
-
-        assert replay_of_the_page()(connection, "q") == 1
-        (again,) = peer.receive("q", 1)
-        assert peer.ready("q.dead") == 0
-
-    assert again.properties == {**properties, "application_headers": headers}
-    assert bytes(again.body) == b"body"
-
-
-def test_recipe_for_dead_letters_runs_twice_at_once(taskroute_url: str) -> None:
-    """Each letter is moved once, by one of the two."""
-    count, together = 200, threading.Barrier(2)
-    replay = replay_of_the_page()
-
-    def run_replay() -> int:
-        with connected(taskroute_url) as connection:
-            together.wait(DEADLINE)
-            return replay(connection, "q")
-
-    with looking(taskroute_url) as peer:
-        peer.queue("q")
-        peer.queue("q.dead")
-        for number in range(count):
-            peer.submit(b"%d" % number, "q.dead", application_headers={})
-        peer.flush()
-        running = [in_thread(run_replay) for _ in range(2)]
-        assert sum(each.result(DEADLINE) for each in running) == count
-        assert (peer.ready("q"), peer.ready("q.dead")) == (count, 0)
-
-
-def connected(url: str) -> kombu.Connection:
-    """Return a connection of kombu's to either broker."""
-    if url.startswith("memory://"):
-        return kombu.Connection(hostname=url.removeprefix("memory://"), transport=Transport)
-    return kombu.Connection(url)
 
 
 def test_every_public_name_is_in_the_reference() -> None:

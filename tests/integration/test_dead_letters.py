@@ -138,6 +138,39 @@ def test_retry_is_a_first_attempt_in_the_queue_that_failed_alone(
     assert [peer.ready(queue) for queue in ("orders.dead", "other")] == [0, 0]
 
 
+def test_retry_keeps_every_property_of_the_message(letters: DeadLetters, peer: Peer) -> None:
+    kept: dict[str, Any] = {
+        "message_id": "m",
+        "correlation_id": "c",
+        "type": "t",
+        "reply_to": "r",
+        "timestamp": 5,
+        "priority": 3,
+        "app_id": "a",
+        "content_type": "text/plain",
+        "content_encoding": "gzip",
+        "delivery_mode": 2,
+    }
+    headers = letter(1, replays=2)["application_headers"]
+    peer.publish(b"\x00\xff", "orders.dead", **kept, application_headers={**headers, "tenant": "a"})
+
+    letters.retry()
+
+    (again,) = peer.receive("orders", 1)
+    assert bytes(again.body) == b"\x00\xff"
+    assert again.properties == {
+        **kept,
+        "application_headers": {
+            "tenant": "a",
+            "x-taskroute-attempt": 1,
+            "x-taskroute-queue": "orders",
+            "x-taskroute-exchange": "shop",
+            "x-taskroute-routing-key": "order.1",
+            "x-taskroute-replays": 3,
+        },
+    }
+
+
 def test_message_that_fails_again_counts_how_often_it_was_sent(
     letters: DeadLetters, peer: Peer, broker_url: str
 ) -> None:
