@@ -174,10 +174,7 @@ class Consuming:
                 elif queue.state != "missing":
                     with self._losing(queue):
                         self._declaration.queue_on(channel, spec)
-            for queue in list(self.queues.values()):
-                if queue.is_replaced and queue.state != "missing":
-                    with self._losing(queue):
-                        self._look_for(queue, channel)
+            self._look_for_replaced(channel)
         if is_first:
             self.raise_what_is_wrong()
         if problems:
@@ -340,6 +337,12 @@ class Consuming:
         queue.admit(queue.wanted(self._admission(queue.serves)))
         if queue.is_wanted:
             self._consume(queue)
+
+    def _look_for_replaced(self, channel: Channel) -> None:
+        for queue in list(self.queues.values()):
+            if queue.is_replaced and queue.state != "missing":
+                with self._losing(queue):
+                    self._look_for(queue, channel)
 
     def _look_for(self, queue: ConsumedQueue, channel: Channel) -> bool:
         """Look whether a queue that another one replaces is there. When it is gone, that other one is bound.
