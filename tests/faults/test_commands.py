@@ -24,12 +24,15 @@ def line(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.
 
 
 @pytest.mark.row(76)
-def test_broker_that_is_silent_ends_a_publish_in_time(line: CommandLine) -> None:
+@pytest.mark.parametrize(
+    ("words", "told"), [(PUBLISH, "waiting for the broker's connection.start"), (STATS, "timed out")]
+)
+def test_broker_that_is_silent_ends_a_command_in_time(line: CommandLine, words: str, told: str) -> None:
     with silent_port() as port:
-        ended = line.run(*PUBLISH.replace("PORT", str(port)).split(), "--timeout", "1")
+        ended = line.run(*words.replace("PORT", str(port)).split(), "--timeout", "1")
 
     assert (ended.code, ended.out, ended.err.count("\n")) == (3, "", 1)
-    assert "waiting for the broker's connection.start" in ended.err
+    assert told in ended.err
     assert "hidden" not in ended.err
 
 

@@ -35,6 +35,7 @@ def connect(
     *,
     name: str,
     heartbeat: float,
+    timeout: float | None = None,
     topology_digest: str | None = None,
     on_blocked: Callable[[str], object] = lambda _: None,
     on_unblocked: Callable[[], object] = lambda: None,
@@ -47,6 +48,7 @@ def connect(
         url: of the node.
         name: of the connection, for people.
         heartbeat: seconds that are asked for.
+        timeout: seconds for each answer of the node; left out, what the heartbeat makes of it.
         topology_digest: tells people which topology this process has declared.
         on_blocked: called with the reason when the broker reads no publishes any more.
         on_unblocked: called when it reads them again.
@@ -65,6 +67,7 @@ def connect(
     properties = {"connection_name": name, "product": "taskroute", "product_version": version}
     if topology_digest is not None:
         properties["topology_digest"] = topology_digest
+    patience = max(heartbeat * 2, CONNECT_TIMEOUT) if timeout is None else timeout
     connection = RabbitMQConnection(
         on_created=on_created,
         on_step=on_step,
@@ -78,10 +81,10 @@ def connect(
         ssl=False if url.tls is None else {"context": url.tls, "server_hostname": url.host},
         client_properties=properties,
         heartbeat=heartbeat,
-        connect_timeout=CONNECT_TIMEOUT,
+        connect_timeout=min(CONNECT_TIMEOUT, patience),
         # Ends a blocking read or write by itself, for an answer that never comes.
-        read_timeout=max(heartbeat * 2, CONNECT_TIMEOUT),
-        write_timeout=max(heartbeat * 2, CONNECT_TIMEOUT),
+        read_timeout=patience,
+        write_timeout=patience,
         # py-amqp's default kills a connection after one second without an acknowledgement by TCP.
         socket_settings={socket.TCP_USER_TIMEOUT: _ACKNOWLEDGE_TIMEOUT_MS},
     )

@@ -43,7 +43,7 @@ class Depth:
 
 
 def ask_depths(
-    nodes: Sequence[BrokerUrl], queues: Iterable[str], *, name: str = "taskroute"
+    nodes: Sequence[BrokerUrl], queues: Iterable[str], *, name: str = "taskroute", timeout: float | None = None
 ) -> dict[str, Depth | Absence]:
     """Return the depth of each queue, or why it has none for us.
 
@@ -51,6 +51,7 @@ def ask_depths(
         nodes: the first one that can be reached is asked.
         queues: names.
         name: of the connection, for people.
+        timeout: seconds for each answer of a node; left out, as for `connect`.
 
     Raises:
         BrokerUnavailableError: no node can be reached, or the connection was lost.
@@ -58,7 +59,7 @@ def ask_depths(
     pending = list(queues)
     found: dict[str, Depth | Absence] = {}
     while pending:
-        connection = connect_once(nodes, name)
+        connection = connect_once(nodes, name, timeout)
         try:
             found |= _ask(connection, pending)
             connection.close()

@@ -17,12 +17,13 @@ from taskroute.errors import BrokerUnavailableError
 HEARTBEAT: Final = 30.0
 
 
-def connect_once(nodes: Sequence[BrokerUrl], name: str) -> Connection:
+def connect_once(nodes: Sequence[BrokerUrl], name: str, timeout: float | None = None) -> Connection:
     """Open a connection; one attempt at each node.
 
     Args:
         nodes: the first one that can be reached is taken.
         name: of the connection, for people.
+        timeout: seconds for each answer of a node; left out, as for `connect`.
 
     Raises:
         BrokerUnavailableError: no node can be reached.
@@ -30,7 +31,7 @@ def connect_once(nodes: Sequence[BrokerUrl], name: str) -> Connection:
     problems, refusals = [], 0
     for node in nodes:
         try:
-            return connect(node, name=name, heartbeat=HEARTBEAT)
+            return connect(node, name=name, heartbeat=HEARTBEAT, timeout=timeout)
         except (OSError, amqp.AMQPError) as error:
             problems.append(f"{node}: {describe_error(error)}")
             if isinstance(error, amqp.AMQPError) and is_login_refused(error.reply_code, str(error.reply_text)):

@@ -21,7 +21,7 @@ from taskroute.errors import BrokerUnavailableError, BrokerUrlError
 from taskroute.quoting import shorten
 
 _TIMEOUT: Final = 10.0
-"""Seconds for one answer."""
+"""Seconds for one answer, unless the caller says so."""
 _PAGE_SIZE: Final = 500
 """The most that a broker gives at once."""
 _MOST_REASON: Final = 4096
@@ -38,12 +38,14 @@ class ManagementApi:
         url: ``http://127.0.0.1:15672`` or ``https://user:password@host``, with or without ``/api``.
         user: who asks, unless the URL says so.
         password: of that user.
+        timeout: seconds for each answer.
 
     Raises:
         BrokerUrlError: the URL cannot be used.
     """
 
-    def __init__(self, url: str, *, user: str, password: str) -> None:
+    def __init__(self, url: str, *, user: str, password: str, timeout: float = _TIMEOUT) -> None:
+        self._timeout: Final = timeout
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -98,7 +100,7 @@ class ManagementApi:
         request.add_unredirected_header("Authorization", self._authorization)
         request.add_header("Accept", "application/json")
         try:
-            with self._opener.open(request, timeout=_TIMEOUT) as answer:
+            with self._opener.open(request, timeout=self._timeout) as answer:
                 return _read(answer)
         except HTTPError as error:
             with error:

@@ -12,6 +12,7 @@ from taskroute.cli.exits import Exit
 from taskroute.cli.suggestion import known_or_suggest
 from taskroute.cli.target import add_target, load_target
 from taskroute.cli.terminal import complain, show
+from taskroute.cli.typed import seconds
 
 if TYPE_CHECKING:
     from taskroute import QueueSpec
@@ -35,6 +36,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="of the management API, such as https://host:15671: also unacknowledged messages and rates; "
         "user and password are those of the broker's URL if it names none",
     )
+    parser.add_argument(
+        "--timeout", type=seconds, default=10.0, metavar="SECONDS", help="for each answer of the broker; 10 if left out"
+    )
 
 
 def run(arguments: Namespace) -> int:
@@ -47,10 +51,9 @@ def run(arguments: Namespace) -> int:
     queues = [target.topology.queue(name) for name in chosen]
     nodes = nodes_of(url_of(arguments.url, target), tls_of(arguments.url, target))
     quieten_log()
-    depths = ask_depths(
-        nodes, dict.fromkeys(name for queue in queues for name in _names(queue)), name="taskroute-stats"
-    )
-    more = _ask_api(arguments.api, nodes[0], queues) if arguments.api is not None else {}
+    counted = dict.fromkeys(name for queue in queues for name in _names(queue))
+    depths = ask_depths(nodes, counted, name="taskroute-stats", timeout=arguments.timeout)
+    more = _ask_api(arguments, nodes[0], queues) if arguments.api is not None else {}
     rows = [{**_row(queue, depths), **more.get(queue.name, {})} for queue in queues]
     if arguments.format == "json":
         show_document(queues=rows)
@@ -102,10 +105,10 @@ def _sum(counts: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _ask_api(url: str, node: BrokerUrl, queues: Sequence[QueueSpec]) -> dict[str, dict[str, Any]]:
+def _ask_api(arguments: Namespace, node: BrokerUrl, queues: Sequence[QueueSpec]) -> dict[str, dict[str, Any]]:
     from taskroute.operate.management import ManagementApi
 
-    api = ManagementApi(url, user=node.user, password=node.password)
+    api = ManagementApi(arguments.api, user=node.user, password=node.password, timeout=arguments.timeout)
     return {queue.name: _of_api(api.queue(node.virtual_host, queue.name) or {}) for queue in queues}
 
 
