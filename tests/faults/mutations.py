@@ -1077,6 +1077,13 @@ MUTATIONS = (
         "        for submission in ():\n",
         "test_dead_letters.py::test_connection_lost_in_flight_leaves_the_letter_and_says_so",
     ),
+    Mutation(
+        "wait for a classic queue that the broker does not answer for",
+        "broker/roles/inquiry.py",
+        '    return queue.queue_type == "classic" and queue.durable and not queue.exclusive\n',
+        "    return False\n",
+        "test_topology.py::test_classic_queue_without_an_answer_is_waited_for_alone",
+    ),
 )
 
 
