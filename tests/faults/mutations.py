@@ -1084,6 +1084,13 @@ MUTATIONS = (
         "    return False\n",
         "test_topology.py::test_classic_queue_without_an_answer_is_waited_for_alone",
     ),
+    Mutation(
+        "take a publish that is denied for a finding",
+        "cli/exits.py",
+        " or is_denied else",
+        " else",
+        "test_rights.py::test_command_needs_each_of_its_rights_and_no_others",
+    ),
 )
 
 

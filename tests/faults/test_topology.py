@@ -293,11 +293,11 @@ def test_classic_queue_without_an_answer_is_waited_for_alone(site: Site) -> None
 
     for queue in (work, old):
         registry.add("#", handle, queue=queue)
-    with Publisher(site.url, declared) as publisher:
-        publisher.publish(b"1", "old", exchange="")
+    with Publisher(site.url, declared) as first:
+        first.publish(b"1", "old", exchange="")
         site.node.eval(f"{site.queue_pid('old')}, sys:suspend(amqqueue:get_pid(Q)).")
 
-        with Worker(site.url, declared, registry) as worker:
+        with Worker(site.url, declared, registry) as worker, Publisher(site.url, declared) as publisher:
             (reason,) = worker.health().reasons
             assert reason.startswith("not consuming old: queue 'old': the broker does not answer for it")
             publisher.publish(b"2", "a", exchange=jobs)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
-from taskroute.errors import BrokerError, DefinitionError, TaskrouteError
+from taskroute.errors import BrokerError, DefinitionError, PublishRejectedError, TaskrouteError
+
+_ACCESS_REFUSED: Final = 403
+"""AMQP's code of a broker that denies something to a user."""
 
 
 class Exit(IntEnum):
@@ -36,4 +40,5 @@ def exit_of(error: TaskrouteError) -> Exit:
     """
     if isinstance(error, DefinitionError):
         return Exit.USAGE
-    return Exit.BROKER if isinstance(error, BrokerError) else Exit.FINDINGS
+    is_denied = isinstance(error, PublishRejectedError) and getattr(error.__cause__, "code", None) == _ACCESS_REFUSED
+    return Exit.BROKER if isinstance(error, BrokerError) or is_denied else Exit.FINDINGS

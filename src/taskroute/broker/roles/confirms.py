@@ -21,6 +21,7 @@ from taskroute.broker.roles.confirm_channel import ConfirmChannel
 from taskroute.broker.roles.confirm_watch import CONFIRM_TIME, ConfirmWatch
 from taskroute.broker.roles.growing_pause import GrowingPause
 from taskroute.broker.roles.in_flight import InFlight
+from taskroute.broker.roles.inquiry import Inquiry, may_stay_unanswered
 from taskroute.broker.roles.queue_suspects import QueueSuspects
 from taskroute.broker.roles.refusals import Refusals
 from taskroute.broker.roles.role import Role
@@ -174,7 +175,9 @@ class Confirms(Role):
         if offender := self._suspects.find_offender(getattr(error, "code", None), unconfirmed):
             unconfirmed.remove(offender)
             text = shorten(str(getattr(error, "reply_text", error)), 200)
-            self._fail(offender, "refuse", PublishRejectedError(f"{offender}: the broker refused it: {text}"))
+            refused = PublishRejectedError(f"{offender}: the broker refused it: {text}")
+            refused.__cause__ = error
+            self._fail(offender, "refuse", refused)
         self._waiting.extendleft(reversed([*unconfirmed, *self._duplicates]))
         self._duplicates.clear()
 
@@ -224,8 +227,13 @@ class Confirms(Role):
         self._closed.declare(on_it, channel, fatal=fatal)
         if cluster != self._cluster and on_it.mode == "create":
             log_ignored(declaration, broker)
-            for queue in on_it.queues:
-                if not queue.passive:
+            queues = [queue for queue in on_it.queues if not queue.passive]
+            asked = [queue.name for queue in queues if may_stay_unanswered(queue)]
+            unavailable = Inquiry(connection, lambda: None).survey(asked)
+            for queue in queues:
+                if queue.name in unavailable:
+                    log.warning("queue_unavailable queue=%s error=%s", queue.name, unavailable[queue.name])
+                else:
                     declare = partial(on_it.create_if_missing, channel, queue)
                     problem = self._queue_suspects.declare(queue.name, declare, self._remarks, fatal=fatal)
                     if problem is None:

@@ -36,6 +36,7 @@ from taskroute.topology.broker_facts import BrokerFacts
 from taskroute.topology.capabilities import RETURNS_UNCOUNTED, has
 from taskroute.topology.digest import topology_digest
 from taskroute.topology.exchange import ExchangeSpec
+from taskroute.topology.queue import QueueSpec
 
 log = Log("taskroute.broker")
 
@@ -149,7 +150,7 @@ class Consuming:
             TopologyMismatchError, UnsupportedFeatureError: as `Declaration.on`.
         """
         self._leave_suspects_alone()
-        unavailable = self._leave_unanswered_alone()
+        there = self._leave_unanswered_alone()
         is_first = self.generation == 1
         specs = [queue.spec for queue in self.queues.values()]
         helpers = {helper.name for spec in specs for helper in self._declaration.helpers_of(spec)}
@@ -158,11 +159,9 @@ class Consuming:
             on_problem = self._raise_or_remark if is_first else self._remark
             self._declaration.exchanges_on(channel, on_problem)
             self._declaration.exchange_bindings_on(channel, on_problem)
-            for spec in self._declaration.queues:
+            for spec in there:
                 queue = self.queues.get(spec.name)
-                if queue is None and spec.name in unavailable:
-                    log.warning("queue_unavailable queue=%s error=%s", spec.name, unavailable[spec.name])
-                elif queue is None:
+                if queue is None:
                     on_it = partial(self._declaration.queue_on, channel, spec)
                     fatal = () if not is_first else _FATAL_OF_HELPERS if spec.name in helpers else _FATAL_OF_OTHERS
                     try:
@@ -311,13 +310,20 @@ class Consuming:
             if name in self.queues:
                 self.queues[name].lose(self._suspects.problem(name), time.monotonic())
 
-    def _leave_unanswered_alone(self) -> Mapping[str, QueueUnavailableError]:
-        """Find the queues that cannot be had and may keep whoever declares or consumes them waiting; return why."""
-        asked = [spec.name for spec in self._declaration.queues if may_stay_unanswered(spec)]
-        problems = self._inquiry.survey(name for name in asked if name not in self.missing)
-        for name in problems.keys() & self.queues.keys():
-            self._lose(self.queues[name], problems[name])
-        return problems
+    def _leave_unanswered_alone(self) -> list[QueueSpec]:
+        """Return the queues to declare, without those that would keep whoever declares or consumes them waiting."""
+        known = {
+            **{spec.name: spec for spec in self._declaration.queues},
+            **{n: q.spec for n, q in self.queues.items()},
+        }
+        asked = [name for name, spec in known.items() if may_stay_unanswered(spec) and name not in self.missing]
+        problems = self._inquiry.survey(asked)
+        for name, problem in problems.items():
+            if name in self.queues:
+                self._lose(self.queues[name], problem)
+            else:
+                log.warning("queue_unavailable queue=%s error=%s", name, problem)
+        return [spec for spec in self._declaration.queues if spec.name not in problems]
 
     def _find(self, queue: ConsumedQueue) -> None:
         """Declare a missing queue and what serves it, and consume it if it is wanted."""
