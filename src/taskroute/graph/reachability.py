@@ -147,11 +147,11 @@ class Flows:
                     pending.append(dying)
         return frozenset(flows)
 
-    def beyond(self, exchange: ExchangeSpec) -> dict[str, frozenset[Flow]]:
-        """Return the flows from an exchange to queues, by the queue's name."""
+    def beyond(self, exchange: ExchangeSpec, most: int = MOST_FLOWS) -> dict[str, frozenset[Flow]]:
+        """Return the flows from an exchange to queues, by the queue's name, unless there are more than `most`."""
         flows: dict[str, set[Flow]] = {}
         for count, (queue, flow) in enumerate(self._after(exchange, Flow(), frozenset())):
-            if count == MOST_FLOWS:
+            if count == most:
                 raise BudgetExceededError
             flows.setdefault(queue, set()).add(flow)
         return {queue: frozenset(ways) for queue, ways in flows.items()}

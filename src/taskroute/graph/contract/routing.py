@@ -25,6 +25,9 @@ Headers = tuple[tuple[str, Any], ...]
 MOST_HEADERS: Final = 64
 """How many different sets of headers are looked at."""
 
+MOST_FLOWS: Final = 100_000
+"""How many ways may lead from one exchange to queues, before what is lost counts as too hard to decide."""
+
 _Tier = tuple[str | None, bool]
 _ANY_TIER: Final[_Tier] = (None, False)
 
@@ -195,7 +198,7 @@ class Routing:
         if exchange not in self.exchanges or self.exchanges[exchange].internal:
             return {}
         topology, flows = self._topology(headers)
-        found = flows.beyond(topology.exchange(self._called[exchange]))
+        found = flows.beyond(topology.exchange(self._called[exchange]), MOST_FLOWS)
         return {queue: tuple(sorted(ways, key=lambda flow: flow.sort_key)) for queue, ways in found.items()}
 
     def _topology(self, headers: Headers) -> tuple[Topology, Flows]:
