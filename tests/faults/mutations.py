@@ -1091,6 +1091,48 @@ MUTATIONS = (
         " else",
         "test_rights.py::test_command_needs_each_of_its_rights_and_no_others",
     ),
+    Mutation(
+        "forget the handlers when looking for lost keys",
+        "graph/contract/lost.py",
+        "    is_handled = any(taker.pattern.is_subset(other) for other in near)\n",
+        "    is_handled = True\n",
+        "unit/test_contract.py::test_key_whose_handler_is_gone_is_lost_though_it_is_routed",
+    ),
+    Mutation(
+        "forget the bindings when looking for lost keys",
+        "graph/contract/lost.py",
+        "        for flow in way.gone.near(binding_key):\n",
+        "        for flow in ():\n",
+        "unit/test_cli_lock.py::test_check_tells_what_is_lost_with_its_key_and_the_way_out",
+    ),
+    Mutation(
+        "forget what still runs when looking for refused bodies",
+        "graph/contract/refused.py",
+        "            yield from _decided(sender.name, None, self._by_running(sender))\n",
+        "            pass\n",
+        "unit/test_contract.py::test_event_that_writes_what_still_running_handlers_refuse_is_told",
+    ),
+    Mutation(
+        "keep an allowance whose message is handled again",
+        "graph/contract/allowances.py",
+        "        return not is_routed or (taker is None and queue in new.named)\n",
+        "        return True\n",
+        "unit/test_cli_lock.py::test_allowance_is_honoured_until_its_key_is_handled_again",
+    ),
+    Mutation(
+        "take a body's shape for what it reads where its code is at hand",
+        "graph/contract/bodies.py",
+        "        if self.parameter is not None:\n            return _refusal_by_code(self.parameter, body)\n",
+        "",
+        "unit/test_contract.py::test_handler_that_reads_less_is_told",
+    ),
+    Mutation(
+        "write the null of a literal otherwise than that of a union",
+        "graph/contract/shapes.py",
+        '            return _any_of([{"enum": sorted({text.decode() for text in schema.constants()})}])\n',
+        '            return {"enum": sorted({text.decode() for text in schema.constants()})}\n',
+        "unit/test_contract_shapes.py::test_type_that_is_read_has_one_shape_in_every_version",
+    ),
 )
 
 

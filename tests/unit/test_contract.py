@@ -351,3 +351,12 @@ def test_replacing_queue_is_compared_with_the_one_that_it_replaces() -> None:
     codes = told(contract_of((ANY, takes_order)), contract_of((ANY, takes_addressed), queue=replacing))
 
     assert codes == [("lost", f"orders:{ANY}"), ("refused", f"orders:{ANY}")]
+
+
+def test_key_whose_handler_is_gone_is_lost_though_it_is_routed() -> None:
+    old, new = (contract_of((pattern, takes_order)) for pattern in ("order.{number}.paid", "order.{number}"))
+
+    (difference,) = found(old, new)
+
+    assert (difference.code, difference.name, difference.key) == ("lost", "orders:order.{number}.paid", "order.x.paid")
+    assert difference.message.endswith("reaches it, and no handler takes it any more")
