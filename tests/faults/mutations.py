@@ -1083,6 +1083,18 @@ MUTATIONS = (
         '    return queue.queue_type == "classic" and queue.durable and not queue.exclusive\n',
         "    return False\n",
         "test_topology.py::test_classic_queue_without_an_answer_is_waited_for_alone",
+        "describe keys to publish with that no binding lets in",
+        "graph/asyncapi/narrowing.py",
+        "    return _with_names(taken, pattern)\n",
+        "    return pattern\n",
+        "unit/test_asyncapi.py::test_channel_has_the_keys_that_a_handler_gets",
+    ),
+    Mutation(
+        "let readers of draft 7 pass over what stands beside a reference",
+        "graph/asyncapi/draft7.py",
+        '    if "$ref" not in schema or len(schema) == 1:\n',
+        "    if schema:\n",
+        "unit/test_asyncapi.py::test_schema_says_the_same_in_draft_7",
     ),
     Mutation(
         "take a publish that is denied for a finding",

@@ -30,6 +30,7 @@ from taskroute import (
 )
 from taskroute.graph.asyncapi.address import address_of
 from taskroute.graph.asyncapi.document import asyncapi_document
+from taskroute.graph.asyncapi.draft7 import draft7
 from taskroute.graph.asyncapi.servers import Server, server_of
 
 shop = ExchangeSpec(name="shop")
@@ -234,6 +235,32 @@ def test_content_type_agrees_with_the_publisher(body: Any) -> None:
     (message,) = document_of(Topology(events=[event]))["components"]["messages"].values()
 
     assert message["contentType"] == event(body).encode()[1]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (
+            {"prefixItems": [{"type": "string"}], "items": {"type": "integer"}},
+            {"items": [{"type": "string"}], "additionalItems": {"type": "integer"}},
+        ),
+        (
+            {"$ref": "#/components/schemas/A", "description": "an A"},
+            {"description": "an A", "allOf": [{"$ref": "#/components/schemas/A"}]},
+        ),
+        (
+            {"dependentRequired": {"a": ["b"]}, "properties": {"title": {"title": 1}}},
+            {"dependencies": {"a": ["b"]}, "properties": {"title": {}}},
+        ),
+        ({"oneOf": [True, {"discriminator": {"propertyName": "a"}}]}, {"oneOf": [True, {}]}),
+        ({"enum": [1, True, 1.0], "default": float("nan")}, {"enum": [1, True]}),
+        ({"pattern": "(?P<a>b)", "minLength": True, "maxLength": 3}, {"maxLength": 3}),
+        ({"default": {"$ref": "#/nowhere"}, "const": {"$ref": 1}}, {}),
+        ({"$ref": "#/nowhere"}, {}),
+    ],
+)
+def test_schema_says_the_same_in_draft_7(written: dict[str, Any], read: dict[str, Any]) -> None:
+    assert draft7(written) == read
 
 
 def test_handler_that_reads_nothing_gets_what_the_event_writes() -> None:
