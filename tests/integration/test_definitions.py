@@ -70,6 +70,15 @@ def test_rabbitmqctl_imports_what_the_command_prints(rabbitmq: server.Node, rabb
     assert [each.routing_key for each in found.bindings] == ["a.#"]
 
 
+def _entity(name: str, **fields: object) -> dict[str, Any]:
+    return {"name": name, "durable": True, "auto_delete": False, "internal": False, "arguments": {}, **fields}
+
+
+def _binding(source: str, destination: str, key: str, arguments: object = None) -> dict[str, Any]:
+    ends = {"source": source, "destination": destination, "destination_type": "queue"}
+    return {**ends, "routing_key": key, "arguments": arguments or {}}
+
+
 OWNED = Topology(
     queues=[QueueSpec(name="jobs", bindings=[ExchangeSpec(name="hub").bind("a.#")]), QueueSpec(name="a / b")]
 )
@@ -90,6 +99,36 @@ def test_live_virtual_host_is_imported_as_it_was_declared(
     assert {kind: sorted(map(str, entities)) for kind, entities in exported.items()} == {
         kind: sorted(map(str, entities)) for kind, entities in definitions_of(OWNED).items()
     }
+
+
+FOREIGN = {
+    "exchanges": [_entity("hub", type="topic"), _entity("dlx", type="fanout"), _entity("marks", type="headers")],
+    "queues": [
+        _entity("plain"),
+        _entity("limitless", arguments={"x-queue-type": "quorum"}),
+        _entity("lettered", arguments={"x-queue-type": "quorum", "x-dead-letter-exchange": "dlx"}),
+        _entity("listed", arguments={"x-queue-type": "classic", "x-notes": [1, {"a": 1.5}]}),
+        *definitions_of(OWNED)["queues"],
+    ],
+    "bindings": [
+        _binding("hub", "plain", "a.b*"),
+        _binding("hub", "limitless", "#"),
+        _binding("dlx", "plain", "ignored"),
+        _binding("marks", "plain", "", {"size": 1}),
+        _binding("marks", "jobs", "", {"size": 1, "x-match": "any"}),
+    ],
+}
+"""What no spec of ours declares, beside what one does."""
+
+
+def test_plan_of_an_imported_topology_changes_nothing(line: CommandLine, rabbitmq_url: str, rabbitmq_api: str) -> None:
+    _post(rabbitmq_api, parse_urls(rabbitmq_url)[0], FOREIGN)
+    broker = ("--url", rabbitmq_url, "--api", rabbitmq_api)
+
+    line.write("printed.py", line.run("import", *broker).out)
+    planned = line.run("plan", "printed:topology", *broker)
+
+    assert (planned.code, planned.err) == (0, ""), planned.out
 
 
 def test_tag_management_suffices_for_an_import(line: CommandLine, rabbitmq: server.Node, rabbitmq_api: str) -> None:
