@@ -52,7 +52,7 @@ def test_import_gives_exactly_what_declaring_gives(
     assert _all_of(rabbitmq_api, imported) == _all_of(rabbitmq_api, declared)
 
 
-def test_rabbitmqctl_imports_what_the_command_prints(rabbitmq: server.Node, rabbitmq_api: str) -> None:
+def test_rabbitmqctl_imports_what_the_command_prints(rabbitmq: server.Node) -> None:
     hub = ExchangeSpec(name="hub")
     topology = Topology(queues=[QueueSpec(name="jobs", bindings=[hub.bind("a.#")])])
 
@@ -62,7 +62,7 @@ def test_rabbitmqctl_imports_what_the_command_prints(rabbitmq: server.Node, rabb
         rabbitmq.ctl(
             "import_definitions", str(file if str(server.ROOT) == "/" else "/" / file.relative_to(server.ROOT))
         )
-        found = observe_all(ManagementApi(rabbitmq_api, user="guest", password="guest"), name)
+        found = observe_all(ManagementApi(rabbitmq.api, user="guest", password="guest"), name)
 
     assert {each: dict(queue.arguments) for each, queue in found.queues.items()} == {
         queue.name: dict(queue.broker_arguments) for queue in topology.all_queues
@@ -131,7 +131,7 @@ def test_plan_of_an_imported_topology_changes_nothing(line: CommandLine, rabbitm
     assert (planned.code, planned.err) == (0, ""), planned.out
 
 
-def test_tag_management_suffices_for_an_import(line: CommandLine, rabbitmq: server.Node, rabbitmq_api: str) -> None:
+def test_tag_management_suffices_for_an_import(line: CommandLine, rabbitmq: server.Node) -> None:
     with rabbitmq.vhost_name() as name:
         rabbitmq.eval(
             f'rabbit_auth_backend_internal:add_user(<<"{name}">>, <<"pass">>, <<"test">>), '
@@ -142,7 +142,7 @@ def test_tag_management_suffices_for_an_import(line: CommandLine, rabbitmq: serv
         )
         with Publisher(rabbitmq.url(name), OWNED) as publisher:
             publisher.start()
-        ended = line.run("import", "--url", rabbitmq.url(name, user=f"{name}:pass"), "--api", rabbitmq_api)
+        ended = line.run("import", "--url", rabbitmq.url(name, user=f"{name}:pass"), "--api", rabbitmq.api)
 
     assert ended.err.splitlines() == [
         "taskroute import: policy 'limits' (queues like '^jobs$', priority 0) is left out: {\"max-length\": 7}",

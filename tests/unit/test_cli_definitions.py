@@ -82,6 +82,12 @@ def test_import_reads_stdin(line: CommandLine, monkeypatch: pytest.MonkeyPatch) 
     assert line.run("import", "-").out.endswith("topology = Topology()\n")
 
 
+def test_stdin_that_was_closed_is_empty(line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+
+    assert "FILE '-': is empty" in line.run("import", "-").err
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

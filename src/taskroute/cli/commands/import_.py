@@ -67,8 +67,10 @@ def _find(arguments: Namespace) -> Found:
 def _read(file: str) -> bytes:
     if "://" in file or "@" in file:  # not repeated: it may have a password
         raise UsageError("FILE is a URL: that is --url")
+    if file == "-":
+        return b"" if sys.stdin is None else sys.stdin.buffer.read()  # None: it was closed before the start
     try:
-        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return Path(file).read_bytes()
     except OSError as error:
         raise UsageError(f"FILE {file!r}: {error.strerror}") from None
 
