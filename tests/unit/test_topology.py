@@ -720,6 +720,17 @@ def test_topology_takes_the_exchanges_that_its_bindings_were_made_of() -> None:
     assert Topology(events=[event]).exchange("shop").name == "shop"
 
 
+def test_exchanges_with_many_ways_between_them_are_taken_once() -> None:
+    """Each is bound to the one before by two keys: there are 2**2000 ways from the last to the first."""
+    chain = [ExchangeSpec(name="x0")]
+    for number in range(1, 2000):
+        chain.append(ExchangeSpec(name=f"x{number}", bindings=[chain[-1].bind("a"), chain[-1].bind("b")]))
+
+    topology = Topology(queues=[QueueSpec(name="q", bindings=[chain[-1].bind("a")])])
+
+    assert [exchange.name for exchange in topology.exchanges] == [exchange.name for exchange in reversed(chain)]
+
+
 def test_bindings_of_two_specs_of_one_exchange_contradict_each_other() -> None:
     """What is listed settles it, as a binding names its exchange then; and a name alone must be listed."""
     one, other = ExchangeSpec(name="x"), ExchangeSpec(name="x", durable=False)

@@ -220,11 +220,14 @@ def bound_by(event: object, binding: BindingSpec) -> BindingSpec:
 
 
 def sources_of(bindings: Iterable[BindingSpec]) -> Iterator[ExchangeSpec]:
-    """Yield the exchanges that bindings were made by, and those that these are bound to in turn."""
-    for binding in bindings:
-        if binding.source is not None:
-            yield binding.source
-            yield from sources_of(binding.source.bindings)
+    """Yield the exchanges that bindings were made by, and those that these are bound to in turn, each spec once."""
+    waiting, known = list(bindings)[::-1], set[int]()
+    while waiting:
+        source = waiting.pop().source
+        if source is not None and id(source) not in known:
+            known.add(id(source))
+            yield source
+            waiting += source.bindings[::-1]
 
 
 def check_binding(source: ExchangeSpec, binding: BindingSpec) -> None:

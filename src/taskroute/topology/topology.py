@@ -170,7 +170,7 @@ class Topology(Spec, frozen=True):
         """
         targets: tuple[ExchangeSpec | QueueSpec, ...] = (*self.exchanges, *self.queues)
         listed = {exchange.name for exchange in _merged("exchange", self.exchanges)}
-        bound = (source for target in targets for source in sources_of(target.bindings))
+        bound = sources_of(binding for target in targets for binding in target.bindings)
         published = (event.exchange for event in self.events if isinstance(event.exchange, ExchangeSpec))
         found = [exchange for exchange in (*bound, *published) if exchange.name not in listed]
         if found:
