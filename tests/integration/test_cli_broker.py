@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -148,6 +149,8 @@ def test_broker_that_is_away_ends_a_command_with_3(line: CommandLine, words: str
         "explain held:service order.7.paid",
         "routes held:service --format json",
         "graph held:service --format json",
+        "graph held:service --format svg --url memory://",
+        "graph held:service --format svg --url amqp://a:hidden@127.0.0.1:1/",
         "publish held:service order.7.paid --body {} --timeout 0.1",
         "publish held:service order.7.paid --body {} --timeout 0.1 --url amqp://a:hidden@b:c/",
         "stats held:service",
@@ -187,6 +190,39 @@ def filled(broker_url: str) -> str:
             peer.submit(b"{}", helper)
         peer.flush()
     return broker_url
+
+
+@pytest.mark.parametrize("form", ["text", "svg", "html", "mermaid", "dot"])
+def test_graph_shows_what_is_in_the_queues_now(line: CommandLine, filled: str, form: str) -> None:
+    ended = line.run("graph", "wiring:routes", "--format", form, "--url", filled)
+
+    assert (ended.code, "2 ready, 0 consumers" in ended.out, "1 waiting" in ended.out) == (0, True, True)
+    assert re.search(r"[Qq]ueues as they were at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", ended.out)
+
+
+def test_graph_tells_programs_what_is_in_the_queues_now(line: CommandLine, filled: str) -> None:
+    document = json.loads(line.run("graph", "wiring:routes", "--format", "json", "--url", filled).out)
+
+    assert document["counts"]["at"].endswith(" UTC")
+    assert document["counts"]["queues"]["packing"] == {"state": "there", "ready": 2, "consumers": 0}
+    assert document["counts"]["queues"]["packing.dead"]["ready"] == 1
+
+
+def test_graph_of_queues_that_are_not_there_says_so(line: CommandLine, broker_url: str) -> None:
+    ended = line.run("graph", "wiring:routes", "--format", "svg", "--url", broker_url)
+
+    assert (ended.code, ">absent</text>" in ended.out) == (1, True)
+    assert "5 of 5 queues cannot be counted, 'packing' first" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "told"), [(AWAY, 3, "no connection to"), ("redis://x", 2, "--url: a broker URL")]
+)
+def test_graph_without_a_broker_to_ask_is_told_in_a_line(line: CommandLine, url: str, code: int, told: str) -> None:
+    ended = line.run("graph", "wiring:routes", "--format", "html", "--url", url)
+
+    assert (ended.code, ended.out, ended.err.count("\n")) == (code, "", 1)
+    assert told in ended.err
 
 
 def test_stats_counts_a_queue_with_its_helpers_beside_it(line: CommandLine, filled: str) -> None:

@@ -4,30 +4,69 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from taskroute.cli.broker import check_url, nodes_of, note_memory, quieten_log, tls_of, url_of
 from taskroute.cli.document import add_format, show_document
 from taskroute.cli.exits import Exit
 from taskroute.cli.target import Target, add_target, load_target
-from taskroute.cli.terminal import show
+from taskroute.cli.terminal import complain, show
 
 if TYPE_CHECKING:
+    from taskroute.graph.drawing.counts import Counts
     from taskroute.graph.drawing.picture import Picture
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Say what it takes."""
     add_target(parser)
+    parser.add_argument(
+        "--url", metavar="URL", help="of a broker: also show how many messages and consumers its queues have now"
+    )
     add_format(parser, *(name for name in _PRINTERS if name not in ("text", "json")))
 
 
 def run(arguments: Namespace) -> int:
-    """Print the picture."""
+    """Print the picture; 1 if a queue is to be counted and cannot be."""
     from taskroute.graph.drawing import picture
 
+    check_url(arguments.url)
     target = load_target(arguments)
-    _PRINTERS[arguments.format](picture.picture_of(target.topology, target.handlers), target)
-    return Exit.OK
+    drawn = picture.picture_of(target.topology, target.handlers)
+    if arguments.url is not None:
+        drawn = replace(drawn, counts=_count(arguments.url, target))
+    _PRINTERS[arguments.format](drawn, target)
+    return _told_missing(drawn.counts) if drawn.counts is not None else Exit.OK
+
+
+def _count(url: str, target: Target) -> Counts:
+    """Ask the broker, once. It creates nothing."""
+    from taskroute.broker.depths import ask_depths
+    from taskroute.graph.drawing.counts import Count, Counts
+
+    nodes = nodes_of(url_of(url, target), tls_of(url, target))
+    quieten_log()
+    depths = ask_depths(nodes, [queue.name for queue in target.topology.all_queues], name="taskroute-graph")
+    at = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    note_memory(nodes)
+    counts = {
+        name: Count(depth) if isinstance(depth, str) else Count("there", depth.ready, depth.consumers)
+        for name, depth in depths.items()
+    }
+    return Counts(at, counts)
+
+
+def _told_missing(counts: Counts) -> int:
+    missing = [name for name, count in counts.queues.items() if count.state != "there"]
+    if not missing:
+        return Exit.OK
+    way_out = "a worker that starts declares what is absent"
+    complain(
+        "graph", f"{len(missing)} of {len(counts.queues)} queues cannot be counted, {missing[0]!r} first: {way_out}"
+    )
+    return Exit.FINDINGS
 
 
 def _show_json(picture: Picture, _: Target) -> None:

@@ -82,6 +82,13 @@ class Picture:
     edges: tuple[Edge, ...]
     counts: Counts | None = None
 
+    def count_of(self, node: Node) -> str:
+        """Return how much was in a queue; empty for anything else, or if nobody has looked."""
+        if self.counts is None or node.kind != "queue" or node.name not in self.counts.queues:
+            return ""
+        waits = [wait.name for wait in node.waits]
+        return ", ".join([str(self.counts.queues[node.name]), *([self.counts.waiting(waits)] if waits else [])])
+
     def by_id(self) -> dict[str, Node]:
         """Return the nodes by their ids."""
         return {node.id: node for node in self.nodes}

@@ -30,8 +30,9 @@ def as_text(picture: Picture) -> str:
     """Return what leads on from each node, a paragraph each."""
     nodes, ways = picture.by_id(), picture.edges_by_source()
     reached = {edge.target for edge in picture.edges}
-    shown = (node for node in picture.nodes if ways[node.id] or node.id not in reached)
-    return "\n".join(_paragraph(node, ways[node.id], nodes) for node in shown)
+    shown = (node for node in picture.nodes if ways[node.id] or node.id not in reached or picture.count_of(node))
+    paragraphs = [_paragraph(picture, node, ways[node.id], nodes) for node in shown]
+    return "\n".join([*paragraphs, *([f"queues as they were at {picture.counts.at}"] if picture.counts else [])])
 
 
 def as_mermaid(picture: Picture) -> str:
@@ -46,7 +47,9 @@ def as_dot(picture: Picture) -> str:
 
 def as_data(picture: Picture) -> dict[str, object]:
     """Return the picture for JSON."""
-    return {"nodes": [_node_data(node) for node in picture.nodes], "edges": [asdict(edge) for edge in picture.edges]}
+    nodes, edges = [_node_data(node) for node in picture.nodes], [asdict(edge) for edge in picture.edges]
+    counts = {} if picture.counts is None else {"counts": asdict(picture.counts)}
+    return {"nodes": nodes, "edges": edges, **counts}
 
 
 def _node_data(node: Node) -> dict[str, object]:
@@ -55,9 +58,14 @@ def _node_data(node: Node) -> dict[str, object]:
     return {**data, "waits": waits} if node.kind == "queue" else data
 
 
-def _paragraph(node: Node, ways: Iterable[Edge], nodes: Mapping[str, Node]) -> str:
-    heading = f"{node.kind} {title_of(node)}{f' ({node.detail})' if node.detail else ''}"
+def _paragraph(picture: Picture, node: Node, ways: Iterable[Edge], nodes: Mapping[str, Node]) -> str:
+    details = _details(picture, node)
+    heading = f"{node.kind} {title_of(node)}{f' ({details})' if details else ''}"
     return "\n".join([heading, *(f"  {edge.label}{' ' * bool(edge.label)}-> {_target(edge, nodes)}" for edge in ways)])
+
+
+def _details(picture: Picture, node: Node) -> str:
+    return ", ".join(filter(None, (node.detail, picture.count_of(node))))
 
 
 def _target(edge: Edge, nodes: Mapping[str, Node]) -> str:
@@ -77,9 +85,12 @@ def _numbered(picture: Picture) -> dict[str, str]:
 def _mermaid_lines(picture: Picture) -> Iterator[str]:
     numbers = _numbered(picture)
     yield "flowchart LR"
+    if picture.counts:
+        yield f"  %% queues as they were at {picture.counts.at}"
     for node in picture.nodes:
         opening, closing = _MERMAID_SHAPES[node.kind]
-        label = _escaped(title_of(node), _mermaid) + (f"<br/>{_escaped(node.detail, _mermaid)}" if node.detail else "")
+        details = _escaped(_details(picture, node), _mermaid)
+        label = _escaped(title_of(node), _mermaid) + (f"<br/>{details}" if details else "")
         yield f'  {numbers[node.id]}{opening}"{label}"{closing}'
     for edge in picture.edges:
         arrow = "-.->" if edge.kind in ("alternate", "dead_letters") else "-->"
@@ -95,8 +106,11 @@ def _dot_lines(picture: Picture) -> Iterator[str]:
     numbers = _numbered(picture)
     yield "digraph taskroute {"
     yield "  rankdir=LR;"
+    if picture.counts:
+        yield f"  // queues as they were at {picture.counts.at}"
     for node in picture.nodes:
-        label = _escaped(title_of(node), _dot) + (f"\\n{_escaped(node.detail, _dot)}" if node.detail else "")
+        details = _escaped(_details(picture, node), _dot)
+        label = _escaped(title_of(node), _dot) + (f"\\n{details}" if details else "")
         yield f'  {numbers[node.id]} [label="{label}", shape={_DOT_SHAPES[node.kind]}];'
     for edge in picture.edges:
         style = ", style=dashed" if edge.kind in ("alternate", "dead_letters") else ""
