@@ -1145,6 +1145,20 @@ MUTATIONS = (
         '            return {"enum": sorted({text.decode() for text in schema.constants()})}\n',
         "unit/test_contract_shapes.py::test_type_that_is_read_has_one_shape_in_every_version",
     ),
+    Mutation(
+        "let a name end the element with the facts of a page",
+        "graph/drawing/html.py",
+        'text.replace("<", "\\\\u003c")',
+        'text.replace("<", "<")',
+        "unit/test_page.py::test_names_cannot_leave_their_place_in_the_page",
+    ),
+    Mutation(
+        "let two boxes of a drawing overlap",
+        "graph/drawing/layout.py",
+        "blocks[-1][0] > block[0]",
+        "blocks[-1][0] > block[0] + 90",
+        "unit/test_svg.py::test_boxes_of_a_layer_never_overlap_and_lines_meet_them",
+    ),
 )
 
 

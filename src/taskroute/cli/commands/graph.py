@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from taskroute.graph.drawing.counts import Counts
     from taskroute.graph.drawing.picture import Picture
 
+_PATIENCE: Final = 10.0
+"""Seconds for each answer of the broker."""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Say what it takes."""
@@ -48,7 +51,8 @@ def _count(url: str, target: Target) -> Counts:
 
     nodes = nodes_of(url_of(url, target), tls_of(url, target))
     quieten_log()
-    depths = ask_depths(nodes, [queue.name for queue in target.topology.all_queues], name="taskroute-graph")
+    queues = [queue.name for queue in target.topology.all_queues]
+    depths = ask_depths(nodes, queues, name="taskroute-graph", timeout=_PATIENCE)
     at = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     note_memory(nodes)
     counts = {
