@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from tests.kit.command_line import CommandLine, Ended
@@ -220,3 +224,97 @@ def test_line_that_is_broken_is_named_and_nothing_is_imported(dead: Dead, line: 
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.splitlines()[-1].startswith("taskroute dead: line 2 is no letter: ")
     assert dead.peer.ready("packing.dead") == 1
+
+
+class Terminal(io.StringIO):
+    """Somebody who types these lines."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("answer", "sent", "code"), [("y", 1, 0), ("n", 0, 1), ("", 0, 1)])
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_terminal_is_asked_before_something_is_changed(
+    dead: Dead, monkeypatch: pytest.MonkeyPatch, answer: str, sent: int, code: int
+) -> None:
+    dead.put(7)
+    monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+
+    ended = dead("retry")
+
+    assert ended.code == code
+    assert "send 1 letter back to the queue where each failed? [y/N]" in ended.err
+    assert dead.peer.ready("packing") == sent
+
+
+@pytest.mark.parametrize(("answers", "sent"), [("y\ny\n", 2), ("y\nn\n", 1)])
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_letter_that_failed_too_often_is_asked_for_separately(
+    dead: Dead, monkeypatch: pytest.MonkeyPatch, answers: str, sent: int
+) -> None:
+    dead.put(7, replays=3)
+    dead.put(8, replays=2)
+    monkeypatch.setattr("sys.stdin", Terminal(answers))
+
+    ended = dead("retry")
+
+    assert "1 letter went back 3 times or more and failed again: also those? [y/N]" in ended.err
+    assert (dead.peer.ready("packing"), ended.code) == (sent, 2 - sent)
+
+
+@pytest.mark.parametrize("words", ["list", "retry --yes", "remove --yes", "export", "stats"])
+def test_broker_that_is_away_ends_a_verb_with_3(line: CommandLine, words: str) -> None:
+    verb, *more = words.split()
+
+    ended = line.run("dead", verb, "wiring:routes", *more, "--url", "amqp://shop:hidden@127.0.0.1:1/")
+
+    assert (ended.code, ended.out, ended.err.count("\n")) == (3, "", 1)
+    assert ended.err.startswith("taskroute dead: no connection to amqp://shop@127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("api", "code"),
+    [("http://a:hidden@127.0.0.1:1", 3), ("amqp://a:hidden@127.0.0.1:1", 2), ("http://a:hidden@rabbit.example", 2)],
+)
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_management_api_that_cannot_be_asked_changes_nothing(dead: Dead, api: str, code: int) -> None:
+    dead.put(7)
+
+    ended = dead("retry", "--yes", "--api", api)
+
+    assert (ended.code, ended.out) == (code, "")
+    assert "management API" in ended.err
+    assert "hidden" not in ended.err
+    assert dead.peer.ready("packing.dead") == 1
+
+
+class Api(BaseHTTPRequestHandler):
+    """A management API in which policies have lowered the limit of each queue."""
+
+    def do_GET(self) -> None:
+        name = unquote(self.path.rpartition("/")[2])
+        facts = {"name": name, "type": "quorum", "durable": True, "auto_delete": False, "arguments": {}}
+        found = facts | {"effective_policy_definition": {"delivery-limit": 5}, "internal": False}
+        body = json.dumps([] if name == "bindings" else found | ({"type": "topic"} if "exchanges" in self.path else {}))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_policy_that_lowers_the_limit_closes_a_queue_to_looks(dead: Dead) -> None:
+    """AMQP does not show it: without the API the queue would be looked into."""
+    dead.put(7)
+    with HTTPServer(("127.0.0.1", 0), Api) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        ended = dead("list", "--api", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+
+    assert (ended.code, ended.out) == (1, "0 letters\n")
+    assert "(1 letter) was not looked into: its delivery limit is 5" in ended.err

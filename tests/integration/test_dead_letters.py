@@ -551,3 +551,18 @@ def test_letter_of_a_passive_queue_goes_back_if_it_is_handled_here(broker_url: s
 
     assert "somebody else owns" in refused.left[0].why
     assert len(sent.done) == 1
+
+
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_run_looks_at_ten_thousand_of_a_hundred_thousand_letters(letters: DeadLetters, peer: Peer) -> None:
+    """It says how many there are, and the next run goes on where this one has ended."""
+    put(peer, 100_000)
+
+    found, settled = letters.find(), letters.retry()
+    again = letters.find(key="order.10001")
+
+    (queue,) = found.queues
+    assert (queue.ready, queue.looked_at, found.is_complete) == (100_000, 10_000, False)
+    assert (len(settled.done), settled.is_complete) == (10_000, False)
+    assert ([each.routing_key for each in again.letters], again.queues[0].ready) == (["order.10001"], 90_000)
+    assert (peer.ready("orders.dead"), peer.ready("orders")) == (90_000, 10_000)
