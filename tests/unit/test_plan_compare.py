@@ -266,6 +266,24 @@ def test_policy_in_effect_is_told() -> None:
     assert (remark.kind, remark.text) == ("policy", "policy limits is in effect: max-length=5")
 
 
+def test_policy_that_would_do_is_shown_with_what_is_in_effect() -> None:
+    """A policy of its own would take the limits of the one in effect away: one policy counts for a queue."""
+    slow = Topology(queues=[QueueSpec(name="a.b c", message_ttl=5, retry=False, dead_letter=False)])
+    arguments = {name: each for name, each in slow.queue("a.b c").broker_arguments.items() if name != "x-message-ttl"}
+
+    def told(**facts: Any) -> list[str]:
+        observed = with_queue(observed_of(slow), "a.b c", arguments=arguments, **facts)
+        return [each.text for each in plan_of(slow, observed=observed).remarks if each.kind == "policy"]
+
+    assert told()[0].startswith("or leave it out of the spec, and set a policy: rabbitmqctl set_policy -p / --apply-to")
+    assert told()[0].endswith("""'a.b c.taskroute' '^a\\.b\\ c$' '{"message-ttl": 5000}'""")
+    limited = told(policy="limits", policy_definition={"max-length": 9})
+    assert "with --priority above that of 'limits', which it includes" in limited[0]
+    assert limited[0].endswith("""'{"max-length": 9, "message-ttl": 5000}'""")
+    assert "not known yet" in told(policy=None, policy_definition=None)[0]
+    assert told(type="classic", policy="") == []
+
+
 names = st.sampled_from(["a", "b", "c", "d"])
 policies: st.SearchStrategy[Any] = st.sampled_from([RetryPolicy(delays=(1,)), RetryPolicy(delays=(1, 5)), False])
 

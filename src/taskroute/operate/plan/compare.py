@@ -24,6 +24,7 @@ from taskroute.operate.plan.facts import (
     Unchanged,
     Unconsumed,
 )
+from taskroute.operate.plan.policies import policy_to_set
 from taskroute.operate.plan.steps import (
     AnyStep,
     Bind,
@@ -178,9 +179,11 @@ class _Comparison:
             if spec.passive:
                 yield Remark("missing", subject, "it is not there, and somebody else is to create it (passive)")
             return
-        if not spec.passive:
-            for difference in _queue_differences(spec, there):
-                yield Remark("replace", subject, difference.explain(self._served_by(spec)))
+        differences = () if spec.passive else tuple(_queue_differences(spec, there))
+        for difference in differences:
+            yield Remark("replace", subject, difference.explain(self._served_by(spec)))
+        if (policy := policy_to_set(there, differences, self._observed.virtual_host)) is not None:
+            yield Remark("policy", subject, policy)
         if there.policy or there.operator_policy:
             names = " and ".join(filter(None, (there.policy, there.operator_policy)))
             definition = ", ".join(f"{key}={value}" for key, value in sorted((there.policy_definition or {}).items()))
