@@ -10,9 +10,13 @@ from urllib.parse import urlsplit
 import pytest
 from tests.kit.command_line import CommandLine, Ended
 from tests.kit.peer import looking
+from tests.kit.waiting import until
 
+from taskroute import Publisher, QueueSpec, Topology
 from taskroute.broker.depths import ask_depths
 from taskroute.broker.url import parse_urls
+from taskroute.operate.management import ManagementApi
+from taskroute.operate.plan.publishers import connections_of_others
 
 SHOP = """
 from taskroute import ExchangeSpec, QueueSpec, Topology
@@ -174,3 +178,33 @@ def test_broker_whose_api_is_not_there_is_told_and_not_touched(
         assert (ended.code, ended.out) == (3, "")
         assert "its own port is 15671 with https, 15672 with http" in ended.err
         assert ask_depths(parse_urls(rabbitmq_url), ["mails"]) == {"mails": "absent"}
+
+
+def test_what_import_has_printed_plans_no_change(line: CommandLine, rabbitmq_url: str, rabbitmq_api: str) -> None:
+    where = ("--url", rabbitmq_url, "--api", rabbitmq_api)
+    with looking(rabbitmq_url) as peer:
+        peer.exchange("old hub", "headers")
+        peer.exchange("old")
+        peer.queue("jobs % a", x_max_length=5)
+        peer.queue("plain", x_queue_type="quorum")
+        peer.bind("jobs % a", "old", "a.#")
+        peer.bind("plain", "old hub", "", **{"x-match": "all", "k": 1})
+    printed = line.run("import", *where)
+    line.write("adopted.py", printed.out)
+
+    ended = line.run("plan", "adopted:topology", *where)
+
+    assert (printed.code, ended.code, ended.out) == (0, 0, "nothing is to be done\n")
+
+
+def test_publisher_with_another_topology_is_listed_and_blocks_nothing(
+    line: CommandLine, run: Run, rabbitmq_url: str, rabbitmq_api: str
+) -> None:
+    (node,) = parse_urls(rabbitmq_url)
+    api = ManagementApi(rabbitmq_api, user=node.user, password=node.password)
+    with Publisher(rabbitmq_url, Topology(queues=[QueueSpec(name="other")]), name="an older one"):
+        until(lambda: connections_of_others(api, node.virtual_host, ()))
+        ended = run("apply", "shops:mails", "--yes")
+
+    assert ended.code == 0
+    assert "connected with another topology: an older one" in ended.err
