@@ -52,7 +52,7 @@ class Site:
         self.url = url
         self.targets = Targets.of([topology])
         self.api = ManagementApi(api, user=self.node.user, password=self.node.password)
-        self.looking = ApiLooking(self.api, [self.node], self.targets, lambda _: Event().wait(0.3))
+        self.looking = ApiLooking(self.api, [self.node], self.targets, Event().wait)
 
     def plan(self) -> Plan:
         observed, _ = self.looking.at_all()

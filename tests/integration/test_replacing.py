@@ -80,7 +80,7 @@ def test_queue_is_replaced_under_load_and_nothing_is_lost(
     line.write("shops.py", SHOP)
     shops: dict[str, Topology] = {}
     exec(SHOP, shops)
-    monkeypatch.setattr("taskroute.cli.planning.pause", lambda _: threading.Event().wait(0.3))
+    monkeypatch.setattr("taskroute.cli.planning.pause", lambda seconds: threading.Event().wait(min(seconds, 1.0)))
     where = ("--url", rabbitmq_url, "--api", rabbitmq_api)
     handle = Failing()
 
