@@ -27,7 +27,7 @@ from tests.kit.peer import looking
 
 import taskroute
 from taskroute.broker.embedded.transport import drop
-from taskroute.graph.check import finding
+from taskroute.graph.check.code import Code
 from taskroute.message import outcome
 
 pytest_plugins = ["pytester"]
@@ -236,7 +236,7 @@ def test_every_reason_of_a_dead_letter_is_explained() -> None:
 
 
 def test_every_finding_is_explained() -> None:
-    assert set(get_args(finding.Code)) - code_in("checking.md") == set()
+    assert set(get_args(Code)) - code_in("checking.md") == set()
 
 
 @pytest.mark.parametrize("configured", [taskroute.Worker, taskroute.Publisher])

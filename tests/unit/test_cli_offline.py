@@ -11,7 +11,7 @@ import pytest
 from tests.kit.command_line import CommandLine
 
 from taskroute.cli.table import COMMANDS
-from taskroute.graph.check.finding import Code
+from taskroute.graph.check.code import Code
 
 HOLES = """
 from wiring import *
@@ -281,3 +281,9 @@ def test_defect_of_ours_is_told_in_a_line(line: CommandLine, monkeypatch: pytest
 
     assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1)
     assert "this is a defect of taskroute, please report it" in ended.err
+
+
+def test_help_of_check_lists_the_codes_of_findings(line: CommandLine) -> None:
+    shown = line.run("check", "--help").out
+
+    assert set(get_args(Code)) <= set(re.findall(r"\w+", shown))

@@ -14,10 +14,12 @@ from taskroute.cli.suggestion import known_or_suggest
 from taskroute.cli.target import Target, add_target, load_target
 from taskroute.cli.terminal import Colour, show
 from taskroute.code_place import code_of
+from taskroute.graph.check.code import Code
 
 if TYPE_CHECKING:
     from taskroute import Finding, Handler
 
+_CODES: Final = sorted(get_args(Code))
 _COLOURS: Final[dict[str, Colour]] = {"error": "red", "warning": "yellow", "info": "blue"}
 
 
@@ -31,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="CODE",
         action="append",
         default=[],
-        help="leave findings of this code out; may be repeated; a word that is none lists them",
+        help=f"leave findings of this code out; may be repeated; one of {', '.join(_CODES)}",
     )
     parser.add_argument(
         "--broker", metavar="VERSION", help="also find what this broker does not take: 4.3, or 'LavinMQ 2.9'"
@@ -40,9 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the findings; 1 if one is an error, or with --strict a warning."""
-    from taskroute.graph.check.finding import Code
-
-    ignored = [known_or_suggest("--ignore", code, sorted(get_args(Code))) for code in arguments.ignore]
+    ignored = [known_or_suggest("--ignore", code, _CODES) for code in arguments.ignore]
     target = load_target(arguments)
     findings = [finding for finding in target.check(arguments.broker) if finding.code not in ignored]
     if arguments.format == "json":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from taskroute.graph.check.finding import Code, Finding, Severity, name_of
+from taskroute.graph.check.code import Code
+from taskroute.graph.check.finding import Finding, Severity, name_of
 from taskroute.graph.check.graph import Graph
 from taskroute.graph.check.ways import BUDGET
 from taskroute.keys.automaton import find_words

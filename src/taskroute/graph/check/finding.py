@@ -6,30 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from taskroute.exported import exported_by
+from taskroute.graph.check.code import Code
 from taskroute.topology.exchange import ExchangeSpec
 from taskroute.topology.queue import QueueSpec
 
 Severity = Literal["error", "warning", "info"]
-
-Code = Literal[
-    "unfed_handler",
-    "unhandled_key",
-    "ambiguous_handlers",
-    "shadowed_handler",
-    "handled_twice",
-    "dead_end_exchange",
-    "unconsumed_queue",
-    "missing_dead_letter_queue",
-    "dead_letter_cycle",
-    "event_unrouted",
-    "event_unhandled",
-    "event_body",
-    "unused_answer",
-    "refused_by_broker",
-    "denied_by_broker",
-    "ignored_by_broker",
-    "undecided",
-]
 
 
 @exported_by("taskroute")
