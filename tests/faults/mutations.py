@@ -1083,6 +1083,8 @@ MUTATIONS = (
         '    return queue.queue_type == "classic" and queue.durable and not queue.exclusive\n',
         "    return False\n",
         "test_topology.py::test_classic_queue_without_an_answer_is_waited_for_alone",
+    ),
+    Mutation(
         "describe keys to publish with that no binding lets in",
         "graph/asyncapi/narrowing.py",
         "    return _with_names(taken, pattern)\n",
