@@ -37,6 +37,7 @@ PUBLIC = {
     name: f"{module.__name__}.{name}"
     for module in (taskroute.instrumentation, taskroute.testing, taskroute)
     for name in module.__all__
+    if not name.startswith("_")
 }
 """The names that users import, and where from."""
 
