@@ -399,7 +399,7 @@ def test_queue_that_refuses_stops_and_the_others_go_on(broker_url: str) -> None:
         assert peer.ready("orders.dead") == 3
 
 
-@pytest.mark.parametrize("limits", [{"max_length": 2}, {"max_length_bytes": 8}])
+@pytest.mark.parametrize("limits", [{"max_length": 2}, {"max_length_bytes": 2_000}])
 def test_queue_that_drops_its_head_is_filled_below_its_limit(broker_url: str, limits: Any) -> None:
     """Beyond it the broker would drop another message for each letter."""
     lossy = QueueSpec(name="lossy", overflow="drop-head", retry=False, dead_letter="orders.dead", **limits)

@@ -98,6 +98,7 @@ class Deliverer:
         self._next_at = 0.0
         self._open: deque[tuple[Parcel, Future[Receipt]]] = deque()
         self._stopped: dict[str, str] = {}  # queues that take no more
+        self._filled: dict[str, int] = {}  # by queue, how many may be ready at most, unless others fill it
 
     def deliver(self, parcels: Iterable[Parcel]) -> None:
         """Deliver; what happens to each is in the tally. A queue that refuses one gets no more, the others go on."""
@@ -137,7 +138,10 @@ class Deliverer:
             return None
         while self._open:
             self._conclude()
-        problem = capacity.problem(self._taking.count(parcel.to), len(parcel.letter.body))
+        # What was confirmed is not always counted at once: RabbitMQ 4.3 may still say 0.
+        ready = max(self._taking.count(parcel.to), self._filled.get(parcel.to, 0))
+        problem = capacity.problem(ready, len(parcel.letter.body))
+        self._filled[parcel.to] = ready + 1
         if problem is not None:
             self._stopped[parcel.to] = problem = f"queue {parcel.to!r} is full: {problem}"
         return self._stopped.get(parcel.to)
