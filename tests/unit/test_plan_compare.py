@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +17,7 @@ from taskroute import ExchangeSpec, QueueSpec, RetryPolicy, Topology, TopologyEr
 from taskroute.operate.observed import Observed
 from taskroute.operate.plan.binding_id import BindingId
 from taskroute.operate.plan.compare import compare
+from taskroute.operate.plan.render import plan_lines
 from taskroute.operate.plan.steps import Plan, Unbind
 from taskroute.operate.plan.targets import Targets
 from taskroute.topology.digest import topology_digest
@@ -331,3 +333,15 @@ def test_plan_is_empty_after_every_queue_was_replaced(before: Topology) -> None:
 
     assert compare(targets, pruned) == Plan((), ())
     assert not set(pruned.queues) & set(observed.queues)
+
+
+def test_page_shows_the_lines_of_a_plan_that_replaces_a_queue() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "changing-a-topology.md").read_text()
+    old = QueueSpec(name="orders", bindings=[shop.bind("order.*")])
+    new = QueueSpec(name="orders.2", bindings=[shop.bind("order.*")], message_ttl=3600, replaces="orders")
+    observed = observed_of(Topology(queues=[old]))
+
+    told = plan_lines(plan_of(Topology(queues=[new]), observed=observed), observed)
+
+    shown = page.split("--api https://broker:15671\n")[1].split("$ echo")[0]
+    assert shown == "".join(f"{line}\n" for line in told)

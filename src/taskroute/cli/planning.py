@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskroute.cli.broker import add_url, nodes_of, note_memory, quieten_log, tls_of, url_of
-from taskroute.cli.dead.consent import agrees, check_can_ask
+from taskroute.cli.consent import agrees, check_can_ask
 from taskroute.cli.document import add_format, show_document
 from taskroute.cli.exits import Exit, UsageError
 from taskroute.cli.target import add_targets, load_targets

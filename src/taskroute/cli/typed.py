@@ -25,10 +25,15 @@ def whole_number(word: str) -> int:
 
 def seconds(word: str) -> float:
     """Read seconds above 0, for argparse."""
+    return above_zero(word, "seconds above 0")
+
+
+def above_zero(word: str, what: str) -> float:
+    """Read a number above 0, for argparse. `what` it is a number of, for who reads the error."""
     try:
         found = float(word)
     except ValueError:
         found = 0.0
     if not 0 < found < math.inf:
-        raise ArgumentTypeError(f"{typed(word)} is no number of seconds above 0")
+        raise ArgumentTypeError(f"{typed(word)} is no number of {what}")
     return found

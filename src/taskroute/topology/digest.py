@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
+from typing import Final
 
 from taskroute.topology.exchange import BindingSpec, ExchangeSpec
 from taskroute.topology.queue import QueueSpec
 from taskroute.topology.topology import Topology
+
+TOPOLOGY_ARGUMENT: Final = "x-taskroute-topology"
+"""The argument of a consumer that says which topology its process runs: operators see it, brokers ignore it."""
 
 
 def topology_digest(topology: Topology) -> str:

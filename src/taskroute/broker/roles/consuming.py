@@ -34,14 +34,11 @@ from taskroute.keys.short_string import cut_key
 from taskroute.message.delivery import Delivery
 from taskroute.topology.broker_facts import BrokerFacts
 from taskroute.topology.capabilities import RETURNS_UNCOUNTED, has
-from taskroute.topology.digest import topology_digest
+from taskroute.topology.digest import TOPOLOGY_ARGUMENT, topology_digest
 from taskroute.topology.exchange import ExchangeSpec
 from taskroute.topology.queue import QueueSpec
 
 log = Log("taskroute.broker")
-
-TOPOLOGY_ARGUMENT: Final = "x-taskroute-topology"
-"""The argument of a consumer that says which topology its process runs: operators see it, brokers ignore it."""
 
 _FATAL_OF_HELPERS: Final = (TopologyMismatchError, UnsupportedFeatureError)
 _FATAL_OF_OTHERS: Final = (UnsupportedFeatureError,)
@@ -312,11 +309,9 @@ class Consuming:
 
     def _leave_unanswered_alone(self) -> list[QueueSpec]:
         """Return the queues to declare, without those that would keep whoever declares or consumes them waiting."""
-        known = {
-            **{spec.name: spec for spec in self._declaration.queues},
-            **{n: q.spec for n, q in self.queues.items()},
-        }
-        asked = [name for name, spec in known.items() if may_stay_unanswered(spec) and name not in self.missing]
+        specs = [*self._declaration.queues, *(queue.spec for queue in self.queues.values())]
+        missing = self.missing
+        asked = dict.fromkeys(spec.name for spec in specs if may_stay_unanswered(spec) and spec.name not in missing)
         problems = self._inquiry.survey(asked)
         for name, problem in problems.items():
             if name in self.queues:

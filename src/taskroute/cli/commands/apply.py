@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from taskroute.cli.dead.consent import add_yes
+from taskroute.cli.consent import add_yes
 from taskroute.cli.planning import add_planning, do_steps
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from taskroute.cli.dead.consent import add_yes, agrees, check_can_ask
+from taskroute.cli.consent import add_yes, agrees, check_can_ask
 from taskroute.cli.dead.telling import count, settled_fields, tell_left, tell_unseen
 from taskroute.cli.dead.which import which_of
 from taskroute.cli.document import show_document
 from taskroute.cli.exits import Exit
 from taskroute.cli.terminal import complain, show
-from taskroute.cli.typed import typed, whole_number
+from taskroute.cli.typed import above_zero, typed, whole_number
 
 if TYPE_CHECKING:
     from taskroute import DeadLetters, Letter, SettledLetters, WhichLetters
@@ -80,10 +79,4 @@ def _at_least_one(word: str) -> int:
 
 
 def _rate(word: str) -> float:
-    try:
-        found = float(word)
-    except ValueError:
-        found = 0.0
-    if not 0 < found < math.inf:
-        raise ArgumentTypeError(f"{typed(word)} is no number of letters a second")
-    return found
+    return above_zero(word, "letters a second")

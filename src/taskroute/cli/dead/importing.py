@@ -6,8 +6,8 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from taskroute.cli.consent import add_yes, agrees, check_can_ask
 from taskroute.cli.dead.changing import add_rate, tell_settled
-from taskroute.cli.dead.consent import add_yes, agrees, check_can_ask
 from taskroute.cli.dead.opening import add_opening, letters_of
 from taskroute.cli.dead.progress import counted
 from taskroute.cli.dead.telling import count

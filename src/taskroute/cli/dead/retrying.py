@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from taskroute.cli.consent import agrees
 from taskroute.cli.dead.changing import add_changing, check_consent, consented, tell_settled
-from taskroute.cli.dead.consent import agrees
 from taskroute.cli.dead.opening import add_opening, letters_of
 from taskroute.cli.dead.progress import counted
 from taskroute.cli.dead.telling import count, fields_of, line_of, queue_fields, tell_unseen

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from taskroute.broker.roles.consuming import TOPOLOGY_ARGUMENT
 from taskroute.operate.observed import DestinationType, Observed, ObservedConsumer, ObservedQueue
 from taskroute.operate.plan.binding_id import BindingId
+from taskroute.topology.digest import TOPOLOGY_ARGUMENT
 
 _SHOWN: Final = 12
 """Characters of a digest that people tell digests by."""
@@ -48,15 +48,18 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """A binding is there."""
-
+class _OfBinding:
     binding: BindingId
 
     @property
     def about(self) -> tuple[DestinationType, str]:
         """What is bound."""
         return self.binding.destination_type, self.binding.destination
+
+
+@dataclass(frozen=True, slots=True)
+class Bound(_OfBinding):
+    """A binding is there."""
 
     def why_not(self, observed: Observed) -> str | None:
         """Return that it is not."""
@@ -65,15 +68,8 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
-class NotBound:
+class NotBound(_OfBinding):
     """A binding is not there."""
-
-    binding: BindingId
-
-    @property
-    def about(self) -> tuple[DestinationType, str]:
-        """What is bound."""
-        return self.binding.destination_type, self.binding.destination
 
     def why_not(self, observed: Observed) -> str | None:
         """Return that it is."""
@@ -81,16 +77,20 @@ class NotBound:
 
 
 @dataclass(frozen=True, slots=True)
-class OnlyKnownConsumers:
-    """Whoever consumes a queue runs one of some topologies. `digests`: of these."""
-
+class _OfQueue:
     queue: str
-    digests: frozenset[str]
 
     @property
     def about(self) -> tuple[DestinationType, str]:
         """The queue."""
         return "queue", self.queue
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyKnownConsumers(_OfQueue):
+    """Whoever consumes a queue runs one of some topologies. `digests`: of these."""
+
+    digests: frozenset[str]
 
     def why_not(self, observed: Observed) -> str | None:
         """Return who else does, or that it is not known."""
@@ -104,15 +104,8 @@ class OnlyKnownConsumers:
 
 
 @dataclass(frozen=True, slots=True)
-class Unbound:
+class Unbound(_OfQueue):
     """No binding leads to a queue."""
-
-    queue: str
-
-    @property
-    def about(self) -> tuple[DestinationType, str]:
-        """The queue."""
-        return "queue", self.queue
 
     def why_not(self, observed: Observed) -> str | None:
         """Return one that does."""
@@ -123,15 +116,8 @@ class Unbound:
 
 
 @dataclass(frozen=True, slots=True)
-class Unconsumed:
+class Unconsumed(_OfQueue):
     """Nobody consumes a queue."""
-
-    queue: str
-
-    @property
-    def about(self) -> tuple[DestinationType, str]:
-        """The queue."""
-        return "queue", self.queue
 
     def why_not(self, observed: Observed) -> str | None:
         """Return how many do, or that it is not known."""
@@ -144,15 +130,8 @@ class Unconsumed:
 
 
 @dataclass(frozen=True, slots=True)
-class Empty:
+class Empty(_OfQueue):
     """There is no message in a queue, those that are unacknowledged included."""
-
-    queue: str
-
-    @property
-    def about(self) -> tuple[DestinationType, str]:
-        """The queue."""
-        return "queue", self.queue
 
     def why_not(self, observed: Observed) -> str | None:
         """Return how many there are, or that it is not known."""
@@ -165,17 +144,11 @@ class Empty:
 
 
 @dataclass(frozen=True, slots=True)
-class Unchanged:
+class Unchanged(_OfQueue):
     """A queue is still of the type and with the arguments that were read."""
 
-    queue: str
     type: str | None
     arguments: Mapping[str, Any]
-
-    @property
-    def about(self) -> tuple[DestinationType, str]:
-        """The queue."""
-        return "queue", self.queue
 
     def why_not(self, observed: Observed) -> str | None:
         """Return that it is another one."""
@@ -185,15 +158,8 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True)
-class NoStream:
+class NoStream(_OfQueue):
     """A queue is no stream: what it has was read by nobody knows whom, and is read again."""
-
-    queue: str
-
-    @property
-    def about(self) -> tuple[DestinationType, str]:
-        """The queue."""
-        return "queue", self.queue
 
     def why_not(self, observed: Observed) -> str | None:
         """Return that it is one, or that it is not known."""

@@ -85,4 +85,5 @@ def _action(step: AnyStep) -> str:
 
 def _line(step: AnyStep) -> str:
     notes = [note for note in (step.why, "by prune" if step.command == "prune" else "") if note]
-    return f"{SIGNS[type(step).__name__]} {step}{f' ({chr(59).join(notes)})' if notes else ''}"
+    note = f" ({'; '.join(notes)})" if notes else ""
+    return f"{SIGNS[type(step).__name__]} {step}{note}"

@@ -9,7 +9,7 @@ from taskroute.cli.exits import UsageError
 
 
 def add_yes(parser: ArgumentParser) -> None:
-    """Give a verb the option --yes."""
+    """Give a command the option --yes."""
     parser.add_argument("--yes", action="store_true", help="do not ask; needed where no terminal is there to ask")
 
 
