@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 
 import amqp
 import pytest
@@ -26,7 +27,7 @@ from taskroute import (
     TopologyMismatchError,
     Worker,
 )
-from taskroute.broker.roles import consumed_queue
+from taskroute.broker.roles import consumed_queue, inquiry
 
 
 @pytest.mark.row(36)
@@ -279,6 +280,19 @@ def test_classic_queue_whose_node_is_down_is_waited_for_alone(site: Site, logged
             until(lambda: worker.health().ready)
             assert worker.stats().connections == 1
         assert peer.ready("old") == 0
+
+
+@pytest.mark.row(60)
+def test_classic_queue_that_is_answered_for_keeps_nobody_waiting(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for answers is for those that do not come."""
+    monkeypatch.setattr(inquiry, "ANSWER_TIME", 100 * DEADLINE)
+    declared = Topology(queues=[QueueSpec(name="old", type="classic")])
+
+    with closing(Publisher(site.url, declared, heartbeat=600)) as publisher:
+        publisher.start(DEADLINE)
+
+        with Worker(site.url, declared, registry_of(lambda body: None, "#", queue="old"), heartbeat=600) as worker:
+            assert worker.health().ready
 
 
 @pytest.mark.row(60)

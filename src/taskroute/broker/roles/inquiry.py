@@ -111,5 +111,5 @@ class Inquiry:
         with selectors.DefaultSelector() as selector:
             selector.register(self._connection.sock, selectors.EVENT_READ)
             while self._asked and (left := until - time.monotonic()) > 0:
-                if not self._connection.drain_available(_METHODS_AT_ONCE):
+                if not self._connection.drain_available(_METHODS_AT_ONCE) and self._asked:
                     selector.select(left)
