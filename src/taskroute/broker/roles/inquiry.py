@@ -19,6 +19,8 @@ ANSWER_TIME: Final = 3.0
 """Seconds that a fresh connection waits for answers. A broker that can answer does within milliseconds."""
 
 _METHODS_AT_ONCE: Final = 256
+_HEARTBEAT_CHECKS: Final = 4
+"""In a heartbeat interval. A short one is over before the answers are given up."""
 
 
 def may_stay_unanswered(queue: QueueSpec) -> bool:
@@ -106,10 +108,13 @@ class Inquiry:
         self._on_answer()
 
     def _wait(self, seconds: float) -> None:
-        """Read until every question has its answer, so long at most."""
+        """Read until every question has its answer, so long at most, and keep the connection alive meanwhile."""
         until = time.monotonic() + seconds
+        heartbeat = self._connection.heartbeat / _HEARTBEAT_CHECKS
         with selectors.DefaultSelector() as selector:
             selector.register(self._connection.sock, selectors.EVENT_READ)
             while self._asked and (left := until - time.monotonic()) > 0:
                 if not self._connection.drain_available(_METHODS_AT_ONCE) and self._asked:
-                    selector.select(left)
+                    selector.select(min(left, heartbeat or left))
+                if heartbeat:
+                    self._connection.heartbeat_tick()
