@@ -51,10 +51,10 @@ class Flow:
         words = find_words(sorted(self.inside | set(within)), sorted(self.outside), budget)
         return None if words is None else ".".join(words).replace(_LITERAL, "")
 
-    def within(self, other: Flow) -> Flow:
-        """Return the keys of both flows."""
-        inside = (self.inside | other.inside) - {_EVERYTHING}
-        return Flow(inside or self.inside, self.outside | other.outside)
+    def within(self, *others: Flow) -> Flow:
+        """Return the keys that are in this flow and in all others."""
+        inside = self.inside.union(*(other.inside for other in others)) - {_EVERYTHING}
+        return Flow(inside or self.inside, self.outside.union(*(other.outside for other in others)))
 
     def misses(self) -> tuple[Flow, ...]:
         """Return flows of the keys that are not in this one: outside one of `inside`, or inside one of `outside`."""
@@ -84,18 +84,22 @@ def find_missed(pattern: Tokens, flows: Iterable[Flow], budget: int = 100_000, s
         BudgetExceededError: too hard to decide.
     """
     misses = sorted((flow.misses() for flow in flows), key=len)
-    pending = [(start, 0)]
+    choices = [ways for ways in misses if len(ways) != 1]
+    sure = [ways[0] for ways in misses if len(ways) == 1]  # the usual case, at once: one by one costs their square
+    pending = [iter([start.within(*sure)])]  # what is left to try, for as many choices as are made
     for _ in range(MOST_FLOWS):
-        if not pending:
+        while pending:
+            missed = next(pending[-1], None)
+            if missed is not None:
+                break
+            pending.pop()
+        else:
             return None
-        missed, count = pending.pop()
-        while count < len(misses) and len(misses[count]) == 1:  # the usual case: no choice
-            missed, count = missed.within(misses[count][0]), count + 1
         key = missed.witness((pattern,), budget)
-        if key is not None and count == len(misses):
+        if key is not None and len(pending) > len(choices):
             return key
         if key is not None:
-            pending += [(missed.within(miss), count + 1) for miss in misses[count]]
+            pending.append(map(missed.within, reversed(choices[len(pending) - 1])))
     raise BudgetExceededError
 
 
