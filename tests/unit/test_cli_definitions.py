@@ -26,6 +26,13 @@ def test_definitions_are_for_the_virtual_host_that_is_named(line: CommandLine) -
     assert named.out == plain.out.replace('"vhost": "/"', '"vhost": "shop"')
 
 
+def test_virtual_host_that_a_format_does_not_know_is_refused(line: CommandLine) -> None:
+    ended = line.run("schema", "wiring:routes", "--format", "asyncapi", "--vhost", "shop")
+
+    told = "taskroute schema: --vhost is for --format definitions: leave it out with --format asyncapi\n"
+    assert (ended.code, ended.out, ended.err) == (2, "", told)
+
+
 def test_what_definitions_leave_out_is_said_beside_them(line: CommandLine) -> None:
     line.write(
         "mine.py", "from wiring import *\nbox = QueueSpec(name='box', exclusive=True)\nt = Topology(queues=[box])\n"

@@ -85,10 +85,40 @@ def test_check_compares_with_each_earlier_release(line: CommandLine) -> None:
     assert (first["code"], first["key"], first["was"]) == ("lost", "order.x.paid", "first.json")
 
 
-def test_check_annotates_the_file_for_github(line: CommandLine) -> None:
+def test_check_annotates_the_line_of_the_file_for_github(line: CommandLine) -> None:
+    entry = next(text for text in (line.folder / FILE).read_text().splitlines() if "{number}" in text)
+    number = (line.folder / FILE).read_text().splitlines().index(entry) + 1
+
+    ended = line.run("lock", "narrower:routes", "--check", "--format", "github")
+
+    lost, new = ended.out.splitlines()
+    assert lost.startswith(f"::error file=taskroute.lock.json,line={number},title=taskroute lost::handler 'order.")
+    assert new.startswith("::notice file=taskroute.lock.json,title=taskroute compatible::binding ")
+
+
+def test_check_annotates_no_line_of_a_file_that_something_else_has_formatted(line: CommandLine) -> None:
+    (line.folder / FILE).write_text(json.dumps(json.loads((line.folder / FILE).read_text()), indent=8))
+
     ended = line.run("lock", "narrower:routes", "--check", "--format", "github")
 
     assert ended.out.startswith("::error file=taskroute.lock.json,title=taskroute lost::handler 'order.")
+
+
+def test_check_annotates_the_line_of_the_handler_for_any_queue_or_of_the_queue(line: CommandLine) -> None:
+    anywhere = "from wiring import *\nregistry = HandlerRegistry()\n"
+    line.write("any.py", anywhere + "registry.add('order.#', lambda: None)\nroutes = Routes(topology, registry)\n")
+    line.write("none.py", anywhere + "routes = Routes(Topology(exchanges=[shop]), registry)\n")
+    line.run("lock", "any:routes", "--file", "any.json")
+    rows = (line.folder / "any.json").read_text().splitlines()
+
+    def told(target: str) -> str:
+        return line.run("lock", target, "--check", "--file", "any.json", "--format", "github").out.splitlines()[0]
+
+    line.write("other.py", anywhere + "registry.add('order.7.#', lambda: None)\nroutes = Routes(topology, registry)\n")
+    handler = next(at for at, row in enumerate(rows, 1) if "order.#" in row)
+    queue = next(at for at, row in enumerate(rows, 1) if '"name": "packing"' in row)
+    assert told("other:routes").startswith(f"::error file=any.json,line={handler},")
+    assert told("none:routes").startswith(f"::error file=any.json,line={queue},")
 
 
 def test_strict_check_fails_for_a_file_that_is_not_up_to_date(line: CommandLine) -> None:

@@ -76,7 +76,10 @@ def run(arguments: Namespace) -> int:
     is_written = not arguments.check and not is_current and code == Exit.OK
     if is_written:
         Path(arguments.file).write_text(contract.text, encoding="utf-8")
-    _show(arguments, found, is_compared=bool(compared), is_current=is_current or is_written, is_written=is_written)
+    if arguments.format == "github":
+        _annotate(found, compared)
+    else:
+        _show(arguments, found, is_compared=bool(compared), is_current=is_current or is_written, is_written=is_written)
     return code
 
 
@@ -141,12 +144,19 @@ def _show(
         show_document(
             differences=[{**_fields(each.difference), "was": each.file} for each in found], up_to_date=is_current
         )
-    elif arguments.format == "github":
-        for each in found:
-            title = {"file": each.file, "title": f"taskroute {each.difference.code}"}
-            show_annotation(each.difference.severity, _told(each.difference), title)
     else:
         _show_text(arguments, found, is_compared=is_compared, is_current=is_current, is_written=is_written)
+
+
+def _annotate(found: Iterable[_Found], compared: dict[str, Contract]) -> None:
+    from taskroute.graph.contract.places import Places
+
+    places = {file: Places(old, Path(file).read_text(encoding="utf-8-sig")) for file, old in compared.items()}
+    for each in found:
+        line = places[each.file].line_of(each.difference)
+        at = {"file": each.file, **({} if line is None else {"line": str(line)})}
+        title = f"taskroute {each.difference.code}"
+        show_annotation(each.difference.severity, _told(each.difference), {**at, "title": title})
 
 
 def _fields(difference: Difference) -> dict[str, object]:

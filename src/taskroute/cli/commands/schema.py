@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="asyncapi: where the broker is, without user and password; may be repeated; none if left out",
     )
     parser.add_argument(
-        "--vhost", metavar="NAME", default="/", help="definitions: the virtual host that they are for; / if left out"
+        "--vhost", metavar="NAME", help="definitions: the virtual host that they are for; / if left out"
     )
 
 
@@ -45,10 +45,15 @@ def run(arguments: Namespace) -> int:
 
 def _check_options(arguments: Namespace) -> None:
     """Refuse what another format would have heeded."""
-    given = {"--title": arguments.title, "--api-version": arguments.api_version, "--server": arguments.server or None}
-    for option, value in given.items():
-        if value is not None and arguments.format != "asyncapi":
-            raise UsageError(f"{option} is for --format asyncapi: leave it out with --format {arguments.format}")
+    given = {
+        "--title": ("asyncapi", arguments.title),
+        "--api-version": ("asyncapi", arguments.api_version),
+        "--server": ("asyncapi", arguments.server or None),
+        "--vhost": ("definitions", arguments.vhost),
+    }
+    for option, (form, value) in given.items():
+        if value is not None and arguments.format != form:
+            raise UsageError(f"{option} is for --format {form}: leave it out with --format {arguments.format}")
 
 
 def _asyncapi(target: Target, arguments: Namespace) -> dict[str, object]:
@@ -82,7 +87,7 @@ def _definitions(target: Target, arguments: Namespace) -> dict[str, object]:
 
     for remark in remarks_on(target.topology):
         complain("schema", remark)
-    return {**definitions_of(target.topology, arguments.vhost)}
+    return {**definitions_of(target.topology, "/" if arguments.vhost is None else arguments.vhost)}
 
 
 FORMATS: Final[Mapping[str, Callable[[Target, Namespace], dict[str, object]]]] = {

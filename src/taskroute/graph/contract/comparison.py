@@ -8,9 +8,10 @@ from typing import Final
 from taskroute.graph.contract import allowances
 from taskroute.graph.contract.declared import find_replaced
 from taskroute.graph.contract.difference import Difference, DifferenceCode
-from taskroute.graph.contract.entries import SECTIONS, BindingEntry, Entry, EventEntry, HandlerEntry
+from taskroute.graph.contract.entries import SECTIONS
 from taskroute.graph.contract.lines import Lines
 from taskroute.graph.contract.lost import find_lost
+from taskroute.graph.contract.naming import name_of
 from taskroute.graph.contract.refused import Refusals
 from taskroute.graph.contract.routing import Routing, all_headers
 
@@ -53,8 +54,8 @@ def _harmless(old: Lines, new: Lines, found: Iterable[Difference]) -> Iterator[D
     known = {difference.name for difference in found}
     is_lossy = any(difference.code in ("lost", "refused") for difference in found)
     for section in _COMPARED:
-        before = {_name(entry): entry.line for entry in getattr(old, section)}
-        now = {_name(entry): entry.line for entry in getattr(new, section)}
+        before = {name_of(entry): entry.line for entry in getattr(old, section)}
+        now = {name_of(entry): entry.line for entry in getattr(new, section)}
         for name in sorted(before.keys() | now.keys()):
             if before.get(name) == now.get(name) or name in known:
                 continue
@@ -62,18 +63,3 @@ def _harmless(old: Lines, new: Lines, found: Iterable[Difference]) -> Iterator[D
                 continue
             what = "is new" if name not in before else "is gone" if name not in now else "is another one"
             yield Difference("compatible", name, f"{section[:-1]} {name!r} {what}, and harms nobody")
-
-
-def _name(entry: Entry) -> str:
-    match entry:
-        case HandlerEntry():
-            return f"{entry.queue or '*'}:{entry.label}"
-        case EventEntry():
-            return f"event:{entry.exchange}:{entry.pattern}"
-        case BindingEntry():
-            target = entry.queue or f"exchange:{entry.to_exchange}"
-            headers = ",".join(f"{name}={value}" for name, value in sorted(entry.arguments.items()))
-            return f"{entry.exchange} -> {target}: {headers or entry.key or 'everything'}"
-        case _:
-            named = str(getattr(entry, "name", ""))
-            return f"exchange:{named}" if type(entry).__name__ == "ExchangeEntry" else named
