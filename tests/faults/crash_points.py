@@ -44,7 +44,11 @@ def _begins_with(data: Any, method: bytes) -> bool:
 
 def arm(point: str, nth: int) -> None:
     """Have this process killed when it passes the point for the `nth` time."""
-    seam = POINTS[point]
+    arm_seam(POINTS[point], nth)
+
+
+def arm_seam(seam: Seam, nth: int) -> None:
+    """Have this process killed when it passes a seam, which need not be in the table, for the `nth` time."""
     original = getattr(*seam.method)
     passed = itertools.count(1)
 
