@@ -12,10 +12,12 @@ from typing import Final, Literal, Protocol
 
 from taskroute.errors import BrokerError, BrokerUnavailableError
 from taskroute.operate.plan.looking import Looking
-from taskroute.operate.plan.steps import AnyStep, DeleteQueue
+from taskroute.operate.plan.steps import AnyStep, DeleteQueue, Unbind
 
 BETWEEN_READINGS: Final = 10.5
 """Seconds between the two looks at a queue that is to be deleted: what a broker counts is some seconds old."""
+
+_LEFT: Final = "nothing was refused, and the binding is still there: run the command again, or unbind it by hand"
 
 Result = Literal["done", "already", "skipped", "failed"]
 
@@ -77,6 +79,8 @@ def _do(step: AnyStep, looking: Looking, writing: Writing) -> Outcome:
         raise
     except BrokerError as error:
         return Outcome(step, "failed", str(error))
+    if isinstance(step, Unbind) and not step.is_done(looking.at([step])):  # a broker may say yes, and leave it
+        return Outcome(step, "failed", _LEFT)
     return Outcome(step, "done")
 
 
