@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -13,10 +14,13 @@ from tests.kit import rabbitmq as server
 from tests.kit.command_line import CommandLine, Ended
 from tests.kit.management_front import Change, Reply, management_front
 from tests.kit.peer import Peer, looking
+from tests.kit.running import registry_of
+from tests.kit.waiting import until
 
+from taskroute import Worker
 from taskroute.broker.url import parse_urls
 from taskroute.operate.management import ManagementApi
-from taskroute.operate.observed import Observed, observe_all
+from taskroute.operate.observed import Observed, observe, observe_all
 from taskroute.operate.plan.binding_id import BindingId
 
 SHOP = """
@@ -202,3 +206,126 @@ def test_binding_that_is_left_is_never_said_to_be_unbound(place: Shop, reply: Re
     assert told in ended.out + ended.err
     assert "done    unbind" not in ended.out
     assert place.has()[2] == there[2]
+
+
+@pytest.mark.row(91)
+def test_virtual_host_with_signs_in_its_name_is_planned_applied_and_pruned(
+    line: CommandLine, rabbitmq: server.Node
+) -> None:
+    name = "a/b c%"
+    rabbitmq.ctl("add_vhost", name)
+    try:
+        rabbitmq.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+        place = Shop(line, rabbitmq.url(name), rabbitmq.api)
+
+        planned, applied = place.run("plan"), place.run("apply")
+        until(lambda: "old" not in place.has()[0] or place.run("prune").code == 0)  # once it is counted
+
+        assert planned.code == 10
+        assert applied.code == 0
+        assert place.run("plan").out == "nothing is to be done\n"
+        queues, _, bindings = place.has()
+        assert queues == ["mails", "orders"]
+        assert {(each.destination, each.routing_key) for each in bindings} == {
+            ("mails", "mail.*"),
+            ("orders", "order.*"),
+        }
+    finally:
+        rabbitmq.ctl("delete_vhost", name)
+
+
+@contextmanager
+def once_planned(place: Shop, act: Callable[[Peer], object]) -> Iterator[str]:
+    """Do something between the reading of a plan and its first step. Gives the URL of the management API."""
+    with looking(place.url) as peer:
+
+        def change(asked: str, ask: Callable[[], Reply]) -> Reply:
+            if asked == "GET /api/whoami":  # the last that is asked before
+                act(peer)
+            return ask()
+
+        with management_front(place.api, change) as api:
+            yield api
+
+
+@pytest.mark.row(91)
+def test_queue_and_exchange_that_disappear_after_the_reading_are_told(place: Shop) -> None:
+    with once_planned(place, lambda peer: peer.channel.exchange_delete("shop")) as api:
+        applied = place.run("apply", api=api)
+
+    assert applied.code == 1
+    assert "done    create queue 'mails' (classic)" in applied.out
+    assert "failed  bind 'shop' -> 'mails' by 'mail.*': " in applied.out
+    assert "no exchange 'shop'" in applied.out
+    assert applied.err == ""
+
+    assert place.run("apply").code == 0
+    with once_planned(place, lambda peer: peer.channel.queue_delete("old")) as api:
+        pruned = place.run("prune", api=api)
+    assert (pruned.code, pruned.out) == (0, "already delete queue 'old'\n")
+
+
+@pytest.mark.row(91)
+def test_queue_that_is_another_one_after_the_reading_is_kept(place: Shop) -> None:
+    """Somebody declares the name anew, with other arguments."""
+
+    def declare_anew(peer: Peer) -> None:
+        peer.channel.queue_delete("old")
+        peer.queue("old", x_queue_type="classic", x_max_length=5)
+
+    with once_planned(place, declare_anew) as api:
+        pruned = place.run("prune", api=api)
+
+    assert pruned.code == 1
+    assert "skipped delete queue 'old': 'old' is another queue by now" in pruned.out
+    assert "old" in place.has()[0]
+
+
+THEIRS = """
+from taskroute import ExchangeSpec, QueueSpec, Topology
+shop = ExchangeSpec(name="shop")
+key = shop.bind("pay.*")
+theirs = Topology(queues=[QueueSpec(name="payments", bindings=[key], type="classic", retry=False)])
+shorter = Topology(queues=[QueueSpec(name="payments", bindings=[key], max_length=5, retry=False, dead_letter=False)])
+more = Topology(queues=[QueueSpec(name="payments", bindings=[key, shop.bind("#")], type="classic", retry=False)])
+other = QueueSpec(name="orders", bindings=[key], retry=False, dead_letter=False)
+taken = Topology(queues=[other.model_copy(update={"replaces": "payments"})])
+retired = Topology(exchanges=[shop], retired=["payments"])
+"""
+
+
+@pytest.mark.row(91)
+def test_queue_of_another_team_that_a_target_names_is_left_as_it_is(
+    line: CommandLine, rabbitmq_url: str, rabbitmq_api: str
+) -> None:
+    """Their worker consumes it: nothing is bound to it, taken from it, or deleted."""
+    line.write("teams.py", THEIRS)
+    teams: dict[str, Any] = {}
+    exec(THEIRS, teams)
+    registry = registry_of(lambda: None, "#", queue=teams["theirs"].queues[0])
+    where = ("--url", rabbitmq_url, "--api", rabbitmq_api)
+    (node,) = parse_urls(rabbitmq_url)
+    api = ManagementApi(rabbitmq_api, user=node.user, password=node.password)
+
+    def seen() -> Observed:
+        return observe(api, node.virtual_host, queues=["payments", "payments.dead"])
+
+    def of_theirs() -> Any:
+        return sorted(seen().queues), sorted(map(BindingId.observed, seen().bindings))
+
+    with Worker(rabbitmq_url, teams["theirs"], registry):
+        until(lambda: seen().queues["payments"].consumer_details)  # the broker says it some time later
+        there = of_theirs()
+        for command, target, code, told in (
+            ("plan", "shorter", 11, "queue 'payments': type: classic on the broker, quorum declared"),
+            ("apply", "shorter", 1, "queue 'payments': type: classic on the broker, quorum declared"),
+            ("apply", "more", 1, "skipped bind 'shop' -> 'payments' by '#': 'payments' is consumed by workers of anot"),
+            ("apply", "taken", 1, "skipped unbind 'shop' -> 'payments' by 'pay.*': "),
+            ("prune", "taken", 1, "skipped delete queue 'payments': 'payments' is bound: 'shop' -> 'payments' by"),
+            ("prune", "retired", 1, "'payments' is consumed (1 consumers)"),
+        ):
+            words = () if command == "plan" else ("--yes",)
+            ended = line.run(command, f"teams:{target}", *where, *words)
+
+            assert (ended.code, told in ended.out + ended.err) == (code, True), (command, target, ended)
+            assert of_theirs() == there, (command, target)

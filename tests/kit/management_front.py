@@ -29,14 +29,18 @@ def management_front(api: str, change: Change) -> Iterator[str]:
 
     class Answering(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self._answer()
+
+        def do_DELETE(self) -> None:
+            self._answer()
+
+        def _answer(self) -> None:
             reply = change(f"{self.command} {self.path}", lambda: _asked(api, self))
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.content_type)
             self.send_header("Content-Length", str(len(reply.body)))
             self.end_headers()
             self.wfile.write(reply.body)
-
-        do_DELETE = do_GET
 
         def log_message(self, *_: object) -> None: ...
 

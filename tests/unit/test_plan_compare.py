@@ -213,13 +213,14 @@ def test_retired_queue_is_deleted_only_when_nothing_is_in_it(facts: dict[str, An
 def test_retired_queue_that_is_bound_or_awaits_retries_is_kept() -> None:
     observed = with_queue(observed_of(Topology(queues=[orders])), "orders.retry.1000", messages=1)
 
-    reasons = waits(plan_of(Topology(retired=["orders"]), observed=observed), observed)
+    steps = plan_of(Topology(retired=["orders"]), observed=observed).steps
 
-    assert reasons == [
-        "'orders' is bound: 'shop' -> 'orders' by 'order.*'",
-        "'orders.retry.1000' has 1 messages",
-        "'orders.retry.1000' has 1 messages",
-    ]
+    bound = "'orders' is bound: 'shop' -> 'orders' by 'order.*'"
+    assert {str(step): list(step.waits_for(observed)) for step in steps} == {
+        "delete queue 'orders'": [bound, "'orders.retry.1000' has 1 messages"],
+        "delete queue 'orders.dead'": [bound],
+        "delete queue 'orders.retry.1000'": ["'orders.retry.1000' has 1 messages", bound],
+    }
 
 
 def test_helper_of_a_delay_that_is_gone_is_stale_if_it_is_as_ours() -> None:
@@ -230,6 +231,31 @@ def test_helper_of_a_delay_that_is_gone_is_stale_if_it_is_as_ours() -> None:
     arguments = {**observed.queues["orders.retry.5000"].arguments, "x-max-length": 3}
     other = with_queue(observed, "orders.retry.5000", arguments=arguments)
     assert texts(plan_of(topology, observed=other)) == []
+
+
+def test_helper_of_a_queue_that_is_used_is_kept() -> None:
+    """By workers of an older version, whose retries wait there; or by the broker, which dead-letters into it."""
+    slow = QueueSpec(name="orders", bindings=orders.bindings, retry=RetryPolicy(delays=(1, 5)))
+    observed = with_queue(observed_of(Topology(exchanges=[mail], queues=[slow])), "orders", **consumed_by("older"))
+    assert waits(plan_of(topology, observed=observed), observed) == [
+        "'orders' is consumed by workers of another topology (older)"
+    ]
+
+    alone = Topology(exchanges=[mail], queues=[orders.model_copy(update={"dead_letter": False})])
+    observed = observed_of(topology)
+    plan = plan_of(alone, observed=observed)
+    assert texts(plan) == ["delete queue 'orders.dead'"]
+    assert waits(plan, observed) == ["the broker dead-letters from 'orders' into 'orders.dead'"]
+
+
+def test_helper_of_a_retired_queue_is_kept_while_that_one_is_used() -> None:
+    observed = with_queue(
+        observed_of(Topology(queues=[orders.model_copy(update={"bindings": ()})])), "orders", **consumed_by("older")
+    )
+
+    reasons = waits(plan_of(Topology(retired=["orders"]), observed=observed), observed)
+
+    assert reasons == ["'orders' is consumed (1 consumers)"] * 3
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ from taskroute.operate.plan.facts import (
     Absent,
     Bound,
     Empty,
+    Fact,
     NoStream,
     NotBound,
+    NotDeadLettering,
     OnlyKnownConsumers,
     Unbound,
     Unchanged,
@@ -144,10 +146,24 @@ class _Comparison:
             by = self._topology.replacement_of(name)
             yield self._delete(name, "retired" if by is None else f"{by!r} replaces it", waits)
         for name, served in sorted(helpers.items()):
-            yield self._delete(name, f"it served {served!r}, and does so no more", ())
+            why = f"it served {served!r}, and does so no more"
+            yield self._delete(name, why, rests_on=self._unneeded_by(served, name))
 
-    def _delete(self, name: str, why: str, waits: Collection[str]) -> DeleteQueue:
-        """Return the step that deletes a queue. `waits`: those whose messages would come back to it."""
+    def _unneeded_by(self, served: str, helper: str) -> tuple[Fact, ...]:
+        """Return what holds when nothing can come from a queue into one that served it."""
+        if served in self._topology.retired_names:
+            return Unbound(served), Unconsumed(served), Empty(served)
+        return OnlyKnownConsumers(served, self._targets.digests), NotDeadLettering(served, helper)
+
+    def _delete(self, name: str, why: str, waits: Collection[str] = (), rests_on: tuple[Fact, ...] = ()) -> DeleteQueue:
+        """Return the step that deletes a queue.
+
+        Args:
+            name: of the queue.
+            why: it is deleted.
+            waits: the queues whose messages would come back to it.
+            rests_on: what else must hold.
+        """
         there = self._observed.queues[name]
         return DeleteQueue(
             command="prune",
@@ -159,6 +175,7 @@ class _Comparison:
                 Unbound(name),
                 Unconsumed(name),
                 *map(Empty, (name, *waits)),
+                *rests_on,
             ),
         )
 

@@ -144,6 +144,22 @@ class Empty(_OfQueue):
 
 
 @dataclass(frozen=True, slots=True)
+class NotDeadLettering(_OfQueue):
+    """The broker puts nothing from a queue into another one. `into`: the name of that one."""
+
+    into: str
+
+    def why_not(self, observed: Observed) -> str | None:
+        """Return that it does."""
+        queue = observed.queues.get(self.queue)
+        if queue is None:
+            return None
+        told = {queue.arguments.get("x-dead-letter-routing-key")}
+        told.add((queue.policy_definition or {}).get("dead-letter-routing-key"))
+        return f"the broker dead-letters from {self.queue!r} into {self.into!r}" if self.into in told else None
+
+
+@dataclass(frozen=True, slots=True)
 class Unchanged(_OfQueue):
     """A queue is still of the type and with the arguments that were read."""
 
