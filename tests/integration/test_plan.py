@@ -124,3 +124,19 @@ def test_queue_is_looked_at_twice_before_it_is_deleted(rabbitmq_url: str, rabbit
         assert (outcome.result, outcome.reason) == ("skipped", "'orders' has 1 messages")
         assert paused == [10.5]
         assert peer.ready("orders") == 1
+
+
+def test_queue_whose_only_message_is_unsettled_is_kept(rabbitmq_url: str, rabbitmq_api: str) -> None:
+    """It is neither ready nor a consumer's: only the total counts it."""
+    with looking(rabbitmq_url) as peer:
+        peer.queue("orders", x_queue_type="classic")
+        peer.publish(b"1", "orders")
+        peer.channel.basic_get("orders")
+        site = Site(rabbitmq_url, rabbitmq_api, Topology(retired=["orders"]))
+        until(lambda: site.looking.at(site.plan().steps).queues["orders"].unacknowledged == 1)
+
+        with site.doing("prune") as outcomes:
+            (outcome,) = outcomes
+
+        assert (outcome.result, outcome.reason) == ("skipped", "'orders' has 1 messages")
+        assert peer.ready("orders") == 0
