@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -19,6 +20,8 @@ from amqp.transport import TCPTransport
 from tests.faults import processes
 from tests.faults.crash_points import PUBLISH
 from tests.faults.site import Site
+from tests.kit.command_line import CommandLine
+from tests.kit.command_process import running
 from tests.kit.dead import declare, put
 from tests.kit.peer import looking
 from tests.kit.waiting import until
@@ -31,6 +34,11 @@ orders = QueueSpec(name="orders", retry=False)
 topology = Topology(exchanges=[shop], queues=[orders])
 COUNT = 3
 QUEUES = ("orders.dead", "orders")
+
+
+@pytest.fixture
+def line(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    return CommandLine(tmp_path, capfd, monkeypatch)
 
 
 def retry(letters: DeadLetters, _: Path) -> Any:
@@ -137,3 +145,37 @@ def test_connection_lost_in_flight_leaves_the_letter_and_says_so(site: Site) -> 
         assert (left.may_be_twice, settled.done, next(published)) == (True, (), 2)
         assert "the connection was lost before it was confirmed" in left.why
         assert peer.ready("orders.dead") == 1
+
+
+@pytest.mark.row(92)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_in_a_retry_ends_it_by_the_signal_and_says_how_far_it_came(
+    line: CommandLine, site: Site, number: int
+) -> None:
+    """What the broker has by then is removed, so that nothing is there twice but what it has not confirmed in time."""
+    count = 2000
+    assert line.run("publish", "wiring:routes", "order.1.paid", "--body", "{}", "--url", site.url).code == 0
+    words = ("dead", "retry", "wiring:routes", "--yes", "--rate", "400", "--url", site.url)
+    with looking(site.url) as peer:
+        peer.get_all("packing")
+        put(peer, count, lies_in="packing.dead", queue="packing")
+        with running(*words, folder=line.folder) as command:
+            until(lambda: peer.ready("packing") >= 5)
+            command.send(number)
+
+            assert command.wait() == -number
+            told = re.fullmatch(
+                r"taskroute dead: interrupted: ([0-9,]+) of 2,000 letters are done, the others stay"
+                r"(?:; the broker may have ([0-9]+) of them twice: it has not said so in time)?\n",
+                command.text,
+            )
+        assert told is not None, command.text
+        until(lambda: peer.ready("packing.dead") + peer.ready("packing") >= count)
+        left, sent = (
+            Counter(each.properties["message_id"] for each in peer.get_all(queue))
+            for queue in ("packing.dead", "packing")
+        )
+    done, unknown = int(told[1].replace(",", "")), int(told[2] or 0)
+    assert set(left | sent) == {f"m{number}" for number in range(1, count + 1)}
+    assert 5 <= done <= sent.total() <= done + unknown < count
+    assert (left & sent).total() <= unknown

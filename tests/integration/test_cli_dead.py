@@ -17,6 +17,8 @@ from tests.kit.dead import letter
 from tests.kit.peer import Peer, looking
 
 from taskroute import Publisher
+from taskroute.broker.taking import Taking
+from taskroute.message.delivery import Delivery
 from taskroute.topology.topology import Topology
 
 
@@ -318,3 +320,25 @@ def test_policy_that_lowers_the_limit_closes_a_queue_to_looks(dead: Dead) -> Non
 
     assert (ended.code, ended.out) == (1, "0 letters\n")
     assert "(1 letter) was not looked into: its delivery limit is 5" in ended.err
+
+
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_interrupt_in_a_removal_says_how_far_it_came_and_where_the_letters_are(
+    dead: Dead, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def acknowledge(taking: Taking, delivery: Delivery) -> None:
+        if delivery.properties["message_id"] == "m8":
+            raise KeyboardInterrupt
+        original(taking, delivery)
+
+    for number in (7, 8, 9):
+        dead.put(number)
+    original = Taking.acknowledge
+    monkeypatch.setattr(Taking, "acknowledge", acknowledge)
+
+    with pytest.raises(KeyboardInterrupt):
+        dead("remove", "--yes", "--file", "kept.jsonl")
+
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == ("taskroute dead: interrupted: 1 of 3 letters are done, the others stay; kept.jsonl has all of them")
+    assert (Path("kept.jsonl").read_text().count("\n"), dead.peer.ready("packing.dead")) == (3, 2)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from taskroute.cli.exits import Exit, UsageError, exit_of
 from taskroute.cli.parser import check_command, make_parser
+from taskroute.cli.signals import Terminated, end_by
 from taskroute.cli.table import command_named
 from taskroute.cli.target import TargetError
 from taskroute.cli.terminal import complain
@@ -27,10 +28,8 @@ def script() -> None:
             stream.reconfigure(errors="backslashreplace")  # a name may be none of the terminal's characters
     try:
         code = main()
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
-        code = 128 + signal.SIGINT
+    except KeyboardInterrupt as interrupt:
+        end_by(signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
     sys.exit(code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,6 +25,23 @@ def held_back(numbers: Iterable[int]) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, where it interrupts as SIGINT does."""
+
+
+@contextmanager
+def interrupting() -> Iterator[None]:
+    """Have SIGTERM interrupt what the block does, so that it can say how far it came. In the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def let_through(numbers: Iterable[int]) -> None:
@@ -47,6 +65,10 @@ def heed_as_process_one() -> None:
     """Have SIGTERM end process 1 while it starts and has nothing to finish, as it ends every other process."""
     if os.getpid() == 1:
         signal.signal(signal.SIGTERM, _on_signal)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
+    raise Terminated
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from taskroute.cli.progress import CLEAR_LINE, is_watched
+from taskroute.cli.signals import interrupting
 from taskroute.cli.terminal import complain
 
 _TICK: Final = 0.2
@@ -34,20 +35,26 @@ class Counted:
         if self._is_watched:
             print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
 
-    def tell_interrupt(self) -> None:
+    def tell_interrupt(self, more: str) -> None:
         """Say how far it came."""
-        complain("dead", f"interrupted: {self._done:,} of {self._of:,} letters are done, the others stay")
+        how_far = f"{self._done:,} of {self._of:,} letters are done, the others stay" if self._of else "nothing is done"
+        complain("dead", f"interrupted: {how_far}{more}")
 
 
 @contextmanager
-def counted() -> Iterator[Counted]:
-    """Count for as long as the block takes. What an interrupt ends is told."""
+def counted(more: Callable[[], str] = str) -> Iterator[Counted]:
+    """Count for as long as the block takes. What an interrupt ends is told, SIGTERM too.
+
+    Args:
+        more: returns what else there is to say of an interrupted run.
+    """
     progress = Counted()
     try:
-        yield progress
-    except KeyboardInterrupt:
+        with interrupting():
+            yield progress
+    except KeyboardInterrupt as interrupt:
         progress.close()
-        progress.tell_interrupt()
+        progress.tell_interrupt("".join((*(f"; {note}" for note in getattr(interrupt, "__notes__", ())), more())))
         raise
     else:
         progress.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from taskroute.cli.dead.changing import add_changing, check_consent, consented, tell_settled
 from taskroute.cli.dead.opening import add_opening, letters_of
+from taskroute.cli.dead.progress import counted
 from taskroute.cli.dead.which import add_ids, add_which
 from taskroute.cli.exits import Exit, UsageError
 
@@ -37,7 +38,8 @@ def run(arguments: Namespace) -> int:
     )
     if consent is None:
         return Exit.FINDINGS
-    settled = letters.remove(file, limit=arguments.limit, **consent[0])
+    with counted(lambda: f"; {file} has all of them" if file.exists() else "") as progress:
+        settled = letters.remove(file, limit=arguments.limit, on_progress=progress, **consent[0])
     written = str(file) if settled.done else None
     what = f"removed, and kept in {written}" if written else "removed"
     return tell_settled(arguments, settled, what, file=written)

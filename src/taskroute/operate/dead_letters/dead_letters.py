@@ -192,12 +192,20 @@ class DeadLetters:
             raise ConfigurationError(f"to: {target.problem}")
         return self._routes.topology.queue(target.queue)
 
-    def remove(self, file: Path | str, *, limit: int | None = None, **which: Unpack[WhichLetters]) -> SettledLetters:
+    def remove(
+        self,
+        file: Path | str,
+        *,
+        limit: int | None = None,
+        on_progress: OnProgress = _tell_nobody,
+        **which: Unpack[WhichLetters],
+    ) -> SettledLetters:
         """Write letters to a file, and then remove them. `import_from` puts them back.
 
         Args:
             file: is made, and must not be there; without a letter none is made.
             limit: letters at most.
+            on_progress: is told how many are removed, and of how many.
             **which: see `WhichLetters`.
 
         Raises:
@@ -218,6 +226,7 @@ class DeadLetters:
                 for letter, delivery in chosen:
                     taking.acknowledge(delivery)
                     done.append(letter)
+                    on_progress(len(done), len(chosen))
         except BrokerUnavailableError as error:
             if not done:
                 raise

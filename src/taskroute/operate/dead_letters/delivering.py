@@ -120,8 +120,10 @@ class Deliverer:
                 self._tally.leave(parcel.letter, f"it may be there twice: {error}", may_be_twice=True)
             for parcel in parcels:
                 self._tally.leave(parcel.letter, str(error))
-        except BaseException:  # an interrupt
-            self._remove_confirmed()
+        except BaseException as interrupt:
+            unknown = self._remove_confirmed()
+            if unknown:
+                interrupt.add_note(f"the broker may have {unknown} of them twice: it has not said so in time")
             raise
 
     def _why_not(self, parcel: Parcel) -> str | None:
@@ -179,10 +181,20 @@ class Deliverer:
             self._stopped[parcel.to] = why = f"queue {parcel.to!r} {state}"
         self._tally.leave(parcel.letter, why, may_be_twice=isinstance(error, PublishTimeoutError))
 
-    def _remove_confirmed(self) -> None:
-        """Remove what the broker has by now, so that as few as can be are there twice."""
+    def _remove_confirmed(self) -> int:
+        """Remove what the broker has by now, so that as few as can be are there twice; of how many nobody knows."""
         wait([future for _, future in self._open], _LAST_WAIT)
+        unknown, counted = 0, {id(letter) for letter in self._tally.done}  # the oldest one may be among them
         for parcel, future in self._open:
-            is_confirmed = future.done() and not future.cancelled() and future.exception() is None
-            if is_confirmed and parcel.delivery is not None:
-                self._taking.acknowledge(parcel.delivery)
+            is_known = future.done() and not future.cancelled()
+            error = future.exception() if is_known else PublishTimeoutError("it is not confirmed")
+            if error is None:
+                if parcel.delivery is not None:
+                    self._taking.acknowledge(parcel.delivery)
+                if id(parcel.letter) not in counted:
+                    self._tally.done.append(parcel.letter)
+            elif isinstance(error, PublishTimeoutError):
+                unknown += 1
+        if len(self._tally.done) > len(counted):
+            self._tally.on_progress(len(self._tally.done), self._tally.of)
+        return unknown
