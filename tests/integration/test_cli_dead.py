@@ -19,6 +19,7 @@ from tests.kit.peer import Peer, looking
 from taskroute import Publisher
 from taskroute.broker.taking import Taking
 from taskroute.message.delivery import Delivery
+from taskroute.operate.dead_letters import looking as looking_at
 from taskroute.topology.topology import Topology
 
 
@@ -342,3 +343,19 @@ def test_interrupt_in_a_removal_says_how_far_it_came_and_where_the_letters_are(
     told = capsys.readouterr().err.splitlines()[-1]
     assert told == ("taskroute dead: interrupted: 1 of 3 letters are done, the others stay; kept.jsonl has all of them")
     assert (Path("kept.jsonl").read_text().count("\n"), dead.peer.ready("packing.dead")) == (3, 2)
+
+
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_letters_that_were_not_looked_at_are_counted_and_the_way_out_is_told(
+    dead: Dead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking_at, "MOST_LOOKED_AT", 2)
+    for number in (7, 8, 9):
+        dead.put(number)
+
+    ended = dead("list", "--reason", "expired")
+
+    assert (ended.code, ended.out) == (1, "0 letters\n")
+    told = ended.err.splitlines()[-1]
+    assert told.startswith("taskroute dead: 2 of 3 letters of queue 'packing.dead' were looked at, no others: ")
+    assert told.endswith("settle or move away what lies in front, and run it again")

@@ -29,6 +29,7 @@ from taskroute import (
     UnknownQueueError,
     Worker,
 )
+from taskroute.operate.dead_letters import looking as looking_at
 from taskroute.operate.dead_letters.delivering import WINDOW
 
 
@@ -479,6 +480,24 @@ def test_interrupt_in_a_run_loses_nothing_and_puts_the_rest_back(letters: DeadLe
     assert 5 <= len(sent) < 200
 
 
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_interrupt_in_a_run_leaves_nothing_twice_that_is_confirmed(letters: DeadLetters, peer: Peer) -> None:
+    told: list[int] = []
+
+    def interrupt(done: int, of: int) -> None:
+        told.append(done)
+        if done == 5:
+            raise KeyboardInterrupt
+
+    put(peer, 200)
+
+    with pytest.raises(KeyboardInterrupt):
+        letters.retry(on_progress=interrupt)
+
+    assert told[-1] == peer.ready("orders") > 5
+    assert peer.ready("orders.dead") == 200 - told[-1]
+
+
 def test_published_then_handled_and_mended_is_what_users_do(letters: DeadLetters, peer: Peer, broker_url: str) -> None:
     is_mended = False
 
@@ -566,3 +585,46 @@ def test_run_looks_at_ten_thousand_of_a_hundred_thousand_letters(letters: DeadLe
     assert (len(settled.done), settled.is_complete) == (10_000, False)
     assert ([each.routing_key for each in again.letters], again.queues[0].ready) == (["order.10001"], 90_000)
     assert (peer.ready("orders.dead"), peer.ready("orders")) == (90_000, 10_000)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many letters as a test can wait for stand for those that a run takes and looks at."""
+    for name, number in {"MOST": 10, "MOST_LOOKED_AT": 40, "_LEAST_ROOM": 2}.items():
+        monkeypatch.setattr(looking_at, name, number)
+
+
+def test_letters_that_are_not_meant_hide_none_behind_them(letters: DeadLetters, peer: Peer, few: None) -> None:
+    """They are passed over, and stay where they are."""
+    put(peer, 25)
+    peer.publish(b'{"n": 26}', "orders.dead", **letter(26, reason="invalid_body"))
+    put(peer, 4, first=27)
+
+    settled = letters.retry(reason="invalid_body")
+
+    assert ([each.routing_key for each in settled.done], settled.is_complete) == (["order.26"], True)
+    ids = [message.properties["message_id"] for message in peer.get_all("orders.dead")]
+    assert ids == [f"m{number}" for number in range(1, 31) if number != 26]
+
+
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_run_ends_when_enough_letters_are_meant_or_looked_at(letters: DeadLetters, peer: Peer, few: None) -> None:
+    for number in range(1, 51):
+        reason = "invalid_body" if number % 2 else "handler_error"
+        peer.submit(b"{}", "orders.dead", **letter(number, reason=reason))
+    peer.flush()
+
+    half, none = letters.find(reason="invalid_body"), letters.find(reason="expired")
+
+    assert (len(half.letters), half.queues[0].looked_at, half.is_complete) == (9, 17, False)
+    assert (none.letters, none.queues[0].looked_at, none.is_complete) == ((), 40, False)
+    assert peer.ready("orders.dead") == 50
+
+
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_run_whose_time_is_over_takes_no_more_letters(peer: Peer, broker_url: str, few: None) -> None:
+    put(peer, 30)
+
+    found = DeadLetters(broker_url, routes, consumer_timeout=0).find(reason="expired")
+
+    assert (found.queues[0].looked_at, found.is_complete) == (10, False)

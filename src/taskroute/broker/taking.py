@@ -8,6 +8,7 @@ from __future__ import annotations
 import selectors
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -68,6 +69,8 @@ class Taking:
         self._channels: dict[int, ConsumerChannel] = {}
         self._queues: dict[int, str] = {}  # by the same number
         self._held: dict[int, dict[int, int]] = {}  # of each channel: by delivery tag, bytes
+        self._passed_over: Counter[int] = Counter()  # of each channel
+        self._last: dict[int, int] = {}  # delivery tag of each channel
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._connection.sock, selectors.EVENT_READ)
         self._tick_at = time.monotonic() + HEARTBEAT / 8
@@ -143,6 +146,7 @@ class Taking:
 
         def receive(delivery: Delivery) -> None:
             held[delivery.tag] = len(delivery.body)
+            self._last[number] = delivery.tag
             found.append(delivery)
 
         tag = f"taskroute-{uuid.uuid4().hex}"
@@ -173,6 +177,16 @@ class Taking:
         except (OSError, amqp.AMQPError) as error:
             raise _lost(error) from None
 
+    def pass_over(self, delivery: Delivery) -> None:
+        """Keep nothing of a message but that it is held. It is put back with the others."""
+        del self._held[delivery.generation][delivery.tag]
+        self._passed_over[delivery.generation] += 1
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the bodies that are held are as many bytes as may be."""
+        return sum(map(sum, map(dict.values, self._held.values()))) >= MAX_BYTES
+
     def tick(self) -> None:
         """Read what the broker says, and send a heartbeat if one is due. To be called several times a minute.
 
@@ -197,7 +211,7 @@ class Taking:
         """Read until there are enough messages, or no more come."""
         silent_since = time.monotonic()
         asked = False
-        while len(found) < most and sum(map(sum, map(dict.values, self._held.values()))) < MAX_BYTES:
+        while len(found) < most and not self.is_full:
             before = len(found)
             self.tick()
             if len(found) > before:
@@ -211,14 +225,16 @@ class Taking:
             self._selector.select(_SILENCE)
 
     def _put_back(self) -> None:
+        put_back: Counter[str] = Counter()
         for number, held in self._held.items():
-            channel = self._channels[number].channel
-            if held:
-                channel.put_back(max(held), ())
+            channel, unsettled = self._channels[number].channel, len(held) + self._passed_over[number]
+            if unsettled:
+                channel.put_back(self._last[number], ())
             channel.close()  # the broker has heard what came before its answer
-        for number, held in self._held.items():
-            if held:
-                self._see_again(self._queues[number], len(held))
+            put_back[self._queues[number]] += unsettled
+        for queue, unsettled in put_back.items():
+            if unsettled:
+                self._see_again(queue, unsettled)
 
     def _see_again(self, queue: str, least: int) -> None:
         """Wait until messages that were put back are ready: a quorum queue agrees on it after it has answered.

@@ -79,8 +79,9 @@ def tell_unseen(queues: Sequence[LookedInto]) -> Exit:
         elif not each.is_complete:
             complain(
                 "dead",
-                f"{each.looked_at:,} of {count(each.ready or 0)} of queue {each.queue!r} were looked at: "
-                "a run looks at 10,000, and somebody else may hold some",
+                f"{each.looked_at:,} of {count(each.ready or 0)} of queue {each.queue!r} were looked at, no others: "
+                "a run takes 10,000 that are meant, of the first 100,000, and somebody else may hold some; "
+                "settle or move away what lies in front, and run it again",
             )
     return Exit.OK if all(each.is_complete for each in queues) else Exit.FINDINGS
 

@@ -49,9 +49,9 @@ def _tell_nobody(_: int, __: int) -> None: ...
 class DeadLetters:
     """Lists the dead letters of a service, sends them again, removes, moves, exports and imports them.
 
-    Each call connects, looks at the dead-letter queues of the topology, 10,000 letters at most, and settles only what
-    was there at its start. What it does not settle is put back where it was. While it runs nobody else sees the letters
-    that it holds; it ends within half of `consumer_timeout`.
+    Each call connects, looks at the dead-letter queues of the topology, and settles only what was there at its start:
+    10,000 letters that are meant at most, of 100,000 that it looks at. What it does not settle is put back where it
+    was. While it runs nobody else sees the letters that it holds; it ends within half of `consumer_timeout`.
 
     Only classic queues and quorum queues with a delivery limit of 1,000,000 or more are looked into. Others are counted
     and named in the result: a look is a delivery, and the letter that reaches the limit is destroyed.
@@ -100,9 +100,8 @@ class DeadLetters:
         """
         chooser = self._which(which)
         with self._taking() as taking:
-            found = self._look(taking, chooser)
-        letters = tuple(letter for letter, _ in found.chosen(chooser, None))
-        return FoundLetters(letters=letters, queues=found.queues)
+            found = self._look(taking, chooser, self._deadline())
+        return FoundLetters(letters=tuple(letter for letter, _ in found.held), queues=found.queues)
 
     def rehearse(self, letter: Letter) -> Prospect:
         """Return what would become of a letter if it were sent again today. Nothing is called, and no broker asked."""
@@ -139,7 +138,7 @@ class DeadLetters:
         def plan(held: Look) -> tuple[list[Parcel], list[LeftLetter]]:
             parcels: list[Parcel] = []
             left: list[LeftLetter] = []
-            for letter, delivery in held.chosen(chooser, limit):
+            for letter, delivery in held.held[:limit]:
                 home = self._homes.of(letter)
                 if home.queue is None:
                     left.append(LeftLetter(letter=letter, why=home.problem))
@@ -173,7 +172,7 @@ class DeadLetters:
         name = str(self.check_target(to))
 
         def plan(held: Look) -> tuple[list[Parcel], list[LeftLetter]]:
-            chosen = [each for each in held.chosen(chooser, None) if each[0].lies_in != name]
+            chosen = [each for each in held.held if each[0].lies_in != name]
             parcels = [Parcel(letter, delivery, name, self._moved(letter, name)) for letter, delivery in chosen[:limit]]
             return parcels, []
 
@@ -218,9 +217,9 @@ class DeadLetters:
         queues: Sequence[Any] = ()
         try:
             with self._taking() as taking:
-                found = self._look(taking, chooser)
+                found = self._look(taking, chooser, self._deadline())
                 queues = found.queues
-                chosen = found.chosen(chooser, limit)
+                chosen = found.held[:limit]
                 if chosen:
                     write_safely(Path(file), (line_of(letter) for letter, _ in chosen))
                 for letter, delivery in chosen:
@@ -287,7 +286,7 @@ class DeadLetters:
     ) -> SettledLetters:
         if rate is not None and not rate > 0:
             raise ConfigurationError(f"rate={shown(rate)} is no number of letters a second")
-        deadline = time.monotonic() + self._time
+        deadline = self._deadline()
         found = Look((), ())
         left: list[LeftLetter] = []
         tally = Tally(0, on_progress)
@@ -295,7 +294,7 @@ class DeadLetters:
             with ExitStack() as stack:
                 taking = stack.enter_context(self._taking())
                 if chooser is not None:
-                    found = self._look(taking, chooser)
+                    found = self._look(taking, chooser, deadline)
                 parcels, left = plan(found)
                 tally.of = len(parcels)
                 if parcels:
@@ -330,10 +329,13 @@ class DeadLetters:
             of_queue(self._routes.topology, chooser.queue)
         return chooser
 
-    def _look(self, taking: Taking, which: Which) -> Look:
+    def _deadline(self) -> float:
+        return time.monotonic() + self._time
+
+    def _look(self, taking: Taking, which: Which, deadline: float) -> Look:
         topology = self._routes.topology
         queues = dead_letter_queues(topology) if which.queue is None else of_queue(topology, which.queue)
-        return look(taking, queues, self._ask_broker())
+        return look(taking, queues, self._ask_broker(), which, deadline)
 
     def _taking(self) -> Taking:
         return Taking(self._nodes.ask(), name=_NAME)
