@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from tests.kit.command_line import CommandLine, Ended
 from tests.kit.dead import letter
 from tests.kit.peer import Peer, looking
+from tests.kit.rabbitmq import Node
 
 from taskroute import Publisher
 from taskroute.broker.taking import Taking
@@ -157,9 +159,15 @@ def test_remove_keeps_what_it_removes_and_import_puts_it_back(dead: Dead) -> Non
 def test_move_and_export_say_what_they_did(dead: Dead) -> None:
     dead.put(7)
 
-    exported, moved = dead("export"), dead("move", "--to", "packing", "--yes")
+    exported, to_file = dead("export"), dead("export", "--file", "kept.jsonl")
+    moved = dead("move", "--to", "packing", "--yes")
 
     assert json.loads(exported.out)["routing_key"] == "order.7.paid"
+    assert (to_file.code, to_file.out, Path("kept.jsonl").read_text().count("\n")) == (
+        0,
+        "1 letter in kept.jsonl\n",
+        1,
+    )
     assert (moved.code, moved.out) == (0, "1 letter moved to 'packing'\n")
     assert dead.peer.ready("packing") == 1
 
@@ -191,6 +199,7 @@ def test_change_without_a_terminal_to_ask_needs_a_yes(dead: Dead, words: str) ->
         ("move --yes", "--to"),
         ("import nope.jsonl --yes", "FILE 'nope.jsonl': No such file or directory"),
         ("remove --file wiring.py --yes", "--file 'wiring.py' is there already"),
+        ("export --file wiring.py", "--file 'wiring.py' is there already"),
         ("list --reasons x", "there is no option '--reasons': did you mean '--reason'?"),
     ],
 )
@@ -308,16 +317,25 @@ class Api(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A web server for as long as the block takes; gives its URL."""
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
 def test_policy_that_lowers_the_limit_closes_a_queue_to_looks(dead: Dead) -> None:
     """AMQP does not show it: without the API the queue would be looked into."""
     dead.put(7)
-    with HTTPServer(("127.0.0.1", 0), Api) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        ended = dead("list", "--api", f"http://127.0.0.1:{server.server_port}")
-        server.shutdown()
-        thread.join()
+    with serving(Api) as api:
+        ended = dead("list", "--api", api)
 
     assert (ended.code, ended.out) == (1, "0 letters\n")
     assert "(1 letter) was not looked into: its delivery limit is 5" in ended.err
@@ -359,3 +377,70 @@ def test_letters_that_were_not_looked_at_are_counted_and_the_way_out_is_told(
     told = ended.err.splitlines()[-1]
     assert told.startswith("taskroute dead: 2 of 3 letters of queue 'packing.dead' were looked at, no others: ")
     assert told.endswith("settle or move away what lies in front, and run it again")
+
+
+class WebProxy(BaseHTTPRequestHandler):
+    """A proxy that has a page for whoever asks."""
+
+    def do_GET(self) -> None:
+        page = b"<html><body>Sign in</body></html>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("words", ["list", "retry --yes", "remove --yes --file kept.jsonl", "move --to packing --yes"])
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_proxy_that_answers_html_for_the_api_ends_a_verb_with_3(dead: Dead, words: str) -> None:
+    dead.put(7)
+
+    with serving(WebProxy) as api:
+        ended = dead(*words.split(), "--api", api)
+
+    assert (ended.code, ended.out) == (3, "")
+    assert "its answer is no JSON; another program answers there, or a proxy" in ended.err.splitlines()[-1]
+    assert (dead.peer.ready("packing.dead"), Path("kept.jsonl").exists()) == (1, False)
+
+
+@pytest.fixture
+def odd_url(rabbitmq: Node) -> Iterator[str]:
+    """The URL of a virtual host whose name has all that a URL has to quote."""
+    name = "a/b c%"
+    rabbitmq.eval(
+        f'rabbit_vhost:add(<<"{name}">>, <<"test">>), rabbit_auth_backend_internal:set_permissions('
+        f'<<"guest">>, <<"{name}">>, <<".*">>, <<".*">>, <<".*">>, <<"test">>).'
+    )
+    yield rabbitmq.url(name)
+    rabbitmq.eval(f'rabbit_vhost:delete(<<"{name}">>, <<"test">>).')
+
+
+def test_virtual_host_of_any_name_is_worked_in_by_every_verb(line: CommandLine, rabbitmq: Node, odd_url: str) -> None:
+    assert line.run("publish", "wiring:routes", "order.1.paid", "--body", "{}", "--url", odd_url).code == 0
+    with looking(odd_url) as peer:
+        dead = Dead(line, odd_url, peer)
+        dead.put(7)
+        dead.put(8)
+        by_api = dead("list", "--api", rabbitmq.api)
+        first, second = (each["id"] for each in dead.document("list")["letters"])
+
+        ended = [
+            dead(*words)
+            for words in (
+                ("show", first),
+                ("stats",),
+                ("export", "--file", "kept.jsonl"),
+                ("retry", first, "--yes"),
+                ("remove", second, "--yes", "--file", "removed.jsonl"),
+                ("import", "kept.jsonl", "--yes"),
+                ("move", second, "--to", "packing", "--yes"),
+            )
+        ]
+
+        # The API knows the queue at once, and what policies make of it after some seconds.
+        assert by_api.code == 0 or "ask again in some seconds" in by_api.err
+        assert [(each.code, each.err) for each in ended] == [(0, "")] * len(ended)
+        assert [peer.ready(queue) for queue in ("packing.dead", "packing")] == [1, 3]
