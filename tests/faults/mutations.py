@@ -1188,6 +1188,20 @@ MUTATIONS = (
         "integration/test_dead_letters.py::test_interrupt_in_a_run_leaves_nothing_twice_that_is_confirmed",
     ),
     Mutation(
+        "begin a rate with a burst of dead letters",
+        "operate/dead_letters/delivering.py",
+        "max(self._next_at, now) + self._interval",
+        "max(self._next_at, now - self._interval) + self._interval",
+        "unit/test_delivering.py::test_rate_is_never_exceeded_not_even_at_the_start",
+    ),
+    Mutation(
+        "send dead letters beyond the time of a run",
+        "operate/dead_letters/delivering.py",
+        "        if time.monotonic() >= self._deadline:\n",
+        "        if False:\n",
+        "unit/test_delivering.py::test_run_ends_at_its_time_and_the_others_stay",
+    ),
+    Mutation(
         "let SIGTERM end a change of dead letters without a word",
         "cli/dead/progress.py",
         "        with interrupting():\n            yield progress\n",

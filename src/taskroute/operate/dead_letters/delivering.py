@@ -150,7 +150,7 @@ class Deliverer:
 
     def _send(self, parcel: Parcel) -> None:
         now = time.monotonic()
-        self._next_at = max(self._next_at, now - self._interval) + self._interval
+        self._next_at = max(self._next_at, now) + self._interval
         deadline = min(self._deadline, now + CONFIRM_TIME)
         self._open.append((parcel, self._sending.send(parcel.to, parcel.letter.body, parcel.properties, deadline)))
 

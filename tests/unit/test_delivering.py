@@ -1,0 +1,82 @@
+"""Deliverer: how fast letters are sent, and when a run ends, by a clock that the test moves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any, cast
+
+import pytest
+from tests.kit.dead import letter
+
+from taskroute.broker.roles.submission import Receipt
+from taskroute.message.delivery import Delivery
+from taskroute.operate.dead_letters.delivering import Deliverer, Parcel, Tally
+from taskroute.operate.dead_letters.letter import read_letter
+
+START = 1000.0
+
+
+class Broker:
+    """What letters are taken by and sent by. It confirms at once, and the clock moves by what is waited for alone."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = START
+        self.sent_at: list[float] = []
+        self.acknowledged = 0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    def tick(self) -> None: ...
+
+    def acknowledge(self, delivery: object) -> None:
+        self.acknowledged += 1
+
+    def send(self, queue: str, body: bytes, properties: Mapping[str, object], deadline: float) -> Future[Receipt]:
+        self.sent_at.append(self.now - START)
+        future: Future[Receipt] = Future()
+        future.set_result(Receipt("", queue, "m"))
+        return future
+
+
+def deliver(broker: Broker, count: int, *, rate: float | None, seconds: float) -> Tally:
+    """Deliver letters in a run of so many seconds."""
+    tally = Tally(count, lambda done, of: None)
+    deadline = START + seconds
+    deliverer = Deliverer(cast("Any", broker), cast("Any", broker), tally, {}, deadline=deadline, rate=rate)
+    found = read_letter("orders.dead", ("", "orders.dead"), letter(1), b"{}")
+    taken = cast("Delivery", object())
+    deliverer.deliver(Parcel(found, taken, "orders", found.properties) for _ in range(count))
+    return tally
+
+
+@pytest.mark.parametrize(("rate", "at"), [(4, [0.0, 0.25, 0.5, 0.75]), (0.5, [0.0, 2.0, 4.0, 6.0])])
+def test_rate_is_never_exceeded_not_even_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, rate: float, at: list[float]
+) -> None:
+    broker = Broker(monkeypatch)
+
+    tally = deliver(broker, 4, rate=rate, seconds=60)
+
+    assert (broker.sent_at, len(tally.done), broker.acknowledged) == (at, 4, 4)
+
+
+def test_run_without_a_rate_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = Broker(monkeypatch)
+
+    deliver(broker, 4, rate=None, seconds=60)
+
+    assert broker.sent_at == [0.0] * 4
+
+
+def test_run_ends_at_its_time_and_the_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = Broker(monkeypatch)
+
+    tally = deliver(broker, 10, rate=1, seconds=2.5)
+
+    assert (broker.sent_at, len(tally.done), len(tally.left)) == ([0.0, 1.0, 2.0], 3, 7)
+    assert tally.problem == "the time of a run is over: run it again"
+    assert {each.why for each in tally.left} == {tally.problem}
