@@ -93,7 +93,7 @@ def test_dead_letter_has_handler_text_and_traceback_of_its_error() -> None:
         (letter,) = harness.dead_letters(orders)
     assert letter.error.startswith("LookupError at test_failures.py:")
     assert letter.error_text == "no order " + "7" * 491
-    assert letter.error_traceback.startswith("Traceback (most recent call last):\n")
+    assert letter.traceback.startswith("Traceback (most recent call last):\n")
     assert letter.headers["x-taskroute-handler"] == letter.handler == f"{__name__}.{handle.__qualname__}"
     assert letter.headers["x-taskroute-error-text"] == letter.error_text
-    assert letter.headers["x-taskroute-error-traceback"] == letter.error_traceback
+    assert letter.headers["x-taskroute-error-traceback"] == letter.traceback

@@ -22,6 +22,7 @@ from taskroute import (
     HandlerRegistry,
     Header,
     Health,
+    Letter,
     Message,
     Middleware,
     Publisher,
@@ -41,7 +42,7 @@ from taskroute import (
     Worker,
     WorkerOptions,
 )
-from taskroute.testing import DeadLetter, Harness
+from taskroute.testing import Harness
 
 
 class Video(BaseModel):
@@ -259,7 +260,7 @@ def test_upload() -> None:
         receipt = harness.publish(deleted(Video(id="1"), name=7), priority=1)
         assert harness.handled(transcode) == [call(Video(id="1"), "upload")]
         assert [each.message.attempt for each in harness.failed(rest)] == []
-        letters: list[DeadLetter] = harness.dead_letters(video)
+        letters: list[Letter] = harness.dead_letters(video)
         left: list[Message] = harness.messages("other")
         print(receipt.message_id, letters[0].reason, left[0].body, harness.handled(transcode)[0].arguments["task"])
 

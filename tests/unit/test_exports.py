@@ -99,7 +99,7 @@ def test_public_names_exist_and_include_every_error() -> None:
 
 
 def test_public_names_of_testing_are_exactly_these() -> None:
-    assert taskroute.testing.__all__ == ["Call", "DeadLetter", "Harness"]
+    assert taskroute.testing.__all__ == ["Call", "Harness"]
 
 
 def test_public_class_has_a_docstring() -> None:

@@ -4,7 +4,6 @@ The names here are public, like those of `taskroute`.
 """
 
 from taskroute.testing.calls import Call
-from taskroute.testing.dead_letters import DeadLetter
 from taskroute.testing.harness import Harness
 
-__all__ = ["Call", "DeadLetter", "Harness"]
+__all__ = ["Call", "Harness"]

@@ -28,13 +28,13 @@ from taskroute.handling.health import Health
 from taskroute.instrumentation.hooks import Instrumentation
 from taskroute.message.delivery import Delivery
 from taskroute.message.message import Message
+from taskroute.operate.dead_letters.letter import Letter, letter_of
 from taskroute.publisher.options import EventOptions, PublishOptions
 from taskroute.publisher.publisher import Publisher
 from taskroute.service.parts import Parts, publisher_of
 from taskroute.service.service import Service
 from taskroute.suggestion import suggests_options
 from taskroute.testing.calls import Call
-from taskroute.testing.dead_letters import DeadLetter
 from taskroute.testing.recorder import Recorder, check_overrides
 from taskroute.testing.wiring import middleware_of, service_of, wiring_of
 from taskroute.topology.event_spec import Event
@@ -257,7 +257,7 @@ class Harness:
         self._raise_errors()
         return failed
 
-    def dead_letters(self, queue: QueueSpec | str) -> list[DeadLetter]:
+    def dead_letters(self, queue: QueueSpec | str) -> list[Letter]:
         """Drain, and return the messages of `queue` that are in its dead-letter queue, the first one first.
 
         Raises:
@@ -271,7 +271,7 @@ class Harness:
             raise TopologyError(f"queue {spec.name!r} keeps no dead letters; messages() returns what is in it")
         self.drain()
         found = self._broker.peek(spec.dead_letter_queue)
-        letters = (DeadLetter.of(stored, spec.dead_letter_queue) for stored in found)
+        letters = (letter_of(_delivery(spec.dead_letter_queue, stored)) for stored in found)
         return [letter for letter in letters if letter.queue == spec.name]
 
     def messages(self, queue: QueueSpec | str) -> list[Message]:
@@ -284,7 +284,7 @@ class Harness:
         __tracebackhide__ = True
         name = self._topology.queue(queue).name
         self.drain()
-        return [_message(name, stored) for stored in self._broker.peek(name)]
+        return [_delivery(name, stored).message() for stored in self._broker.peek(name)]
 
     def _opened(self) -> ExitStack:
         if self._resources is None:
@@ -361,11 +361,11 @@ def _pause(queue: str, health: Health) -> str:
     return ", paused by hand" if is_meant else ", paused by its circuit breaker"
 
 
-def _message(queue: str, stored: StoredMessage) -> Message:
+def _delivery(queue: str, stored: StoredMessage) -> Delivery:
     return Delivery(
         queue=queue,
         exchange=stored.exchange,
         routing_key=stored.routing_key,
         body=stored.body,
         properties=stored.properties,
-    ).message()
+    )
