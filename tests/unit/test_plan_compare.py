@@ -371,3 +371,89 @@ def test_page_shows_the_lines_of_a_plan_that_replaces_a_queue() -> None:
 
     shown = page.split("--api https://broker:15671\n")[1].split("$ echo")[0]
     assert shown == "".join(f"{line}\n" for line in told)
+
+
+def test_foreign_queue_that_is_consumed_is_not_spoken_of() -> None:
+    theirs = ExchangeSpec(name="shop")
+    used = observed_of(Topology(queues=[QueueSpec(name="used", bindings=[theirs.bind("#")])]), **consumed_by("x"))
+    observed = together(used, observed_of(topology))
+
+    assert plan_of(topology, observed=observed) == Plan((), ())
+    unknown = with_queue(observed, "used", consumers=None, consumer_details=None)
+    assert plan_of(topology, observed=unknown) == Plan((), ())
+
+
+def test_policies_of_operators_and_of_exchanges_are_told() -> None:
+    observed = with_queue(
+        observed_of(topology), "orders", policy="", operator_policy="ceiling", policy_definition={"max-length": 5}
+    )
+    shop_there = replace(observed.exchanges["shop"], policy="spare")
+    observed = replace(observed, exchanges=MappingProxyType({**observed.exchanges, "shop": shop_there}))
+
+    told = [(each.kind, each.subject, each.text) for each in plan_of(topology, observed=observed).remarks]
+
+    assert told == [
+        ("policy", "exchange 'shop'", "policy spare is in effect: not known what it says"),
+        ("policy", "queue 'orders'", "policy ceiling is in effect: max-length=5"),
+    ]
+
+
+def test_stale_binding_between_exchanges_is_unbound_if_its_end_is_ours() -> None:
+    theirs = ExchangeSpec(name="theirs", bindings=[shop.bind("mail.#")])
+    observed = together(observed_of(topology), observed_of(Topology(exchanges=[theirs])))
+    fewer = Topology(exchanges=[mail.model_copy(update={"bindings": ()})], queues=[orders])
+    stood = [BindingId.declared("exchange", name, shop.bind("mail.#")) for name in ("mail", "theirs")]
+
+    plan = plan_of(fewer, observed=observed, stood=stood)
+
+    assert texts(plan) == ["unbind 'shop' -> 'mail' by 'mail.#'"]
+
+
+def test_bindings_and_helpers_of_a_queue_that_somebody_else_owns_are_not_stale() -> None:
+    """Its owner retries and dead-letters in a way of its own."""
+    observed = observed_of(topology)
+    passive = QueueSpec(name="orders", passive=True, retry=False, dead_letter=False)
+    stood = [BindingId.declared("queue", "orders", each) for each in orders.bindings]
+
+    plan = plan_of(Topology(exchanges=[mail], queues=[passive]), observed=observed, stood=stood)
+
+    assert plan.steps == ()
+
+
+def test_dead_letters_of_a_retired_queue_keep_their_queue_alone() -> None:
+    unbound = observed_of(Topology(queues=[orders.model_copy(update={"bindings": ()})]))
+    observed = with_queue(unbound, "orders.dead", messages=3)
+    plan = plan_of(Topology(retired=["orders"]), observed=observed)
+
+    pruned = after(observed, plan.of("prune"))
+
+    assert set(pruned.queues) == {"orders.dead"}
+
+
+FOREIGN_NAMES = ["x", "a.2", "a.b", "e.dead", "e.retry.1000", "a.retry.x", "a.dead.dead", "a.retry.7000", "b.dead"]
+
+
+@settings(max_examples=60)
+@given(topologies(), topologies(), st.lists(st.sampled_from(FOREIGN_NAMES), unique=True))
+def test_nothing_that_is_not_ours_is_touched(before: Topology, wanted: Topology, foreign: list[str]) -> None:
+    """Queues of others, some with names that ours might have, are bound to our exchange by keys of a contract."""
+    keys = [shop.bind("x.*"), shop.bind("theirs")]
+    gone = {queue.name for queue in before.queues} - {queue.name for queue in wanted.queues}
+    wanted = Topology(exchanges=wanted.exchanges, queues=wanted.queues, retired=sorted(gone))
+    own = {queue.name for topology in (before, wanted) for queue in topology.all_queues}
+    others = Topology(
+        queues=[
+            QueueSpec(name=name, bindings=keys, retry=False, dead_letter=False, max_length=7)
+            for name in foreign
+            if name not in own
+        ]
+    )
+    targets, observed = Targets.of([wanted]), together(observed_of(before), observed_of(others))
+    stood = [BindingId.observed(each) for each in observed.bindings]
+    plan = compare(targets, observed, stood)
+
+    done = after(after(observed, plan.of("apply")), plan.of("prune"))
+
+    theirs = observed_of(others)
+    assert {name: done.queues.get(name) for name in theirs.queues} == theirs.queues
+    assert set(map(BindingId.observed, theirs.bindings)) <= set(map(BindingId.observed, done.bindings))

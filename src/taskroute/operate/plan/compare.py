@@ -186,9 +186,12 @@ class _Comparison:
         if there is None:
             if spec.passive:
                 yield Remark("missing", subject, "it is not there, and somebody else is to create it (passive)")
-        elif not spec.passive:
-            for difference in _exchange_differences(spec, there):
-                yield Remark("replace", subject, difference.explain())
+            return
+        differences = () if spec.passive else _exchange_differences(spec, there)
+        for difference in differences:
+            yield Remark("replace", subject, difference.explain())
+        if there.policy:
+            yield Remark("policy", subject, f"policy {there.policy} is in effect: not known what it says")
 
     def _look_at_queue(self, spec: QueueSpec) -> Iterator[Remark]:
         subject, there = f"queue {spec.name!r}", self._observed.queues.get(spec.name)

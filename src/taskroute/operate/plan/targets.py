@@ -64,8 +64,10 @@ class Targets:
 
     @property
     def _served_names(self) -> frozenset[str]:
+        """The queues whose helpers are ours. Those of a queue that somebody else owns may be its owner's."""
+        passive = {queue.name for queue in self.topology.queues if queue.passive}
         helpers = {helper.name for queue in self.topology.queues for helper in queue.helper_queues()}
-        return self.queue_names - helpers
+        return self.queue_names - helpers - passive
 
 
 def is_a_helper(queue: ObservedQueue, served: str) -> bool:
