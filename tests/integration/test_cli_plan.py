@@ -208,3 +208,55 @@ def test_publisher_with_another_topology_is_listed_and_blocks_nothing(
 
     assert ended.code == 0
     assert "connected with another topology: an older one" in ended.err
+
+
+MORE = """
+from shops import *
+bare = Topology(exchanges=[shop], queues=[QueueSpec(name="orders", **plain)])
+refunds = Topology(queues=[QueueSpec(name="orders", bindings=keys[1:], **plain)])
+replacing = Topology(queues=[QueueSpec(name="orders.2", bindings=keys, replaces="orders", **plain)])
+"""
+
+
+def test_plan_that_creates_and_replaces_ends_with_eleven_and_sets_no_policy(
+    run: Run, rabbitmq_url: str, rabbitmq_api: str
+) -> None:
+    (node,) = parse_urls(rabbitmq_url)
+    api = ManagementApi(rabbitmq_api, user=node.user, password=node.password)
+    run("apply", "shops:before", "--yes")
+
+    ended = run("plan", "shops:longer", "shops:mails")
+    run("apply", "shops:longer", "shops:mails", "--yes")
+
+    assert ended.code == 11
+    assert "+ create queue 'mails' (quorum)" in ended.out
+    assert "a policy" in ended.out  # it is said how to set it once the broker tells which ones are in effect
+    assert api.get("policies", node.virtual_host) == []
+
+
+def test_keys_of_every_contract_that_is_given_are_stale(line: CommandLine, run: Run) -> None:
+    line.write("more.py", MORE)
+    run("apply", "shops:before", "--yes")
+    for target, file in (("shops:fewer", "one.json"), ("more:refunds", "two.json")):
+        assert line.run("lock", target, "--file", file).code == 0
+
+    pruned = run("prune", "more:bare", "--was", "one.json", "--was", "two.json", "--yes")
+
+    assert [text.split()[-1] for text in pruned.out.splitlines()] == ["'order.*'", "'refund.*'"]
+
+
+def test_replacement_is_not_bound_without_the_api_while_the_old_queue_is_there(
+    line: CommandLine, taskroute_url: str
+) -> None:
+    """Who consumes the old one is not known then, and nothing can be unbound."""
+    line.write("more.py", MORE)
+    with looking(taskroute_url) as peer:
+        line.run("apply", "shops:before", "--url", taskroute_url, "--yes")
+
+        ended = line.run("apply", "more:replacing", "--url", taskroute_url, "--yes")
+
+        peer.publish(b"1", "order.x", "shop")
+        assert [peer.ready(queue) for queue in ("orders", "orders.2")] == [1, 0]
+    assert ended.code == 1
+    assert "done    create queue 'orders.2' (quorum)" in ended.out
+    assert ended.out.count("it is not known who consumes 'orders'") == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,12 @@ from taskroute import (
     Publisher,
     QueueSpec,
     Routes,
+    SettledLetters,
     Topology,
     UnknownQueueError,
     Worker,
 )
+from taskroute.broker.taking import Taking
 from taskroute.operate.dead_letters import looking as looking_at
 from taskroute.operate.dead_letters.delivering import WINDOW
 
@@ -628,3 +630,33 @@ def test_run_whose_time_is_over_takes_no_more_letters(peer: Peer, broker_url: st
     found = DeadLetters(broker_url, routes, consumer_timeout=0).find(reason="expired")
 
     assert (found.queues[0].looked_at, found.is_complete) == (10, False)
+
+
+@pytest.mark.parametrize("act", ["retry", "move", "remove"])
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_letter_that_comes_after_the_count_is_left(
+    letters: DeadLetters, peer: Peer, act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is settled is what was there at the start, though more is there when it is taken."""
+    original = Taking.count
+    came: list[str] = []
+
+    def count(taking: Taking, queue: str) -> int:
+        found = original(taking, queue)
+        if not came:
+            came.append(queue)
+            put(peer, 1, first=3)
+        return found
+
+    put(peer, 2)
+    monkeypatch.setattr(Taking, "count", count)
+    acts: dict[str, Callable[[], SettledLetters]] = {
+        "retry": letters.retry,
+        "move": lambda: letters.move(invoices),
+        "remove": lambda: letters.remove(tmp_path / "removed.jsonl"),
+    }
+
+    settled = acts[act]()
+
+    assert [letter.routing_key for letter in settled.done] == ["order.1", "order.2"]
+    assert [message.properties["message_id"] for message in peer.get_all("orders.dead")] == ["m3"]
