@@ -1167,6 +1167,8 @@ MUTATIONS = (
         """update={"bindings": (), "replaces": None}""",
         """update={"replaces": None}""",
         "test_plan.py::test_command_killed_before_and_after_each_step_is_finished_by_the_next_run",
+    ),
+    Mutation(
         "let letters that are not meant hide those behind them",
         "operate/dead_letters/looking.py",
         "            if is_out or MOST - len(self.held) < _LEAST_ROOM:\n",
