@@ -8,10 +8,8 @@ import os
 import re
 import signal
 import socket
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +20,12 @@ from tests.faults.crash_points import PUBLISH
 from tests.faults.site import Site
 from tests.kit.command_line import CommandLine
 from tests.kit.command_process import running
+from tests.kit.cutting import cut_at
 from tests.kit.dead import declare, put
 from tests.kit.peer import looking
 from tests.kit.waiting import until
 
 from taskroute import DeadLetters, ExchangeSpec, QueueSpec, TaskrouteError, Topology
-from taskroute.operate.dead_letters import sending
 
 shop = ExchangeSpec(name="shop")
 orders = QueueSpec(name="orders", retry=False)
@@ -51,27 +49,6 @@ def remove(letters: DeadLetters, file: Path) -> Any:
 
 def move(letters: DeadLetters, _: Path) -> Any:
     return letters.move(orders)
-
-
-@contextmanager
-def cut_at(nth: int) -> Iterator[Callable[[], bool]]:
-    """Cut every connection of this process at something that is about to be sent, as the death of the process does.
-
-    What is yielded says whether it has come to that.
-    """
-    original, sent, is_cut = TCPTransport.write, itertools.count(1), threading.Event()
-
-    def write(transport: Any, data: Any) -> None:
-        if is_cut.is_set() or next(sent) >= nth:
-            is_cut.set()
-            transport.sock.close()
-            raise ConnectionResetError("cut by the test")
-        original(transport, data)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TCPTransport, "write", write)
-        patch.setattr(sending, "CONNECT_TIME", 0.1)
-        yield is_cut.is_set
 
 
 @pytest.mark.row(83)
