@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 
-from taskroute import QueueSpec, Topology
+from taskroute import QueueSpec, Topology, UnknownQueueError
 from taskroute.operate.dead_letters.capacity import Capacity, capacity_of
-from taskroute.operate.dead_letters.lookable import dead_letter_queues, problem_of_observed, problem_of_spec
+from taskroute.operate.dead_letters.lookable import (
+    dead_letter_queues,
+    of_queue,
+    problem_of_observed,
+    problem_of_spec,
+)
 from taskroute.operate.observed import ObservedQueue
 
 
@@ -82,3 +87,13 @@ def test_shared_dead_letter_queue_is_looked_into_once() -> None:
 )
 def test_queue_has_room_as_its_arguments_and_policy_say(arguments: Any, policy: Any, capacity: Any) -> None:
     assert capacity_of(arguments, policy) == capacity
+
+
+def test_dead_letter_queue_of_a_retired_queue_is_found_by_either_name() -> None:
+    topology = Topology(queues=[QueueSpec(name="new", replaces="old")], retired=["gone"])
+
+    for name in ("old", "gone", "new"):
+        assert [each.name for each in of_queue(topology, name)] == [f"{name}.dead"]
+        assert [each.name for each in of_queue(topology, f"{name}.dead")] == [f"{name}.dead"]
+    with pytest.raises(UnknownQueueError):
+        of_queue(topology, "other.dead")

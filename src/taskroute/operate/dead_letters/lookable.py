@@ -41,11 +41,14 @@ def of_queue(topology: Topology, name: str) -> tuple[Candidate, ...]:
     Raises:
         UnknownQueueError: the topology has none of that name.
     """
+    every = dead_letter_queues(topology)
     if name in topology.retired_names:
         names = {name, *(each.name for each in _of_retired(topology, name))}
+    elif name in {each.name for each in every if each.may_be_gone}:
+        names = {name}
     else:
         names = {name, str(topology.queue(name).dead_letter_queue)}
-    return tuple(each for each in dead_letter_queues(topology) if each.name in names)
+    return tuple(each for each in every if each.name in names)
 
 
 def _of_retired(topology: Topology, name: str) -> Iterator[Candidate]:
