@@ -90,7 +90,7 @@ def fresh_broker() -> Iterator[None]:
 
 def test_every_tutorial_and_guide_has_examples() -> None:
     tutorials_and_guides = (DOCS / "index.md").read_text().split(":caption: Explanation")[0]
-    taught = set(re.findall(r"^([a-z-]+)$", tutorials_and_guides, re.MULTILINE)) - {"troubleshooting"}
+    taught = set(re.findall(r"^([a-z-]+)$", tutorials_and_guides, re.MULTILINE)) - {"troubleshooting", "runbook"}
 
     assert len(taught) > 10
     assert {name for name in taught if not BLOCKS[DOCS / f"{name}.md"]} == set()
