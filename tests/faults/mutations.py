@@ -39,6 +39,20 @@ class Mutation(NamedTuple):
 
 MUTATIONS = (
     Mutation(
+        "show a policy to set that the one in effect outranks",
+        "operate/plan/policies.py",
+        "above.priority + 1",
+        "0",
+        "unit/test_plan_compare.py::test_policy_that_would_do_is_shown_with_what_is_in_effect",
+    ),
+    Mutation(
+        "do not ask what a policy in effect says by itself",
+        "operate/plan/looking.py",
+        "replace(observed, policies=observe_policies(self.api, self._virtual_host))",
+        "observed",
+        "integration/test_policies_page.py::test_plan_of_the_page_prints_what_it_says_and_its_command_holds",
+    ),
+    Mutation(
         "acknowledge on receive",
         "worker/processor.py",
         "        if not self.work.put(deliveries):\n",

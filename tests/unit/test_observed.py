@@ -13,7 +13,7 @@ import pytest
 
 from taskroute import BrokerUnavailableError
 from taskroute.operate.management import ManagementApi
-from taskroute.operate.observed import ObservedConsumer, observe, observe_all
+from taskroute.operate.observed import ObservedConsumer, ObservedPolicy, observe, observe_all, observe_policies
 
 QUEUE: dict[str, Any] = {"name": "jobs", "durable": True, "auto_delete": False, "arguments": {}, "type": "quorum"}
 EXCHANGE: dict[str, Any] = {
@@ -98,6 +98,27 @@ def test_consumers_of_which_not_each_is_told_are_unknown(broker: Broker) -> None
     queue = observe(broker.api, "/", queues=["jobs"]).queues["jobs"]
 
     assert (queue.consumers, queue.consumer_details) == (2, None)
+
+
+def test_policies_are_told_with_their_priorities(broker: Broker) -> None:
+    told = [
+        {"name": "limits", "priority": 7, "definition": {"max-length": 9.0}},
+        {"name": "none", "definition": []},
+    ]
+    broker.answers["/api/policies/%2F"] = told
+
+    assert observe_policies(broker.api, "/") == {
+        "limits": ObservedPolicy("limits", 7, {"max-length": 9}),
+        "none": ObservedPolicy("none", 0, {}),
+    }
+
+
+@pytest.mark.parametrize("told", [[{"priority": 1}], ["limits"], {"items": 1}])
+def test_answer_that_tells_no_policies_is_an_error(broker: Broker, told: object) -> None:
+    broker.answers["/api/policies/%2F"] = told
+
+    with pytest.raises(BrokerUnavailableError, match="policies"):
+        observe_policies(broker.api, "/")
 
 
 @pytest.mark.parametrize("empty", [[], "", {}, None])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.kit.observing import after, consumed_by, observed_binding, observed_of, observed_queue, together
 
 from taskroute import ExchangeSpec, QueueSpec, RetryPolicy, Topology, TopologyError
-from taskroute.operate.observed import Observed
+from taskroute.operate.observed import Observed, ObservedPolicy
 from taskroute.operate.plan.binding_id import BindingId
 from taskroute.operate.plan.compare import compare
 from taskroute.operate.plan.render import plan_lines
@@ -299,16 +299,25 @@ def test_policy_that_would_do_is_shown_with_what_is_in_effect() -> None:
     slow = Topology(queues=[QueueSpec(name="a.b c", message_ttl=5, retry=False, dead_letter=False)])
     arguments = {name: each for name, each in slow.queue("a.b c").broker_arguments.items() if name != "x-message-ttl"}
 
-    def told(**facts: Any) -> list[str]:
+    def told(*policies: ObservedPolicy, **facts: Any) -> list[str]:
         observed = with_queue(observed_of(slow), "a.b c", arguments=arguments, **facts)
+        observed = replace(observed, policies={policy.name: policy for policy in policies})
         return [each.text for each in plan_of(slow, observed=observed).remarks if each.kind == "policy"]
 
-    assert told()[0].startswith("or leave it out of the spec, and set a policy: rabbitmqctl set_policy -p / --apply-to")
-    assert told()[0].endswith("""'a.b c.taskroute' '^a\\.b\\ c$' '{"message-ttl": 5000}'""")
-    limited = told(policy="limits", policy_definition={"max-length": 9})
-    assert "with --priority above that of 'limits', which it includes" in limited[0]
-    assert limited[0].endswith("""'{"max-length": 9, "message-ttl": 5000}'""")
-    assert "not known yet" in told(policy=None, policy_definition=None)[0]
+    exact = "--apply-to queues 'a.b c.taskroute' '^a\\.b\\ c$'"
+    alone = told()[0]
+    assert alone.startswith("or leave it out of the spec, and set a policy: rabbitmqctl set_policy -p / --priority 0")
+    assert alone.endswith(f"""{exact} '{{"message-ttl": 5000}}'""")
+    limits = ObservedPolicy("limits", 7, {"max-length": 9})
+    in_effect = {"policy": "limits", "policy_definition": {"max-length": 3, "expires": 5}}
+    above = told(limits, operator_policy="caps", **in_effect)[0]
+    assert "instead of 'limits' (priority 7) and includes what that says: rabbitmqctl" in above
+    assert above.endswith(f"""--priority 8 {exact} '{{"max-length": 9, "message-ttl": 5000}}'""")
+    own = ObservedPolicy("a.b c.taskroute", 8, {"max-length": 9})
+    assert "set a policy anew, with what it says already" in told(own, policy=own.name)[0]
+    assert "--priority 8 " in told(own, policy=own.name)[0]
+    assert "not known yet" in told(**in_effect)[0]
+    assert "not known yet" in told(limits, policy=None, policy_definition=None)[0]
     assert told(type="classic", policy="") == []
 
 

@@ -44,7 +44,8 @@ _FIELDS: Final[Mapping[str, str]] = {
 
 _DURATIONS: Final = ("x-message-ttl", "x-expires")
 _LOWERED: Final = (*_DURATIONS, "x-max-length", "x-max-length-bytes", "x-delivery-limit")
-"""Where a queue has one and a policy another, the lower one counts. Of all else the queue's own does."""
+"""Where a queue has one and a policy another, the lower one counts. Of all else the queue's own does, but for the
+overflow of a quorum queue, where the policy's does."""
 
 _LEFT_OUT: Final = (*_DURATIONS, "x-max-length", "x-max-length-bytes", "x-overflow", "alternate-exchange")
 """What a spec can leave to a policy: the others are always sent, or none has them."""

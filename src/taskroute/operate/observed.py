@@ -92,6 +92,15 @@ class ObservedBinding:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedPolicy:
+    """A policy. Of those that fit a queue, the one with the highest priority counts, and no other."""
+
+    name: str
+    priority: int
+    definition: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """What a virtual host has of what was asked for. What is not in it is not there.
 
@@ -99,12 +108,14 @@ class Observed:
         exchanges: by name.
         queues: by name.
         bindings: those to the queues, and from and to the exchanges. None from the default exchange.
+        policies: by name; only if they were asked for.
     """
 
     virtual_host: str
     exchanges: Mapping[str, ObservedExchange]
     queues: Mapping[str, ObservedQueue]
     bindings: tuple[ObservedBinding, ...]
+    policies: Mapping[str, ObservedPolicy] = field(default_factory=dict)
 
 
 def observe(
@@ -132,6 +143,17 @@ def observe_all(api: ManagementApi, virtual_host: str) -> Observed:
     queues = list(reader.all_queues())
     exchanges = [exchange for exchange in reader.all_exchanges() if exchange.name]
     return _observed(virtual_host, exchanges, queues, list(reader.all_bindings()))
+
+
+def observe_policies(api: ManagementApi, virtual_host: str) -> dict[str, ObservedPolicy]:
+    """Return the policies of a virtual host by their names, those of operators left out. Raises what `observe` does."""
+    policies = {}
+    for found in api.each("policies", virtual_host):
+        if not isinstance(found, Mapping) or not isinstance(found.get("name"), str):
+            raise api.unexpected("policies", virtual_host)
+        priority = _count(found, "priority") or 0
+        policies[found["name"]] = ObservedPolicy(found["name"], priority, _table(found.get("definition")))
+    return policies
 
 
 class _Reader:

@@ -202,7 +202,7 @@ class _Comparison:
         differences = () if spec.passive else tuple(_queue_differences(spec, there))
         for difference in differences:
             yield Remark("replace", subject, difference.explain(self._served_by(spec)))
-        if (policy := policy_to_set(there, differences, self._observed.virtual_host)) is not None:
+        if (policy := policy_to_set(there, differences, self._observed)) is not None:
             yield Remark("policy", subject, policy)
         if there.policy or there.operator_policy:
             names = " and ".join(filter(None, (there.policy, there.operator_policy)))

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from taskroute.broker.depths import Absence, Depth, ask_depths
 from taskroute.broker.url import BrokerUrl
 from taskroute.operate.management import ManagementApi
-from taskroute.operate.observed import Observed, ObservedQueue, observe
+from taskroute.operate.observed import Observed, ObservedQueue, observe, observe_policies
 from taskroute.operate.plan.facts import Empty
 from taskroute.operate.plan.steps import AnyStep, Remark
 from taskroute.operate.plan.targets import Targets
@@ -59,7 +59,7 @@ class ApiLooking:
         others = {each.destination for each in observed.bindings if each.destination_type == "queue"} - ours
         foreign = observe(self.api, self._virtual_host, queues=sorted(others)).queues if others else {}
         everything = replace(observed, queues=MappingProxyType({**observed.queues, **foreign}))
-        return self._counted(everything, _is_unnamed), ()
+        return self._with_policies(self._counted(everything, _is_unnamed)), ()
 
     def at(self, steps: Iterable[AnyStep]) -> Observed:
         """Return what there is of what they rest on."""
@@ -73,6 +73,12 @@ class ApiLooking:
     @property
     def _virtual_host(self) -> str:
         return self.nodes[0].virtual_host
+
+    def _with_policies(self, observed: Observed) -> Observed:
+        """Return it with what each policy says by itself, which a queue does not tell, if one is in effect."""
+        if not any(queue.policy for queue in observed.queues.values()):
+            return observed
+        return replace(observed, policies=observe_policies(self.api, self._virtual_host))
 
     def _counted(self, observed: Observed, is_late: Callable[[ObservedQueue], bool]) -> Observed:
         """Return it with what AMQP counts. Wait some seconds for the API to say what else is asked."""
