@@ -13,6 +13,7 @@ from taskroute.cli.document import add_format, show_document
 from taskroute.cli.exits import Exit
 from taskroute.cli.target import Target, add_target, load_target
 from taskroute.cli.terminal import complain, show
+from taskroute.cli.uncounted import uncounted
 
 if TYPE_CHECKING:
     from taskroute.graph.drawing.counts import Counts
@@ -63,13 +64,10 @@ def _count(url: str, target: Target) -> Counts:
 
 
 def _told_missing(counts: Counts) -> int:
-    missing = [name for name, count in counts.queues.items() if count.state != "there"]
+    missing = {name: count.state for name, count in counts.queues.items() if count.state != "there"}
     if not missing:
         return Exit.OK
-    way_out = "a worker that starts declares what is absent"
-    complain(
-        "graph", f"{len(missing)} of {len(counts.queues)} queues cannot be counted, {missing[0]!r} first: {way_out}"
-    )
+    complain("graph", uncounted(missing, of=len(counts.queues)))
     return Exit.FINDINGS
 
 

@@ -13,6 +13,7 @@ from taskroute.cli.suggestion import known_or_suggest
 from taskroute.cli.target import add_target, load_target
 from taskroute.cli.terminal import complain, show
 from taskroute.cli.typed import seconds
+from taskroute.cli.uncounted import uncounted
 
 if TYPE_CHECKING:
     from taskroute import QueueSpec
@@ -59,14 +60,13 @@ def run(arguments: Namespace) -> int:
         show_document(queues=rows)
     else:
         _show_text(rows, (*_COLUMNS, *(_COLUMNS_OF_API if arguments.api is not None else ())))
-    missing = [name for name, depth in depths.items() if isinstance(depth, str)]
+    missing = {name: depth for name, depth in depths.items() if isinstance(depth, str)}
     note_memory(nodes)
     is_empty = all(depth == "absent" for depth in depths.values())
     if is_empty and missing and nodes[0].scheme != "memory":
         complain("stats", "none of the queues is there yet: start a worker, which declares them")
     elif missing and not is_empty:
-        way_out = "a worker that starts declares what is absent"
-        complain("stats", f"{len(missing)} of {len(depths)} queues cannot be counted, {missing[0]!r} first: {way_out}")
+        complain("stats", uncounted(missing, of=len(depths)))
     return Exit.FINDINGS if missing else Exit.OK
 
 
