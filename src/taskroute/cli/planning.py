@@ -147,7 +147,8 @@ def do_steps(arguments: Namespace, command: Command) -> int:
             if arguments.format == "json":
                 _report(arguments, outcomes)
     is_left = is_left or any(outcome.result in ("skipped", "failed") for outcome in outcomes)
-    return _ending(found, is_left)
+    code = _ending(found, is_left)
+    return Exit.BROKER if any(outcome.is_denied for outcome in outcomes) else code
 
 
 def _report(arguments: Namespace, outcomes: Sequence[Outcome]) -> None:

@@ -16,6 +16,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urlencode, urlsplit
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
+from taskroute.broker.denied import DeniedError
 from taskroute.broker.url import LOOPBACK
 from taskroute.errors import BrokerUnavailableError, BrokerUrlError
 from taskroute.quoting import shorten
@@ -25,6 +26,8 @@ _TIMEOUT: Final = 10.0
 _PAGE_SIZE: Final = 500
 """The most that a broker gives at once."""
 _MOST_REASON: Final = 4096
+_NO_RIGHT: Final = "Access refused"
+"""The reason that it gives if the user is let in, and the broker refuses what the API asks of it on his behalf."""
 _ITS_PORTS: Final = "its own port is 15671 with https, 15672 with http"
 _ANOTHER: Final = f"another program answers there, or a proxy; {_ITS_PORTS}"
 
@@ -91,7 +94,11 @@ class ManagementApi:
         return self._send("GET", path, f"?{urlencode(query)}" if query else "")
 
     def delete(self, *path: str) -> None:
-        """Delete what stands at a path, if it does. Otherwise as `get`."""
+        """Delete what stands at a path, if it does. Otherwise as `get`.
+
+        Raises:
+            DeniedError: it takes a right that this user does not have.
+        """
         self._send("DELETE", path)
 
     def _send(self, method: str, path: Iterable[str], ending: str = "") -> Any | None:
@@ -106,7 +113,10 @@ class ManagementApi:
             with error:
                 if error.code == HTTPStatus.NOT_FOUND and _is_json(error):
                     return None
-                raise self._failed(_denial(error)) from None
+                reason = _reason(error)
+                if method == "DELETE" and reason.startswith(_NO_RIGHT):
+                    raise DeniedError(f"the broker answers the management API: {reason}") from None
+                raise self._failed(_denial(error, reason)) from None
         except URLError as error:
             raise self._failed(f"{error.reason}; {_ITS_PORTS}") from None
         except (RecursionError, ValueError):
@@ -152,8 +162,8 @@ def _is_json(error: HTTPError) -> bool:
     return "json" in (error.headers.get("Content-Type") or "")
 
 
-def _denial(error: HTTPError) -> str:
-    told = f"it answers {error.code} {error.reason}{_reason(error)}"
+def _denial(error: HTTPError, reason: str) -> str:
+    told = f"it answers {error.code} {error.reason}{f' ({shorten(reason)})' if reason else ''}"
     if error.code == HTTPStatus.UNAUTHORIZED:
         return f"{told}: check user and password, the tag management, and the right to the virtual host"
     if error.code == HTTPStatus.FORBIDDEN:
@@ -169,4 +179,4 @@ def _reason(error: HTTPError) -> str:
         told = json.loads(error.read(_MOST_REASON))["reason"]
     except (OSError, HTTPException, ValueError, LookupError, TypeError, RecursionError):
         return ""
-    return f" ({shorten(told)})" if isinstance(told, str) else ""
+    return told if isinstance(told, str) else ""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
+from taskroute.broker.denied import DeniedError
 from taskroute.errors import BrokerError, BrokerUnavailableError
 from taskroute.operate.plan.looking import Looking
 from taskroute.operate.plan.steps import AnyStep, DeleteQueue, Unbind
@@ -24,11 +25,12 @@ Result = Literal["done", "already", "skipped", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a step. `reason`: why it was skipped, or has failed."""
+    """What became of a step. `reason`: why it was skipped, or has failed. `is_denied`: for want of a right."""
 
     step: AnyStep
     result: Result
     reason: str = ""
+    is_denied: bool = False
 
 
 class Writing(Protocol):
@@ -78,7 +80,7 @@ def _do(step: AnyStep, looking: Looking, writing: Writing) -> Outcome:
     except BrokerUnavailableError:
         raise
     except BrokerError as error:
-        return Outcome(step, "failed", str(error))
+        return Outcome(step, "failed", str(error), is_denied=isinstance(error, DeniedError))
     if isinstance(step, Unbind) and not step.is_done(looking.at([step])):  # a broker may say yes, and leave it
         return Outcome(step, "failed", _LEFT)
     return Outcome(step, "done")

@@ -85,7 +85,12 @@ class ApiLooking:
         depths = ask_depths(self.nodes, observed.queues, name=_NAME)
         counted = _with_depths(observed, depths)
         for _ in range(_LOOKS):
-            late = [name for name, queue in counted.queues.items() if is_late(queue)]
+            late = [
+                name
+                for name, queue in counted.queues.items()
+                # Where AMQP does not count for this user, only the API says whether there are consumers.
+                if is_late(queue) or (queue.consumers is None and depths.get(name) == "denied")
+            ]
             if not late:
                 break
             self.pause(1.0)

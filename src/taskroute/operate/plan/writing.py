@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from taskroute.broker.alterations import Alterations
+from taskroute.broker.denied import DeniedError
 from taskroute.errors import BrokerError
 from taskroute.operate.management import ManagementApi
 from taskroute.operate.observed import ObservedBinding
@@ -51,4 +52,8 @@ class BrokerWriting:
             raise BrokerError(f"{BindingId.observed(binding)} is not unbound without the management API: give --api")
         end = _ENDS[binding.destination_type]
         at = ("bindings", self._virtual_host, "e", binding.source, end, binding.destination, binding.properties_key)
-        self._api.delete(*at)
+        try:
+            self._api.delete(*at)
+        except DeniedError as error:
+            takes = f"it takes the right to write to {binding.destination!r}, and to read {binding.source!r}"
+            raise DeniedError(f"{BindingId.observed(binding)}: {takes}: grant what is missing ({error})") from None
