@@ -19,6 +19,7 @@ import amqp
 from taskroute.broker.amqp import Channel
 from taskroute.broker.connection import collect
 from taskroute.broker.declare import closes_connection
+from taskroute.broker.denied import is_denied
 from taskroute.broker.endings import ending_of
 from taskroute.broker.link import describe_error
 from taskroute.broker.once import HEARTBEAT, connect_once
@@ -104,7 +105,7 @@ class Taking:
             ready = channel.queue_declare(queue, passive=True).message_count
             channel.close()
         except amqp.AMQPError as error:
-            raise self._unreadable(error) from None
+            raise self._unreadable(error, "look at it, which takes the right to read it") from None
         except OSError as error:
             raise _lost(error) from None
         return ready
@@ -126,7 +127,8 @@ class Taking:
             )
             channel.close()
         except amqp.AMQPError as error:
-            raise self._unreadable(error) from None
+            takes = "ask for its limits, which takes the right to configure it, or the management API (--api)"
+            raise self._unreadable(error, takes) from None
         except OSError as error:
             raise _lost(error) from None
 
@@ -156,6 +158,9 @@ class Taking:
             if closes_connection(error):
                 raise _lost(error) from None
             del self._channels[number], self._held[number]
+            cause = error.__cause__
+            if isinstance(cause, amqp.ChannelError):
+                raise self._unreadable(cause, "take from it, which takes the right to read it") from None
             raise QueueUnreadableError(str(error)) from None
         except (OSError, amqp.AMQPError) as error:
             raise _lost(error) from None
@@ -253,12 +258,14 @@ class Taking:
             raise _lost(error) from None
 
     @staticmethod
-    def _unreadable(error: amqp.AMQPError) -> Exception:
+    def _unreadable(error: amqp.AMQPError, takes: str) -> Exception:
         ending = ending_of(error.reply_code, str(error.reply_text))
         if ending is None or not isinstance(error, amqp.ChannelError):
             return _lost(error)
         if isinstance(error, amqp.NotFound) and ending == "mismatch":
             return QueueUnreadableError("it is not there", is_absent=True)
+        if ending == "denied" and is_denied(error):
+            return QueueUnreadableError(f"this user may not {takes}: grant what is missing ({error.reply_text!s})")
         return QueueUnreadableError(f"{ending}: {error.reply_text!s}")
 
 

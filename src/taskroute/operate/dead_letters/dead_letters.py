@@ -301,6 +301,7 @@ class DeadLetters:
                     sending = stack.enter_context(Sending(self._nodes, name=_NAME))
                     capacities = self._capacities({parcel.to for parcel in parcels})
                     Deliverer(taking, sending, tally, capacities, deadline=deadline, rate=rate).deliver(parcels)
+                    sending.check_allowed()
         except BrokerUnavailableError as error:
             if not tally.done:
                 raise

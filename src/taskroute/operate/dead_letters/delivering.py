@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from taskroute.broker.roles.submission import Receipt
-from taskroute.broker.taking import Taking
+from taskroute.broker.taking import QueueUnreadableError, Taking
 from taskroute.errors import (
     BrokerUnavailableError,
     PublishRejectedError,
@@ -141,7 +141,11 @@ class Deliverer:
         while self._open:
             self._conclude()
         # What was confirmed is not always counted at once: RabbitMQ 4.3 may still say 0.
-        ready = max(self._taking.count(parcel.to), self._filled.get(parcel.to, 0))
+        try:
+            ready = max(self._taking.count(parcel.to), self._filled.get(parcel.to, 0))
+        except QueueUnreadableError as error:
+            self._stopped[parcel.to] = f"queue {parcel.to!r} drops messages at its limit, and is not counted: {error}"
+            return self._stopped[parcel.to]
         problem = capacity.problem(ready, len(parcel.letter.body))
         self._filled[parcel.to] = ready + 1
         if problem is not None:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
+from taskroute.broker.denied import is_denied
 from taskroute.broker.properties import passed_on
 from taskroute.broker.roles.confirms import Confirms
 from taskroute.broker.roles.submission import Receipt, Submission
 from taskroute.broker.session import Session
 from taskroute.broker.url import Nodes
 from taskroute.errors import BrokerUnavailableError, PublishTimeoutError
+
+DENIED: Final = "this user may not publish to queues by their names: grant the right to write to 'amq.default'"
 
 _HEARTBEAT: Final = 30.0
 CONNECT_TIME: Final = 10.0
@@ -40,18 +43,33 @@ class ConfirmsOnce(Confirms):
 
     Its letter is still there then. Written again it might be there twice, and with the letter three times. The
     session's thread makes every call but `submit`.
+
+    Attributes:
+        written: what is not confirmed yet.
+        is_denied: whether the user may not publish, so that the broker has none of it.
     """
 
     def __init__(self, *, unavailable: Callable[[], BrokerUnavailableError]) -> None:
         super().__init__(unavailable=unavailable)
         self.written: set[Once] = set()
+        self.is_denied = False
 
     def on_lost(self, error: BaseException | None) -> None:
         """Give up what was written and not confirmed."""
+        # A channel that was once let write goes on: the first refusal is of the first message.
+        self.is_denied = self.is_denied or (is_denied(error) and not self.has_worked())
         super().on_lost(error)
         for submission in tuple(self.written):
-            submission.move("give_up")
-            submission.resolve(PublishTimeoutError(f"{submission}: the connection was lost before it was confirmed"))
+            if self.is_denied:
+                submission.move("refuse")
+                submission.resolve(BrokerUnavailableError(DENIED))
+            else:
+                submission.move("give_up")
+                submission.resolve(
+                    PublishTimeoutError(f"{submission}: the connection was lost before it was confirmed")
+                )
+        if self.is_denied:
+            self.on_end()
 
 
 class Sending:
@@ -105,6 +123,11 @@ class Sending:
         if not self._session.wake():
             submission.resolve(self._unavailable())
         return submission.future
+
+    def check_allowed(self) -> None:
+        """Raise BrokerUnavailableError if the broker has refused what was sent for want of a right."""
+        if self._confirms.is_denied:
+            raise BrokerUnavailableError(DENIED)
 
     def _end(self) -> None:
         self._session.stop()
