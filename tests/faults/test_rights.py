@@ -93,7 +93,7 @@ LOOK = ("dead list wiring:routes", "dead show wiring:routes ID", "dead stats wir
 KEEP = ("dead export wiring:routes --file FILE", "dead remove wiring:routes --yes --file FILE")
 SEND = ("dead retry wiring:routes --limit 1 --yes", "dead move wiring:routes --to orders --yes")
 APPLY = "apply wiring:routes --yes"
-CREATING = {"configure": EVERYTHING, "write": (DEFAULT, QUEUE), "read": (SHOP, QUEUE, WAITS)}
+CREATING = Rights(configure=EVERYTHING, write=(DEFAULT, QUEUE), read=(SHOP, QUEUE, WAITS))
 
 NEEDS: Final[Mapping[str, Need]] = {
     "`publish`, a publisher": Need(
@@ -105,7 +105,7 @@ NEEDS: Final[Mapping[str, Need]] = {
         commands=(f"{PUBLISH} --declare verify",),
     ),
     "`run`, a worker": Need(
-        rights=Rights(**CREATING),
+        rights=CREATING,
         commands=(RUN,),
         situation="empty",
     ),
@@ -141,13 +141,13 @@ NEEDS: Final[Mapping[str, Need]] = {
         commands=("plan wiring:routes --api API",),
     ),
     "`apply`": Need(
-        rights=Rights(**CREATING),
+        rights=CREATING,
         commands=(APPLY,),
         situation="empty",
         told=NO_API,
     ),
     "`apply --api`": Need(
-        rights=Rights(tag="management", **CREATING),
+        rights=CREATING._replace(tag="management"),
         commands=(f"{APPLY} --api API",),
         situation="empty",
         told=UNSEEN,

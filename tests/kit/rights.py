@@ -38,7 +38,8 @@ class Rights(NamedTuple):
         for kind in ("configure", "write", "read"):
             names: Names = getattr(self, kind)
             for taken in filter(None, (names,) if by_kind else ((name,) for name in names)):
-                yield kind, taken, self._replace(**{kind: tuple(name for name in names if name not in taken)})
+                left = tuple(name for name in names if name not in taken)
+                yield kind, taken, Rights(**self._asdict() | {kind: left})
 
 
 def pattern_of(names: Names) -> str:
