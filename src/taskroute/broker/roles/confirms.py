@@ -174,8 +174,9 @@ class Confirms(Role):
         self._must_replace = False
         if offender := self._suspects.find_offender(getattr(error, "code", None), unconfirmed):
             unconfirmed.remove(offender)
-            text = shorten(str(getattr(error, "reply_text", error)), 200)
-            refused = PublishRejectedError(f"{offender}: the broker refused it: {text}")
+            text = str(getattr(error, "reply_text", error))
+            way_out = "; grant the right to write to that exchange" if "refused for user" in text else ""
+            refused = PublishRejectedError(f"{offender}: the broker refused it: {shorten(text, 200)}{way_out}")
             refused.__cause__ = error
             self._fail(offender, "refuse", refused)
         self._waiting.extendleft(reversed([*unconfirmed, *self._duplicates]))
