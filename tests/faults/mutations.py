@@ -1171,15 +1171,29 @@ MUTATIONS = (
     Mutation(
         "delete a dead-letter queue while its queue is used",
         "operate/plan/compare.py",
-        "self._delete(name, why, rests_on=self._unneeded_by(served, name))",
-        "self._delete(name, why)",
+        "self._delete(name, why, Unconsumed(name), rests_on=self._unneeded_by(served, name))",
+        "self._delete(name, why, Unconsumed(name))",
         "test_plan_input.py::test_queue_of_another_team_that_a_target_names_is_left_as_it_is",
+    ),
+    Mutation(
+        "take the count of a queue with one active consumer for that of all",
+        "operate/plan/looking.py",
+        "    return len(details) >= count if queue.arguments.get(SINGLE_ACTIVE) is True else len(details) == count\n",
+        "    return len(details) == count\n",
+        "integration/test_plan.py::test_consumers_of_a_queue_with_one_active_are_known",
+    ),
+    Mutation(
+        "begin with a queue before the one that it waits for is gone",
+        "broker/roles/consuming.py",
+        "        if self._awaited_by(queue) is not None:\n",
+        "        if False:\n",
+        "integration/test_replaced_in_order.py::test_replacement_waits_until_the_old_queue_is_gone",
     ),
     Mutation(
         "bind a queue in the step that creates it",
         "broker/alterations.py",
-        """update={"bindings": (), "replaces": None}""",
-        """update={"replaces": None}""",
+        """update={"bindings": (), "replaces": None, "after": None}""",
+        """update={"replaces": None, "after": None}""",
         "test_plan.py::test_command_killed_before_and_after_each_step_is_finished_by_the_next_run",
     ),
     Mutation(

@@ -8,9 +8,10 @@ from threading import Event
 from typing import Any
 
 from tests.kit.peer import looking
+from tests.kit.running import registry_of
 from tests.kit.waiting import until
 
-from taskroute import ExchangeSpec, Publisher, QueueSpec, Topology
+from taskroute import ExchangeSpec, Publisher, QueueSpec, Topology, Worker
 from taskroute.broker.alterations import Alterations
 from taskroute.broker.url import parse_urls
 from taskroute.operate.management import ManagementApi
@@ -124,6 +125,19 @@ def test_queue_is_looked_at_twice_before_it_is_deleted(rabbitmq_url: str, rabbit
         assert (outcome.result, outcome.reason) == ("skipped", "'orders' has 1 messages")
         assert paused == [10.5]
         assert peer.ready("orders") == 1
+
+
+def test_consumers_of_a_queue_with_one_active_are_known(rabbitmq_url: str, rabbitmq_api: str) -> None:
+    """RabbitMQ counts the active one alone, and a worker has another one that stands by."""
+    queue = QueueSpec(name="orders", bindings=[shop.bind("a")], single_active_consumer=True, retry=False)
+    more = queue.model_copy(update={"bindings": (*queue.bindings, shop.bind("b"))})
+    site = Site(rabbitmq_url, rabbitmq_api, Topology(queues=[more]))
+
+    with Worker(rabbitmq_url, Topology(queues=[queue]), registry_of(lambda: None, "#", queue=queue)):
+        (step,) = site.plan().steps
+        reasons = list(step.obstacles(site.looking.at([step])))
+
+    assert reasons[0].startswith("'orders' is consumed by workers of another topology")
 
 
 def test_queue_whose_only_message_is_unsettled_is_kept(rabbitmq_url: str, rabbitmq_api: str) -> None:

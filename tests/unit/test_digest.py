@@ -111,7 +111,8 @@ def test_digest_tells_what_is_retired_and_what_replaces_it() -> None:
             Topology(queues=[two]),
             Topology(queues=[two], retired=["one"]),
             Topology(queues=[QueueSpec(name="two", replaces="one")]),
+            Topology(queues=[QueueSpec(name="two", replaces="one", after="empty")]),
         )
     }
 
-    assert len(digests) == 3
+    assert len(digests) == 4

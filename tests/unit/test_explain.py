@@ -97,4 +97,4 @@ def test_queue_that_replaces_another_one_says_so() -> None:
 
     told = str(Routes(topology, HandlerRegistry()).explain("a", exchange=media))
 
-    assert "or 'video', which it replaces and which is consumed with it while it is there" in told
+    assert "or 'video', which it replaces and which is consumed while it is there" in told

@@ -43,6 +43,11 @@ def test_queue_that_is_not_consumed_is_a_reason() -> None:
     assert (health.live, health.ready, health.reasons) == (True, False, ("not consuming a",))
 
 
+def test_queue_that_waits_for_the_one_that_it_replaces_is_no_reason() -> None:
+    health = diagnose(**WELL | {"consuming": ("b",), "awaiting": ("a",)})
+    assert (health.ready, health.reasons) == (True, ())
+
+
 def test_queue_that_cannot_be_had_is_a_reason_that_says_why() -> None:
     health = diagnose(**WELL | {"consuming": ("b",), "missing": {"a": "it is gone"}})
     assert (health.live, health.ready, health.reasons) == (True, False, ("not consuming a: it is gone",))

@@ -70,6 +70,19 @@ def broker() -> Iterator[Broker]:
         thread.join()
 
 
+@pytest.mark.parametrize("count", [{}, {"consumers": 0}])
+def test_consumers_of_a_queue_with_one_active_are_those_that_are_named(broker: Broker, count: dict[str, int]) -> None:
+    """RabbitMQ 3.10 counts none for a quorum queue, and 4.3 counts 0."""
+    arguments = {"x-single-active-consumer": True}
+    named = [{"consumer_tag": "a"}, {"consumer_tag": "b"}]
+    broker.answers["/api/queues/%2F/jobs"] = {**QUEUE, **count, "arguments": arguments, "consumer_details": named}
+
+    queue = observe(broker.api, "/", queues=["jobs"]).queues["jobs"]
+
+    assert queue.consumers == 2
+    assert [each.tag for each in queue.consumer_details or ()] == ["a", "b"]
+
+
 def test_what_the_broker_does_not_say_is_unknown_and_not_zero(broker: Broker) -> None:
     """The view of a queue whose statistics have not come yet, by RabbitMQ 3.10."""
     broker.answers["/api/queues/%2F/jobs"] = {**QUEUE, "consumer_details": [], "deliveries": []}

@@ -248,6 +248,26 @@ def test_helper_of_a_queue_that_is_used_is_kept() -> None:
     assert waits(plan, observed) == ["the broker dead-letters from 'orders' into 'orders.dead'"]
 
 
+def test_queue_that_its_replacement_waits_for_is_deleted_under_workers_of_the_target_alone() -> None:
+    """They consume it until it is gone, and begin with the replacement then."""
+    unbound = orders.model_copy(update={"bindings": ()})
+    waiting = Topology(queues=[QueueSpec(name="orders.2", replaces="orders", after="empty", retry=orders.retry)])
+    there = together(observed_of(Topology(queues=[unbound])), observed_of(waiting))
+
+    for digest, reasons in (
+        (topology_digest(waiting), []),
+        ("older", ["'orders' is consumed by workers of another topology (older)"] * 3),
+    ):
+        observed = with_queue(there, "orders", **consumed_by(digest))
+        plan = plan_of(waiting, observed=observed)
+        assert texts(plan) == [
+            "delete queue 'orders'",
+            "delete queue 'orders.dead'",
+            "delete queue 'orders.retry.1000'",
+        ]
+        assert waits(plan, observed) == reasons
+
+
 def test_helper_of_a_retired_queue_is_kept_while_that_one_is_used() -> None:
     observed = with_queue(
         observed_of(Topology(queues=[orders.model_copy(update={"bindings": ()})])), "orders", **consumed_by("older")

@@ -865,6 +865,8 @@ def test_replacement_and_retired_queues_survive_json() -> None:
         ({"replaces": "old", "type": "stream"}, "only a queue that keeps work"),
         ({"replaces": "one.dead"}, "'one.dead' is declared with this queue"),
         ({"replaces": "one.retry.1000"}, "'one.retry.1000' is declared with this queue"),
+        ({"after": "empty"}, "after: it says when to begin with a queue that replaces another one; give replaces"),
+        ({"replaces": "old", "after": "empty", "expires": 5}, "which expires, while it waits"),
     ],
 )
 def test_replacement_that_cannot_be_is_refused(fields: dict[str, Any], problem: str) -> None:

@@ -58,7 +58,7 @@ class Alterations:
             dead_letter_exchange = queue.broker_arguments["x-dead-letter-exchange"] or _NAMELESS
             takes += f", to read it, and to write to exchange {dead_letter_exchange!r}"
         with self._altering(takes) as (channel, declaration):
-            declaration.queue_on(channel, queue.model_copy(update={"bindings": (), "replaces": None}))
+            declaration.queue_on(channel, queue.model_copy(update={"bindings": (), "replaces": None, "after": None}))
 
     def bind_queue(self, queue: str, binding: BindingSpec) -> None:
         """Bind a queue."""

@@ -91,7 +91,7 @@ class Explanation:
 def _arrival_lines(arrival: Arrival) -> Iterator[str]:
     yield f"  queue {arrival.queue!r}"
     if arrival.replaces is not None:
-        yield f"    or {arrival.replaces!r}, which it replaces and which is consumed with it while it is there"
+        yield f"    or {arrival.replaces!r}, which it replaces and which is consumed while it is there"
     if arrival.handler is None:
         fate = f"goes to {arrival.dead_letter_queue!r}" if arrival.dead_letter_queue else "is dropped"
         yield f"    no handler takes it, and it {fate}"

@@ -61,6 +61,7 @@ def diagnose(
     missing: Mapping[str, str],
     paused: Mapping[str, str],
     held: Collection[str] = (),
+    awaiting: Collection[str] = (),
     stuck: Sequence[str],
     no_thread_left: bool,
     held_up: Iterable[HeldUp],
@@ -81,6 +82,7 @@ def diagnose(
         missing: by queue, why it cannot be consumed.
         paused: by queue, why its circuit breaker leaves it alone.
         held: queues that are paused by hand, which is meant to be, and so only a warning.
+        awaiting: queues that wait until the one that they replace is gone.
         stuck: what each stuck handler is doing.
         no_thread_left: whether every thread that handlers have is stuck or dead.
         held_up: failed messages that are not republished. They are a warning until there is no room for others.
@@ -91,7 +93,7 @@ def diagnose(
         noticed: what else is a warning.
     """
     consuming = tuple(sorted(consuming))
-    left = ", ".join(sorted(set(queues).difference(consuming, paused, held, missing)))
+    left = ", ".join(sorted(set(queues).difference(consuming, paused, held, awaiting, missing)))
     reasons = []
     if ended is not None:
         reasons.append(ended)

@@ -15,6 +15,9 @@ from taskroute.operate.management import ManagementApi
 
 DestinationType = Literal["queue", "exchange"]
 
+SINGLE_ACTIVE: Final = "x-single-active-consumer"
+"""The argument of a queue that has one consumer at a time, and counts no other one."""
+
 _NAMELESS: Final = "amq.default"
 """The management API's name for the default exchange, which every virtual host has."""
 
@@ -208,7 +211,10 @@ class _Reader:
     def _queue(self, found: object, policy: str | None) -> ObservedQueue:
         """Return a queue. `policy`: what it means that none is told."""
         facts = self._facts(found, "queues", {"name": str, "durable": bool, "auto_delete": bool})
+        arguments = _table(facts.get("arguments"))
         count, details = _count(facts, "consumers"), facts.get("consumer_details")
+        if arguments.get(SINGLE_ACTIVE) is True and details and isinstance(details, list):
+            count = len(details)  # RabbitMQ counts none of them, or the active one
         told = details if isinstance(details, list) and len(details) == count else None
         return ObservedQueue(
             name=facts["name"],
@@ -216,7 +222,7 @@ class _Reader:
             durable=facts["durable"],
             auto_delete=facts["auto_delete"],
             exclusive=_is_exclusive(facts),
-            arguments=_table(facts.get("arguments")),
+            arguments=arguments,
             policy=facts["policy"] or "" if "policy" in facts else policy,
             operator_policy=facts["operator_policy"] or "" if "operator_policy" in facts else None,
             policy_definition=(

@@ -35,6 +35,8 @@ def topology_digest(topology: Topology) -> str:
         declaration["retired"] = sorted(topology.retired_names)
     if replaced := {name: new for name in topology.retired_names if (new := topology.replacement_of(name))}:
         declaration["replaced"] = replaced
+    if awaited := sorted(queue.name for queue in topology.queues if queue.after is not None):
+        declaration["after_empty"] = awaited
     return sha256(_text(declaration).encode()).hexdigest()
 
 

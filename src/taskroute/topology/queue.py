@@ -63,6 +63,8 @@ class QueueSpec(Spec, frozen=True):
             durable shared queues.
         replaces: an older queue, by its name, that this one takes the place of: a queue's arguments cannot be changed.
             While that one exists workers consume both with the handlers of this one, and do not bind this one.
+        after: ``empty``: this queue is consumed only when the one that it replaces is empty and deleted, so that
+            messages keep their order. Left out: both are consumed side by side.
         passive: someone else owns it. It must exist, and is never created, bound or changed.
         arguments: further arguments that have no field here.
 
@@ -95,6 +97,7 @@ class QueueSpec(Spec, frozen=True):
     retry: Annotated[_NoRetries | RetryPolicy | None, Field(union_mode="left_to_right")] = None
     dead_letter: Annotated[str | Literal[False] | None, BeforeValidator(_name_of)] = None
     replaces: Annotated[str | None, BeforeValidator(_name_of)] = None
+    after: Literal["empty"] | None = None
     passive: bool = False
     arguments: Table = Field(default_factory=dict, validate_default=True)
 
@@ -120,6 +123,7 @@ class QueueSpec(Spec, frozen=True):
             retry: RetryPolicy | Literal[False] | None = ...,
             dead_letter: "QueueSpec | str | Literal[False] | None" = ...,
             replaces: "QueueSpec | str | None" = ...,
+            after: Literal["empty"] | None = ...,
             passive: bool = ...,
             arguments: Mapping[str, Value] = ...,
         ) -> None: ...

@@ -94,6 +94,10 @@ class _Queue(Protocol):
     @property
     def replaces(self) -> str | None: ...
     @property
+    def after(self) -> Literal["empty"] | None: ...
+    @property
+    def expires(self) -> timedelta | None: ...
+    @property
     def arguments(self) -> Mapping[str, Value]: ...
     def wait_queue(self, delay: timedelta) -> str: ...
 
@@ -182,6 +186,15 @@ def _replacement_that_is_not_ours(queue: _Queue) -> Iterator[str]:
         yield f"replaces: {queue.replaces!r} is declared with this queue; give the older one's name"
 
 
+def _waiting_for_nothing(queue: _Queue) -> Iterator[str]:
+    if queue.after is None:
+        return
+    if queue.replaces is None:
+        yield "after: it says when to begin with a queue that replaces another one; give replaces, or leave it out"
+    if queue.expires is not None:
+        yield "after: the broker would delete this queue, which expires, while it waits; leave one out"
+
+
 def _wait_queues(queue: _Queue) -> Iterator[str]:
     policy = queue.retry_policy
     return map(queue.wait_queue, policy.delays if policy else ())
@@ -246,6 +259,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _its_own_dead_letter_queue,
     _unusable_replaced_name,
     _replacement_that_is_not_ours,
+    _waiting_for_nothing,
     _argument_that_is_a_field,
     _argument_of_another_type,
 )

@@ -427,6 +427,7 @@ class Worker:
             queues=self._queues,
             consuming=consumer.consuming,
             missing=consumer.missing,
+            awaiting=consumer.awaiting,
             paused=self._processor.admissions.reasons(),
             held=self._processor.admissions.held,
             stuck=self._processor.stuck(),

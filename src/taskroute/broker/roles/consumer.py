@@ -124,6 +124,12 @@ class Consumer(Role):
         return {} if consuming is None else consuming.missing
 
     @property
+    def awaiting(self) -> frozenset[str]:
+        """The queues that wait until the one that they replace is gone."""
+        consuming = self._consuming
+        return frozenset() if consuming is None else consuming.awaiting
+
+    @property
     def backlogs(self) -> Mapping[str, Backlog]:
         """By queue, how many messages are ready, where the broker has said it."""
         return self._backlogs.now()
@@ -172,7 +178,7 @@ class Consumer(Role):
         if self._consuming is None or self._is_cancelled:
             return
         for queue in self._consuming.serving(name):
-            self._reconsider(self._consuming, queue)
+            self._consuming.reconsider(queue)
 
     def gives_back(self, name: str) -> bool:
         """Return whether messages of a queue that is left can be put back, as that counts as no failure."""
@@ -307,7 +313,7 @@ class Consumer(Role):
             return
         consuming.catch_up()
         while consuming.with_room:
-            self._reconsider(consuming, consuming.with_room.pop())
+            consuming.reconsider(consuming.with_room.pop())
         if consuming.batch:
             batch, consuming.batch = consuming.batch, []
             self._active_at = time.monotonic()
@@ -365,11 +371,7 @@ class Consumer(Role):
 
     def _reconsider_all(self, consuming: Consuming) -> None:
         for queue in () if self._is_cancelled else consuming.queues.values():
-            self._reconsider(consuming, queue)
-
-    def _reconsider(self, consuming: Consuming, queue: ConsumedQueue) -> None:
-        queue.admit(queue.wanted(self._wanted(queue.serves)))
-        consuming.follow(queue)
+            consuming.reconsider(queue)
 
     def _opened(self) -> Consuming:
         assert self._consuming is not None, "not open"  # noqa: S101 - the session calls only while it is

@@ -23,7 +23,7 @@ from taskroute.broker.declare import (
 from taskroute.broker.remarks import Remarks
 from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.backlog import Backlogs
-from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
+from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue, Wanted
 from taskroute.broker.roles.consumer_channel import ConsumerChannel
 from taskroute.broker.roles.inquiry import Inquiry, may_stay_unanswered
 from taskroute.broker.roles.probe import Probe
@@ -126,13 +126,31 @@ class Consuming:
         return {name: str(queue.problem) for name, queue in missing.items() if not queue.is_replaced}
 
     @property
+    def awaiting(self) -> frozenset[str]:
+        """The queues that are left to themselves until the one that they replace, which is consumed, is gone."""
+        awaited = {name: self._awaited_by(queue) for name, queue in self.queues.items()}
+        return frozenset(name for name, before in awaited.items() if before is not None and before.tag is not None)
+
+    @property
     def replaced(self) -> Mapping[str, str]:
         """By the name of a queue that is consumed until it is gone, a sentence."""
-        return {name: _describe_replaced(queue) for name, queue in self.queues.items() if queue.is_replaced}
+        queues = self.queues
+        replaced = {name: queue for name, queue in queues.items() if queue.is_replaced}
+        return {name: _describe_replaced(queue, queues[queue.serves].spec) for name, queue in replaced.items()}
 
     def serving(self, name: str) -> list[ConsumedQueue]:
         """Return the queues whose messages are those of a queue: it, and one that it replaces."""
         return [queue for queue in self.queues.values() if queue.serves == name]
+
+    def wanted(self, queue: ConsumedQueue) -> Wanted:
+        """Return which messages of a queue are wanted: none while it is to wait for the one that it replaces."""
+        if self._awaited_by(queue) is not None:
+            return "none"
+        return queue.wanted(self._admission(queue.serves))
+
+    def _awaited_by(self, queue: ConsumedQueue) -> ConsumedQueue | None:
+        """Return the queue that must be gone before another one is consumed, None if there is none."""
+        return self.queues.get(queue.spec.replaces or "") if queue.spec.after == "empty" else None
 
     # Setting up:
 
@@ -180,7 +198,7 @@ class Consuming:
         """Consume every queue that is there."""
         for queue in self.queues.values():
             if queue.state != "missing":
-                queue.start(queue.wanted(self._admission(queue.serves)))
+                queue.start(self.wanted(queue))
                 self.follow(queue)
         self._plan_search()
 
@@ -205,6 +223,11 @@ class Consuming:
                     raise problem
                 self._find(queue)
         self._plan_search()
+
+    def reconsider(self, queue: ConsumedQueue) -> None:
+        """Start or end the consumer of a queue, as it is wanted now."""
+        queue.admit(self.wanted(queue))
+        self.follow(queue)
 
     def follow(self, queue: ConsumedQueue) -> None:
         """Start or end the consumer of a queue, as its state wants it."""
@@ -326,6 +349,7 @@ class Consuming:
         with self._set_up_channel() as channel:
             self._suspects.check(name, channel)
             if queue.is_replaced and not self._look_for(queue, channel):
+                self.reconsider(self.queues[queue.serves])
                 return
             if self._declaration.mode == "create":
                 # One that is auto-delete went with the last binding.
@@ -335,7 +359,7 @@ class Consuming:
             for helper in self._declaration.helpers_of(queue.spec):
                 self._declaration.helper_on(channel, helper)
         queue.find(time.monotonic())
-        queue.admit(queue.wanted(self._admission(queue.serves)))
+        queue.admit(self.wanted(queue))
         if queue.is_wanted:
             self._consume(queue)
 
@@ -575,10 +599,14 @@ class Consuming:
         self._receive(queue, delivery)
 
 
-def _describe_replaced(queue: ConsumedQueue) -> str:
-    name, by = queue.spec.name, queue.serves
+def _describe_replaced(queue: ConsumedQueue, by: QueueSpec) -> str:
+    name = queue.spec.name
+    if by.after == "empty" and queue.state != "missing":
+        return (
+            f"queue {name!r} is consumed before {by.name!r}, which replaces it, until it is empty, unbound and deleted"
+        )
     why = f", and is not consumed now: {queue.problem}" if queue.state == "missing" else " and is consumed with it"
-    return f"queue {name!r} is replaced by {by!r}{why}, until it is empty, unbound and deleted"
+    return f"queue {name!r} is replaced by {by.name!r}{why}, until it is empty, unbound and deleted"
 
 
 def _by_channel(deliveries: deque[Delivery]) -> dict[int, list[Delivery]]:

@@ -144,23 +144,35 @@ class _Comparison:
         for name in sorted(self._topology.retired_names & self._observed.queues.keys()):
             waits = [helper for helper, served in helpers.items() if served == name and is_wait_queue_of(helper, name)]
             by = self._topology.replacement_of(name)
-            yield self._delete(name, "retired" if by is None else f"{by!r} replaces it", waits)
+            why = "retired" if by is None else f"{by!r} replaces it"
+            yield self._delete(name, why, self._left(name), waits)
         for name, served in sorted(helpers.items()):
             why = f"it served {served!r}, and does so no more"
-            yield self._delete(name, why, rests_on=self._unneeded_by(served, name))
+            yield self._delete(name, why, Unconsumed(name), rests_on=self._unneeded_by(served, name))
 
     def _unneeded_by(self, served: str, helper: str) -> tuple[Fact, ...]:
         """Return what holds when nothing can come from a queue into one that served it."""
         if served in self._topology.retired_names:
-            return Unbound(served), Unconsumed(served), Empty(served)
+            return Unbound(served), self._left(served), Empty(served)
         return OnlyKnownConsumers(served, self._targets.digests), NotDeadLettering(served, helper)
 
-    def _delete(self, name: str, why: str, waits: Collection[str] = (), rests_on: tuple[Fact, ...] = ()) -> DeleteQueue:
+    def _left(self, name: str) -> Fact:
+        """Return what must hold of the consumers of a retired queue.
+
+        Those that wait for its end, to begin with the one that replaces it, consume it until it is deleted.
+        """
+        is_awaited = any(queue.replaces == name and queue.after == "empty" for queue in self._topology.queues)
+        return OnlyKnownConsumers(name, self._targets.digests) if is_awaited else Unconsumed(name)
+
+    def _delete(
+        self, name: str, why: str, left: Fact, waits: Collection[str] = (), rests_on: tuple[Fact, ...] = ()
+    ) -> DeleteQueue:
         """Return the step that deletes a queue.
 
         Args:
             name: of the queue.
             why: it is deleted.
+            left: what must hold of its consumers.
             waits: the queues whose messages would come back to it.
             rests_on: what else must hold.
         """
@@ -173,7 +185,7 @@ class _Comparison:
                 NoStream(name),
                 Unchanged(name, there.type, there.arguments),
                 Unbound(name),
-                Unconsumed(name),
+                left,
                 *map(Empty, (name, *waits)),
                 *rests_on,
             ),

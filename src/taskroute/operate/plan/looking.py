@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from taskroute.broker.depths import Absence, Depth, ask_depths
 from taskroute.broker.url import BrokerUrl
 from taskroute.operate.management import ManagementApi
-from taskroute.operate.observed import Observed, ObservedQueue, observe, observe_policies
+from taskroute.operate.observed import SINGLE_ACTIVE, Observed, ObservedQueue, observe, observe_policies
 from taskroute.operate.plan.facts import Empty
 from taskroute.operate.plan.steps import AnyStep, Remark
 from taskroute.operate.plan.targets import Targets
@@ -123,12 +123,17 @@ def _with_depths(observed: Observed, depths: Mapping[str, Depth | Absence]) -> O
     return replace(observed, queues=MappingProxyType(queues))
 
 
+def _are_all(details: Sequence[object], count: int, queue: ObservedQueue) -> bool:
+    """Return whether those are all consumers of a queue. Where one is active AMQP counts that one alone."""
+    return len(details) >= count if queue.arguments.get(SINGLE_ACTIVE) is True else len(details) == count
+
+
 def _with_depth(queue: ObservedQueue, depth: Depth) -> ObservedQueue:
     """Return a queue as AMQP counts it: more than the API has seen so far, or consumers that it still sees."""
     details = queue.consumer_details
     if depth.consumers == 0:
         details = ()
-    elif details is not None and len(details) != depth.consumers:
+    elif details is not None and not _are_all(details, depth.consumers, queue):
         details = None
     messages = None if queue.messages is None else max(queue.messages, depth.ready)
     return replace(queue, consumers=depth.consumers, consumer_details=details, messages=messages)
