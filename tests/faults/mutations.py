@@ -1232,6 +1232,13 @@ MUTATIONS = (
         "unit/test_delivering.py::test_run_ends_at_its_time_and_the_others_stay",
     ),
     Mutation(
+        "end the channel of dead letters before their queue has settled them",
+        "broker/taking.py",
+        "        message = self._channels[number].channel.basic_get(self._queues[number])\n",
+        "        message = None\n",
+        "integration/test_dead_letters.py::test_no_letter_is_back_that_was_removed_or_sent_again",
+    ),
+    Mutation(
         "let SIGTERM end a change of dead letters without a word",
         "cli/dead/progress.py",
         "        with interrupting():\n            yield progress\n",

@@ -40,6 +40,9 @@ _RETURN_TIME: Final = 1.0
 
 _EVENTS: Final = 256
 
+SETTLED_AT_ONCE: Final = 16
+"""Messages that are acknowledged before the queue is asked whether it has settled them."""
+
 MAX_BYTES: Final = 256 * 1024 * 1024
 """Of bodies that are held at once: beyond it no more messages are asked for."""
 
@@ -72,6 +75,8 @@ class Taking:
         self._held: dict[int, dict[int, int]] = {}  # of each channel: by delivery tag, bytes
         self._passed_over: Counter[int] = Counter()  # of each channel
         self._last: dict[int, int] = {}  # delivery tag of each channel
+        self._beyond: dict[int, list[int]] = {}  # of each channel: delivery tags of what came when its queue was asked
+        self._unsettled: Counter[int] = Counter()  # of each channel: acknowledged since its queue was asked
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._connection.sock, selectors.EVENT_READ)
         self._tick_at = time.monotonic() + HEARTBEAT / 8
@@ -179,6 +184,9 @@ class Taking:
             return
         try:
             self._channels[delivery.generation].channel.acknowledge(0, [delivery.tag])
+            self._unsettled[delivery.generation] += 1
+            if self._unsettled[delivery.generation] >= SETTLED_AT_ONCE:
+                self._settle(delivery.generation)
         except (OSError, amqp.AMQPError) as error:
             raise _lost(error) from None
 
@@ -229,14 +237,32 @@ class Taking:
                 asked = True  # what is on its way is read once more
             self._selector.select(_SILENCE)
 
+    def _settle(self, number: int) -> None:
+        """Wait until a queue has settled what was acknowledged on a channel, by asking it for a message there.
+
+        A quorum queue agrees on that later. Of what is acknowledged meanwhile RabbitMQ sends it 32 settlements, keeps
+        others in the channel, and forgets them with it: those messages would be there again.
+        """
+        self._unsettled[number] = 0
+        message = self._channels[number].channel.basic_get(self._queues[number])
+        if message is not None:
+            self._beyond.setdefault(number, []).append(message.delivery_info["delivery_tag"])
+
     def _put_back(self) -> None:
+        for number, unsettled in self._unsettled.items():
+            if unsettled:
+                self._settle(number)
         put_back: Counter[str] = Counter()
         for number, held in self._held.items():
             channel, unsettled = self._channels[number].channel, len(held) + self._passed_over[number]
             if unsettled:
                 channel.put_back(self._last[number], ())
-            channel.close()  # the broker has heard what came before its answer
             put_back[self._queues[number]] += unsettled
+        for number, tags in self._beyond.items():  # behind the others, as they were
+            self._channels[number].channel.put_back(0, tags)
+            put_back[self._queues[number]] += len(tags)
+        for each in self._channels.values():
+            each.channel.close()  # the broker has heard what came before its answer
         for queue, unsettled in put_back.items():
             if unsettled:
                 self._see_again(queue, unsettled)

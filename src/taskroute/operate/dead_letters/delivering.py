@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from taskroute.broker.roles.submission import Receipt
-from taskroute.broker.taking import QueueUnreadableError, Taking
+from taskroute.broker.taking import SETTLED_AT_ONCE, QueueUnreadableError, Taking
 from taskroute.errors import (
     BrokerUnavailableError,
     PublishRejectedError,
@@ -26,8 +26,11 @@ from taskroute.operate.dead_letters.letter import Letter
 from taskroute.operate.dead_letters.results import LeftLetter
 from taskroute.operate.dead_letters.sending import Sending
 
-WINDOW: Final = 64
-"""Letters that are published and not confirmed: so many may be there twice after a crash."""
+MOST_TWICE: Final = 64
+"""Letters that may be there twice after a crash."""
+
+WINDOW: Final = MOST_TWICE - SETTLED_AT_ONCE
+"""Letters that are published and not confirmed. Others are acknowledged, and the queue was not asked yet."""
 
 CONFIRM_TIME: Final = 30.0
 _LAST_WAIT: Final = 5.0
