@@ -142,3 +142,16 @@ def test_letter_sent_again_keeps_its_properties_and_loses_reserved_headers() -> 
         "x-taskroute-original-user-id": "guest",
     }
     assert again == {**kept, "delivery_mode": 2}
+
+
+@pytest.mark.parametrize(
+    ("exchange", "key"), [("shop", "orders"), ("", "order.paid"), ("shop", "order.paid"), (None, "orders")]
+)
+def test_headers_count_only_if_the_broker_says_that_they_came_by_the_queues_name(exchange: Any, key: str) -> None:
+    """Who may publish to an exchange may do so by the name of any queue that it feeds."""
+    published = {**death("orders"), "exchange": exchange, "routing-keys": [key]}
+
+    found = origin(FORGED, published)
+
+    assert (found.queue, found.attempt, found.handler, found.error_text) == ("orders", 1, "", "")
+    assert origin(FORGED, death("orders")).queue == "payments"  # which a worker of that service has written

@@ -486,3 +486,49 @@ def test_nothing_that_is_not_ours_is_touched(before: Topology, wanted: Topology,
     theirs = observed_of(others)
     assert {name: done.queues.get(name) for name in theirs.queues} == theirs.queues
     assert set(map(BindingId.observed, theirs.bindings)) <= set(map(BindingId.observed, done.bindings))
+
+
+replacing = Topology(queues=[QueueSpec(name="orders.2", replaces="orders", bindings=orders.bindings)])
+
+
+def test_replacement_waits_while_workers_of_another_digest_consume_the_old_queue() -> None:
+    """They would not see what is bound to the new one, and its own workers may not be there yet."""
+    there = together(observed_of(Topology(queues=[orders])), observed_of(replacing))
+    fresh = [each for each in there.bindings if each.destination == "orders"]
+    observed = replace(with_queue(there, "orders", **consumed_by("older")), bindings=tuple(fresh))
+
+    plan = plan_of(replacing, observed=observed)
+
+    waiting = [str(step) for step in plan.of("apply") if any("(older)" in each for each in step.waits_for(observed))]
+    assert waiting == texts(plan, "apply")
+    assert len(waiting) == 4
+
+
+def test_keys_that_apply_moves_are_not_stale() -> None:
+    """Prune would take them from the old queue before the new one has them."""
+    observed = observed_of(Topology(queues=[orders]))
+    stood = [BindingId.declared("queue", "orders", each) for each in orders.bindings]
+
+    assert not [
+        step for step in plan_of(replacing, observed=observed, stood=stood).of("prune") if "unbind" in str(step)
+    ]
+
+
+@pytest.mark.parametrize("name", ["orders.dead.dead", "orders.retry.1000.dead", "orders.dead.retry.5000"])
+def test_queue_that_would_serve_one_of_our_helpers_is_not_ours(name: str) -> None:
+    """None of ours ever serves them."""
+    served = name.removesuffix(".dead").removesuffix(".retry.5000")
+    helpers = QueueSpec(name=served, retry=RetryPolicy(delays=(5,))).helper_queues()
+    theirs = observed_queue(next(each for each in helpers if each.name == name))
+    observed = observed_of(topology)
+    observed = replace(observed, queues=MappingProxyType({**observed.queues, name: theirs}))
+
+    assert plan_of(topology, observed=observed).steps == ()
+
+
+@pytest.mark.parametrize("facts", [{"durable": False}, {"auto_delete": True}, {"exclusive": True}])
+def test_queue_that_is_kept_otherwise_is_no_helper_of_ours(facts: dict[str, Any]) -> None:
+    slow = QueueSpec(name="orders", bindings=orders.bindings, retry=RetryPolicy(delays=(1, 5)))
+    observed = with_queue(observed_of(Topology(exchanges=[mail], queues=[slow])), "orders.retry.5000", **facts)
+
+    assert plan_of(topology, observed=observed).steps == ()

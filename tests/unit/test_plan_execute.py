@@ -180,3 +180,19 @@ def test_plan_is_the_same_for_the_same_and_cannot_be_changed() -> None:
         name = "steps" if each is plan else "why" if hasattr(each, "why") else "reason"
         with pytest.raises(FrozenInstanceError):
             setattr(each, name, ())
+
+
+def test_old_queue_keeps_a_key_that_the_new_one_has_not_got() -> None:
+    broker = Broker(observed_of(Topology(queues=[orders])))
+    replacing = Topology(queues=[QueueSpec(name="orders.2", replaces="orders", bindings=orders.bindings, **plain)])
+    create, *moves = compare(Targets.of([replacing]), broker.observed).of("apply")
+    broker.do(create)
+    broker.refusal = BrokerError("the broker refuses it")
+
+    outcomes = execute(moves, broker, broker, lambda _: None)
+
+    assert [outcome.result for outcome in outcomes] == ["failed", "skipped", "done", "done"]
+    assert {(binding.destination, binding.routing_key) for binding in broker.observed.bindings} == {
+        ("orders", "order.*"),
+        ("orders.2", "refund.*"),
+    }
