@@ -1395,8 +1395,8 @@ MUTATIONS = (
     Mutation(
         "settle letters that have come since the start",
         "operate/dead_letters/looking.py",
-        "min(ready, most - len(held))",
-        "min(ready + 1, most - len(held))",
+        "min(ready - looked_at, MOST",
+        "min(ready + 1 - looked_at, MOST",
         "integration/test_dead_letters.py::test_letter_that_comes_after_the_count_is_left",
     ),
     Mutation(
@@ -1461,6 +1461,13 @@ MUTATIONS = (
         "lines = sorted({entry.line for entry in entries})",
         "lines = list(dict.fromkeys(entry.line for entry in entries))",
         "unit/test_contract_text.py::test_contract_has_one_entry_a_line_in_an_order_of_its_own",
+    ),
+    Mutation(
+        "go on sending letters to a queue that has refused one",
+        "operate/dead_letters/delivering.py",
+        "            self._stopped[parcel.to] = why = ",
+        "            why = ",
+        "integration/test_dead_letters.py::test_queue_that_refuses_one_letter_is_sent_no_other",
     ),
 )
 

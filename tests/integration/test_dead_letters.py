@@ -31,8 +31,10 @@ from taskroute import (
     Worker,
 )
 from taskroute.broker.taking import Taking
+from taskroute.operate.dead_letters import delivering
 from taskroute.operate.dead_letters import looking as looking_at
 from taskroute.operate.dead_letters.delivering import WINDOW
+from taskroute.operate.dead_letters.sending import Sending
 
 
 class Order(BaseModel):
@@ -684,3 +686,28 @@ def test_letter_that_comes_after_the_count_is_left(
 
     assert [letter.routing_key for letter in settled.done] == ["order.1", "order.2"]
     assert [message.properties["message_id"] for message in peer.get_all("orders.dead")] == ["m3"]
+
+
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_queue_that_refuses_one_letter_is_sent_no_other(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = QueueSpec(name="full", max_length=1, overflow="reject-publish", retry=False, dead_letter="orders.dead")
+    own = Topology(exchanges=[shop], queues=[orders, full])
+    declare(broker_url, own)
+    original, sent = Sending.send, list[str]()
+
+    def send(sending: Sending, queue: str, *arguments: Any) -> Any:
+        sent.append(queue)
+        return original(sending, queue, *arguments)
+
+    monkeypatch.setattr(Sending, "send", send)
+    monkeypatch.setattr(delivering, "WINDOW", 1)
+    with looking(broker_url) as peer:
+        for _ in range(2):
+            peer.publish(b"{}", "full")
+        put(peer, 3, queue="full")
+        put(peer, 1, first=4)
+
+        settled = DeadLetters(broker_url, own).retry()
+
+        assert sent == ["full", "orders"]
+        assert (len(settled.done), len(settled.left), peer.ready("orders.dead")) == (1, 3, 3)
