@@ -141,6 +141,17 @@ class Node:
                 "collect_statistics_interval = 1000\n"
             )
 
+    def use_prometheus(self) -> int:
+        """Have it show its metrics, and count every second; the port. Before it is started, and alone."""
+        (port,) = _free_ports(1)
+        (self.home / "enabled_plugins").write_text(f"[{','.join((*PLUGINS, 'rabbitmq_prometheus'))}].\n")
+        with (self.home / "rabbitmq.conf").open("a") as config:
+            config.write(
+                f"prometheus.tcp.ip = {self._place.address}\nprometheus.tcp.port = {port}\n"
+                "collect_statistics_interval = 1000\n"
+            )
+        return port
+
     @property
     def api(self) -> str:
         """The URL of its management API, without a user."""
