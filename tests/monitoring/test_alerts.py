@@ -63,6 +63,12 @@ def test_each_alert_is_on_the_page_with_its_severity_and_its_section(alerts: lis
     ]
 
 
+def test_each_alert_names_a_section_of_the_runbook(alerts: list[dict[str, Any]]) -> None:
+    sections = re.findall(r"^## (.+)$", (DOCS / "runbook.md").read_text(), re.MULTILINE)
+
+    assert {alert["annotations"]["runbook"] for alert in alerts} <= set(sections)
+
+
 def test_every_metric_of_the_alerts_is_one_of_a_real_worker_or_broker(
     alerts: list[dict[str, Any]], prometheus: Prometheus
 ) -> None:
