@@ -16,7 +16,7 @@ from taskroute.graph.contract.refused import Refusals
 from taskroute.graph.contract.routing import Routing, all_headers
 
 _ORDER: Final[tuple[DifferenceCode, ...]] = ("lost", "refused", "replace", "undecided", "compatible")
-_COMPARED: Final = [section for section in SECTIONS if section != "allowed"]
+_COMPARED: Final = [section for section in SECTIONS if section not in ("retired", "allowed")]
 
 
 def compare(old: Lines, new: Lines, name: str = "the earlier contract") -> tuple[Difference, ...]:

@@ -11,7 +11,7 @@ from taskroute.graph.contract import allowances, document
 from taskroute.graph.contract.asks import event_entry, handler_entry
 from taskroute.graph.contract.comparison import compare
 from taskroute.graph.contract.difference import Difference
-from taskroute.graph.contract.entries import SECTIONS, BindingEntry, Entry, ExchangeEntry, QueueEntry
+from taskroute.graph.contract.entries import SECTIONS, BindingEntry, Entry, ExchangeEntry, QueueEntry, RetiredEntry
 from taskroute.graph.contract.lines import Code, Lines
 from taskroute.graph.contract.routing import Routing
 from taskroute.graph.routes import Routes
@@ -41,6 +41,7 @@ class Contract(Lines):
     def of(cls, routes: Routes) -> Self:
         """Return the contract of a topology and its handlers."""
         topology = routes.topology
+        replaced = {queue.replaces for queue in topology.queues}
         handlers = [(handler_entry(handler), handler) for handler in routes.handlers]
         events = [(event_entry(event), event) for event in topology.all_events]
         bindings = (
@@ -53,6 +54,7 @@ class Contract(Lines):
             bindings=_sorted(bindings),
             handlers=_sorted(entry for entry, _ in handlers),
             events=_sorted(entry for entry, _ in events),
+            retired=_sorted(RetiredEntry(name=name) for name in topology.retired_names - replaced),
             code=Code(
                 {entry.line: handler.plan.body for entry, handler in handlers if handler.plan.body is not None},
                 {entry.line: event for entry, event in events},

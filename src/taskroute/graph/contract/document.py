@@ -22,9 +22,10 @@ _AGAIN: Final = "restore it, or delete it and run `taskroute lock`"
 _RESOLVED: Final = "keep the lines of both sides, delete the marks, and run `taskroute lock`"
 
 
-def write(sections: Mapping[str, Iterable[Entry]]) -> str:
+def write(sections: Mapping[str, Sequence[Entry]]) -> str:
     """Return the text of a contract."""
-    parts = [f'  "version": {VERSION}', *(_section(name, sections[name]) for name in SECTIONS)]
+    told = [name for name in SECTIONS if name != "retired" or sections[name]]  # few services have retired any
+    parts = [f'  "version": {VERSION}', *(_section(name, sections[name]) for name in told)]
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 

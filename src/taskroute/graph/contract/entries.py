@@ -105,6 +105,12 @@ class EventEntry(Entry):
     writes: Shape = Field(default_factory=lambda: dict(ANYTHING))
 
 
+class RetiredEntry(Entry):
+    """A queue that is not declared any more, and that nobody consumes."""
+
+    name: str
+
+
 class AllowanceEntry(Entry):
     """A difference that is meant, and what shows whether it is one still."""
 
@@ -123,5 +129,6 @@ SECTIONS: Final[Mapping[str, type[Entry]]] = {
     "bindings": BindingEntry,
     "handlers": HandlerEntry,
     "events": EventEntry,
+    "retired": RetiredEntry,
     "allowed": AllowanceEntry,
 }

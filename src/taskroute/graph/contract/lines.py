@@ -13,6 +13,7 @@ from taskroute.graph.contract.entries import (
     ExchangeEntry,
     HandlerEntry,
     QueueEntry,
+    RetiredEntry,
 )
 from taskroute.handlers.body import BodyParameter
 from taskroute.topology.event_spec import EventSpec
@@ -35,5 +36,6 @@ class Lines:
     bindings: tuple[BindingEntry, ...] = ()
     handlers: tuple[HandlerEntry, ...] = ()
     events: tuple[EventEntry, ...] = ()
+    retired: tuple[RetiredEntry, ...] = ()
     allowed: tuple[AllowanceEntry, ...] = ()
     code: Code = field(default_factory=Code, compare=False, repr=False)

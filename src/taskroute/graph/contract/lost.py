@@ -58,7 +58,8 @@ def _of_queue(old: Routing, new: Routing, queue: str, headers: list[Headers]) ->
     ]
     lost: list[Difference] = []
     for taker in old.takers_of(queue):
-        found = _of_taker(old, new, queue, target, taker, ways, is_gone)
+        moved = _moved(old, new, taker, ways) if queue in new.retired else ways
+        found = _of_taker(old, new, queue, target, taker, moved, is_gone)
         if found is not None:
             lost.append(found)
             if is_gone:
@@ -67,6 +68,30 @@ def _of_queue(old: Routing, new: Routing, queue: str, headers: list[Headers]) ->
         found = _unrouted(queue, ways, is_gone)
         lost += [] if found is None else [found]
     yield from lost
+
+
+def _moved(old: Routing, new: Routing, taker: Taker, ways: Iterable[_Way]) -> list[_Way]:
+    """Return the ways to a retired queue as ways to where the work of one of its handlers is done now.
+
+    That is in queues that are new: one that was there had its own work with the same messages. Who publishes to a
+    retired queue by its name has to be told a new one, which no contract can know.
+    """
+    places = [
+        (name, other)
+        for name in sorted(new.queues.keys() - old.queues.keys())
+        for other in new.takers_of(name, taker.pattern.binding_key)
+        if taker.asks_the_same(other)
+    ]
+    found: list[_Way] = []
+    for way in ways:
+        flows = [
+            flow.narrowed(other.pattern.tokens).without(winner.pattern.tokens for winner in new.winners(other, name))
+            for name, other in places
+            for flow in new.flows(way.exchange, name, way.headers)
+        ]
+        if way.exchange or not flows:
+            found.append(_Way(way.exchange, way.headers, way.before, FlowIndex(flows)))
+    return found
 
 
 def _of_taker(
@@ -82,7 +107,7 @@ def _of_taker(
             key = _missed(pattern, way.now.near(binding_key), flow.within(own))
             if key is not None:
                 return _lost(queue, None if is_gone else taker, way, key, "does not reach it any more")
-        for flow in () if is_handled else way.before.near(binding_key):
+        for flow in () if is_handled or is_gone else way.before.near(binding_key):
             key = _witness(flow.within(own).without(taken), pattern)
             if key is not None:
                 return _lost(queue, taker, way, key, "reaches it, and no handler takes it any more")

@@ -21,7 +21,7 @@ class Places:
         self._by_name: dict[str, int] = {}
         for section in SECTIONS:
             for entry in getattr(contract, section):
-                if section != "allowed" and entry.line in numbers:
+                if section not in ("retired", "allowed") and entry.line in numbers:
                     self._by_name.setdefault(name_of(entry), numbers[entry.line])
 
     def line_of(self, difference: Difference) -> int | None:

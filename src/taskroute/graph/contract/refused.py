@@ -64,7 +64,7 @@ class Refusals:
     def _by_next(self, queue: str, taker: Taker) -> Iterator[Difference]:
         target = self._new.successors.get(queue, queue)
         key = taker.pattern.binding_key
-        changed = [other for other in self._new.takers_of(target, key) if not _asks_the_same(taker, other)]
+        changed = [other for other in self._new.takers_of(target, key) if not taker.asks_the_same(other)]
         for other in changed:
             own = self._own(taker, queue, other, target)
             for place in self._places(self._old.published_to, queue, own, (self._old,)):
@@ -168,18 +168,6 @@ class Refusals:
         contracts = (self._new.contract, self._old.contract)
         codes = (each.code.events.get(entry.line) for each in contracts)
         return Writer.of_event(entry, next((code for code in codes if code is not None), None))
-
-
-def _asks_the_same(taker: Taker, other: Taker) -> bool:
-    one, two = taker.entry, other.entry
-    return (one.content, one.reads, one.captures, one.headers, one.required, bool(one.captures) and one.pattern) == (
-        two.content,
-        two.reads,
-        two.captures,
-        two.headers,
-        two.required,
-        bool(two.captures) and two.pattern,
-    )
 
 
 def _reads(reader: Reader) -> Callable[[Body], bool]:

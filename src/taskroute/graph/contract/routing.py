@@ -39,6 +39,25 @@ class Taker:
     entry: HandlerEntry
     pattern: RoutingPattern
 
+    def asks_the_same(self, other: Taker) -> bool:
+        """Return whether another handler reads every message that this one reads, and no other."""
+        one, two = self.entry, other.entry
+        return (
+            one.content,
+            one.reads,
+            one.captures,
+            one.headers,
+            one.required,
+            bool(one.captures) and one.pattern,
+        ) == (
+            two.content,
+            two.reads,
+            two.captures,
+            two.headers,
+            two.required,
+            bool(two.captures) and two.pattern,
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sender:
@@ -88,6 +107,7 @@ class Routing:
         self._name = name
         self.exchanges = {exchange.name: exchange for exchange in contract.exchanges}
         self.queues = {queue.name: queue for queue in contract.queues}
+        self.retired = {queue.name for queue in contract.retired}
         self.takers = tuple(Taker(entry, self._pattern(entry.pattern)) for entry in contract.handlers)
         self.senders = tuple(Sender(entry, self._pattern(entry.pattern)) for entry in contract.events)
         self.named = {taker.entry.queue for taker in self.takers if taker.entry.queue is not None}
