@@ -14,7 +14,7 @@ from tests.kit import rabbitmq
 from benchmarks import report
 from benchmarks.machine import describe
 from benchmarks.parts import PARTS, Part
-from benchmarks.rounds import LEAST, Round, play
+from benchmarks.rounds import Round, play
 
 
 def main() -> None:
@@ -27,6 +27,9 @@ def main() -> None:
     parser.add_argument("--messages", type=int, help="instead of each part's own number")
     parser.add_argument("--contestants", help="only those whose name contains one of these, separated by commas")
     parser.add_argument("--json", type=Path, help="write every measurement there")
+    parser.add_argument(
+        "--into", type=Path, help="put what is measured into this file of an earlier run, with its date"
+    )
     parser.add_argument("--report", type=Path, help="measure nothing: write docs/performance from this file")
     arguments = parser.parse_args()
     if arguments.report:
@@ -37,7 +40,7 @@ def main() -> None:
     with rabbitmq.running() if any(part.broker for part in parts) else contextlib.nullcontext() as node:
         for part in parts:
             results[part.name] = rounds = []
-            count = max(LEAST, part.count // 100) if arguments.smoke else arguments.messages or part.count
+            count = max(part.least, part.count // 100) if arguments.smoke else arguments.messages or part.count
             for number in range(
                 1, 2 if arguments.smoke else min(arguments.rounds, part.rounds or arguments.rounds) + 1
             ):
@@ -49,6 +52,11 @@ def main() -> None:
             if arguments.json:
                 document = {"machine": describe(), "parts": results}
                 arguments.json.write_text(json.dumps(document, indent=1) + "\n")
+    if arguments.into:
+        document = json.loads(arguments.into.read_text())
+        document["parts"] |= results
+        document["machines"] = document.get("machines", {}) | dict.fromkeys(results, describe())
+        arguments.into.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def _chosen(part: Part, wanted: str | None) -> Part:

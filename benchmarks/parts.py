@@ -46,6 +46,8 @@ class Part:
     contestants: tuple[Contestant, ...]
     targets: tuple[Target, ...] = ()
     count: int = 20_000
+    least: int = 8
+    """Of what `count` counts, however small a share is, and a trial with `--smoke`."""
     rounds: int | None = None
     broker: bool = True
     metric: str = "rate"
@@ -249,6 +251,25 @@ CHECK = Part(
     metric="seconds",
 )
 
+FEW_QUEUES = Contestant("taskroute, 100 queues", "taskroute_graph:large", {"queues": 100})
+MANY_QUEUES = Contestant("taskroute, 10,000 queues", FEW_QUEUES.run, {"queues": 10_000})
+
+LARGE = Part(
+    "large",
+    "10,000 bindings: the graph's pictures and its contract",
+    "s",
+    (FEW_QUEUES, MANY_QUEUES),
+    (
+        Target(FEW_QUEUES.name, 10, metric="svg", at_most=True),
+        Target(FEW_QUEUES.name, 10, metric="html", at_most=True),
+        Target(FEW_QUEUES.name, 10, metric="changed", at_most=True),
+    ),
+    count=10_000,
+    rounds=3,
+    broker=False,
+    metric="html",
+)
+
 DISTINCT = Contestant("taskroute Worker", "inside:distinct_keys", {"distinct_keys": True}, fill=True)
 
 DISTINCT_KEYS = Part(
@@ -276,6 +297,7 @@ IMPORT = Part(
     (IMPORT_OTHERS, IMPORT_TASKROUTE),
     (Target(IMPORT_TASKROUTE.name, 1.25, IMPORT_OTHERS.name, metric="seconds", at_most=True),),
     count=5,
+    least=1,
     broker=False,
     metric="seconds",
 )
@@ -293,6 +315,7 @@ IDLE = Part(
         Target(IDLE_WORKER.name, 1.15, IDLE_KOMBU.name, metric="rss", at_most=True),
     ),
     count=10,
+    least=1,
     metric="cpu",
     empties=True,
 )
@@ -310,6 +333,7 @@ PARTS = (
     EMBEDDED_WAKE_UP,
     RESOLVE,
     CHECK,
+    LARGE,
     DISTINCT_KEYS,
     IMPORT,
     IDLE,

@@ -56,7 +56,12 @@ def write(document: Mapping[str, Any]) -> None:
     for part in played:
         rounds = document["parts"][part.name]
         picture = _plot(part, rounds)
-        sections.append(table(part, rounds) + (f"\n![{part.title}](performance/{picture})\n" if picture else ""))
+        later = document.get("machines", {}).get(part.name)
+        measured = (
+            f"\nMeasured later, on {later['date']}: {later['processor']}, Python {later['python']}.\n" if later else ""
+        )
+        drawn = f"\n![{part.title}](performance/{picture})\n" if picture else ""
+        sections.append(table(part, rounds) + measured + drawn)
     text = f"{machine}\n\n" + "\n".join(sections)
     (FOLDER / "results.md").write_text(text)
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from tests.kit.rabbitmq import Node
 
+from benchmarks.contestants.inside import left_in_queues
 from benchmarks.contestants.task import DEADLINE, Task
+from benchmarks.contestants.taskroute_client import fill
 from benchmarks.parts import Contestant, Part
 
 ROOT = Path(__file__).parent.parent
@@ -20,9 +22,6 @@ PYTHONS = {
     "own": ROOT / os.environ.get("VENV", ".venv") / "bin/python",
     "peers": ROOT / os.environ.get("VENV_PEERS", ".venv-peers") / "bin/python",
 }
-
-LEAST = 8
-"""Messages, however small a share is."""
 
 Metrics = dict[str, float]
 Round = dict[str, Metrics]
@@ -32,7 +31,7 @@ Round = dict[str, Metrics]
 def play(part: Part, count: int, node: Node | None) -> Iterator[tuple[str, Metrics]]:
     """One round: each contestant once, in their order."""
     for contestant in part.contestants:
-        messages = max(LEAST, int(count * contestant.share))
+        messages = max(part.least, int(count * contestant.share))
         yield contestant.name, _run(contestant, messages, node if part.broker else None, empties=part.empties)
 
 
@@ -40,7 +39,7 @@ def _run(contestant: Contestant, count: int, node: Node | None, *, empties: bool
     with _vhost(node) as url:
         task = Task(url, count, dict(contestant.options))  # type: ignore[arg-type]
         if contestant.fill or contestant.declare:
-            _call("own", "taskroute_client:fill", task if contestant.fill else replace(task, count=0))
+            fill(task if contestant.fill else replace(task, count=0))
         measured = _call(contestant.environment, contestant.run, task)
         if contestant.fill:
             _check_left(contestant, task, 0)
@@ -51,7 +50,7 @@ def _run(contestant: Contestant, count: int, node: Node | None, *, empties: bool
 
 def _check_left(contestant: Contestant, task: Task, expected: int) -> None:
     """The broker's own count: what a process has not acknowledged before it ended is back in its queue."""
-    left = _call("own", "inside:left_in_queues", task)["messages"]
+    left = left_in_queues(task)["messages"]
     if left != expected:
         raise RuntimeError(f"{contestant.name} has left {left:.0f} messages in the queue, not {expected}")
 
