@@ -176,7 +176,9 @@ class Taking:
                 pass
         except (OSError, amqp.AMQPError) as error:
             raise _lost(error) from None
-        return found
+        taken = found.copy()
+        found.clear()  # its channel knows the list until it ends, and would keep what is passed over
+        return taken
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Have the broker forget a message. A second time does nothing, as after an interrupt."""
