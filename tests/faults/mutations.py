@@ -1456,11 +1456,18 @@ MUTATIONS = (
         "integration/test_cli_plan.py::test_replacement_is_not_bound_without_the_api_while_the_old_queue_is_there",
     ),
     Mutation(
-        "write a contract in the order in which its parts are declared",
+        "write the entries of a contract into one line",
         "graph/contract/document.py",
-        "lines = sorted({entry.line for entry in entries})",
-        "lines = list(dict.fromkeys(entry.line for entry in entries))",
+        '",\\n".join(f"    {line}" for line in lines)',
+        '", ".join(f"    {line}" for line in lines)',
         "unit/test_contract_text.py::test_contract_has_one_entry_a_line_in_an_order_of_its_own",
+    ),
+    Mutation(
+        "take what AMQP counts for all that is in a queue where the management API says nothing yet",
+        "operate/plan/looking.py",
+        "None if queue.messages is None else max(queue.messages, depth.ready)",
+        "depth.ready",
+        "unit/test_plan_looking.py::test_count_that_the_api_does_not_say_is_not_that_of_amqp",
     ),
     Mutation(
         "go on sending letters to a queue that has refused one",

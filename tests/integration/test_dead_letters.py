@@ -711,3 +711,12 @@ def test_queue_that_refuses_one_letter_is_sent_no_other(broker_url: str, monkeyp
 
         assert sent == ["full", "orders"]
         assert (len(settled.done), len(settled.left), peer.ready("orders.dead")) == (1, 3, 3)
+
+
+def test_letters_that_are_exported_stay(letters: DeadLetters, peer: Peer) -> None:
+    put(peer, 2)
+    lines: list[str] = []
+
+    letters.export(lines.append)
+
+    assert (len(lines), peer.ready("orders.dead")) == (2, 2)
