@@ -56,11 +56,11 @@ class Load:
                 assert all(worker.wait_idle(DEADLINE) for worker in self._workers.values())
             finally:
                 self._ended.set()
-                if published is not None:
-                    published.result(DEADLINE)
                 for worker in self._workers.values():
                     worker.stop()
                 self._publishers[1].close()
+                if published is not None:
+                    published.result(DEADLINE)
 
     def goes_on(self) -> None:
         """Wait until each worker has handled some more messages."""
