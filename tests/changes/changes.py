@@ -28,6 +28,7 @@ class Release:
         publishes: the keys that are published from the moment that its first worker runs.
         refused: what the first of the commands says while workers of the release before are there.
         commands: run when they are not. `TARGET` and `WAS` stand for it and for the contract of the first release.
+        repeats: whether a command is run until it has done everything, as what a broker counts is some seconds old.
         then_publishes: the keys that are published from then on.
     """
 
@@ -37,6 +38,7 @@ class Release:
     publishes: tuple[str, ...] = ()
     refused: str = ""
     commands: tuple[str, ...] = ()
+    repeats: bool = False
     then_publishes: tuple[str, ...] = ()
 
 
@@ -49,8 +51,8 @@ class Change:
         before: what runs at first.
         releases: in their order.
         publishes: the keys that are published at first.
-        moves: whether a queue replaces another one: then what comes between the two steps of one key comes twice, and
-            the order across the two queues is not kept.
+        moves: whether a queue replaces another one: then what comes between the two steps of one key comes twice.
+        keeps_order: whether messages come to a worker in their order, across two queues, too.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Change:
     releases: tuple[Release, ...]
     publishes: tuple[str, ...] = (ORDER, REFUND)
     moves: bool = False
+    keeps_order: bool = True
 
     @property
     def every(self) -> tuple[Release, ...]:
@@ -74,6 +77,7 @@ def _release(*queues: QueueSpec, **fields: object) -> Release:
     return Release(Topology(queues=queues), {queue.name: "#" for queue in queues}, **fields)  # type: ignore[arg-type]
 
 
+RETRY_DEAD: Final = "dead retry TARGET --queue orders.dead --yes"
 OLD_WORKERS: Final = "is consumed by workers of another topology"
 
 
@@ -87,9 +91,8 @@ def _added(name: str, **fields: object) -> Change:
 
 def _replaced(name: str, new: QueueSpec, old: QueueSpec | None = None) -> Change:
     """Return the change that replaces the queue `orders`."""
-    dead = "dead retry TARGET --queue orders.dead --yes"
     between = _release(
-        new.model_copy(update={"replaces": "orders"}), refused=OLD_WORKERS, commands=("apply TARGET --yes", dead)
+        new.model_copy(update={"replaces": "orders"}), refused=OLD_WORKERS, commands=("apply TARGET --yes", RETRY_DEAD)
     )
     after = Release(
         Topology(queues=[new], retired=["orders"]),
@@ -97,7 +100,18 @@ def _replaced(name: str, new: QueueSpec, old: QueueSpec | None = None) -> Change
         refused="'orders' is consumed (1 consumers)",
         commands=("prune TARGET --yes",),
     )
-    return Change(name, _release(old or _orders()), (between, after), moves=True)
+    return Change(name, _release(old or _orders()), (between, after), moves=True, keeps_order=False)
+
+
+def _replaced_in_order(name: str) -> Change:
+    """Return the change of a name that keeps the order: the new queue is consumed when the old one is gone.
+
+    Bindings are moved one after the other, so that it is the order of what comes by one binding.
+    """
+    new = _orders(name="orders.2", replaces="orders", after="empty")
+    commands = ("apply TARGET --yes", RETRY_DEAD, "prune TARGET --yes")
+    after = _release(new, refused=OLD_WORKERS, commands=commands, repeats=True)
+    return Change(name, _release(_orders()), (after,), (ORDER,), moves=True)
 
 
 def _removed(name: str) -> Change:
@@ -137,6 +151,7 @@ CHANGES: Final = (
     _replaced("another message TTL", _orders(name="orders.2", message_ttl=3600)),
     _replaced("quorum instead of classic", _orders(name="orders.2"), _orders(type="classic")),
     _replaced("another name", _orders(name="purchases")),
+    _replaced_in_order("another name, in order"),
     _retried_otherwise("other retry delays"),
     _retired("a queue less"),
 )

@@ -12,6 +12,7 @@ from tests.changes.load import Load
 from tests.faults.ledger import drain
 from tests.kit.command_line import CommandLine, Ended
 from tests.kit.stopwatch import Stopwatch
+from tests.kit.waiting import until
 
 from taskroute.broker.depths import Depth, ask_depths
 from taskroute.broker.url import parse_urls
@@ -60,7 +61,10 @@ def test_change_under_load_loses_nothing(
             for command in release.commands:
                 first = len(load.books.published) - 1
                 ended = commands.run(command, number)
-                assert ended.code == 0, ended
+                if release.repeats and ended.code == 1:
+                    until(lambda command=command, number=number: commands.run(command, number).code == 0)  # type: ignore[misc]
+                else:
+                    assert ended.code == 0, ended
                 if change.moves and command.startswith("apply"):
                     moving.update(range(first, len(load.books.published) + 1))
             load.books.in_force = frozenset({str(number)})
@@ -76,7 +80,7 @@ def test_change_under_load_loses_nothing(
     assert not any(left.values())
     assert not figures.unmeant
     assert figures.twice <= moving
-    assert change.moves or figures.out_of_order == 0
+    assert not change.keeps_order or figures.out_of_order == 0
 
 
 def found(url: str, change: Change, load: Load) -> tuple[dict[str, list[bytes]], dict[str, list[bytes]]]:
