@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "taskroute"
-OPTIONS = ("-q", "--show-capture=no", "--tb=line", "--timeout=60", "-p", "no:cacheprovider")
+OPTIONS = ("-q", "-x", "--show-capture=no", "--tb=line", "--timeout=60", "-p", "no:cacheprovider")
 
 
 class Mutation(NamedTuple):
@@ -294,8 +294,9 @@ MUTATIONS = (
     Mutation(
         "give back everything up to the last message that nobody has begun",
         "broker/roles/acknowledgements.py",
-        "            self._channel.put_back(*self._window.take(fresh.keys()))\n",
-        "            window.take(fresh.keys())\n            self._channel.put_back(max(fresh), [])\n",
+        "            self._channel.put_back(*self._window.take({*tags[first : first + KEEPS_ORDER]}))\n",
+        "            self._window.take({*tags[first : first + KEEPS_ORDER]})\n"
+        "            self._channel.put_back(max(tags[first : first + KEEPS_ORDER]), [])\n",
         "test_shutdown.py::test_signal_ends_a_busy_worker_after_its_handler",
     ),
     Mutation(
@@ -1206,7 +1207,7 @@ MUTATIONS = (
     Mutation(
         "forget letters that were passed over when they are put back",
         "broker/taking.py",
-        "        self._passed_over[delivery.generation] += 1\n",
+        "        self._passed_over[delivery.generation].append(delivery.tag)\n",
         "        self._channels[delivery.generation].channel.acknowledge(0, [delivery.tag])\n",
         "integration/test_dead_letters.py::test_letters_that_are_not_meant_hide_none_behind_them",
     ),

@@ -82,6 +82,15 @@ def test_letters_are_found_with_their_origin_and_stay_in_order(letters: DeadLett
     assert [message.properties["message_id"] for message in peer.get_all("orders.dead")] == ["m1", "m2", "m3"]
 
 
+def test_looking_leaves_many_letters_in_their_order(letters: DeadLetters, peer: Peer) -> None:
+    """RabbitMQ 3.10 shuffles what goes back to a quorum queue with a delivery limit, but for 32 at once."""
+    put(peer, 2_000)
+
+    found = [[each.routing_key for each in letters.find().letters] for _ in range(3)]
+
+    assert found == [[f"order.{number}" for number in range(1, 2_001)]] * 3
+
+
 @pytest.mark.parametrize(
     ("which", "numbers"),
     [

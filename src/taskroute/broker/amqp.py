@@ -6,10 +6,13 @@ A connection and its channels are used by one thread, the session's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from taskroute.errors import UnsupportedFeatureError
 from taskroute.message.delivery import Flaw
+
+KEEPS_ORDER: Final = 32
+"""Deliveries that may be put back at once: RabbitMQ 3.10 shuffles more where a quorum queue has a delivery limit."""
 
 
 class NoChannelLeftError(UnsupportedFeatureError):

@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import amqp
 
-from taskroute.broker.amqp import Channel
+from taskroute.broker.amqp import KEEPS_ORDER, Channel
 from taskroute.broker.connection import collect
 from taskroute.broker.declare import closes_connection
 from taskroute.broker.denied import is_denied
@@ -73,8 +73,7 @@ class Taking:
         self._channels: dict[int, ConsumerChannel] = {}
         self._queues: dict[int, str] = {}  # by the same number
         self._held: dict[int, dict[int, int]] = {}  # of each channel: by delivery tag, bytes
-        self._passed_over: Counter[int] = Counter()  # of each channel
-        self._last: dict[int, int] = {}  # delivery tag of each channel
+        self._passed_over: dict[int, list[int]] = {}  # delivery tags of each channel
         self._beyond: dict[int, list[int]] = {}  # of each channel: delivery tags of what came when its queue was asked
         self._unsettled: Counter[int] = Counter()  # of each channel: acknowledged since its queue was asked
         self._selector = selectors.DefaultSelector()
@@ -150,10 +149,10 @@ class Taking:
         channel = ConsumerChannel(number, self._channel())
         self._channels[number], self._queues[number] = channel, queue
         held = self._held[number] = {}
+        self._passed_over[number] = []
 
         def receive(delivery: Delivery) -> None:
             held[delivery.tag] = len(delivery.body)
-            self._last[number] = delivery.tag
             found.append(delivery)
 
         tag = f"taskroute-{uuid.uuid4().hex}"
@@ -195,7 +194,7 @@ class Taking:
     def pass_over(self, delivery: Delivery) -> None:
         """Keep nothing of a message but that it is held. It is put back with the others."""
         del self._held[delivery.generation][delivery.tag]
-        self._passed_over[delivery.generation] += 1
+        self._passed_over[delivery.generation].append(delivery.tag)
 
     @property
     def is_full(self) -> bool:
@@ -256,10 +255,9 @@ class Taking:
                 self._settle(number)
         put_back: Counter[str] = Counter()
         for number, held in self._held.items():
-            channel, unsettled = self._channels[number].channel, len(held) + self._passed_over[number]
-            if unsettled:
-                channel.put_back(self._last[number], ())
-            put_back[self._queues[number]] += unsettled
+            tags = sorted((*held, *self._passed_over[number]))
+            self._put_back_in_order(number, tags)
+            put_back[self._queues[number]] += len(tags)
         for number, tags in self._beyond.items():  # behind the others, as they were
             self._channels[number].channel.put_back(0, tags)
             put_back[self._queues[number]] += len(tags)
@@ -268,6 +266,17 @@ class Taking:
         for queue, unsettled in put_back.items():
             if unsettled:
                 self._see_again(queue, unsettled)
+
+    def _put_back_in_order(self, number: int, tags: Sequence[int]) -> None:
+        """Put back every delivery of a channel that is not settled, few at once.
+
+        The queue is asked after each time: RabbitMQ would put those together again that a quorum queue has not taken.
+        """
+        channel, queue = self._channels[number].channel, self._queues[number]
+        with suppress(amqp.ChannelError):  # it was deleted meanwhile
+            for first in range(0, len(tags), KEEPS_ORDER):
+                channel.put_back(tags[first : first + KEEPS_ORDER][-1], ())
+                channel.queue_declare(queue, passive=True)
 
     def _see_again(self, queue: str, least: int) -> None:
         """Wait until messages that were put back are ready: a quorum queue agrees on it after it has answered.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 
-from taskroute.broker.amqp import Channel
+from taskroute.broker.amqp import KEEPS_ORDER, Channel
 from taskroute.foreign import Log
 from taskroute.message.delivery import Delivery
 
@@ -40,8 +40,9 @@ class Acknowledgements:
         unsettled, as with an acknowledgement.
         """
         fresh = self._unsettled(deliveries)
-        if fresh:
-            self._channel.put_back(*self._window.take(fresh.keys()))
+        tags = sorted(fresh)
+        for first in range(0, len(tags), KEEPS_ORDER):
+            self._channel.put_back(*self._window.take({*tags[first : first + KEEPS_ORDER]}))
         return fresh.values()
 
     def _unsettled(self, deliveries: Iterable[Delivery]) -> dict[int, Delivery]:
