@@ -129,7 +129,10 @@ def test_new_key_waits_while_workers_of_another_digest_consume_the_queue() -> No
     for consumers, reason in (
         ((), []),
         ((new,), []),
-        ((old, new), [f"'orders' is consumed by workers of another topology ({old[:12]})"]),
+        (
+            (old, new),
+            [f"'orders' is consumed by workers of another topology ({old[:12]}); deploy this version everywhere first"],
+        ),
         (("",), ["'orders' is consumed by somebody who names no topology"]),
     ):
         observed = with_queue(there, "orders", **consumed_by(*consumers))
@@ -238,7 +241,7 @@ def test_helper_of_a_queue_that_is_used_is_kept() -> None:
     slow = QueueSpec(name="orders", bindings=orders.bindings, retry=RetryPolicy(delays=(1, 5)))
     observed = with_queue(observed_of(Topology(exchanges=[mail], queues=[slow])), "orders", **consumed_by("older"))
     assert waits(plan_of(topology, observed=observed), observed) == [
-        "'orders' is consumed by workers of another topology (older)"
+        "'orders' is consumed by workers of another topology (older); deploy this version everywhere first"
     ]
 
     alone = Topology(exchanges=[mail], queues=[orders.model_copy(update={"dead_letter": False})])
@@ -256,7 +259,10 @@ def test_queue_that_its_replacement_waits_for_is_deleted_under_workers_of_the_ta
 
     for digest, reasons in (
         (topology_digest(waiting), []),
-        ("older", ["'orders' is consumed by workers of another topology (older)"] * 3),
+        (
+            "older",
+            ["'orders' is consumed by workers of another topology (older); deploy this version everywhere first"] * 3,
+        ),
     ):
         observed = with_queue(there, "orders", **consumed_by(digest))
         plan = plan_of(waiting, observed=observed)

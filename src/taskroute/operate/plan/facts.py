@@ -189,4 +189,5 @@ def _who(consumers: Iterable[ObservedConsumer]) -> str:
     digests = {str(each.arguments.get(TOPOLOGY_ARGUMENT, ""))[:_SHOWN] for each in consumers}
     known = sorted(digest for digest in digests if digest)
     told = [f"workers of another topology ({', '.join(known)})"] if known else []
-    return " and ".join([*told, *(["somebody who names no topology"] if "" in digests else [])])
+    told += ["somebody who names no topology"] if "" in digests else []
+    return f"{' and '.join(told)}{'; deploy this version everywhere first' if known else ''}"
