@@ -260,3 +260,20 @@ def test_replacement_is_not_bound_without_the_api_while_the_old_queue_is_there(
     assert ended.code == 1
     assert "done    create queue 'orders.2' (quorum)" in ended.out
     assert ended.out.count("it is not known who consumes 'orders'") == 2
+
+
+def test_bindings_to_be_moved_are_no_all_clear_without_the_api(line: CommandLine, taskroute_url: str) -> None:
+    """Everything is there, and whether the old queue is still bound is not seen."""
+    line.write("more.py", MORE)
+    for target in ("shops:before", "more:replacing"):
+        line.run("apply", target, "--url", taskroute_url, "--yes")
+
+    applied = line.run("apply", "more:replacing", "--url", taskroute_url, "--yes")
+    planned = line.run("plan", "more:replacing", "--url", taskroute_url)
+    settled = line.run("plan", "shops:before", "--url", taskroute_url)
+
+    assert (applied.code, applied.out) == (1, "nothing that is seen is to be done\n")
+    assert "queue 'orders': it is there, and 'orders.2' replaces it: its bindings are not seen" in applied.err
+    assert planned.code == 10  # the old queue is to be deleted
+    assert "\n! queue 'orders': it is there, and 'orders.2' replaces it" in planned.out
+    assert (settled.code, settled.out.splitlines()[-1]) == (0, "nothing that is seen is to be done")

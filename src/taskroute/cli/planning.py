@@ -125,9 +125,9 @@ def do_steps(arguments: Namespace, command: Command) -> int:
     check_can_ask(arguments.yes, "; `taskroute plan` shows what would be done")
     found = planned(arguments)
     steps = found.plan.of(command)
-    is_left = found.plan.has_to_replace and command == "apply"
+    is_left = (found.plan.has_to_replace or found.plan.may_have_to_move) and command == "apply"
     if not steps:
-        _report(arguments, [])
+        _report(arguments, found, [])
         return _ending(found, is_left)
     _warn_of_publishers(found)
     if not _agrees(arguments, steps):
@@ -145,24 +145,24 @@ def do_steps(arguments: Namespace, command: Command) -> int:
                     show(outcome_line(outcome))
         finally:
             if arguments.format == "json":
-                _report(arguments, outcomes)
+                _report(arguments, found, outcomes)
     is_left = is_left or any(outcome.result in ("skipped", "failed") for outcome in outcomes)
     code = _ending(found, is_left)
     return Exit.BROKER if any(outcome.is_denied for outcome in outcomes) else code
 
 
-def _report(arguments: Namespace, outcomes: Sequence[Outcome]) -> None:
-    from taskroute.operate.plan.render import outcomes_data
+def _report(arguments: Namespace, found: Planned, outcomes: Sequence[Outcome]) -> None:
+    from taskroute.operate.plan.render import nothing_line, outcomes_data
 
     if arguments.format == "json":
         show_document(steps=outcomes_data(outcomes))
     elif not outcomes:
-        show("nothing is to be done")
+        show(nothing_line(found.plan))
 
 
 def _ending(found: Planned, is_left: bool) -> int:
     for remark in found.plan.remarks:
-        if remark.kind in ("replace", "missing", "unseen"):
+        if remark.kind in ("replace", "missing", "unseen", "unmoved"):
             complain("", f"{remark.subject}: {remark.text}")
     return Exit.FINDINGS if is_left else Exit.OK
 

@@ -22,6 +22,10 @@ _UNSEEN = (
     "their bindings, policies, consumers, nor what is stale; give --api"
 )
 
+_UNMOVED = (
+    "it is there, and {!r} replaces it: its bindings are not seen without the management API, nor moved; give --api"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class PassiveLooking(Looking):
@@ -32,7 +36,14 @@ class PassiveLooking(Looking):
 
     def at_all(self) -> tuple[Observed, tuple[Remark, ...]]:
         """Return what there is, and that no more can be seen."""
-        return self._look(), (Remark("unseen", "the broker", _UNSEEN),)
+        observed, topology = self._look(), self.targets.topology
+        replaced = {name: topology.replacement_of(name) for name in sorted(topology.retired_names)}
+        unmoved = [
+            Remark("unmoved", f"queue {name!r}", _UNMOVED.format(by))
+            for name, by in replaced.items()
+            if by is not None and name in observed.queues
+        ]
+        return observed, (*unmoved, Remark("unseen", "the broker", _UNSEEN))
 
     def at(self, steps: Iterable[AnyStep]) -> Observed:
         """Return the same, without the bindings that are to be made: to make one twice changes nothing."""

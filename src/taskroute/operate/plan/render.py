@@ -23,6 +23,7 @@ _REMARK_SIGNS: Final[Mapping[RemarkKind, str]] = {
     "policy": "i",
     "foreign": "i",
     "unseen": "i",
+    "unmoved": "!",
 }
 
 SWAP: Final = (
@@ -43,7 +44,12 @@ def plan_lines(plan: Plan, observed: Observed) -> Iterator[str]:
     if any(remark.kind == "replace" and remark.subject.startswith("queue") for remark in plan.remarks):
         yield f"i {SWAP}"
     if not plan.steps and not plan.has_to_replace:
-        yield "nothing is to be done"
+        yield nothing_line(plan)
+
+
+def nothing_line(plan: Plan) -> str:
+    """Return the text of a plan without a step."""
+    return f"nothing{'' if plan.sees_all else ' that is seen'} is to be done"
 
 
 def outcome_line(outcome: Outcome) -> str:

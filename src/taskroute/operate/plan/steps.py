@@ -116,9 +116,9 @@ class DeleteQueue(Step):
 
 AnyStep = CreateExchange | CreateQueue | Bind | Unbind | DeleteQueue
 
-RemarkKind = Literal["replace", "missing", "policy", "foreign", "unseen"]
+RemarkKind = Literal["replace", "missing", "policy", "foreign", "unseen", "unmoved"]
 """What has to be replaced; what somebody else is to create; what a policy does; what others have bound to our
-exchanges; what could not be looked at."""
+exchanges; what could not be looked at; a queue whose bindings may have to be moved, which could not be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,16 @@ class Plan:
     def has_to_replace(self) -> bool:
         """Whether something differs that cannot be changed where it is."""
         return any(remark.kind == "replace" for remark in self.remarks)
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether everything could be looked at."""
+        return not any(remark.kind == "unseen" for remark in self.remarks)
+
+    @property
+    def may_have_to_move(self) -> bool:
+        """Whether bindings may have to be moved, which could not be looked at."""
+        return any(remark.kind == "unmoved" for remark in self.remarks)
 
     def of(self, command: Command) -> tuple[AnyStep, ...]:
         """Return the steps that a command does."""
