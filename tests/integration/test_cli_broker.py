@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from tests.kit.command_line import CommandLine
+from tests.kit.dead import declare
 from tests.kit.peer import looking
 
-from taskroute import Publisher
+from taskroute import Publisher, QueueSpec
 from taskroute.topology.topology import Topology
 
 SECRET = "hidden"
@@ -265,6 +266,33 @@ def test_stats_counts_the_other_queues_when_one_is_not_there(line: CommandLine, 
         ["2", "1", "1", "0", "packing"],
     ]
     assert "1 of 6 queues cannot be counted, 'attic' first" in ended.err
+
+
+def test_stats_shows_a_queue_that_is_replaced_until_it_is_gone(line: CommandLine, filled: str) -> None:
+    """What is left in it, and its dead letters, are nowhere else to be seen with the new code."""
+    line.write(
+        "more.py",
+        "from wiring import *\n"
+        "later = QueueSpec(name='packing.2', replaces='packing', retry=False, dead_letter=False)\n"
+        "gone = later.model_copy(update={'replaces': 'attic'})\n"
+        "topology, others = Topology(queues=[later]), Topology(queues=[gone])\n",
+    )
+    declare(filled, Topology(queues=[QueueSpec(name="packing.2", retry=False, dead_letter=False)]))
+
+    ended = line.run("stats", "more:topology", "--url", filled)
+    without = line.run("stats", "more:others", "--url", filled)
+
+    assert (ended.code, [text.split() for text in ended.out.splitlines()[1:]]) == (
+        0,
+        [
+            ["0", "-", "-", "0", "packing.2"],
+            ["2", "-", "1", "0", "packing", "(replaced", "by", "packing.2)"],
+        ],
+    )
+    assert (without.code, [text.split() for text in without.out.splitlines()[1:]]) == (
+        0,
+        [["0", "-", "-", "0", "packing.2"]],
+    )
 
 
 def test_stats_creates_nothing(line: CommandLine, broker_url: str) -> None:

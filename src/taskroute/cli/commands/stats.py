@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from taskroute.cli.broker import add_url, nodes_of, note_memory, quieten_log, tls_of, url_of
@@ -52,10 +52,16 @@ def run(arguments: Namespace) -> int:
     queues = [target.topology.queue(name) for name in chosen]
     nodes = nodes_of(url_of(arguments.url, target), tls_of(arguments.url, target))
     quieten_log()
-    counted = dict.fromkeys(name for queue in queues for name in _names(queue))
+    replaced = {queue.replaces: queue.name for queue in queues if queue.replaces is not None}
+    counted = dict.fromkeys([*(name for queue in queues for name in _names(queue)), *_left_by(replaced)])
     depths = ask_depths(nodes, counted, name="taskroute-stats", timeout=arguments.timeout)
-    more = _ask_api(arguments, nodes[0], queues) if arguments.api is not None else {}
-    rows = [{**_row(queue, depths), **more.get(queue.name, {})} for queue in queues]
+    gone = {name for name in _left_by(replaced) if depths[name] == "absent"}
+    depths = {name: depth for name, depth in depths.items() if name not in gone}
+    rows = [_row(queue, depths) for queue in queues]
+    rows += [_replaced_row(name, by, depths) for name, by in replaced.items() if name not in gone]
+    if arguments.api is not None:
+        more = _ask_api(arguments, nodes[0], [row["queue"] for row in rows])
+        rows = [{**row, **more[row["queue"]]} for row in rows]
     if arguments.format == "json":
         show_document(queues=rows)
     else:
@@ -68,6 +74,14 @@ def run(arguments: Namespace) -> int:
     elif missing and not is_empty:
         complain("stats", uncounted(missing, of=len(depths)))
     return Exit.FINDINGS if missing else Exit.OK
+
+
+def _left_by(replaced: Iterable[str]) -> Iterator[str]:
+    """Yield what may be left of queues that others replace: each, and the dead-letter queue that comes with it."""
+    from taskroute.topology.queue import DEAD_SUFFIX
+
+    for name in replaced:
+        yield from (name, f"{name}{DEAD_SUFFIX}")
 
 
 def _wait_queues(queue: QueueSpec) -> list[str]:
@@ -96,6 +110,22 @@ def _row(queue: QueueSpec, depths: Mapping[str, Depth | Absence]) -> dict[str, A
     }
 
 
+def _replaced_row(name: str, by: str, depths: Mapping[str, Depth | Absence]) -> dict[str, Any]:
+    own, (_, dead) = depths[name], _left_by([name])
+    return {
+        "queue": name,
+        "state": own if isinstance(own, str) else "there",
+        "replaced_by": by,
+        "ready": _ready(own),
+        "retry": None,
+        "dead": _ready(depths[dead]) if dead in depths else None,
+        "consumers": None if isinstance(own, str) else own.consumers,
+        "dead_letter_queue": dead if dead in depths else None,
+        "wait_queues": {},
+        "not_there": [],
+    }
+
+
 def _ready(depth: Depth | Absence) -> int | None:
     return None if isinstance(depth, str) else depth.ready
 
@@ -105,11 +135,11 @@ def _sum(counts: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _ask_api(arguments: Namespace, node: BrokerUrl, queues: Sequence[QueueSpec]) -> dict[str, dict[str, Any]]:
+def _ask_api(arguments: Namespace, node: BrokerUrl, rows: Iterable[str]) -> dict[str, dict[str, Any]]:
     from taskroute.operate.management import ManagementApi
 
     api = ManagementApi(arguments.api, user=node.user, password=node.password, timeout=arguments.timeout)
-    return {queue.name: _of_api(api.queue(node.virtual_host, queue.name) or {}) for queue in queues}
+    return {name: _of_api(api.queue(node.virtual_host, name) or {}) for name in rows}
 
 
 def _of_api(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,4 +176,6 @@ def _cell(value: float | None) -> str:
 def _note(row: Mapping[str, Any]) -> str:
     if row["state"] != "there":
         return f" ({row['state']})"
+    if "replaced_by" in row:
+        return f" (replaced by {row['replaced_by']})"
     return f" (without {', '.join(row['not_there'])})" if row["not_there"] else ""
