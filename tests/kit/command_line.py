@@ -58,9 +58,11 @@ class CommandLine:
 
     def run(self, *words: str) -> Ended:
         self._capsys.readouterr()
-        code = main(words)
-        for name, module in list(sys.modules.items()):
-            if str(getattr(module, "__file__", None)).startswith(f"{self.folder}/"):
-                del sys.modules[name]  # as each process loads them anew
+        try:
+            code = main(words)
+        finally:
+            for name, module in list(sys.modules.items()):
+                if str(getattr(module, "__file__", None)).startswith(f"{self.folder}/"):
+                    del sys.modules[name]  # as each process loads them anew
         out, err = self._capsys.readouterr()
         return Ended(code, out, err)

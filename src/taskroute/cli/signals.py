@@ -44,6 +44,24 @@ def interrupting() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def ended_by_interrupts() -> Iterator[None]:
+    """Have SIGINT end this process at once in this block, which waits and has nothing to finish.
+
+    Python raises `KeyboardInterrupt` when the main thread goes on. A signal that comes when it is just about to wait
+    does not make it go on. Process 1 would not be ended so.
+    """
+    is_usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not is_usual or os.getpid() == 1 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def let_through(numbers: Iterable[int]) -> None:
     """Take signals on this thread from now on, those first that have waited."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)

@@ -11,6 +11,7 @@ from taskroute.cli.broker import add_url, nodes_of, note_memory, quieten_log, tl
 from taskroute.cli.document import add_format, show_document
 from taskroute.cli.exits import Exit, UsageError
 from taskroute.cli.message_input import JSON, add_message, body_of, exchange_of, headers_of
+from taskroute.cli.signals import ended_by_interrupts
 from taskroute.cli.target import Target, add_target, load_target
 
 if TYPE_CHECKING:
@@ -53,13 +54,14 @@ def run(arguments: Namespace) -> int:
         name="taskroute-publish",
         tls=tls,
     )
-    try:
-        receipt = publisher.publish(
-            body, arguments.key, exchange=exchange, headers=headers, content_type=arguments.content_type
-        )
-    finally:
-        with suppress(PublishError):  # an interrupt waits for nothing, and an error of `publish` counts for more
-            publisher.close(0)
+    with ended_by_interrupts():
+        try:
+            receipt = publisher.publish(
+                body, arguments.key, exchange=exchange, headers=headers, content_type=arguments.content_type
+            )
+        finally:
+            with suppress(PublishError):  # an error of `publish` counts for more
+                publisher.close(0)
     if arguments.format == "json":
         show_document(message_id=receipt.message_id, exchange=receipt.exchange, routing_key=receipt.routing_key)
     else:
