@@ -13,9 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.kit import rabbitmq as server
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "taskroute"
@@ -1093,6 +1098,13 @@ MUTATIONS = (
         "test_dead_letters.py::test_connection_lost_in_flight_leaves_the_letter_and_says_so",
     ),
     Mutation(
+        "take a dead letter that no queue took for one that was sent",
+        "operate/dead_letters/sending.py",
+        "            mandatory=True,\n",
+        "            mandatory=False,\n",
+        "integration/test_dead_letters.py::test_letter_stays_whose_queue_is_gone",
+    ),
+    Mutation(
         "delete a queue after one look",
         "operate/plan/execute.py",
         "        pause(BETWEEN_READINGS)\n",
@@ -1480,8 +1492,8 @@ MUTATIONS = (
 )
 
 
-def survives(mutation: Mutation) -> str | None:
-    """Return why the mutant is not caught, None if it is."""
+def survives(mutation: Mutation, environment: Mapping[str, str]) -> str | None:
+    """Return why the mutant is not caught, None if it is. `environment`: what its test is told besides."""
     with tempfile.TemporaryDirectory(prefix="taskroute-mutant-") as folder:
         package = Path(folder) / "taskroute"
         shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -1493,7 +1505,7 @@ def survives(mutation: Mutation) -> str | None:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *OPTIONS, mutation.test_path],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, **environment, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
             check=False,
@@ -1506,19 +1518,27 @@ def survives(mutation: Mutation) -> str | None:
 def main() -> None:
     """Try the mutations that are named, or all, one on each core."""
     chosen = [mutation for mutation in MUTATIONS if not sys.argv[1:] or mutation.name in sys.argv[1:]]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        survivors = [
-            mutation.name for mutation, survived in zip(chosen, pool.map(_try, chosen), strict=True) if survived
-        ]
+    with _broker_of_all() as environment, ThreadPoolExecutor(os.cpu_count()) as pool:
+        tried = pool.map(partial(_try, environment=environment), chosen)
+        survivors = [mutation.name for mutation, survived in zip(chosen, tried, strict=True) if survived]
     if survivors:
         raise SystemExit(f"{len(survivors)} of {len(chosen)} mutants survived: {', '.join(survivors)}")
     print(f"all {len(chosen)} mutants caught")
 
 
-def _try(mutation: Mutation) -> bool:
+@contextmanager
+def _broker_of_all() -> Iterator[Mapping[str, str]]:
+    """Run a broker for the tests that do not break theirs: each would start one of its own, which takes longest."""
+    node = server.Node()
+    node.use_management()
+    with server.running(node):
+        yield {"TASKROUTE_TEST_URL": node.url(), "TASKROUTE_TEST_API": node.api}
+
+
+def _try(mutation: Mutation, environment: Mapping[str, str]) -> bool:
     """Try a mutation, say how it went, and return whether it survives."""
     began = time.monotonic()
-    why = survives(mutation)
+    why = survives(mutation, environment)
     print(f"{'SURVIVED' if why else 'caught'} in {time.monotonic() - began:.0f} s: {mutation.name}", flush=True)
     if why:
         print(why, flush=True)

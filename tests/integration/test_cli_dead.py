@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,15 @@ from tests.kit.command_line import CommandLine, Ended
 from tests.kit.dead import letter
 from tests.kit.peer import Peer, looking
 from tests.kit.rabbitmq import Node
+from tests.kit.waiting import until
 
 from taskroute import Publisher
 from taskroute.broker.taking import Taking
+from taskroute.cli.progress import CLEAR_LINE
 from taskroute.message.delivery import Delivery
+from taskroute.operate.dead_letters import dead_letters
 from taskroute.operate.dead_letters import looking as looking_at
+from taskroute.operate.dead_letters.delivering import Deliverer
 from taskroute.topology.topology import Topology
 
 
@@ -42,7 +47,7 @@ class Dead:
         return self._line.run("dead", verb, "wiring:routes", *words, "--url", self._url)
 
     def put(self, number: int, body: bytes = b"{}", **headers: object) -> None:
-        properties = letter(number, queue="packing", **{"routing_key": f"order.{number}.paid", **headers})
+        properties = letter(number, **{"queue": "packing", "routing_key": f"order.{number}.paid", **headers})  # type: ignore[arg-type]
         self.peer.publish(body, "packing.dead", **properties)
 
     def document(self, verb: str, *words: str) -> Any:
@@ -94,6 +99,20 @@ def test_show_tells_all_that_a_letter_carries(dead: Dead) -> None:
         assert told in text
     assert (shown["body"], shown["traceback"]) == ('{"name": "Anna"}', "Traceback\n  File shop.py")
     assert shown["today"] == {"handler": "wiring.pack", "problem": None}
+
+
+def test_show_tells_headers_and_the_history_of_the_broker(dead: Dead) -> None:
+    dead.peer.publish(b"{}", "order.7.paid", "shop", application_headers={"tenant": "a"})
+    dead.peer.give_up(dead.peer.receive_one("packing").delivery_info["delivery_tag"])
+    until(lambda: dead.peer.ready("packing.dead") == 1)
+    (found,) = dead.document("list")["letters"]
+
+    text = dead("show", found["id"]).out
+    (shown,) = dead.document("show", found["id"])["letters"]
+
+    assert "  history:\n    rejected in 'packing', 1 times, at " in text
+    assert "    tenant: 'a'\n" in text
+    assert [death["reason"] for death in shown["history"]] == ["rejected"]
 
 
 def test_letter_that_is_not_there_ends_show_with_1(dead: Dead) -> None:
@@ -154,6 +173,82 @@ def test_remove_keeps_what_it_removes_and_import_puts_it_back(dead: Dead) -> Non
     assert (removed.code, removed.out) == (0, "1 letter removed, and kept in kept.jsonl\n")
     assert (empty.out, back.code, back.out) == ("0 letters\n", 0, "1 letter put back\n")
     assert dead.document("list")["letters"] == before
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        ("--queue packing", ["order.7.paid"]),
+        ("--reason invalid_body", ["order.7.paid"]),
+        ("--handler shop.refund", ["order.7.paid"]),
+        ("--key order.7.*", ["order.7.paid"]),
+        ("--error TypeError", ["order.7.paid"]),
+        ("--since 1h", ["order.7.paid"]),
+        ("--older 1h", ["order.8.paid"]),
+        ("--written-by broker", []),
+    ],
+)
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_each_option_chooses_letters(dead: Dead, words: str, keys: list[str]) -> None:
+    """One that was not heeded would have a command remove what is not meant."""
+    now = datetime.now(UTC).isoformat()
+    dead.put(7, reason="invalid_body", handler="shop.refund", error="TypeError", failed_at=now)
+    dead.put(8, queue="nowhere")
+
+    found = dead.document("list", *words.split())["letters"]
+
+    assert [each["routing_key"] for each in found] == keys
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "left"),
+    [
+        ("stats", "1 letter", 3),
+        ("export --file kept.jsonl", "1 letter in kept.jsonl", 3),
+        ("retry --dry-run", "1 of 1 letter would be handled; nothing was done", 3),
+        ("retry --yes", "1 letter sent again", 2),
+        ("remove --file kept.jsonl --yes", "1 letter removed, and kept in kept.jsonl", 2),
+        ("move --to packing --yes", "1 letter moved to 'packing'", 2),
+    ],
+)
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_each_verb_takes_the_letters_that_are_meant(dead: Dead, words: str, told: str, left: int) -> None:
+    for number in (7, 8, 9):
+        dead.put(number)
+
+    ended = dead(*words.split(), "--key", "order.8.*")
+
+    assert (ended.out.splitlines()[-1], dead.peer.ready("packing.dead")) == (told, left)
+
+
+@pytest.mark.parametrize("words", ["retry", "move --to packing", "import kept.jsonl"])
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_rate_of_a_command_is_kept(dead: Dead, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float | None] = []
+
+    class Told(Deliverer):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            rates.append(options["rate"])
+            super().__init__(*arguments, **options)
+
+    dead.put(7)
+    assert dead("export", "--file", "kept.jsonl").code == 0
+    monkeypatch.setattr(dead_letters, "Deliverer", Told)
+
+    assert dead(*words.split(), "--rate", "50", "--yes").code == 0
+
+    assert rates == [50]
+
+
+@pytest.mark.parametrize("words", ["retry", "remove", "move --to packing"])
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_limit_leaves_the_later_letters(dead: Dead, words: str) -> None:
+    for number in (7, 8, 9):
+        dead.put(number)
+
+    assert dead(*words.split(), "--limit", "1", "--yes").code == 0
+
+    assert [each["routing_key"] for each in dead.document("list")["letters"]] == ["order.8.paid", "order.9.paid"]
 
 
 def test_move_and_export_say_what_they_did(dead: Dead) -> None:
@@ -258,6 +353,30 @@ def test_terminal_is_asked_before_something_is_changed(
     assert ended.code == code
     assert "send 1 letter back to the queue where each failed? [y/N]" in ended.err
     assert dead.peer.ready("packing") == sent
+
+
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_progress_is_shown_on_a_terminal(dead: Dead, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", terminal)
+    dead.put(7)
+
+    dead("retry", "--yes")
+
+    assert f"{CLEAR_LINE}1 of 1 done{CLEAR_LINE}" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_consumer_timeout_bounds_the_time_of_a_run(dead: Dead, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, number in {"MOST": 2, "_LEAST_ROOM": 1}.items():
+        monkeypatch.setattr(looking_at, name, number)
+    for number in (7, 8, 9):
+        dead.put(number)
+
+    ended = dead("list", "--reason", "expired", "--consumer-timeout", "0.000001")
+
+    assert (ended.code, "2 of 3 letters of queue 'packing.dead' were looked at" in ended.err) == (1, True)
 
 
 @pytest.mark.parametrize(("answers", "sent"), [("y\ny\n", 2), ("y\nn\n", 1)])

@@ -200,14 +200,21 @@ def test_what_import_has_printed_plans_no_change(line: CommandLine, rabbitmq_url
 def test_publisher_with_another_topology_is_listed_and_blocks_nothing(
     line: CommandLine, run: Run, rabbitmq_url: str, rabbitmq_api: str
 ) -> None:
+    """That of each target is none of them."""
     (node,) = parse_urls(rabbitmq_url)
     api = ManagementApi(rabbitmq_api, user=node.user, password=node.password)
-    with Publisher(rabbitmq_url, Topology(queues=[QueueSpec(name="other")]), name="an older one"):
-        until(lambda: connections_of_others(api, node.virtual_host, ()))
-        ended = run("apply", "shops:mails", "--yes")
+    shops: dict[str, Topology] = {}
+    exec(SHOP, shops)
+    with (
+        Publisher(rabbitmq_url, Topology(queues=[QueueSpec(name="other")]), name="an older one"),
+        Publisher(rabbitmq_url, shops["before"], name="one of a target"),
+    ):
+        until(lambda: len(connections_of_others(api, node.virtual_host, ())) == 2)
+        ended = run("apply", "shops:mails", "shops:before", "--yes")
 
     assert ended.code == 0
     assert "connected with another topology: an older one" in ended.err
+    assert "one of a target" not in ended.err
 
 
 MORE = """

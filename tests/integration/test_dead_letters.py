@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +16,7 @@ from pydantic import BaseModel
 from tests.kit.calls import Calls
 from tests.kit.dead import FAILED_AT, declare, letter, put
 from tests.kit.peer import Peer, looking
-from tests.kit.waiting import until
+from tests.kit.waiting import DEADLINE, in_thread, until
 
 from taskroute import (
     ConfigurationError,
@@ -31,7 +33,7 @@ from taskroute import (
     Worker,
 )
 from taskroute.broker.taking import Taking
-from taskroute.operate.dead_letters import delivering
+from taskroute.operate.dead_letters import dead_letters, delivering
 from taskroute.operate.dead_letters import looking as looking_at
 from taskroute.operate.dead_letters.delivering import WINDOW
 from taskroute.operate.dead_letters.sending import Sending
@@ -437,6 +439,26 @@ def test_queue_that_refuses_stops_and_the_others_go_on(broker_url: str) -> None:
         assert peer.ready("orders.dead") == 3
 
 
+@pytest.mark.parametrize("act", ["retry", "move", "import"])
+def test_letter_stays_whose_queue_is_gone(letters: DeadLetters, peer: Peer, act: str) -> None:
+    """The broker confirms what no queue takes, so that it is asked to send it back."""
+    put(peer, 2)
+    file = io.StringIO()
+    letters.export(file.write)
+    peer.channel.queue_delete("orders.dead" if act == "import" else "orders")
+    acts: dict[str, Callable[[], SettledLetters]] = {
+        "retry": letters.retry,
+        "move": lambda: letters.move(orders),
+        "import": lambda: letters.import_from(file.getvalue().splitlines()),
+    }
+
+    settled = acts[act]()
+
+    gone = "queue 'orders.dead' is not there" if act == "import" else "queue 'orders' is not there"
+    assert (settled.done, {each.why for each in settled.left}) == ((), {gone})
+    assert act == "import" or peer.ready("orders.dead") == 2
+
+
 @pytest.mark.parametrize("limits", [{"max_length": 2}, {"max_length_bytes": 2_000}])
 def test_queue_that_drops_its_head_is_filled_below_its_limit(broker_url: str, limits: Any) -> None:
     """Beyond it the broker would drop another message for each letter."""
@@ -482,6 +504,20 @@ def test_two_people_at_once_lose_nothing_and_double_nothing(letters: DeadLetters
 
     assert (len(settled.done), seen) == (20, [0])
     assert [peer.ready(queue) for queue in ("orders.dead", "orders")] == [0, 20]
+
+
+def test_two_retries_at_once_send_each_letter_once(letters: DeadLetters, peer: Peer) -> None:
+    put(peer, 200)
+    both = threading.Barrier(2)
+
+    def retry() -> int:
+        both.wait(DEADLINE)
+        return len(letters.retry().done)
+
+    runs = [in_thread(retry), in_thread(retry)]
+
+    assert sum(run.result(DEADLINE) for run in runs) == 200
+    assert [peer.ready(queue) for queue in ("orders.dead", "orders")] == [0, 200]
 
 
 def test_letters_that_come_meanwhile_are_not_settled(letters: DeadLetters, peer: Peer) -> None:
@@ -665,6 +701,23 @@ def test_run_whose_time_is_over_takes_no_more_letters(peer: Peer, broker_url: st
     found = DeadLetters(broker_url, routes, consumer_timeout=0).find(reason="expired")
 
     assert (found.queues[0].looked_at, found.is_complete) == (10, False)
+
+
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_run_has_half_of_the_consumer_timeout(peer: Peer, broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other half is for what holds it up once it has ended."""
+    deadlines: list[float] = []
+
+    def look(*arguments: Any) -> looking_at.Look:
+        deadlines.append(arguments[-1])
+        return looking_at.look(*arguments)
+
+    monkeypatch.setattr(dead_letters, "look", look)
+    began = time.monotonic()
+
+    DeadLetters(broker_url, routes, consumer_timeout=600).retry()
+
+    assert began + 300 <= deadlines[0] <= time.monotonic() + 300
 
 
 @pytest.mark.parametrize("act", ["retry", "move", "remove"])

@@ -77,7 +77,10 @@ def test_check_compares_with_each_earlier_release(line: CommandLine) -> None:
     contract = json.loads((line.folder / FILE).read_text())
     (line.folder / FILE).write_text(json.dumps({**contract, "allowed": []}))
 
-    ended = line.run("lock", "narrower:routes", "--check", "--was", "first.json", "--format", "json")
+    (line.folder / "second.json").write_text((line.folder / FILE).read_text())
+    earlier = ("--was", "first.json", "--was", "second.json")
+
+    ended = line.run("lock", "narrower:routes", "--check", *earlier, "--format", "json")
 
     found = json.loads(ended.out)
     assert (ended.code, found["version"]) == (1, 1)

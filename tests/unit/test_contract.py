@@ -140,6 +140,7 @@ def test_refused_body_is_shown_with_its_key() -> None:
     (difference,) = found(contract_of((ANY, takes_order)), contract_of((ANY, takes_addressed)))
 
     assert (difference.key, difference.exchange, difference.body) == ("order", "shop", '{"number":1}')
+    assert difference.severity == "error"
     assert difference.message.endswith("address: missing")
 
 
