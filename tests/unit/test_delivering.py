@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -11,6 +12,7 @@ import pytest
 from tests.kit.dead import letter
 
 from taskroute.broker.roles.submission import Receipt
+from taskroute.errors import BrokerUnavailableError
 from taskroute.message.delivery import Delivery
 from taskroute.operate.dead_letters.delivering import Deliverer, Parcel, Tally
 from taskroute.operate.dead_letters.letter import read_letter
@@ -25,10 +27,14 @@ class Broker:
         self.now = START
         self.sent_at: list[float] = []
         self.acknowledged = 0
+        self.lost_after = math.inf
+        """Seconds after the start at which the connection is lost that they were taken by."""
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
+        if self.now - START > self.lost_after:
+            raise BrokerUnavailableError("the connection was lost")
 
     def tick(self) -> None: ...
 
@@ -49,7 +55,7 @@ def deliver(broker: Broker, count: int, *, rate: float | None, seconds: float) -
     deliverer = Deliverer(cast("Any", broker), cast("Any", broker), tally, {}, deadline=deadline, rate=rate)
     found = read_letter("orders.dead", ("", "orders.dead"), letter(1), b"{}")
     taken = cast("Delivery", object())
-    deliverer.deliver(Parcel(found, taken, "orders", found.properties) for _ in range(count))
+    deliverer.deliver([Parcel(found, taken, "orders", found.properties) for _ in range(count)])
     return tally
 
 
@@ -80,3 +86,21 @@ def test_run_ends_at_its_time_and_the_others_stay(monkeypatch: pytest.MonkeyPatc
     assert (broker.sent_at, len(tally.done), len(tally.left)) == ([0.0, 1.0, 2.0], 3, 7)
     assert tally.problem == "the time of a run is over: run it again"
     assert {each.why for each in tally.left} == {tally.problem}
+
+
+def test_run_ends_at_its_time_before_the_turn_of_a_letter_that_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = Broker(monkeypatch)
+
+    tally = deliver(broker, 2, rate=0.001, seconds=60)
+
+    assert (broker.now - START, len(tally.done), len(tally.left)) == (60, 1, 1)
+
+
+def test_each_letter_is_told_once_when_the_connection_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = Broker(monkeypatch)
+    broker.lost_after = 1.5
+
+    tally = deliver(broker, 4, rate=1, seconds=60)
+
+    assert (len(tally.done), [each.may_be_twice for each in tally.left]) == (1, [True, False, False])
+    assert tally.problem == "the connection was lost"

@@ -105,13 +105,16 @@ class Deliverer:
 
     def deliver(self, parcels: Iterable[Parcel]) -> None:
         """Deliver; what happens to each is in the tally. A queue that refuses one gets no more, the others go on."""
+        waiting = deque(parcels)
         try:
-            for parcel in parcels:
+            while waiting:
+                parcel = waiting[0]
                 why = self._tally.problem or self._stopped.get(parcel.to) or self._why_not(parcel)
-                if why is not None:
+                if why is None:
+                    self._send(parcel)
+                else:
                     self._tally.leave(parcel.letter, why)
-                    continue
-                self._send(parcel)
+                waiting.popleft()
                 while len(self._open) >= WINDOW:
                     self._conclude()
             while self._open:
@@ -121,7 +124,7 @@ class Deliverer:
             while self._open:
                 parcel, _ = self._open.popleft()
                 self._tally.leave(parcel.letter, f"it may be there twice: {error}", may_be_twice=True)
-            for parcel in parcels:
+            for parcel in waiting:
                 self._tally.leave(parcel.letter, str(error))
         except BaseException as interrupt:
             unknown = self._remove_confirmed()
@@ -131,7 +134,7 @@ class Deliverer:
 
     def _why_not(self, parcel: Parcel) -> str | None:
         """Wait for its turn, and return why it must not be sent, None if it may."""
-        while (pause := self._next_at - time.monotonic()) > 0:
+        while (pause := min(self._next_at, self._deadline) - time.monotonic()) > 0:
             self._taking.wait(min(pause, _TICK))
             if self._open and self._open[0][1].done():
                 self._conclude()
