@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from tests.kit.command_line import CommandLine, Ended
+from tests.kit.command_line import WIRING, CommandLine, Ended
 from tests.kit.dead import letter
 from tests.kit.peer import Peer, looking
 from tests.kit.rabbitmq import Node
@@ -377,6 +377,20 @@ def test_consumer_timeout_bounds_the_time_of_a_run(dead: Dead, monkeypatch: pyte
     ended = dead("list", "--reason", "expired", "--consumer-timeout", "0.000001")
 
     assert (ended.code, "2 of 3 letters of queue 'packing.dead' were looked at" in ended.err) == (1, True)
+
+
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_consent_to_letters_of_a_queue_has_no_other_one_looked_into(
+    dead: Dead, line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead.put(7)
+    line.write("wiring.py", WIRING.replace("queues=[packing]", "queues=[QueueSpec(name='attic'), packing]"))
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+
+    ended = dead("retry", "--queue", "packing")
+
+    assert (ended.code, dead.peer.ready("packing")) == (0, 1)
+    assert "attic" not in ended.err
 
 
 @pytest.mark.parametrize(("answers", "sent"), [("y\ny\n", 2), ("y\nn\n", 1)])

@@ -50,7 +50,10 @@ def consented(
     if not agrees(question(count(len(meant)))):
         complain("dead", "nothing was done")
         return None
-    return {"ids": [letter.id for letter in meant]}, meant
+    these: WhichLetters = {"ids": [letter.id for letter in meant]}
+    if "queue" in which:  # no other one is looked into for them
+        these["queue"] = which["queue"]
+    return these, meant
 
 
 def check_consent(arguments: Namespace, way_out: str = "") -> None:
