@@ -295,6 +295,23 @@ def test_stats_shows_a_queue_that_is_replaced_until_it_is_gone(line: CommandLine
     )
 
 
+def test_stats_names_an_absent_queue_that_keeps_the_dead_letters_of_both(line: CommandLine, broker_url: str) -> None:
+    line.write(
+        "more.py",
+        "from wiring import *\n"
+        "dead = QueueSpec(name='attic.dead', retry=False, dead_letter=False)\n"
+        "later = QueueSpec(name='attic.2', replaces='attic', retry=False, dead_letter=dead)\n"
+        "topology = Topology(queues=[dead, later])\n",
+    )
+
+    ended = line.run("stats", "more:topology", "--url", broker_url)
+
+    assert (ended.code, [text.split() for text in ended.out.splitlines()[1:]]) == (
+        1,
+        [["-", "-", "-", "-", "attic.dead", "(absent)"], ["-", "-", "-", "-", "attic.2", "(absent)"]],
+    )
+
+
 def test_stats_creates_nothing(line: CommandLine, broker_url: str) -> None:
     before = line.run("stats", "wiring:routes", "--url", broker_url)
     after = line.run("stats", "wiring:routes", "--url", broker_url)

@@ -53,9 +53,10 @@ def run(arguments: Namespace) -> int:
     nodes = nodes_of(url_of(arguments.url, target), tls_of(arguments.url, target))
     quieten_log()
     replaced = {queue.replaces: queue.name for queue in queues if queue.replaces is not None}
-    counted = dict.fromkeys([*(name for queue in queues for name in _names(queue)), *_left_by(replaced)])
+    own = {name: None for queue in queues for name in _names(queue)}
+    counted = own | dict.fromkeys(_left_by(replaced))
     depths = ask_depths(nodes, counted, name="taskroute-stats", timeout=arguments.timeout)
-    gone = {name for name in _left_by(replaced) if depths[name] == "absent"}
+    gone = {name for name in _left_by(replaced) if name not in own and depths[name] == "absent"}
     depths = {name: depth for name, depth in depths.items() if name not in gone}
     rows = [_row(queue, depths) for queue in queues]
     rows += [_replaced_row(name, by, depths) for name, by in replaced.items() if name not in gone]
