@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import threading
 import time
@@ -32,11 +33,13 @@ from taskroute import (
     UnknownQueueError,
     Worker,
 )
+from taskroute.broker.embedded.channel import Channel
 from taskroute.broker.taking import Taking
 from taskroute.operate.dead_letters import dead_letters, delivering
 from taskroute.operate.dead_letters import looking as looking_at
 from taskroute.operate.dead_letters.delivering import WINDOW
 from taskroute.operate.dead_letters.sending import Sending
+from taskroute.topology.queue import NO_DELIVERY_LIMIT
 
 
 class Order(BaseModel):
@@ -294,17 +297,63 @@ def test_no_letter_is_back_that_was_removed_or_sent_again(letters: DeadLetters, 
     assert [peer.ready(queue) for queue in ("orders.dead", "orders")] == [1, 100]
 
 
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_queue_is_waited_for_after_every_16_letters_and_after_the_last(
+    letters: DeadLetters, peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a consumer: whether letters are back without it is a matter of how busy a broker is."""
+    put(peer, 40)
+    said: list[str] = []
+
+    def note(method: str) -> None:
+        original = getattr(Channel, method)
+
+        def noted(channel: Channel, *arguments: Any, **options: Any) -> Any:
+            said.append(method)
+            return original(channel, *arguments, **options)
+
+        monkeypatch.setattr(Channel, method, noted)
+
+    note("acknowledge")
+    note("basic_consume")
+
+    letters.remove(tmp_path / "removed.jsonl")
+
+    assert [(method, len(list(each))) for method, each in itertools.groupby(said)] == [
+        ("basic_consume", 1),
+        *(("acknowledge", 16), ("basic_consume", 1)) * 2,
+        ("acknowledge", 8),
+        ("basic_consume", 1),
+    ]
+
+
+def test_letters_are_removed_from_a_queue_with_a_single_active_consumer(broker_url: str, tmp_path: Path) -> None:
+    """RabbitMQ lets nobody take a single message from such a quorum queue, which is how others are asked to settle."""
+    kept = QueueSpec(
+        name="kept", retry=False, dead_letter=False, single_active_consumer=True, delivery_limit=NO_DELIVERY_LIMIT
+    )
+    wiring = Topology(queues=[kept, QueueSpec(name="orders", retry=False, dead_letter=kept)])
+    declare(broker_url, wiring)
+    with looking(broker_url) as peer:
+        put(peer, 100, lies_in="kept")
+
+        settled = DeadLetters(broker_url, wiring).remove(tmp_path / "removed.jsonl", limit=70)
+
+        peer.publish(b"{}", "kept")
+        assert (len(settled.done), settled.problem, peer.ready("kept")) == (70, None, 31)
+
+
 def test_letter_that_comes_while_others_are_settled_stays_behind_those_that_are_left(
     letters: DeadLetters, peer: Peer
 ) -> None:
     """The queue is asked for it to find out what is settled."""
     put(peer, 40)
 
-    settled = letters.retry(limit=30, on_progress=lambda done, of: put(peer, 1, first=41) if done == 1 else None)
+    settled = letters.retry(limit=30, on_progress=lambda done, of: put(peer, 3, first=41) if done == 1 else None)
 
     assert len(settled.done) == 30
     ids = [message.properties["message_id"] for message in peer.get_all("orders.dead")]
-    assert ids == [f"m{number}" for number in range(31, 42)]
+    assert ids == [f"m{number}" for number in range(31, 44)]
 
 
 def test_nothing_is_removed_when_its_file_cannot_be_written(letters: DeadLetters, peer: Peer, tmp_path: Path) -> None:

@@ -141,9 +141,6 @@ class Channel(Protocol):
     def acknowledge(self, up_to: int, tags: Iterable[int]) -> None:
         """Acknowledge every delivery `up_to` a tag, 0 for none, and single ones."""
 
-    def basic_get(self, queue: str = ..., no_ack: bool = ...) -> Incoming | None:
-        """Take one message out of a queue, None if there is none."""
-
     def put_back(self, up_to: int, tags: Iterable[int]) -> None:
         """Put every delivery up to a tag, 0 for none, and single ones back to their queues."""
 

@@ -155,7 +155,7 @@ class Taking:
             held[delivery.tag] = len(delivery.body)
             found.append(delivery)
 
-        tag = f"taskroute-{uuid.uuid4().hex}"
+        tag = _new_tag()
         try:
             channel.consume(queue, tag, prefetch=most, receive=receive, arguments={}, on_cancel=lambda _: None)
         except BrokerError as error:
@@ -239,15 +239,27 @@ class Taking:
             self._selector.select(_SILENCE)
 
     def _settle(self, number: int) -> None:
-        """Wait until a queue has settled what was acknowledged on a channel, by asking it for a message there.
+        """Wait until a queue has settled what was acknowledged on a channel, by consuming it there for a moment.
 
         A quorum queue agrees on that later. Of what is acknowledged meanwhile RabbitMQ sends it 32 settlements, keeps
-        others in the channel, and forgets them with it: those messages would be there again.
+        others in the channel, and forgets them with it: those messages would be there again. It agrees on a consumer
+        after them; to be asked for a single message it refuses if it has a single active consumer.
         """
         self._unsettled[number] = 0
-        message = self._channels[number].channel.basic_get(self._queues[number])
-        if message is not None:
-            self._beyond.setdefault(number, []).append(message.delivery_info["delivery_tag"])
+        beyond = self._beyond.setdefault(number, [])
+        channel, tag = self._channels[number], _new_tag()
+        try:
+            channel.consume(
+                self._queues[number],
+                tag,
+                prefetch=1,
+                receive=lambda delivery: beyond.append(delivery.tag),
+                arguments={},
+                on_cancel=lambda _: None,
+            )
+        except BrokerError as error:
+            raise error.__cause__ or error from None
+        channel.cancel(tag, nowait=False)
 
     def _put_back(self) -> None:
         for number, unsettled in self._unsettled.items():
@@ -304,6 +316,10 @@ class Taking:
         if ending == "denied" and is_denied(error):
             return QueueUnreadableError(f"this user may not {takes}: grant what is missing ({error.reply_text!s})")
         return QueueUnreadableError(f"{ending}: {error.reply_text!s}")
+
+
+def _new_tag() -> str:
+    return f"taskroute-{uuid.uuid4().hex}"
 
 
 def _lost(error: BaseException) -> BrokerUnavailableError:
