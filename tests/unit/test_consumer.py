@@ -193,6 +193,23 @@ def test_connection_is_left_once_every_delivery_is_settled(connection: Any, sink
     assert sink.bodies == [b"before", b"after"]
 
 
+def test_queue_that_waits_for_the_one_it_replaces_is_awaiting_while_the_connection_is_left(
+    connection: Any, sink: Sink
+) -> None:
+    """Health would say that it is not consumed, for as long as a handler takes."""
+    consumer = consumer_of(sink, QueueSpec(name="two", replaces="one", after="empty"))
+    consumer.on_open(connection, 1)
+    publish(connection, b"before")
+    read(connection, consumer)
+    assert consumer.consuming == {"one"}
+    assert consumer.awaiting == {"two"}
+
+    assert not consumer.leave()
+
+    assert consumer.consuming == {"one"}
+    assert consumer.awaiting == {"two"}
+
+
 @pytest.mark.parametrize("kept", [{"exclusive": True}, {"single_active_consumer": True}, {"expires": 60}])
 def test_connection_is_never_left_with_a_queue_that_would_lose_by_it(
     kept: dict[str, Any], connection: Any, sink: Sink

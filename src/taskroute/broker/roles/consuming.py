@@ -127,9 +127,9 @@ class Consuming:
 
     @property
     def awaiting(self) -> frozenset[str]:
-        """The queues that are left to themselves until the one that they replace, which is consumed, is gone."""
+        """The queues that are left to themselves until the one that they replace, which can be had, is gone."""
         awaited = {name: self._awaited_by(queue) for name, queue in self.queues.items()}
-        return frozenset(name for name, before in awaited.items() if before is not None and before.tag is not None)
+        return frozenset(name for name, old in awaited.items() if old is not None and old.state != "missing")
 
     @property
     def replaced(self) -> Mapping[str, str]:
