@@ -210,6 +210,17 @@ def test_queue_that_waits_for_the_one_it_replaces_is_awaiting_while_the_connecti
     assert consumer.awaiting == {"two"}
 
 
+def test_queue_that_waits_for_the_one_it_replaces_is_neither_shrunk_nor_counted(connection: Any, sink: Sink) -> None:
+    consumer = consumer_of(sink, QueueSpec(name="two", replaces="one", after="empty"))
+    consumer.on_open(connection, 1)
+    for body in (b"1", b"2", b"3", b"4"):
+        publish(connection, body)
+    for _ in range(3):
+        read(connection, consumer)
+
+    assert (consumer.shrink("two", 2, list), consumer.capacities) == (2, {"two": 2})
+
+
 @pytest.mark.parametrize("kept", [{"exclusive": True}, {"single_active_consumer": True}, {"expires": 60}])
 def test_connection_is_never_left_with_a_queue_that_would_lose_by_it(
     kept: dict[str, Any], connection: Any, sink: Sink

@@ -112,9 +112,10 @@ class Consumer(Role):
         consuming = self._consuming
         capacities = dict(self._prefetch)
         if consuming is not None:
-            for queue in consuming.queues.values():
+            awaiting = consuming.awaiting
+            for name, queue in consuming.queues.items():
                 own = 0 if not queue.is_replaced else capacities.get(queue.serves, 0)
-                capacities[queue.serves] = own + queue.capacity
+                capacities[queue.serves] = own + (0 if name in awaiting else queue.capacity)
         return capacities
 
     @property
@@ -204,7 +205,7 @@ class Consumer(Role):
         consuming = self._consuming
         if consuming is None or self._is_cancelled or consuming.queues[name].is_kept:
             return self._prefetch[name]
-        queues = consuming.serving(name)
+        queues = [queue for queue in consuming.serving(name) if queue.spec.name not in consuming.awaiting]
         for queue in queues:
             queue.prefetch = min(queue.prefetch, max(1, queue.unsettled - surplus))
             queue.admit("none")
@@ -213,7 +214,7 @@ class Consumer(Role):
             self.put_back(withdraw())
             self.flush()
         self.reconsider(name)
-        return consuming.queues[name].prefetch
+        return min(queue.prefetch for queue in queues)
 
     def cancel(self) -> None:
         """Stop deliveries for good. What has been delivered can still be settled."""
