@@ -20,6 +20,7 @@ from tests.kit.peer import Peer, looking
 from tests.kit.waiting import DEADLINE, in_thread, until
 
 from taskroute import (
+    BrokerUnavailableError,
     ConfigurationError,
     DeadLetters,
     ExchangeSpec,
@@ -354,6 +355,25 @@ def test_letter_that_comes_while_others_are_settled_stays_behind_those_that_are_
     assert len(settled.done) == 30
     ids = [message.properties["message_id"] for message in peer.get_all("orders.dead")]
     assert ids == [f"m{number}" for number in range(31, 44)]
+
+
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_letter_that_may_be_there_twice_is_told_though_none_is_done(
+    letters: DeadLetters, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error alone would say that nothing was done."""
+    put(peer, 1)
+
+    def lose(*_: object) -> None:
+        raise BrokerUnavailableError("the connection was lost")
+
+    monkeypatch.setattr(Taking, "acknowledge", lose)
+    monkeypatch.setattr(Taking, "_put_back", lose)
+
+    settled = letters.retry()
+
+    assert (settled.done, [each.may_be_twice for each in settled.left]) == ((), [True])
+    assert settled.problem == "the connection was lost"
 
 
 def test_nothing_is_removed_when_its_file_cannot_be_written(letters: DeadLetters, peer: Peer, tmp_path: Path) -> None:

@@ -303,7 +303,7 @@ class DeadLetters:
                     Deliverer(taking, sending, tally, capacities, deadline=deadline, rate=rate).deliver(parcels)
                     sending.check_allowed()
         except BrokerUnavailableError as error:
-            if not tally.done:
+            if not tally.done and not any(each.may_be_twice for each in tally.left):
                 raise
             tally.problem = str(error)
         return SettledLetters(
