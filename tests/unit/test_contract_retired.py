@@ -40,6 +40,17 @@ def test_retired_queue_is_not_lost_where_a_new_one_does_its_work() -> None:
     assert lost(BEFORE, new) == []
 
 
+@pytest.mark.parametrize(("pattern", "found"), [("order.#", []), ("order.*", [("orders", "order")])])
+def test_handler_of_every_queue_does_its_work_in_a_new_one(pattern: str, found: list[tuple[str, str]]) -> None:
+    before, new = HandlerRegistry(), HandlerRegistry()
+    before.add("order.#", pack)
+    new.add(pattern, pack)
+
+    old = Contract.of(Routes(Topology(queues=[orders]), before))
+
+    assert lost(old, Contract.of(Routes(Topology(queues=[next_orders], retired=["orders"]), new))) == found
+
+
 def test_new_queue_does_the_work_of_one_that_is_retired_and_of_no_other() -> None:
     new = contract_of((next_orders, "order.#", pack), (audit, "#", pack))
 

@@ -57,14 +57,16 @@ def _of_queue(old: Routing, new: Routing, queue: str, headers: list[Headers]) ->
         if (before := old.index(exchange, queue, each)).flows and (exchange or not each)
     ]
     lost: list[Difference] = []
-    for taker in old.takers_of(queue):
+    takers = list(old.takers_of(queue))
+    for taker in takers:
         moved = _moved(old, new, taker, ways) if queue in new.retired else ways
         found = _of_taker(old, new, queue, target, taker, moved, is_gone)
         if found is not None:
             lost.append(found)
             if is_gone:
                 break
-    if queue not in old.named and not (lost and is_gone):
+    is_left = bool(takers) and queue in new.retired  # only what its handlers took counts: nobody else consumes it
+    if queue not in old.named and not is_left and not (lost and is_gone):
         found = _unrouted(queue, ways, is_gone)
         lost += [] if found is None else [found]
     yield from lost
