@@ -51,6 +51,8 @@ def test_late_confirm_confirms_its_own_message_alone(site: Site, stopwatch: Stop
             proxy.stall()  # what comes next does not even reach the broker
             second = publisher.submit(b"2", "a", exchange=jobs, timeout=DEADLINE)
             unroutable = publisher.submit(b"3", "b", exchange="", timeout=DEADLINE)
+            for _ in range(2):  # now they are in flight
+                InsidePublisher(publisher).run_on_session()
             passed = proxy.passed("to_client")
 
             proxy.resume("to_client")  # the late confirm of the first arrives, and nothing else can
