@@ -545,34 +545,6 @@ def test_worker_stop_finishes_running_and_requeues_waiting_messages(broker_url: 
     assert handled_and_left == list(range(10))
 
 
-def test_messages_given_back_at_stop_keep_their_order(broker_url: str) -> None:
-    """RabbitMQ 3.10 shuffles what goes back to a quorum queue with a delivery limit, but for 32 at once."""
-    queue = QueueSpec(name="work", single_active_consumer=True, retry=False)
-    declared = Topology(queues=[queue])
-    seen, has_begun, may_end = Calls(), threading.Event(), threading.Event()
-
-    def hold(body: int) -> None:
-        seen(body)
-        has_begun.set()
-        may_end.wait(DEADLINE)
-
-    worker = Worker(broker_url, declared, registry_of(hold, "#", queue=queue), threads=1, prefetch=200)
-    with looking(broker_url) as peer, Publisher(broker_url, declared) as publisher:
-        worker.start(DEADLINE)
-        for number in range(120):
-            publisher.publish(number, "work", exchange="")
-        assert has_begun.wait(DEADLINE)
-        until(lambda: peer.ready("work") == 0)
-        stopping = in_thread(worker.stop)
-        until(lambda: "draining" in worker.health().reasons)
-        may_end.set()
-        stopping.result(DEADLINE)
-        with Worker(broker_url, declared, registry_of(hold, "#", queue=queue), threads=1):
-            seen.wait(120)
-
-    assert seen.calls == list(range(120))
-
-
 def test_worker_stop_names_a_hung_handler_and_requeues_its_message(broker_url: str) -> None:
     entered, release = threading.Event(), threading.Event()
 

@@ -103,3 +103,20 @@ def test_what_is_put_back_was_not_settled_and_takes_nothing_along(settled: list[
         done |= tags
         assert broker.unacknowledged == set(range(1, 32)) - done
         assert broker.returned == returned
+
+
+def test_many_deliveries_are_put_back_some_at_a_time_in_their_order() -> None:
+    """RabbitMQ 3.10 shuffles more that a quorum queue gets back at once."""
+    told: list[tuple[int, list[int]]] = []
+
+    class Told(Broker):
+        def put_back(self, up_to: int, tags: list[int]) -> None:
+            told.append((up_to, tags))
+            super().put_back(up_to, tags)
+
+    broker = Told(delivered=70)
+    acknowledgements = Acknowledgements(broker)  # type: ignore[arg-type]
+
+    acknowledgements.put_back([delivery(tag) for tag in range(70, 0, -1)])
+
+    assert (told, broker.returned) == ([(32, []), (64, []), (70, [])], {*range(1, 71)})

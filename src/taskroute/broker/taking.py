@@ -282,13 +282,21 @@ class Taking:
     def _put_back_in_order(self, number: int, tags: Sequence[int]) -> None:
         """Put back every delivery of a channel that is not settled, few at once.
 
-        The queue is asked after each time: RabbitMQ would put those together again that a quorum queue has not taken.
+        Each time the queue must have them before the next: RabbitMQ would put together again what a quorum queue has
+        not taken yet. Somebody else may take them meanwhile, so that it is not waited for long.
         """
         channel, queue = self._channels[number].channel, self._queues[number]
+        may_wait = True
         with suppress(amqp.ChannelError):  # it was deleted meanwhile
+            ready = channel.queue_declare(queue, passive=True).message_count
             for first in range(0, len(tags), KEEPS_ORDER):
-                channel.put_back(tags[first : first + KEEPS_ORDER][-1], ())
-                channel.queue_declare(queue, passive=True)
+                some = tags[first : first + KEEPS_ORDER]
+                channel.put_back(some[-1], ())
+                ready += len(some)
+                until = time.monotonic() + _RETURN_TIME
+                while may_wait and channel.queue_declare(queue, passive=True).message_count < ready:
+                    may_wait = time.monotonic() < until
+                    self._selector.select(_RETURN_TIME / 1000)
 
     def _see_again(self, queue: str, least: int) -> None:
         """Wait until messages that were put back are ready: a quorum queue agrees on it after it has answered.
