@@ -275,7 +275,7 @@ def test_failure_of_what_the_service_opens_is_shown_and_exits_with_three(
 def test_time_that_is_over_interrupts_what_the_service_opens(folder: Path) -> None:
     (folder / "holding.py").write_text("import sys\n" + LIFESPAN)
 
-    with running("run", "holding:endless", "--max-time", "0.2", folder=folder, **MEMORY) as process:
+    with running("run", "holding:endless", "--max-time", "1.5", folder=folder, **MEMORY) as process:
         process.wait_for("opening")
 
         assert process.wait() == 0
