@@ -760,11 +760,11 @@ MUTATIONS = (
         "integration/test_probe_server.py::test_client_that_never_ends_its_request_is_left",
     ),
     Mutation(
-        "wait for what a service opens when its time is over",
+        "wait for what a service opens when its worker is stopped",
         "service/service.py",
         "            heed(worker, stop_signal)\n",
         "",
-        "integration/test_run.py::test_time_that_is_over_interrupts_what_the_service_opens",
+        "integration/test_lifespan.py::test_worker_that_is_stopped_while_its_service_opens_ends_the_run",
     ),
     Mutation(
         "end a worker over what it does not consume",

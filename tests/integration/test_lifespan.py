@@ -443,3 +443,31 @@ def test_second_signal_ends_a_service_that_is_closing() -> None:
         process.communicate(timeout=PROCESS_DEADLINE)
 
     assert process.returncode == -signal.SIGTERM
+
+
+def test_worker_that_is_stopped_while_its_service_opens_ends_the_run() -> None:
+    """By another thread, which knows nothing of the run."""
+    is_opening = threading.Event()
+
+    async def endless() -> AsyncIterator[None]:
+        is_opening.set()
+        await asyncio.sleep(10**6)
+        yield
+
+    @contextmanager
+    def watch(running: RunningService) -> Iterator[None]:
+        def stop() -> None:
+            assert is_opening.wait(DEADLINE)
+            running.worker.stop()
+
+        stopping = in_thread(stop)
+        yield
+        stopping.result(DEADLINE)
+
+    registry = HandlerRegistry()
+    registry.add("#", lambda body: None, queue=JOBS)
+
+    with closing(StopSignal()) as stop_signal:
+        run(Service(TOPOLOGY, registry, url="memory://", lifespan=asynccontextmanager(endless)), stop_signal, watch)
+
+    assert is_opening.is_set()
