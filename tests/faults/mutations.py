@@ -1466,7 +1466,7 @@ MUTATIONS = (
         "cli/planning.py",
         '    is_left = is_left or any(outcome.result in ("skipped", "failed") for outcome in outcomes)\n',
         "",
-        "integration/test_cli_plan.py::test_replacement_is_not_bound_without_the_api_while_the_old_queue_is_there",
+        "integration/test_cli_plan.py::test_retired_queue_that_has_messages_is_kept",
     ),
     Mutation(
         "write the entries of a contract into one line",
