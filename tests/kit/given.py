@@ -44,15 +44,20 @@ class GivenBroker:
             self._request("DELETE", f"vhosts/{name}")
 
     def _request(self, method: str, path: str, body: object = None) -> None:
-        credentials = base64.b64encode(f"{self._user}:{self._password}".encode()).decode()
-        request = urllib.request.Request(
-            f"{self._api}/api/{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Basic {credentials}", "Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=TIMEOUT):
-            pass
+        tell(self._api, f"{self._user}:{self._password}", method, path, body)
+
+
+def tell(api: str, user: str, method: str, path: str, body: object = None) -> None:
+    """Have a management API change something. `user`: with the password, parted by a colon."""
+    credentials = base64.b64encode(user.encode()).decode()
+    request = urllib.request.Request(
+        f"{api}/api/{path}",
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Basic {credentials}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=TIMEOUT):
+        pass
 
 
 def broker() -> GivenBroker | None:

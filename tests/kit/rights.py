@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import quote
 
-from tests.kit.waiting import DEADLINE
+from tests.kit.given import tell
 
 from taskroute.broker.url import parse_urls
 
@@ -80,15 +77,7 @@ class LimitedUser:
         self._request("DELETE", f"users/{self._name}")
 
     def _request(self, method: str, path: str, body: object = None) -> None:
-        credentials = base64.b64encode(f"{self._maker.user}:{self._maker.password}".encode()).decode()
-        request = urllib.request.Request(
-            f"{self._api}/api/{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Basic {credentials}", "Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=DEADLINE):
-            pass
+        tell(self._api, f"{self._maker.user}:{self._maker.password}", method, path, body)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ ANSWER_TIME: Final = 3.0
 
 _METHODS_AT_ONCE: Final = 256
 _HEARTBEAT_CHECKS: Final = 4
-"""In a heartbeat interval. A short one is over before the answers are given up."""
+"""Checks in a heartbeat interval: a short one is over before the answers are given up."""
 
 
 def may_stay_unanswered(queue: QueueSpec) -> bool:
