@@ -96,7 +96,7 @@ def test_event_and_its_body_are_no_part_of_the_digest() -> None:
         (with_exchange, {"arguments": {"x-some": 1}}),
         (with_exchange, {"bindings": [media.bind("a")]}),
     ],
-    ids=str,
+    ids=lambda value: value.__name__ if callable(value) else str(value),
 )
 def test_digest_changes_with_what_is_declared(declared: Callable[..., str], fields: dict[str, Any]) -> None:
     assert declared(**fields) != declared()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from taskroute.handling.waiting_times import CHECKS, Line, Overlong, WaitingTimes
@@ -58,6 +58,7 @@ def test_wait_begins_anew_with_an_empty_line_and_on_another_channel() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=60))
+@example([(5, 0), (0, 0), (0, 2), (2, 1), (0, 0), (0, 0), (1, 1), (0, 0), (0, 0)])  # two are kept that waited for 30 s
 def test_no_message_waits_for_the_whole_limit_untold(passes: list[tuple[int, int]]) -> None:
     """Between two looks some messages come and some are begun; told ones that should not wait are taken away."""
     waiting, queue, tag = WaitingTimes(LIMIT), deque[tuple[int, float]](), 0

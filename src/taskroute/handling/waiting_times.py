@@ -66,6 +66,7 @@ class WaitingTimes:
         expected = line.length * waited / begun if begun else None
         if max(waited, expected or 0.0) < self.limit / 2:
             return None
-        self._marks.clear()
-        keep = min(line.length, int(begun * self.limit / 4 / waited)) if begun else 0
-        return Overlong(waited, expected, keep, line.length - keep)
+        # What is kept has waited already: it begins before three quarters of the limit have passed, or goes back too.
+        room = min(self.limit / 4, self.limit * 3 / 4 - waited)
+        keep = min(line.length, max(0, int(begun * room / waited)))
+        return Overlong(waited, expected, keep, line.length - keep) if keep < line.length else None
