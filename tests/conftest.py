@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from itertools import chain
+from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,7 +18,8 @@ from tests.kit.tunnel import tunnel
 
 from taskroute.broker.url import LOOPBACK
 
-_MEASURED = pytest.StashKey[list[str]]()
+_MEASURED: Final = "measured"
+"""The name of a property of a test, which its report brings from the process that ran it."""
 
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
@@ -82,13 +85,14 @@ def broker_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def stopwatch(request: pytest.FixtureRequest) -> Stopwatch:
     """Measures for the report."""
-    lines = request.config.stash.setdefault(_MEASURED, [])
-    return Stopwatch(lines, request.node.name)
+    return Stopwatch(lambda text: request.node.user_properties.append((_MEASURED, f"{request.node.name}: {text}")))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what was measured. No test depends on it."""
-    lines = config.stash.get(_MEASURED, [])
+    reports = chain.from_iterable(terminalreporter.stats.values())
+    ends = [report for report in reports if getattr(report, "when", None) == "teardown"]
+    lines = [value for report in ends for name, value in report.user_properties if name == _MEASURED]
     if lines:
         terminalreporter.section("measured under faults")
         for line in lines:

@@ -8,11 +8,14 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Measures how long awaited events take, for the report at the end of the run."""
+    """Measures how long awaited events take, for the report at the end of the run.
 
-    def __init__(self, lines: list[str], test: str) -> None:
-        self._lines = lines
-        self._test = test
+    Args:
+        note: takes a line of the report.
+    """
+
+    def __init__(self, note: Callable[[str], object]) -> None:
+        self.note = note
 
     def within(self, bound: float, event: Callable[[float], object], what: str) -> None:
         """Wait for an event. `bound` is the promise in seconds; the deadline of the wait is three times as long."""
@@ -26,7 +29,3 @@ class Stopwatch:
         began = time.monotonic()
         yield
         self.note(f"{what}: {time.monotonic() - began:.2f} s (promise: {bound:g} s)")
-
-    def note(self, text: str) -> None:
-        """Note what was measured."""
-        self._lines.append(f"{self._test}: {text}")
