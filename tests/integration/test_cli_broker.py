@@ -295,6 +295,28 @@ def test_stats_shows_a_queue_that_is_replaced_until_it_is_gone(line: CommandLine
     )
 
 
+def test_stats_shows_the_dead_letters_that_a_replaced_queue_has_left(line: CommandLine, filled: str) -> None:
+    line.write(
+        "more.py",
+        "from wiring import *\n"
+        "later = QueueSpec(name='packing.2', replaces='packing', retry=False, dead_letter=False)\n"
+        "topology = Topology(queues=[later])\n",
+    )
+    declare(filled, Topology(queues=[QueueSpec(name="packing.2", retry=False, dead_letter=False)]))
+    with looking(filled) as peer:
+        peer.channel.queue_delete("packing")
+
+    ended = line.run("stats", "more:topology", "--url", filled)
+
+    assert (ended.code, [text.split() for text in ended.out.splitlines()[1:]]) == (
+        0,
+        [
+            ["0", "-", "-", "0", "packing.2"],
+            ["-", "-", "1", "-", "packing", "(absent,", "replaced", "by", "packing.2)"],
+        ],
+    )
+
+
 def test_stats_names_an_absent_queue_that_keeps_the_dead_letters_of_both(line: CommandLine, broker_url: str) -> None:
     line.write(
         "more.py",

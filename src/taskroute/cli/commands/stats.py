@@ -59,7 +59,8 @@ def run(arguments: Namespace) -> int:
     gone = {name for name in _left_by(replaced) if name not in own and depths[name] == "absent"}
     depths = {name: depth for name, depth in depths.items() if name not in gone}
     rows = [_row(queue, depths) for queue in queues]
-    rows += [_replaced_row(name, by, depths) for name, by in replaced.items() if name not in gone]
+    known = gone | own.keys()
+    rows += [_replaced_row(name, by, depths) for name, by in replaced.items() if not known.issuperset(_left_by([name]))]
     if arguments.api is not None:
         more = _ask_api(arguments, nodes[0], [row["queue"] for row in rows])
         rows = [{**row, **more[row["queue"]]} for row in rows]
@@ -112,7 +113,7 @@ def _row(queue: QueueSpec, depths: Mapping[str, Depth | Absence]) -> dict[str, A
 
 
 def _replaced_row(name: str, by: str, depths: Mapping[str, Depth | Absence]) -> dict[str, Any]:
-    own, (_, dead) = depths[name], _left_by([name])
+    (_, dead), own = _left_by([name]), depths.get(name, "absent")
     return {
         "queue": name,
         "state": own if isinstance(own, str) else "there",
@@ -175,8 +176,9 @@ def _cell(value: float | None) -> str:
 
 
 def _note(row: Mapping[str, Any]) -> str:
-    if row["state"] != "there":
-        return f" ({row['state']})"
+    states = [] if row["state"] == "there" else [row["state"]]
     if "replaced_by" in row:
-        return f" (replaced by {row['replaced_by']})"
-    return f" (without {', '.join(row['not_there'])})" if row["not_there"] else ""
+        states.append(f"replaced by {row['replaced_by']}")
+    elif not states and row["not_there"]:
+        states.append(f"without {', '.join(row['not_there'])}")
+    return f" ({', '.join(states)})" if states else ""
