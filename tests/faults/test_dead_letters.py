@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -113,21 +112,24 @@ def test_connection_lost_in_flight_leaves_the_letter_and_says_so(site: Site) -> 
     declare(site.url, topology)
     with looking(site.url) as peer:
         put(peer, 1)
-        original, published = TCPTransport.write, itertools.count(1)
+        original, published, proxy = TCPTransport.write, itertools.count(1), site.proxy()
 
         def write(transport: Any, data: Any) -> None:
-            original(transport, data)
-            if PUBLISH in bytes(data) and next(published) == 1:
-                transport.sock.shutdown(socket.SHUT_RDWR)
+            if PUBLISH not in bytes(data) or next(published) > 1:
+                original(transport, data)
+                return
+            with proxy.stalled("to_client"):  # or the confirm might be here first
+                original(transport, data)
+                proxy.reset()
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(TCPTransport, "write", write)
-            settled = DeadLetters(site.url, topology).retry()
+            settled = DeadLetters(site.url_by(proxy), topology).retry()
 
         (left,) = settled.left
         assert (left.may_be_twice, settled.done, next(published)) == (True, (), 2)
         assert "the connection was lost before it was confirmed" in left.why
-        assert peer.ready("orders.dead") == 1
+        until(lambda: peer.ready("orders.dead") == 1)
 
 
 @pytest.mark.row(92)
