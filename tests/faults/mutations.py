@@ -89,8 +89,8 @@ MUTATIONS = (
     Mutation(
         "send a stale acknowledgement on the new channel",
         "broker/roles/consuming.py",
-        "            channel = self.channels.get(number)\n",
-        "            channel = next(iter(self.channels.values()))\n",
+        "            channel = self.channels.by_number.get(number)\n",
+        "            channel = next(iter(self.channels.by_number.values()))\n",
         "test_channel.py::test_handler_finishing_after_a_reconnect_acknowledges_nothing",
     ),
     Mutation(
@@ -692,14 +692,14 @@ MUTATIONS = (
     Mutation(
         "keep the channel of a queue that is consumed anew",
         "broker/roles/consuming.py",
-        "if channel is not self._shared and not queue.unsettled:",
-        "if channel is None:",
+        "if not self.channels.is_shared(channel) and not queue.unsettled:",
+        "if False:",
         "test_silent_queues.py::test_message_that_was_lost_on_its_way_comes_again[memory]",
     ),
     Mutation(
         "consume a queue anew in the middle of a message",
         "broker/roles/consuming.py",
-        "not self._by_queue[queue.spec.name].channel.is_receiving",
+        "not self.channels.by_queue[queue.spec.name].channel.is_receiving",
         "True",
         "unit/test_consumer.py::test_queue_with_a_message_on_its_way_in_is_not_consumed_anew",
     ),

@@ -145,17 +145,17 @@ class InsideWorker(_Inside):
 
     def acknowledge(self, tag: int) -> None:
         """Acknowledge a delivery tag on the worker's channel, known there or not."""
-        self.post(lambda: next(iter(self._consuming.channels.values())).channel.basic_ack(tag))
+        self.post(lambda: next(iter(self._consuming.channels.by_number.values())).channel.basic_ack(tag))
 
     def cancel_unnoticed(self, queue: str) -> None:
         """Cancel the consumer of a queue while the worker goes on believing that it consumes."""
-        channel = self._consuming._by_queue[queue].channel
+        channel = self._consuming.channels.by_queue[queue].channel
         self.run_on_session(lambda: channel.basic_cancel(self._consuming.queues[queue].tag))
 
     def lose_deliveries(self, queue: str) -> Calls:
         """Have what comes by the consumer of a queue be lost on its way, and return it: the broker has delivered it."""
         lost = Calls()
-        channel = self._consuming._by_queue[queue].channel
+        channel = self._consuming.channels.by_queue[queue].channel
         self.run_on_session(lambda: channel.callbacks.update({self._consuming.queues[queue].tag: lost}))
         return lost
 

@@ -98,7 +98,7 @@ class Consumer(Role):
     def is_stale(self, delivery: Delivery) -> bool:
         """Return whether a delivery cannot be settled any more, so that the broker delivers its message again."""
         consuming = self._consuming
-        return consuming is None or delivery.generation not in consuming.channels
+        return consuming is None or delivery.generation not in consuming.channels.by_number
 
     @property
     def consuming(self) -> frozenset[str]:

@@ -9,6 +9,7 @@ from typing import Final
 from taskroute.broker.amqp import Channel, Incoming
 from taskroute.broker.declare import naming
 from taskroute.broker.roles.acknowledgements import Acknowledgements
+from taskroute.broker.roles.consumed_queue import ConsumedQueue
 from taskroute.message.delivery import Delivery
 
 LEFT_TAGS: Final = 1000
@@ -23,12 +24,14 @@ class ConsumerChannel:
     Args:
         number: in each delivery, as its generation.
         channel: that was just opened.
+        queue: the only one that is consumed on it, if that is so and its state is kept.
     """
 
-    def __init__(self, number: int, channel: Channel) -> None:
+    def __init__(self, number: int, channel: Channel, queue: ConsumedQueue | None = None) -> None:
         channel.auto_decode = False  # the sender's content_encoding must not change a byte
         self.number = number
         self.channel = channel
+        self.queue = queue
         self.acknowledgements = Acknowledgements(channel)
         self._left_tags: deque[str] = deque()  # of consumers that were cancelled
 

@@ -25,6 +25,7 @@ from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.backlog import Backlogs
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue, Wanted
 from taskroute.broker.roles.consumer_channel import ConsumerChannel
+from taskroute.broker.roles.consumer_channels import ConsumerChannels
 from taskroute.broker.roles.inquiry import Inquiry, may_stay_unanswered
 from taskroute.broker.roles.probe import Probe
 from taskroute.broker.roles.queue_suspects import QueueSuspects
@@ -44,16 +45,9 @@ _FATAL_OF_HELPERS: Final = (TopologyMismatchError, UnsupportedFeatureError)
 _FATAL_OF_OTHERS: Final = (UnsupportedFeatureError,)
 """What is an error on the first connection."""
 
-SPARE_CHANNELS: Final = 3
-"""What else a connection has channels for: probing, declaring, counting."""
-
 
 class Consuming:
-    """What is consumed on one connection. For the session's thread; others may read `channels`, `names`, `missing`.
-
-    Each queue has a channel of its own, as a broker that refuses a consumer closes the channel, with all that was
-    delivered on it. Only where the broker allows too few channels do the queues share one, and its end is the
-    connection's.
+    """What is consumed on one connection. For the session's thread; others may read `names`, `missing`.
 
     Args:
         connection: that was just opened.
@@ -87,9 +81,8 @@ class Consuming:
         self.connection = connection
         self.generation = generation
         self.queues = {queue.spec.name: queue for queue in queues}
-        self.channels: Mapping[int, ConsumerChannel] = {}
-        """By number. Replaced, never changed: other threads look whether a delivery's channel is there."""
         self.probe = Probe(connection, self._on_probe_denied, backlogs.forget)
+        self.channels = ConsumerChannels(connection, len(self.queues), numbers, self._on_closed)
         self.batch: list[Delivery] = []
         self.with_room: list[ConsumedQueue] = []
         """Queues that were full, and have room again."""
@@ -104,11 +97,6 @@ class Consuming:
         self._numbers = numbers
         self._suspects = suspects
         self._on_queue_lost = on_queue_lost
-        self._by_queue: dict[str, ConsumerChannel] = {}
-        self._replaced_by_number: dict[int, ConsumedQueue] = {}
-        """Queues that others replace, by the number of their channel, which is never shared."""
-        has_enough_channels = len(self.queues) + SPARE_CHANNELS <= connection.channel_max
-        self._shared = None if has_enough_channels else self._open_channel()
         self._inquiry = Inquiry(connection, self._plan_search)
         self._opened_at = time.monotonic()
         self._helped = {helper.name: name for name, one in self.queues.items() for helper in one.spec.helper_queues()}
@@ -274,10 +262,10 @@ class Consuming:
         """Write the acknowledgements of `settled`, and count them. Return whether there were any."""
         has_written = False
         for number, deliveries in _by_channel(settled).items():
-            channel = self.channels.get(number)
+            channel = self.channels.by_number.get(number)
             if channel is not None:
                 acknowledged = channel.acknowledgements.write(deliveries)
-                self._count_settled(number, acknowledged, now)
+                self._count_settled(channel, acknowledged, now)
                 has_written = has_written or bool(acknowledged)
             else:
                 for delivery in deliveries:
@@ -287,8 +275,8 @@ class Consuming:
     def put_back(self, returned: deque[Delivery], now: float) -> None:
         """Put deliveries back to their queues. What was settled must be acknowledged before."""
         for number, deliveries in _by_channel(returned).items():
-            if (channel := self.channels.get(number)) is not None:
-                self._count_settled(number, channel.acknowledgements.put_back(deliveries), now)
+            if (channel := self.channels.by_number.get(number)) is not None:
+                self._count_settled(channel, channel.acknowledgements.put_back(deliveries), now)
 
     def puts_back_freely(self, name: str) -> bool:
         """Return whether what goes back to a queue counts as no failed delivery there."""
@@ -302,7 +290,7 @@ class Consuming:
         """
         there = count_each(self.connection, queues)
         for name in there:
-            channel = self._by_queue.get(self._helped.get(name, name))
+            channel = self.channels.by_queue.get(self._helped.get(name, name))
             if channel is not None:
                 there[name] = count_messages(channel.channel, name)
         return sum(there.values())
@@ -313,12 +301,12 @@ class Consuming:
         Asked on the channel of their deliveries, which the broker would close over a queue that this user may not look
         at, and forget them: such a queue is not waited for.
         """
-        there = [name for name in self._by_queue if self.queues[name].state != "missing"]
+        there = [name for name in self.channels.by_queue if self.queues[name].state != "missing"]
         quorum = [name for name in there if self.queues[name].spec.queue_type == "quorum"]
         if not quorum or time.monotonic() >= until:
             return
         seen = count_each(self.connection, quorum)
-        for name, channel in list(self._by_queue.items()):
+        for name, channel in list(self.channels.by_queue.items()):
             if name in seen:
                 while time.monotonic() < until and count_consumers(channel.channel, name):
                     pass
@@ -380,17 +368,16 @@ class Consuming:
         name = queue.spec.name
         self.queues = {other: one for other, one in self.queues.items() if one is not queue}
         self._backlogs.forget(name)
-        if (left := self._by_queue.get(name)) is not None:
+        if name in self.channels.by_queue:
             log.info("queue_replaced queue=%s by=%s", name, queue.serves)
             if queue.unsettled:  # it was deleted with messages: what is handled can still be republished
-                del self._by_queue[name]
-                left.channel.on_closed = None
+                self.channels.detach(queue)
             else:
                 self._forget_channel(queue).channel.close()
         return False
 
     def _consume(self, queue: ConsumedQueue, tell: Callable[..., object] = log.info) -> None:
-        channel = self._channel_of(queue)
+        channel = self.channels.opened_for(queue)
         try:
             queue.tag = self._add_consumer(queue, channel, queue.next_prefetch, tell)
             if queue.state == "careful" and queue.spec.single_active_consumer:
@@ -402,7 +389,7 @@ class Consuming:
                     self._leave(queue, standby)
         except BrokerError as error:
             if not closes_connection(error):
-                self._drop_channel(queue)
+                self._drop_channel(queue, channel)
             raise
         queue.heard_at = time.monotonic()
         self._suspects.clear_of(queue.spec.name)
@@ -436,7 +423,7 @@ class Consuming:
     def _is_silent(self, queue: ConsumedQueue, now: float) -> bool:
         if not queue.is_silent(now, self._opened_at):
             return False
-        return not self._by_queue[queue.spec.name].channel.is_receiving  # a large message may take its time
+        return not self.channels.by_queue[queue.spec.name].channel.is_receiving  # a large message may take its time
 
     def _renew(self, queue: ConsumedQueue) -> None:
         """Consume an idle queue anew, on another channel.
@@ -444,13 +431,13 @@ class Consuming:
         The end of the old one gives back what the broker believes to have delivered on it and did not: a new consumer
         beside it would not be given that.
         """
-        channel = self._by_queue[queue.spec.name]
+        channel = self.channels.by_queue[queue.spec.name]
         with self._losing(queue):
             channel.cancel(str(queue.tag), nowait=False)
             if queue.tag is None:  # the broker has ended it meanwhile
                 return
             queue.tag = None
-            if channel is not self._shared and not queue.unsettled:  # nothing has come at the last moment
+            if not self.channels.is_shared(channel) and not queue.unsettled:  # nothing has come at the last moment
                 self._forget_channel(queue).channel.close()
             self._consume(queue, log.info if self._backlogs.ready(queue.spec.name) else log.debug)
         if queue.state != "missing":
@@ -479,7 +466,7 @@ class Consuming:
     def _leave(self, queue: ConsumedQueue, tag: str | None) -> None:
         """End a consumer, if there is one."""
         if tag is not None:
-            self._by_queue[queue.spec.name].cancel(tag)
+            self.channels.by_queue[queue.spec.name].cancel(tag)
 
     def _on_cancel(self, queue: ConsumedQueue, tag: str) -> None:
         """Take note that the broker has ended a consumer: its queue is deleted, its node is down, it took too long."""
@@ -542,45 +529,25 @@ class Consuming:
             raise
         channel.close()
 
-    def _channel_of(self, queue: ConsumedQueue) -> ConsumerChannel:
-        name = queue.spec.name
-        channel = self._by_queue.get(name)
-        if channel is None:
-            shared = None if queue.is_replaced else self._shared
-            channel = self._by_queue[name] = shared or self._open_channel()
-            if queue.is_replaced:
-                self._replaced_by_number[channel.number] = queue
-            if shared is None:
-                channel.channel.on_closed = partial(self._on_closed, queue)
-        return channel
-
-    def _open_channel(self) -> ConsumerChannel:
-        channel = ConsumerChannel(next(self._numbers), self.connection.channel())
-        self.channels = {**self.channels, channel.number: channel}
-        return channel
-
-    def _drop_channel(self, queue: ConsumedQueue) -> None:
+    def _drop_channel(self, queue: ConsumedQueue, channel: ConsumerChannel) -> None:
         """Close the channel of a queue, which the broker has closed and py-amqp has opened again."""
-        if self._shared is not None and not queue.is_replaced:
+        if self.channels.is_shared(channel):
             raise ConnectionError("the broker has closed the channel that all queues share")
         self._forget_channel(queue).channel.close()
 
     def _forget_channel(self, queue: ConsumedQueue) -> ConsumerChannel:
         """Forget the channel of a queue, and what was delivered on it: the broker delivers it again."""
-        channel = self._by_queue.pop(queue.spec.name)
-        self.channels = {number: one for number, one in self.channels.items() if one is not channel}
+        channel = self.channels.forget(queue)
         queue.tag = queue.standby = None
-        self._replaced_by_number.pop(channel.number, None)
         self.batch = [delivery for delivery in self.batch if delivery.generation != channel.number]
         if queue.unsettled:
             queue.unsettled = 0
             self._on_queue_lost(queue.serves)
         return channel
 
-    def _count_settled(self, channel: int, deliveries: Iterable[Delivery], now: float) -> None:
-        replaced = self._replaced_by_number.get(channel)
+    def _count_settled(self, channel: ConsumerChannel, deliveries: Iterable[Delivery], now: float) -> None:
         for delivery in deliveries:
-            queue = replaced or self.queues[delivery.queue]
+            queue = channel.queue or self.queues[delivery.queue]
             queue.unsettled -= 1
             queue.heard_at = now
             if queue.state == "full" and queue.has_room:
