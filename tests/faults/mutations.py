@@ -461,7 +461,7 @@ MUTATIONS = (
     Mutation(
         "leave a connection for the first node while deliveries are open",
         "broker/roles/consumer.py",
-        "        return not self._settled and not any(queue.unsettled for queue in consuming.queues.values())\n",
+        "        return not self._settled and not any(queue.unsettled for queue in consuming.queues)\n",
         "        return True\n",
         "test_nodes.py::test_worker_goes_back_to_its_first_node_and_repeats_nothing",
     ),
@@ -888,8 +888,8 @@ MUTATIONS = (
     Mutation(
         "ask for a paused queue before the others",
         "broker/roles/consumer.py",
-        "sorted(consuming.queues.values(), key=lambda queue: queue.tag is None)",
-        "consuming.queues.values()",
+        "sorted(consuming.queues, key=lambda queue: queue.tag is None)",
+        "consuming.queues",
         "integration/test_backlog.py::test_paused_queue_that_is_gone_hides_no_lost_consumer",
     ),
     Mutation(
@@ -1198,7 +1198,7 @@ MUTATIONS = (
     Mutation(
         "begin with a queue before the one that it waits for is gone",
         "broker/roles/consuming.py",
-        "        if self._awaited_by(queue) is not None:\n",
+        "        if self.queues.awaited_by(queue) is not None:\n",
         "        if False:\n",
         "integration/test_replaced_in_order.py::test_replacement_waits_until_the_old_queue_is_gone",
     ),

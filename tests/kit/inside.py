@@ -121,7 +121,7 @@ class InsideWorker(_Inside):
     def unsettled(self, queue: str) -> int:
         """Return how many deliveries of a queue are unsettled, once what was settled is told."""
         self.run_on_session()
-        unsettled: int = self._consuming.queues[queue].unsettled
+        unsettled: int = self._consuming.queues.by_name[queue].unsettled
         return unsettled
 
     def ask(self, question: Callable[[], T]) -> T:
@@ -150,13 +150,13 @@ class InsideWorker(_Inside):
     def cancel_unnoticed(self, queue: str) -> None:
         """Cancel the consumer of a queue while the worker goes on believing that it consumes."""
         channel = self._consuming.channels.by_queue[queue].channel
-        self.run_on_session(lambda: channel.basic_cancel(self._consuming.queues[queue].tag))
+        self.run_on_session(lambda: channel.basic_cancel(self._consuming.queues.by_name[queue].tag))
 
     def lose_deliveries(self, queue: str) -> Calls:
         """Have what comes by the consumer of a queue be lost on its way, and return it: the broker has delivered it."""
         lost = Calls()
         channel = self._consuming.channels.by_queue[queue].channel
-        self.run_on_session(lambda: channel.callbacks.update({self._consuming.queues[queue].tag: lost}))
+        self.run_on_session(lambda: channel.callbacks.update({self._consuming.queues.by_name[queue].tag: lost}))
         return lost
 
     def probe(self) -> None:
@@ -210,7 +210,7 @@ class InsideWorker(_Inside):
             "async handlers": len(processor.async_handlers._running),
             "coroutines": len(self._worker._loop._tasks) + len(self._worker._loop._posted),
             "trials": sum(len(circuit._running) for circuit in processor.admissions._circuits.values()),
-            "unsettled": sum(queue.unsettled for queue in self._consuming.queues.values()),
+            "unsettled": sum(queue.unsettled for queue in self._consuming.queues),
             "retries": pending_count(self._worker._republisher._retries),
             "republished": self._worker._republisher._confirms.has_work(),
         }

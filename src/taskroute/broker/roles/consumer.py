@@ -14,6 +14,7 @@ from taskroute.broker.remarks import Remarks
 from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.backlog import Backlog, Backlogs
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue
+from taskroute.broker.roles.consumed_queues import ConsumedQueues
 from taskroute.broker.roles.consuming import Consuming
 from taskroute.broker.roles.queue_suspects import QueueSuspects
 from taskroute.broker.roles.role import Role
@@ -104,7 +105,7 @@ class Consumer(Role):
     def consuming(self) -> frozenset[str]:
         """The queues that are being consumed now, or are again in a moment, on another node."""
         consuming, left = self._consuming, self._left
-        return frozenset() if consuming is None else consuming.names | (left or frozenset())
+        return frozenset() if consuming is None else consuming.queues.consumed | (left or frozenset())
 
     @property
     def capacities(self) -> Mapping[str, int]:
@@ -112,8 +113,8 @@ class Consumer(Role):
         consuming = self._consuming
         capacities = dict(self._prefetch)
         if consuming is not None:
-            awaiting = consuming.awaiting
-            for name, queue in consuming.queues.items():
+            awaiting = consuming.queues.awaiting
+            for name, queue in consuming.queues.by_name.items():
                 own = 0 if not queue.is_replaced else capacities.get(queue.serves, 0)
                 capacities[queue.serves] = own + (0 if name in awaiting else queue.capacity)
         return capacities
@@ -122,13 +123,13 @@ class Consumer(Role):
     def missing(self) -> Mapping[str, str]:
         """The queues that cannot be had now, and why."""
         consuming = self._consuming
-        return {} if consuming is None else consuming.missing
+        return {} if consuming is None else consuming.queues.missing
 
     @property
     def awaiting(self) -> frozenset[str]:
         """The queues that wait until the one that they replace is gone."""
         consuming = self._consuming
-        return frozenset() if consuming is None else consuming.awaiting
+        return frozenset() if consuming is None else consuming.queues.awaiting
 
     @property
     def backlogs(self) -> Mapping[str, Backlog]:
@@ -148,7 +149,7 @@ class Consumer(Role):
         if met.lowest != met.now:
             warnings.append(f"connected to {met.now}, and before to {met.lowest}: only what both have is relied on")
         consuming = self._consuming
-        warnings += () if consuming is None else consuming.replaced.values()
+        warnings += () if consuming is None else consuming.queues.replaced.values()
         return [*warnings, *(f"queue {name!r}: {limit}" for name, limit in self._declaration.ignored_by(met.lowest))]
 
     @property
@@ -178,14 +179,14 @@ class Consumer(Role):
         """Consume a queue, or leave it to others, as `admission` says now."""
         if self._consuming is None or self._is_cancelled:
             return
-        for queue in self._consuming.serving(name):
+        for queue in self._consuming.queues.serving(name):
             self._consuming.reconsider(queue)
 
     def gives_back(self, name: str) -> bool:
         """Return whether messages of a queue that is left can be put back, as that counts as no failure."""
         consuming = self._consuming
         return consuming is not None and all(
-            queue.tag is None and consuming.puts_back_freely(queue.spec.name) for queue in consuming.serving(name)
+            queue.tag is None and consuming.puts_back_freely(queue) for queue in consuming.queues.serving(name)
         )
 
     def shrink(self, name: str, surplus: int, withdraw: Callable[[], Iterable[Delivery]]) -> int:
@@ -203,14 +204,14 @@ class Consumer(Role):
             The prefetch from now on.
         """
         consuming = self._consuming
-        if consuming is None or self._is_cancelled or consuming.queues[name].is_kept:
+        if consuming is None or self._is_cancelled or consuming.queues.by_name[name].is_kept:
             return self._prefetch[name]
-        queues = [queue for queue in consuming.serving(name) if queue.spec.name not in consuming.awaiting]
+        queues = [queue for queue in consuming.queues.serving(name) if queue.spec.name not in consuming.queues.awaiting]
         for queue in queues:
             queue.prefetch = min(queue.prefetch, max(1, queue.unsettled - surplus))
             queue.admit("none")
             consuming.follow(queue)  # first: what is put back would come again
-        if all(consuming.puts_back_freely(queue.spec.name) for queue in queues):
+        if all(consuming.puts_back_freely(queue) for queue in queues):
             self.put_back(withdraw())
             self.flush()
         self.reconsider(name)
@@ -242,7 +243,7 @@ class Consumer(Role):
         consuming = Consuming(
             connection,
             generation,
-            queues,
+            ConsumedQueues(queues),
             declaration=self._declaration.for_broker(self._met.now, self._remarks),
             remarks=self._remarks,
             backlogs=self._backlogs,
@@ -263,12 +264,12 @@ class Consumer(Role):
     def leave(self) -> bool:
         """Consume nothing until every delivery is settled. Never from a queue that cannot be left without harm."""
         consuming = self._opened()
-        if self._is_cancelled or any(queue.is_kept for queue in consuming.queues.values()):
+        if self._is_cancelled or any(queue.is_kept for queue in consuming.queues):
             return False
         if self._left is None:
-            self._left = consuming.names
+            self._left = consuming.queues.consumed
             self._reconsider_all(consuming)
-        return not self._settled and not any(queue.unsettled for queue in consuming.queues.values())
+        return not self._settled and not any(queue.unsettled for queue in consuming.queues)
 
     def stay(self) -> None:
         """Consume again."""
@@ -330,7 +331,7 @@ class Consumer(Role):
         answer.
         """
         consuming = self._opened()
-        for queue in sorted(consuming.queues.values(), key=lambda queue: queue.tag is None):
+        for queue in sorted(consuming.queues, key=lambda queue: queue.tag is None):
             if queue.state != "missing":
                 self._ask(consuming, queue, queue.tag)
         consuming.renew_one(time.monotonic())
@@ -371,7 +372,7 @@ class Consumer(Role):
         return self._admission(name) if self._left is None else "none"
 
     def _reconsider_all(self, consuming: Consuming) -> None:
-        for queue in () if self._is_cancelled else consuming.queues.values():
+        for queue in () if self._is_cancelled else consuming.queues:
             consuming.reconsider(queue)
 
     def _opened(self) -> Consuming:

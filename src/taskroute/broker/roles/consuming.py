@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Final
@@ -24,6 +24,7 @@ from taskroute.broker.remarks import Remarks
 from taskroute.broker.roles.acknowledgements import drop_stale
 from taskroute.broker.roles.backlog import Backlogs
 from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue, Wanted
+from taskroute.broker.roles.consumed_queues import ConsumedQueues
 from taskroute.broker.roles.consumer_channel import ConsumerChannel
 from taskroute.broker.roles.consumer_channels import ConsumerChannels
 from taskroute.broker.roles.inquiry import Inquiry, may_stay_unanswered
@@ -47,7 +48,7 @@ _FATAL_OF_OTHERS: Final = (UnsupportedFeatureError,)
 
 
 class Consuming:
-    """What is consumed on one connection. For the session's thread; others may read `names`, `missing`.
+    """What is consumed on one connection. For the session's thread.
 
     Args:
         connection: that was just opened.
@@ -67,7 +68,7 @@ class Consuming:
         self,
         connection: Connection,
         generation: int,
-        queues: Iterable[ConsumedQueue],
+        queues: ConsumedQueues,
         *,
         declaration: Declaration,
         admission: Callable[[str], Admission],
@@ -80,9 +81,9 @@ class Consuming:
     ) -> None:
         self.connection = connection
         self.generation = generation
-        self.queues = {queue.spec.name: queue for queue in queues}
+        self.queues = queues
         self.probe = Probe(connection, self._on_probe_denied, backlogs.forget)
-        self.channels = ConsumerChannels(connection, len(self.queues), numbers, self._on_closed)
+        self.channels = ConsumerChannels(connection, len(queues.by_name), numbers, self._on_closed)
         self.batch: list[Delivery] = []
         self.with_room: list[ConsumedQueue] = []
         """Queues that were full, and have room again."""
@@ -99,46 +100,14 @@ class Consuming:
         self._on_queue_lost = on_queue_lost
         self._inquiry = Inquiry(connection, self._plan_search)
         self._opened_at = time.monotonic()
-        self._helped = {helper.name: name for name, one in self.queues.items() for helper in one.spec.helper_queues()}
+        self._helped = {helper.name: one.spec.name for one in queues for helper in one.spec.helper_queues()}
         self._arguments = {TOPOLOGY_ARGUMENT: topology_digest(declaration.topology)}
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The queues that have a consumer."""
-        return frozenset(name for name, queue in self.queues.items() if queue.tag is not None)
-
-    @property
-    def missing(self) -> Mapping[str, str]:
-        """The queues that cannot be had now, and why."""
-        missing = {name: queue for name, queue in self.queues.items() if queue.state == "missing"}
-        return {name: str(queue.problem) for name, queue in missing.items() if not queue.is_replaced}
-
-    @property
-    def awaiting(self) -> frozenset[str]:
-        """The queues that are left to themselves until the one that they replace, which can be had, is gone."""
-        awaited = {name: self._awaited_by(queue) for name, queue in self.queues.items()}
-        return frozenset(name for name, old in awaited.items() if old is not None and old.state != "missing")
-
-    @property
-    def replaced(self) -> Mapping[str, str]:
-        """By the name of a queue that is consumed until it is gone, a sentence."""
-        queues = self.queues
-        replaced = {name: queue for name, queue in queues.items() if queue.is_replaced}
-        return {name: _describe_replaced(queue, queues[queue.serves].spec) for name, queue in replaced.items()}
-
-    def serving(self, name: str) -> list[ConsumedQueue]:
-        """Return the queues whose messages are those of a queue: it, and one that it replaces."""
-        return [queue for queue in self.queues.values() if queue.serves == name]
 
     def wanted(self, queue: ConsumedQueue) -> Wanted:
         """Return which messages of a queue are wanted: none while it is to wait for the one that it replaces."""
-        if self._awaited_by(queue) is not None:
+        if self.queues.awaited_by(queue) is not None:
             return "none"
         return queue.wanted(self._admission(queue.serves))
-
-    def _awaited_by(self, queue: ConsumedQueue) -> ConsumedQueue | None:
-        """Return the queue that must be gone before another one is consumed, None if there is none."""
-        return self.queues.get(queue.spec.replaces or "") if queue.spec.after == "empty" else None
 
     # Setting up:
 
@@ -155,7 +124,7 @@ class Consuming:
         self._leave_suspects_alone()
         there = self._leave_unanswered_alone()
         is_first = self.generation == 1
-        specs = [queue.spec for queue in self.queues.values()]
+        specs = [queue.spec for queue in self.queues]
         helpers = {helper.name for spec in specs for helper in self._declaration.helpers_of(spec)}
         problems: list[BrokerError] = []
         with self._set_up_channel() as channel:
@@ -163,7 +132,7 @@ class Consuming:
             self._declaration.exchanges_on(channel, on_problem)
             self._declaration.exchange_bindings_on(channel, on_problem)
             for spec in there:
-                queue = self.queues.get(spec.name)
+                queue = self.queues.by_name.get(spec.name)
                 if queue is None:
                     on_it = partial(self._declaration.queue_on, channel, spec)
                     fatal = () if not is_first else _FATAL_OF_HELPERS if spec.name in helpers else _FATAL_OF_OTHERS
@@ -184,7 +153,7 @@ class Consuming:
 
     def start(self) -> None:
         """Consume every queue that is there."""
-        for queue in self.queues.values():
+        for queue in self.queues:
             if queue.state != "missing":
                 queue.start(self.wanted(queue))
                 self.follow(queue)
@@ -192,7 +161,7 @@ class Consuming:
 
     def raise_what_is_wrong(self) -> None:
         """Raise why a queue is missing, unless it is only to be waited for."""
-        for queue in self.queues.values():
+        for queue in self.queues:
             is_wrong = queue.state == "missing" and not isinstance(queue.problem, QueueUnavailableError)
             if is_wrong and not queue.is_replaced:
                 raise queue.problem
@@ -200,7 +169,7 @@ class Consuming:
     def search(self, now: float) -> None:
         """Declare and consume the missing queues that are due, once the broker answers for them."""
         answers = self._inquiry.answers()
-        for name, queue in self.queues.items():
+        for name, queue in self.queues.by_name.items():
             if queue.state != "missing" or name in self._inquiry or (queue.due > now and name not in answers):
                 continue
             if name not in answers and may_stay_unanswered(queue.spec):
@@ -238,7 +207,7 @@ class Consuming:
         time, so that a worker of many idle queues is no burden: one in which messages wait, or else the one that has
         been silent for longest.
         """
-        silent = [queue for queue in self.queues.values() if self._is_silent(queue, now)]
+        silent = [queue for queue in self.queues if self._is_silent(queue, now)]
         if silent:
             self._renew(min(silent, key=lambda queue: (not self._backlogs.ready(queue.spec.name), queue.heard_at)))
 
@@ -246,7 +215,7 @@ class Consuming:
         """End every consumer."""
         self._to_widen.clear()
         self.with_room.clear()
-        for queue in self.queues.values():
+        for queue in self.queues:
             self._stop(queue)
 
     # While it consumes:
@@ -278,9 +247,9 @@ class Consuming:
             if (channel := self.channels.by_number.get(number)) is not None:
                 self._count_settled(channel, channel.acknowledgements.put_back(deliveries), now)
 
-    def puts_back_freely(self, name: str) -> bool:
+    def puts_back_freely(self, queue: ConsumedQueue) -> bool:
         """Return whether what goes back to a queue counts as no failed delivery there."""
-        return self.queues[name].spec.queue_type == "classic" or has(RETURNS_UNCOUNTED, self._lowest_broker)
+        return queue.spec.queue_type == "classic" or has(RETURNS_UNCOUNTED, self._lowest_broker)
 
     def count_ready(self, queues: Iterable[str]) -> int:
         """Return the number of messages that are ready in those of `queues` that are there.
@@ -301,8 +270,8 @@ class Consuming:
         Asked on the channel of their deliveries, which the broker would close over a queue that this user may not look
         at, and forget them: such a queue is not waited for.
         """
-        there = [name for name in self.channels.by_queue if self.queues[name].state != "missing"]
-        quorum = [name for name in there if self.queues[name].spec.queue_type == "quorum"]
+        there = [name for name in self.channels.by_queue if self.queues.by_name[name].state != "missing"]
+        quorum = [name for name in there if self.queues.by_name[name].spec.queue_type == "quorum"]
         if not quorum or time.monotonic() >= until:
             return
         seen = count_each(self.connection, quorum)
@@ -315,18 +284,18 @@ class Consuming:
 
     def _leave_suspects_alone(self) -> None:
         for name in self._suspects:
-            if name in self.queues:
-                self.queues[name].lose(self._suspects.problem(name), time.monotonic())
+            if name in self.queues.by_name:
+                self.queues.by_name[name].lose(self._suspects.problem(name), time.monotonic())
 
     def _leave_unanswered_alone(self) -> list[QueueSpec]:
         """Return the queues to declare, without those that would keep whoever declares or consumes them waiting."""
-        specs = [*self._declaration.queues, *(queue.spec for queue in self.queues.values())]
-        missing = self.missing
+        specs = [*self._declaration.queues, *(queue.spec for queue in self.queues)]
+        missing = self.queues.missing
         asked = dict.fromkeys(spec.name for spec in specs if may_stay_unanswered(spec) and spec.name not in missing)
         problems = self._inquiry.survey(asked)
         for name, problem in problems.items():
-            if name in self.queues:
-                self._lose(self.queues[name], problem)
+            if name in self.queues.by_name:
+                self._lose(self.queues.by_name[name], problem)
             else:
                 log.warning("queue_unavailable queue=%s error=%s", name, problem)
         return [spec for spec in self._declaration.queues if spec.name not in problems]
@@ -337,7 +306,7 @@ class Consuming:
         with self._set_up_channel() as channel:
             self._suspects.check(name, channel)
             if queue.is_replaced and not self._look_for(queue, channel):
-                self.reconsider(self.queues[queue.serves])
+                self.reconsider(self.queues.by_name[queue.serves])
                 return
             if self._declaration.mode == "create":
                 # One that is auto-delete went with the last binding.
@@ -352,7 +321,7 @@ class Consuming:
             self._consume(queue)
 
     def _look_for_replaced(self, channel: Channel) -> None:
-        for queue in list(self.queues.values()):
+        for queue in list(self.queues):
             if queue.is_replaced and queue.state != "missing":
                 with self._losing(queue):
                     self._look_for(queue, channel)
@@ -366,7 +335,7 @@ class Consuming:
             return True
         self._declaration.queue_on(channel, self._declaration.topology.queue(queue.serves))
         name = queue.spec.name
-        self.queues = {other: one for other, one in self.queues.items() if one is not queue}
+        self.queues.remove(queue)
         self._backlogs.forget(name)
         if name in self.channels.by_queue:
             log.info("queue_replaced queue=%s by=%s", name, queue.serves)
@@ -481,7 +450,7 @@ class Consuming:
         self._remarks.differs("exchange", exchange.name, error)
 
     def _raise_or_remark(self, exchange: ExchangeSpec, error: BrokerError) -> None:
-        specs = [queue.spec for queue in self.queues.values()]
+        specs = [queue.spec for queue in self.queues]
         is_upstream = exchange.name in upstream_of(specs, self._declaration.topology.exchanges)
         self._remark(exchange, error)
         if is_upstream or isinstance(error, UnsupportedFeatureError):
@@ -513,7 +482,9 @@ class Consuming:
     def _plan_search(self) -> None:
         """Plan when to `search` again: at once when there is an answer, and not for a queue of which one is awaited."""
         missing = [
-            queue.due for name, queue in self.queues.items() if queue.state == "missing" and name not in self._inquiry
+            queue.due
+            for name, queue in self.queues.by_name.items()
+            if queue.state == "missing" and name not in self._inquiry
         ]
         self.next_search = 0.0 if self._inquiry.has_answers else min(missing, default=None)
 
@@ -546,8 +517,9 @@ class Consuming:
         return channel
 
     def _count_settled(self, channel: ConsumerChannel, deliveries: Iterable[Delivery], now: float) -> None:
+        by_name = self.queues.by_name
         for delivery in deliveries:
-            queue = channel.queue or self.queues[delivery.queue]
+            queue = channel.queue or by_name[delivery.queue]
             queue.unsettled -= 1
             queue.heard_at = now
             if queue.state == "full" and queue.has_room:
@@ -564,16 +536,6 @@ class Consuming:
         """Take a message as one of the queue that replaces its own: that one's handlers, limits and helpers count."""
         delivery.queue = queue.serves
         self._receive(queue, delivery)
-
-
-def _describe_replaced(queue: ConsumedQueue, by: QueueSpec) -> str:
-    name = queue.spec.name
-    if by.after == "empty" and queue.state != "missing":
-        return (
-            f"queue {name!r} is consumed before {by.name!r}, which replaces it, until it is empty, unbound and deleted"
-        )
-    why = f", and is not consumed now: {queue.problem}" if queue.state == "missing" else " and is consumed with it"
-    return f"queue {name!r} is replaced by {by.name!r}{why}, until it is empty, unbound and deleted"
 
 
 def _by_channel(deliveries: deque[Delivery]) -> dict[int, list[Delivery]]:
