@@ -768,7 +768,7 @@ MUTATIONS = (
     ),
     Mutation(
         "end a worker over what it does not consume",
-        "broker/roles/consuming.py",
+        "broker/roles/declaring.py",
         "_FATAL_OF_OTHERS: Final = (UnsupportedFeatureError,)\n",
         "_FATAL_OF_OTHERS: Final = (TopologyMismatchError,)\n",
         "integration/test_mismatch.py::test_worker_goes_on_beside_a_mismatch_that_it_does_not_consume",
@@ -929,9 +929,9 @@ MUTATIONS = (
     ),
     Mutation(
         "raise what serves a queue before what is wrong with it",
-        "broker/roles/consuming.py",
-        "                        problems.append(error)\n",
-        "                        raise\n",
+        "broker/roles/declaring.py",
+        "                    problems.append(error)\n",
+        "                    raise\n",
         "integration/test_mismatch.py::test_queue_of_the_spec_is_raised_before_what_serves_it[memory]",
     ),
     Mutation(

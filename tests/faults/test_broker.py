@@ -20,7 +20,7 @@ from tests.kit.waiting import DEADLINE
 
 from taskroute import BrokerUnavailableError, Publisher, PublishTimeoutError, QueueSpec
 from taskroute.broker import session as sessions
-from taskroute.broker.roles import consuming
+from taskroute.broker.roles import missing_queues
 from taskroute.broker.roles.role import Role
 from taskroute.broker.url import Nodes
 
@@ -90,7 +90,7 @@ def test_unanswered_declaration_is_given_up_and_tried_again(
 ) -> None:
     """A broker that sends heartbeats, and no answer to a declaration, does not hold a worker for ever."""
     # A classic queue is asked for before; any other may hang as well.
-    monkeypatch.setattr(consuming, "may_stay_unanswered", lambda _: False)
+    monkeypatch.setattr(missing_queues, "may_stay_unanswered", lambda _: False)
     queue = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")], retry=False, dead_letter=False)
     traffic, failed = Traffic(queue=queue), logged("connect_failed session=taskroute-worker ")
     with Publisher(site.url, traffic.topology) as publisher:

@@ -29,7 +29,7 @@ from taskroute import (
     UnsupportedFeatureError,
     Worker,
 )
-from taskroute.broker.roles import confirms, consuming
+from taskroute.broker.roles import confirms, missing_queues
 from taskroute.broker.session import Session
 from taskroute.topology.digest import topology_digest
 
@@ -56,7 +56,7 @@ def says(session: Session, text: str) -> bool:
 @pytest.mark.row(80)
 def test_unanswered_declaration_is_named_and_cut_at_stop(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller of `start` or `publish` learns which queue does not answer; nobody waits for its answer at the end."""
-    for role in (consuming, confirms):  # a classic queue is asked for before; any other may hang as well
+    for role in (missing_queues, confirms):  # a classic queue is asked for before; any other may hang as well
         monkeypatch.setattr(role, "may_stay_unanswered", lambda _: False)
     queue = QueueSpec(name="work", type="classic", retry=False, dead_letter=False)
     hung = Topology(queues=[queue])

@@ -253,11 +253,11 @@ class Consumer(Role):
             suspects=self._suspects,
             on_queue_lost=self._sink.on_queue_lost,
         )
-        consuming.declare()
+        consuming.declaring.declare()
         if not self._is_cancelled:
             consuming.start()
         if generation == 1:
-            consuming.raise_what_is_wrong()
+            consuming.missing.raise_what_is_wrong()
         self._has_acknowledged = False
         self._consuming = consuming  # only now: what was half set up leaves nothing behind
 
@@ -301,7 +301,7 @@ class Consumer(Role):
 
     def next_deadline(self) -> float | None:
         """Return when a missing queue is looked for again."""
-        return None if self._consuming is None or self._is_cancelled else self._consuming.next_search
+        return None if self._consuming is None or self._is_cancelled else self._consuming.missing.next_search
 
     def expire(self, now: float) -> None:
         """Look for the missing queues that are due."""

@@ -1,4 +1,4 @@
-"""ConsumerChannels: the channels that the consumers of one connection have, by queue and by number."""
+"""ConsumerChannels: the channels that the consumers of one connection have, by number and by queue."""
 
 from __future__ import annotations
 

@@ -1,16 +1,14 @@
-"""Consuming: the consumers of one connection, each on a channel of its own. Gone with the connection."""
+"""Consuming: the consumers of one connection, and what is delivered and settled there. Gone with the connection."""
 
 from __future__ import annotations
 
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final
 
-from taskroute.broker.amqp import Channel, Connection
+from taskroute.broker.amqp import Connection
 from taskroute.broker.declare import (
     Declaration,
     QueueUnavailableError,
@@ -18,7 +16,6 @@ from taskroute.broker.declare import (
     count_consumers,
     count_each,
     count_messages,
-    upstream_of,
 )
 from taskroute.broker.remarks import Remarks
 from taskroute.broker.roles.acknowledgements import drop_stale
@@ -27,28 +24,23 @@ from taskroute.broker.roles.consumed_queue import Admission, ConsumedQueue, Want
 from taskroute.broker.roles.consumed_queues import ConsumedQueues
 from taskroute.broker.roles.consumer_channel import ConsumerChannel
 from taskroute.broker.roles.consumer_channels import ConsumerChannels
-from taskroute.broker.roles.inquiry import Inquiry, may_stay_unanswered
+from taskroute.broker.roles.declaring import Declaring
+from taskroute.broker.roles.missing_queues import MissingQueues
 from taskroute.broker.roles.probe import Probe
 from taskroute.broker.roles.queue_suspects import QueueSuspects
-from taskroute.errors import BrokerError, TopologyMismatchError, UnsupportedFeatureError
+from taskroute.errors import BrokerError
 from taskroute.foreign import Log
 from taskroute.keys.short_string import cut_key
 from taskroute.message.delivery import Delivery
 from taskroute.topology.broker_facts import BrokerFacts
 from taskroute.topology.capabilities import RETURNS_UNCOUNTED, has
 from taskroute.topology.digest import TOPOLOGY_ARGUMENT, topology_digest
-from taskroute.topology.exchange import ExchangeSpec
-from taskroute.topology.queue import QueueSpec
 
 log = Log("taskroute.broker")
 
-_FATAL_OF_HELPERS: Final = (TopologyMismatchError, UnsupportedFeatureError)
-_FATAL_OF_OTHERS: Final = (UnsupportedFeatureError,)
-"""What is an error on the first connection."""
-
 
 class Consuming:
-    """What is consumed on one connection. For the session's thread.
+    """What is consumed on one connection. For the session's thread; others may read what `queues` and `channels` say.
 
     Args:
         connection: that was just opened.
@@ -84,21 +76,26 @@ class Consuming:
         self.queues = queues
         self.probe = Probe(connection, self._on_probe_denied, backlogs.forget)
         self.channels = ConsumerChannels(connection, len(queues.by_name), numbers, self._on_closed)
+        self.missing = MissingQueues(connection, queues, suspects=suspects, remarks=remarks, backlogs=backlogs)
+        self.declaring = Declaring(
+            connection,
+            declaration,
+            queues,
+            missing=self.missing,
+            suspects=suspects,
+            remarks=remarks,
+            is_first=generation == 1,
+        )
         self.batch: list[Delivery] = []
         self.with_room: list[ConsumedQueue] = []
         """Queues that were full, and have room again."""
-        self.next_search: float | None = None
-        """When to look for a missing queue again, by the monotonic clock."""
         self._to_widen: list[ConsumedQueue] = []
-        self._declaration = declaration
         self._remarks = remarks
         self._backlogs = backlogs
         self._lowest_broker = lowest_broker
         self._admission = admission
         self._numbers = numbers
-        self._suspects = suspects
         self._on_queue_lost = on_queue_lost
-        self._inquiry = Inquiry(connection, self._plan_search)
         self._opened_at = time.monotonic()
         self._helped = {helper.name: one.spec.name for one in queues for helper in one.spec.helper_queues()}
         self._arguments = {TOPOLOGY_ARGUMENT: topology_digest(declaration.topology)}
@@ -109,77 +106,17 @@ class Consuming:
             return "none"
         return queue.wanted(self._admission(queue.serves))
 
-    # Setting up:
-
-    def declare(self) -> None:
-        """Declare everything.
-
-        On the first connection a mismatch of what is consumed here is an error, of its wait and dead-letter queues,
-        and of the exchanges that its messages come through. Any other is a remark. Of several queues the one that is
-        consumed is raised: what serves it follows from its spec.
-
-        Raises:
-            TopologyMismatchError, UnsupportedFeatureError: as `Declaration.on`.
-        """
-        self._leave_suspects_alone()
-        there = self._leave_unanswered_alone()
-        is_first = self.generation == 1
-        specs = [queue.spec for queue in self.queues]
-        helpers = {helper.name for spec in specs for helper in self._declaration.helpers_of(spec)}
-        problems: list[BrokerError] = []
-        with self._set_up_channel() as channel:
-            on_problem = self._raise_or_remark if is_first else self._remark
-            self._declaration.exchanges_on(channel, on_problem)
-            self._declaration.exchange_bindings_on(channel, on_problem)
-            for spec in there:
-                queue = self.queues.by_name.get(spec.name)
-                if queue is None:
-                    on_it = partial(self._declaration.queue_on, channel, spec)
-                    fatal = () if not is_first else _FATAL_OF_HELPERS if spec.name in helpers else _FATAL_OF_OTHERS
-                    try:
-                        self._suspects.declare(spec.name, on_it, self._remarks, fatal=fatal)
-                    except BrokerError as error:
-                        if closes_connection(error):
-                            raise
-                        problems.append(error)
-                elif queue.state != "missing":
-                    with self._losing(queue):
-                        self._declaration.queue_on(channel, spec)
-            self._look_for_replaced(channel)
-        if is_first:
-            self.raise_what_is_wrong()
-        if problems:
-            raise problems[0]
-
     def start(self) -> None:
         """Consume every queue that is there."""
         for queue in self.queues:
             if queue.state != "missing":
                 queue.start(self.wanted(queue))
                 self.follow(queue)
-        self._plan_search()
-
-    def raise_what_is_wrong(self) -> None:
-        """Raise why a queue is missing, unless it is only to be waited for."""
-        for queue in self.queues:
-            is_wrong = queue.state == "missing" and not isinstance(queue.problem, QueueUnavailableError)
-            if is_wrong and not queue.is_replaced:
-                raise queue.problem
+        self.missing.plan()
 
     def search(self, now: float) -> None:
         """Declare and consume the missing queues that are due, once the broker answers for them."""
-        answers = self._inquiry.answers()
-        for name, queue in self.queues.by_name.items():
-            if queue.state != "missing" or name in self._inquiry or (queue.due > now and name not in answers):
-                continue
-            if name not in answers and may_stay_unanswered(queue.spec):
-                self._inquiry.ask(name)
-                continue
-            with self._losing(queue):
-                if (problem := answers.get(name)) is not None:
-                    raise problem
-                self._find(queue)
-        self._plan_search()
+        self.missing.search(now, self._find)
 
     def reconsider(self, queue: ConsumedQueue) -> None:
         """Start or end the consumer of a queue, as it is wanted now."""
@@ -189,7 +126,7 @@ class Consuming:
     def follow(self, queue: ConsumedQueue) -> None:
         """Start or end the consumer of a queue, as its state wants it."""
         if queue.tag is None and queue.is_wanted:
-            with self._losing(queue):
+            with self.missing.losing(queue):
                 self._consume(queue)
         elif queue.tag is not None and not queue.is_wanted:
             self._stop(queue)
@@ -197,7 +134,7 @@ class Consuming:
     def end(self, queue: ConsumedQueue, why: str) -> None:
         """Take note that the broker has no consumer of a queue any more; it is looked for soon."""
         self._stop(queue)
-        self._lose(queue, QueueUnavailableError(f"queue {queue.spec.name!r}: {why}"))
+        self.missing.lose(queue, QueueUnavailableError(f"queue {queue.spec.name!r}: {why}"))
 
     def renew_one(self, now: float) -> None:
         """Consume a silent queue anew: the broker agrees only if it has a majority.
@@ -280,62 +217,21 @@ class Consuming:
                 while time.monotonic() < until and count_consumers(channel.channel, name):
                     pass
 
-    # Parts of it:
-
-    def _leave_suspects_alone(self) -> None:
-        for name in self._suspects:
-            if name in self.queues.by_name:
-                self.queues.by_name[name].lose(self._suspects.problem(name), time.monotonic())
-
-    def _leave_unanswered_alone(self) -> list[QueueSpec]:
-        """Return the queues to declare, without those that would keep whoever declares or consumes them waiting."""
-        specs = [*self._declaration.queues, *(queue.spec for queue in self.queues)]
-        missing = self.queues.missing
-        asked = dict.fromkeys(spec.name for spec in specs if may_stay_unanswered(spec) and spec.name not in missing)
-        problems = self._inquiry.survey(asked)
-        for name, problem in problems.items():
-            if name in self.queues.by_name:
-                self._lose(self.queues.by_name[name], problem)
-            else:
-                log.warning("queue_unavailable queue=%s error=%s", name, problem)
-        return [spec for spec in self._declaration.queues if spec.name not in problems]
+    # Its consumers:
 
     def _find(self, queue: ConsumedQueue) -> None:
         """Declare a missing queue and what serves it, and consume it if it is wanted."""
-        name = queue.spec.name
-        with self._set_up_channel() as channel:
-            self._suspects.check(name, channel)
-            if queue.is_replaced and not self._look_for(queue, channel):
-                self.reconsider(self.queues.by_name[queue.serves])
-                return
-            if self._declaration.mode == "create":
-                # One that is auto-delete went with the last binding.
-                self._declaration.exchanges_on(channel, self._remark)
-                self._declaration.exchange_bindings_on(channel, self._remark)
-            self._declaration.queue_on(channel, queue.spec)
-            for helper in self._declaration.helpers_of(queue.spec):
-                self._declaration.helper_on(channel, helper)
+        if not self.declaring.find(queue):
+            self._leave_to_successor(queue)
+            return
         queue.find(time.monotonic())
         queue.admit(self.wanted(queue))
         if queue.is_wanted:
             self._consume(queue)
 
-    def _look_for_replaced(self, channel: Channel) -> None:
-        for queue in list(self.queues):
-            if queue.is_replaced and queue.state != "missing":
-                with self._losing(queue):
-                    self._look_for(queue, channel)
-
-    def _look_for(self, queue: ConsumedQueue, channel: Channel) -> bool:
-        """Look whether a queue that another one replaces is there. When it is gone, that other one is bound.
-
-        It is not looked for any more. A new connection looks again: an older worker may have declared it anew.
-        """
-        if self._declaration.is_there(channel, queue.spec):
-            return True
-        self._declaration.queue_on(channel, self._declaration.topology.queue(queue.serves))
+    def _leave_to_successor(self, queue: ConsumedQueue) -> None:
+        """Have a queue that is gone be replaced for good by the one that awaits that."""
         name = queue.spec.name
-        self.queues.remove(queue)
         self._backlogs.forget(name)
         if name in self.channels.by_queue:
             log.info("queue_replaced queue=%s by=%s", name, queue.serves)
@@ -343,7 +239,7 @@ class Consuming:
                 self.channels.detach(queue)
             else:
                 self._forget_channel(queue).channel.close()
-        return False
+        self.reconsider(self.queues.by_name[queue.serves])
 
     def _consume(self, queue: ConsumedQueue, tell: Callable[..., object] = log.info) -> None:
         channel = self.channels.opened_for(queue)
@@ -361,8 +257,7 @@ class Consuming:
                 self._drop_channel(queue, channel)
             raise
         queue.heard_at = time.monotonic()
-        self._suspects.clear_of(queue.spec.name)
-        self._remarks.found(queue.spec.name)
+        self.missing.note_consumed(queue)
 
     def _add_consumer(
         self, queue: ConsumedQueue, channel: ConsumerChannel, prefetch: int, tell: Callable[..., object]
@@ -386,7 +281,7 @@ class Consuming:
             queue.tag, queue.standby = queue.standby, None
             return
         self._stop(queue)
-        with self._losing(queue):
+        with self.missing.losing(queue):
             self._consume(queue)
 
     def _is_silent(self, queue: ConsumedQueue, now: float) -> bool:
@@ -401,7 +296,7 @@ class Consuming:
         beside it would not be given that.
         """
         channel = self.channels.by_queue[queue.spec.name]
-        with self._losing(queue):
+        with self.missing.losing(queue):
             channel.cancel(str(queue.tag), nowait=False)
             if queue.tag is None:  # the broker has ended it meanwhile
                 return
@@ -418,10 +313,9 @@ class Consuming:
         That happens to one that is deleted and created again within moments. The other one counts the consumer as its
         own, whatever it was created with, and its bindings are gone.
         """
-        with self._losing(queue):
+        with self.missing.losing(queue):
             try:
-                with self._set_up_channel() as channel:
-                    self._declaration.queue_on(channel, queue.spec)
+                self.declaring.declare_anew(queue)
             except BrokerError as error:
                 if not closes_connection(error):
                     self._stop(queue)
@@ -437,6 +331,8 @@ class Consuming:
         if tag is not None:
             self.channels.by_queue[queue.spec.name].cancel(tag)
 
+    # What the broker says of its own accord:
+
     def _on_cancel(self, queue: ConsumedQueue, tag: str) -> None:
         """Take note that the broker has ended a consumer: its queue is deleted, its node is down, it took too long."""
         if tag in (queue.tag, queue.standby):
@@ -446,59 +342,13 @@ class Consuming:
         self._backlogs.forget(name)
         self._remarks.unseen(f"queue {name!r}", "a consumer that the broker forgets would not be missed")
 
-    def _remark(self, exchange: ExchangeSpec, error: BrokerError) -> None:
-        self._remarks.differs("exchange", exchange.name, error)
-
-    def _raise_or_remark(self, exchange: ExchangeSpec, error: BrokerError) -> None:
-        specs = [queue.spec for queue in self.queues]
-        is_upstream = exchange.name in upstream_of(specs, self._declaration.topology.exchanges)
-        self._remark(exchange, error)
-        if is_upstream or isinstance(error, UnsupportedFeatureError):
-            raise error
-
     def _on_closed(self, queue: ConsumedQueue, error: Exception) -> None:
         """Take note that the broker has closed the channel of a queue, as over an acknowledgement that is late."""
         self._forget_channel(queue)
-        self._lose(queue, QueueUnavailableError(f"queue {queue.spec.name!r}: {getattr(error, 'reply_text', error)}"))
+        why = getattr(error, "reply_text", error)
+        self.missing.lose(queue, QueueUnavailableError(f"queue {queue.spec.name!r}: {why}"))
 
-    def _lose(self, queue: ConsumedQueue, problem: BrokerError) -> None:
-        queue.lose(problem, time.monotonic())
-        self._backlogs.forget(queue.spec.name)
-        if not queue.is_replaced or not isinstance(problem, QueueUnavailableError):  # that one may be gone at any time
-            self._remarks.lost(queue.spec.name, queue.pause, problem)
-        self._plan_search()
-
-    @contextmanager
-    def _losing(self, queue: ConsumedQueue) -> Iterator[None]:
-        """Have what is wrong with a queue be its own affair."""
-        try:
-            with self._suspects.noting(queue.spec.name):
-                yield
-        except BrokerError as error:
-            if closes_connection(error):
-                raise
-            self._lose(queue, error)
-
-    def _plan_search(self) -> None:
-        """Plan when to `search` again: at once when there is an answer, and not for a queue of which one is awaited."""
-        missing = [
-            queue.due
-            for name, queue in self.queues.by_name.items()
-            if queue.state == "missing" and name not in self._inquiry
-        ]
-        self.next_search = 0.0 if self._inquiry.has_answers else min(missing, default=None)
-
-    @contextmanager
-    def _set_up_channel(self) -> Iterator[Channel]:
-        """Open a channel for declaring; the broker may close it over what it refuses."""
-        channel = self.connection.channel()
-        try:
-            yield channel
-        except BrokerError as error:
-            if not closes_connection(error):
-                channel.close()
-            raise
-        channel.close()
+    # Its channels, and what is delivered and settled on them:
 
     def _drop_channel(self, queue: ConsumedQueue, channel: ConsumerChannel) -> None:
         """Close the channel of a queue, which the broker has closed and py-amqp has opened again."""
