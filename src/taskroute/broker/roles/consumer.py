@@ -225,7 +225,7 @@ class Consumer(Role):
 
     def count_ready(self, queues: Iterable[str]) -> int:
         """Return the number of messages that are ready in `queues`, on the open connection."""
-        return self._opened().count_ready(queues)
+        return self._opened().channels.count_ready(queues)
 
     def count_each(self, queues: Iterable[str]) -> dict[str, int]:
         """Return the number of messages that are ready in each of `queues` that is there, on the open connection."""
@@ -343,7 +343,7 @@ class Consumer(Role):
         messages are delivered again (its issue 10327). A cancelled consumer counts until everything of it is settled.
         A consumer of somebody else's cannot be told from that, and costs the whole time.
         """
-        self._opened().wait_settled((self._active_at or 0.0) + SETTLING_TIME)
+        self._opened().channels.wait_settled((self._active_at or 0.0) + SETTLING_TIME)
 
     def on_lost(self, error: BaseException | None) -> None:  # noqa: ARG002 - the sink does not ask
         """Forget the channel."""

@@ -1,14 +1,17 @@
-"""ConsumerChannels: the channels that the consumers of one connection have, by number and by queue."""
+"""ConsumerChannels: the channels that the consumers of one connection have, and what is asked on them."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
 from taskroute.broker.amqp import Connection
+from taskroute.broker.declare import count_consumers, count_each, count_messages
 from taskroute.broker.roles.consumed_queue import ConsumedQueue
+from taskroute.broker.roles.consumed_queues import ConsumedQueues
 from taskroute.broker.roles.consumer_channel import ConsumerChannel
 
 SPARE_CHANNELS: Final = 3
@@ -24,7 +27,7 @@ class ConsumerChannels:
 
     Args:
         connection: that was just opened.
-        queues: how many there are to consume.
+        queues: to consume.
         numbers: of the channels; none comes twice in a process's life.
         on_closed: is told of a queue whose own channel the broker has closed.
     """
@@ -32,7 +35,7 @@ class ConsumerChannels:
     def __init__(
         self,
         connection: Connection,
-        queues: int,
+        queues: ConsumedQueues,
         numbers: itertools.count[int],
         on_closed: Callable[[ConsumedQueue, Exception], object],
     ) -> None:
@@ -43,7 +46,9 @@ class ConsumerChannels:
         self._connection = connection
         self._numbers = numbers
         self._on_closed = on_closed
-        has_enough = queues + SPARE_CHANNELS <= connection.channel_max
+        self._queues = queues
+        self._helped = {helper.name: one.spec.name for one in queues for helper in one.spec.helper_queues()}
+        has_enough = len(queues.by_name) + SPARE_CHANNELS <= connection.channel_max
         self._shared = None if has_enough else self._open(None)
 
     def opened_for(self, queue: ConsumedQueue) -> ConsumerChannel:
@@ -67,6 +72,35 @@ class ConsumerChannels:
     def detach(self, queue: ConsumedQueue) -> None:
         """Take a channel from a queue that is gone, and keep it for what is unsettled on it."""
         self.by_queue.pop(queue.spec.name).channel.on_closed = None
+
+    def count_ready(self, queues: Iterable[str]) -> int:
+        """Return the number of messages that are ready in those of `queues` that are there.
+
+        Each is asked for on the channel that its messages come by: what was delivered before the answer is then read
+        before it. A queue that may be gone is asked for elsewhere first, as the broker closes the channel over it.
+        """
+        there = count_each(self._connection, queues)
+        for name in there:
+            channel = self.by_queue.get(self._helped.get(name, name))
+            if channel is not None:
+                there[name] = count_messages(channel.channel, name)
+        return sum(there.values())
+
+    def wait_settled(self, until: float) -> None:
+        """Wait until quorum queues have taken the last acknowledgements, at most until a moment.
+
+        Asked on the channel of their deliveries, which the broker would close over a queue that this user may not look
+        at, and forget them: such a queue is not waited for.
+        """
+        there = [name for name in self.by_queue if self._queues.by_name[name].state != "missing"]
+        quorum = [name for name in there if self._queues.by_name[name].spec.queue_type == "quorum"]
+        if not quorum or time.monotonic() >= until:
+            return
+        seen = count_each(self._connection, quorum)
+        for name, channel in list(self.by_queue.items()):
+            if name in seen:
+                while time.monotonic() < until and count_consumers(channel.channel, name):
+                    pass
 
     def _open(self, queue: ConsumedQueue | None) -> ConsumerChannel:
         channel = ConsumerChannel(next(self._numbers), self._connection.channel(), queue)

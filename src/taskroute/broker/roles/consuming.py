@@ -13,9 +13,6 @@ from taskroute.broker.declare import (
     Declaration,
     QueueUnavailableError,
     closes_connection,
-    count_consumers,
-    count_each,
-    count_messages,
 )
 from taskroute.broker.remarks import Remarks
 from taskroute.broker.roles.acknowledgements import drop_stale
@@ -75,7 +72,7 @@ class Consuming:
         self.generation = generation
         self.queues = queues
         self.probe = Probe(connection, self._on_probe_denied, backlogs.forget)
-        self.channels = ConsumerChannels(connection, len(queues.by_name), numbers, self._on_closed)
+        self.channels = ConsumerChannels(connection, queues, numbers, self._on_closed)
         self.missing = MissingQueues(connection, queues, suspects=suspects, remarks=remarks, backlogs=backlogs)
         self.declaring = Declaring(
             connection,
@@ -97,7 +94,6 @@ class Consuming:
         self._numbers = numbers
         self._on_queue_lost = on_queue_lost
         self._opened_at = time.monotonic()
-        self._helped = {helper.name: one.spec.name for one in queues for helper in one.spec.helper_queues()}
         self._arguments = {TOPOLOGY_ARGUMENT: topology_digest(declaration.topology)}
 
     def wanted(self, queue: ConsumedQueue) -> Wanted:
@@ -187,35 +183,6 @@ class Consuming:
     def puts_back_freely(self, queue: ConsumedQueue) -> bool:
         """Return whether what goes back to a queue counts as no failed delivery there."""
         return queue.spec.queue_type == "classic" or has(RETURNS_UNCOUNTED, self._lowest_broker)
-
-    def count_ready(self, queues: Iterable[str]) -> int:
-        """Return the number of messages that are ready in those of `queues` that are there.
-
-        Each is asked for on the channel that its messages come by: what was delivered before the answer is then read
-        before it. A queue that may be gone is asked for elsewhere first, as the broker closes the channel over it.
-        """
-        there = count_each(self.connection, queues)
-        for name in there:
-            channel = self.channels.by_queue.get(self._helped.get(name, name))
-            if channel is not None:
-                there[name] = count_messages(channel.channel, name)
-        return sum(there.values())
-
-    def wait_settled(self, until: float) -> None:
-        """Wait until quorum queues have taken the last acknowledgements, at most until a moment.
-
-        Asked on the channel of their deliveries, which the broker would close over a queue that this user may not look
-        at, and forget them: such a queue is not waited for.
-        """
-        there = [name for name in self.channels.by_queue if self.queues.by_name[name].state != "missing"]
-        quorum = [name for name in there if self.queues.by_name[name].spec.queue_type == "quorum"]
-        if not quorum or time.monotonic() >= until:
-            return
-        seen = count_each(self.connection, quorum)
-        for name, channel in list(self.channels.by_queue.items()):
-            if name in seen:
-                while time.monotonic() < until and count_consumers(channel.channel, name):
-                    pass
 
     # Its consumers:
 
