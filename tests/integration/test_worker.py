@@ -470,7 +470,7 @@ def test_health_has_connection_consumed_queues_and_last_activity(broker_url: str
 
 
 def test_worker_without_its_broker_is_live_and_not_ready(taskroute_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with on_two_threads(taskroute_url, topology, registry_of(lambda action: None)) as (worker, _):
+    with Worker(taskroute_url, topology, registry_of(lambda action: None)) as worker:
         away, back = threading.Event(), threading.Event()
 
         def refuse(*_: Any, **__: Any) -> Any:
