@@ -159,7 +159,7 @@ def test_queue_denied_after_an_upgrade_costs_one_connection(
         assert worker.health().broker == BrokerFacts("RabbitMQ", "4.0.5")
         broker.happen()
         left_alone.wait(3 if news in consumed else 1)
-        until(lambda: worker.health().consuming == ("work",))
+        until(lambda: worker.health().connected and worker.health().consuming == ("work",))
         health, connections = worker.health(), worker.stats().connections
 
         with Publisher(broker.url, topology_of(work)) as publisher:
