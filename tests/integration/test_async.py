@@ -152,7 +152,7 @@ def test_async_handler_that_blocks_its_loop_is_reported_overdue(taskroute_url: s
 
         release.set()
         assert worker.wait_idle(DEADLINE)
-        assert worker.health().ready
+        until(lambda: worker.health().ready)
 
 
 def test_worker_stop_lets_running_async_handlers_finish(broker_url: str) -> None:

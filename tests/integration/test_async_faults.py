@@ -171,7 +171,7 @@ def test_message_that_waits_for_a_blocked_loop_is_reported_overdue(taskroute_url
 
         release.set()
         assert worker.wait_idle(DEADLINE)
-        assert worker.health().ready
+        until(lambda: worker.health().ready)
 
 
 def plain(message: Message, call_next: CallNext) -> Any:

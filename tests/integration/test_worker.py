@@ -427,7 +427,7 @@ def test_handler_past_its_timeout_is_reported_and_finishes(broker_url: str) -> N
 
         release.set()
         assert worker.wait_idle(DEADLINE)
-        assert worker.health().ready
+        until(lambda: worker.health().ready)
 
     assert sorted(seen.calls) == ["quick", "slow"]
 
@@ -509,7 +509,7 @@ def test_worker_whose_every_thread_is_stuck_is_not_live(taskroute_url: str) -> N
 
         release.set()
         assert worker.wait_idle(DEADLINE)
-        assert worker.health().ready
+        until(lambda: worker.health().ready)
 
 
 # --- stopping ---
