@@ -407,12 +407,12 @@ def test_handler_past_its_timeout_is_reported_and_finishes(broker_url: str) -> N
     """The worker is not ready while a handler is overdue."""
     release, seen = threading.Event(), Calls()
 
-    def handle(action: str) -> None:
-        if action == "slow":
-            assert release.wait(DEADLINE)
-        seen(action)
+    def slow() -> None:
+        assert release.wait(DEADLINE)
+        seen("slow")
 
-    registry = registry_of(handle, timeout=0.05)
+    registry = registry_of(lambda action: seen(action))
+    registry.add("video.slow", slow, queue=video, timeout=0.05)
 
     with (
         logged("handler_overdue queue=video key='video.slow'") as reported,
