@@ -82,6 +82,12 @@ class Site:
         self.inside.run_on_session()
         assert self.worker.health().consuming == ()
 
+    def wait_begun(self, service: Service) -> int:
+        """Wait until a pause has begun and no handler runs any more; return how many have been called."""
+        self.events.wait(Paused)
+        until(lambda: "in hand" not in self.inside.left_behind())
+        return len(service.called.calls)
+
 
 @contextmanager
 def site(
@@ -159,8 +165,7 @@ def test_each_pause_ends_with_one_trial_until_a_message_is_handled(broker_url: s
 
     with site(broker_url, service, threads=3) as here:
         here.publish(*range(30))
-        here.events.wait(Paused)
-        begun = len(service.called.wait(2))  # three threads may have begun three
+        begun = here.wait_begun(service)  # three threads may have begun three
         for pauses in range(2, 8):
             here.end_pause()
             assert here.events.wait(Paused, pauses).failures > 2
@@ -380,9 +385,7 @@ def test_failing_async_handlers_pause_their_queue(broker_url: str, threads: int)
         service(message)
 
     with site(broker_url, handle, threads=threads, backlog=20) as here:
-        here.events.wait(Paused)
-        here.inside.run_on_loop(asyncio.sleep(0)).result(DEADLINE)
-        begun = len(service.called.calls)
+        begun = here.wait_begun(service)
         assert begun <= 4 + 2  # those that had begun when the second failed
         service.is_up = True
         here.end_pause()
