@@ -135,9 +135,10 @@ def test_failing_queue_is_paused_then_resumed(broker_url: str, kind: Any, caplog
 
         with Worker(broker_url, Topology(queues=[queue]), healthy) as other_worker:
             elsewhere.done.wait(18 - 4)
+            until(lambda: here.inside.unsettled("jobs") <= 4)  # the two that have failed are settled
             kept = here.inside.unsettled("jobs")
             elsewhere.done.wait(18 - kept)
-            assert 1 <= kept <= 4
+            assert kept
             assert len(other_worker.health().consuming) == 1
         assert service.called.calls == [0, 1]  # no handler of the paused worker ran meanwhile
 
@@ -203,6 +204,7 @@ def test_paused_queue_leaves_other_queues_consumed(broker_url: str) -> None:
         here.events.wait(Paused)
         here.publish(*range(50), queue=other)
         seen.wait(50)
+        here.inside.run_on_session()
 
         health = here.worker.health()
         assert (health.consuming, health.paused) == (("other",), ("jobs",))
