@@ -22,6 +22,7 @@ from tests.kit.waiting import DEADLINE, until
 from taskroute import (
     CircuitBreaker,
     ConfigurationError,
+    ExchangeSpec,
     HandlerRegistry,
     Message,
     Publisher,
@@ -353,20 +354,25 @@ def test_retry_verdict_and_async_timeout_count_as_failures(broker_url: str) -> N
 
 
 def test_hung_handler_counts_as_a_failure_at_its_timeout(broker_url: str) -> None:
-    begun, release = Calls(), threading.Event()
+    begun, release, shop = Calls(), threading.Event(), ExchangeSpec(name="shop")
+    queue = jobs.model_copy(update={"bindings": (shop.bind("quick"),)})
 
     def hang(job: Job) -> None:
         begun(job.number)
-        if job.number < 3:
-            assert release.wait(DEADLINE)
+        assert release.wait(DEADLINE)
 
-    with site(broker_url, hang, threads=2, timeout=0.05) as here:
+    registry = registry_of(hang, "jobs", queue=queue, timeout=0.05)
+    registry.add(
+        "quick", lambda body: begun(body["number"]), queue=queue
+    )  # which has time, however busy the machine is
+
+    with site(broker_url, hang, queue, threads=2, registry=registry) as here:
         here.publish(0, 1)
         assert here.events.wait(Paused).failures == 2
         here.publish(2)
         here.end_pause()
         here.events.wait(Paused, 2)  # the trial hangs as well
-        here.publish(3)
+        here.publisher.publish(Job(number=3), "quick", exchange=shop)
         here.end_pause()
         here.events.wait(Resumed)
         assert here.worker.health().paused == ()
