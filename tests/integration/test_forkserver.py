@@ -32,6 +32,7 @@ def test_process_of_a_forkserver_publishes_beside_its_makers_worker(rabbitmq_url
         process = multiprocessing.get_context("forkserver").Process(target=publish, args=(rabbitmq_url, topology, 1))
         process.start()
         process.join(DEADLINE)
+        seen.wait(1)
         publisher.publish({"number": 2}, "order.paid", exchange=shop)
 
         assert process.exitcode == 0
