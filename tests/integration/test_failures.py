@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -11,12 +12,13 @@ from typing import Any
 
 import pytest
 from tests.kit.running import registry_of, running
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import DEADLINE, PROCESS_DEADLINE
 
 from taskroute import ExchangeSpec, QueueSpec, RetryPolicy, Topology
 from taskroute.testing import Harness
 
 ROOT = Path(__file__).parents[2]
+WHEN_RETRIED = "from tests.kit.waiting import until; until(lambda: worker.stats().retried)"
 
 shop = ExchangeSpec(name="shop")
 orders = QueueSpec(name="orders", bindings=[shop.bind("#")], retry=RetryPolicy(delays=(0.01,)))
@@ -32,17 +34,31 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[tuple[int, list[str]]]:
 def test_example_with_a_typo_prints_what_is_wrong_and_what_is_left(tmp_path: Path) -> None:
     """That of README, in which nobody has set up logging."""
     example = re.findall("```python\n(.+?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
-    assert "task.file)" in example
     program = tmp_path / "pipeline.py"
-    program.write_text(example.replace("task.file)", "task.fil)").replace("timeout=10", "timeout=0.5"))
+    ends = {
+        "task.file)": "task.fil)",
+        'video.#")])': 'video.#")], retry={"delays": [600]})',  # it still waits then, however long the rest takes
+        "    assert worker.wait_idle(timeout=10)": f"    {WHEN_RETRIED}\n    assert worker.wait_idle(timeout=0.5)",
+    }
+    for text, other in ends.items():
+        assert text in example
+        example = example.replace(text, other)
+    program.write_text(example)
 
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=DEADLINE, check=False)
+    done = subprocess.run(
+        [sys.executable, program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PROCESS_DEADLINE,
+        check=False,
+    )
 
-    line = example.split("task.file)")[0].count("\n") + 1
+    line = example.split("task.fil)")[0].count("\n") + 1
     assert done.stdout == ""
     shown, left, *_, last = done.stderr.splitlines()
     assert f"error=AttributeError at=pipeline.py:{line} text=\"'Video' object has no attribute 'fil'\"" in shown
-    assert left == "not_idle queue=video ready=0 waiting=1 in_flight=0 after=0.5"
+    assert left.startswith("not_idle queue=video ready=0 waiting=1 in_flight=0 after=")
     assert (done.returncode, last) == (1, "AssertionError")
 
 
