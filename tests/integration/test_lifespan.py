@@ -119,7 +119,7 @@ def test_async_lifespan_lives_in_one_task_on_the_loop_of_handlers(decorate: Any,
         assert running.worker.wait_idle(DEADLINE)
 
     assert seen.calls == [(what, "taskroute-worker-loop") for what in ("open", "used", "close")]
-    assert "taskroute-worker-loop" not in {thread.name for thread in threading.enumerate()}
+    until(lambda: "taskroute-worker-loop" not in {thread.name for thread in threading.enumerate()})
 
 
 def test_background_tasks_of_a_lifespan_outlive_the_handlers(taskroute_url: str) -> None:
@@ -290,8 +290,7 @@ def test_lifespan_that_goes_wrong_is_an_error_that_names_it(lifespan: Any, error
     with pytest.raises(error, match=text), service(lifespan).running():
         pass
 
-    left = {thread.name for thread in set(threading.enumerate()) - before}
-    assert {name for name in left if name.startswith("taskroute")} == set()
+    until(lambda: not [each for each in set(threading.enumerate()) - before if each.name.startswith("taskroute")])
 
 
 def test_lifespan_with_its_brackets_is_refused() -> None:
