@@ -95,5 +95,21 @@ def test_ended_thread_leaves_room_for_a_further_replacement(pool: Hanging) -> No
     assert pool.threads.is_none_left()
 
 
+def test_thread_that_has_settled_its_last_message_is_waited_for(pool: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it has forgotten it as well: whoever stops a worker may count threads afterwards."""
+    join = threading.Thread.join
+    pool.begin("a")
+    pool.ready.close()
+
+    def end_and_join(thread: threading.Thread, timeout: float | None = None) -> None:
+        pool.end("a")
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", end_and_join)
+    pool.threads.end(time.monotonic() + DEADLINE, has_finished=True)
+
+    assert not pool.thread_of["a"].is_alive()
+
+
 def test_threads_that_were_not_started_are_not_waited_for() -> None:
     Hanging(2).threads.end(time.monotonic() + DEADLINE)

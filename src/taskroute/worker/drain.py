@@ -42,7 +42,7 @@ def drain(
         hung.append("the consuming connection does not close")
     if not _end(republishing, deadline):
         hung.append("the hand-over connection does not close")
-    processor.threads.end(deadline)
+    processor.threads.end(deadline, has_finished=has_finished)
     loop.join(deadline - time.monotonic())
     if not has_finished and not hung:
         hung.append(f"{processor.work.open_count} messages on their way to another queue")

@@ -120,12 +120,17 @@ class ThreadPool:
         """Return whether no thread is left to handle anything: each one is stuck or dead."""
         return bool(self._threads) and all(thread.is_overdue or thread.is_dead for thread in self._threads)
 
-    def end(self, deadline: float) -> None:
-        """Wait for the threads that have nothing to do, until `deadline` by the monotonic clock."""
+    def end(self, deadline: float, *, has_finished: bool = False) -> None:
+        """Wait for the threads that have nothing to do, until `deadline` by the monotonic clock.
+
+        Args:
+            deadline: of it.
+            has_finished: none has anything to do: what it has settled it forgets in a moment.
+        """
         with self._lock:
             self._is_ending = True
         for thread in self._threads:
-            if thread.work is None and thread.is_alive():
+            if (has_finished or thread.work is None) and thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _replace(self, hung: _HandlerThread) -> None:
