@@ -145,10 +145,13 @@ def test_instrumentation_hears_unwritten_messages_as_failed(taskroute_url: str) 
     publisher = Publisher(taskroute_url, topology, max_in_flight=1, instrumentation=[events])
 
     publisher.start()
-    InsidePublisher(publisher).block()
+    inside, held = InsidePublisher(publisher), threading.Event()
+    inside.block()
+    inside.post(lambda: held.wait(DEADLINE))  # the time of the first one is not over before there is no room
     publisher.submit(b"", "video.a", exchange=media, timeout=0.1)
     with pytest.raises(Exception, match="no room"):
         publisher.submit(b"", "video.a", exchange=media, timeout=0.01)
+    held.set()
     events.emitted.wait(1 + 2)
     publisher.close()
     with pytest.raises(Exception, match="closed"):
