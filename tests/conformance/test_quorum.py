@@ -60,6 +60,7 @@ def test_messages_of_a_closed_channel_come_first_without_a_limit_too(peer: Peer)
     taken(other, queue, 2)
 
     other.close()
+    until(lambda: peer.ready(queue) == 3)
 
     assert peer.receive("q", 3).bodies == [b"1", b"2", b"3"]
 
@@ -229,6 +230,7 @@ def test_a_limit_drops_what_came_back_before_a_due_message_behind_it(peer: Peer)
     other = peer.another()
     taken(other, queue, 1)
     other.close()
+    until(lambda: peer.ready(queue) == 1)
 
     peer.publish(b"due", queue, expiration="0")
     peer.pass_time(50)
