@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.kit import ports
 from tests.kit.calls import Calls, logged
-from tests.kit.inside import InsideWorker, callers_waiting_longer
+from tests.kit.inside import InsidePublisher, InsideWorker, callers_waiting_longer, counting_from
 from tests.kit.running import registry_of, running
 from tests.kit.specs import topology
 from tests.kit.waiting import DEADLINE, in_thread, until
@@ -67,7 +67,8 @@ def test_worker_start_ends_at_its_timeout_and_says_what_hangs(hanging: tuple[Any
     url, step = hanging
     worker = make_worker(url)
 
-    error = in_thread(lambda: worker.start(timeout=0.2)).exception(DEADLINE)
+    with counting_from(step):
+        error = in_thread(lambda: worker.start(timeout=0.1)).exception(DEADLINE)
 
     assert isinstance(error, BrokerUnavailableError)
     assert re.search(step, str(error))
@@ -78,7 +79,8 @@ def test_publisher_start_ends_at_its_timeout_and_says_what_hangs(hanging: tuple[
     url, step = hanging
     publisher = Publisher(url, topology)
 
-    error = in_thread(lambda: publisher.start(timeout=0.2)).exception(DEADLINE)
+    with counting_from(step):
+        error = in_thread(lambda: publisher.start(timeout=0.1)).exception(DEADLINE)
 
     assert isinstance(error, BrokerUnavailableError)
     assert re.search(step, str(error))
@@ -87,7 +89,9 @@ def test_publisher_start_ends_at_its_timeout_and_says_what_hangs(hanging: tuple[
 @pytest.mark.parametrize("is_async", [False, True])
 def test_publish_ends_at_its_timeout_and_says_what_hangs(hanging: tuple[Any, str], is_async: bool) -> None:
     url, step = hanging
-    publisher = Publisher(url, topology, timeout=0.2)
+    publisher = Publisher(url, topology, timeout=0.1)
+    waiting = publisher.submit({}, "video", exchange="", timeout=HOUR)
+    until(lambda: re.search(step, str(InsidePublisher(publisher).session.unavailable())))
 
     def publish() -> None:
         if is_async:
@@ -99,7 +103,9 @@ def test_publish_ends_at_its_timeout_and_says_what_hangs(hanging: tuple[Any, str
 
     assert isinstance(error, BrokerUnavailableError)
     assert re.search(step, str(error))
-    publisher.close(0)
+    assert not waiting.done()
+    with pytest.raises(BrokerUnavailableError):
+        publisher.close(0)
 
 
 def test_stop_ends_a_worker_whose_connecting_hangs(hanging: tuple[Any, str]) -> None:

@@ -5,6 +5,7 @@ Each name says what a test asks or does, and not where the library keeps it: a r
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from unittest.mock import patch
 
 from tests.kit.calls import Calls
-from tests.kit.waiting import DEADLINE, in_thread
+from tests.kit.waiting import DEADLINE, in_thread, until
 
 from taskroute import Publisher, Worker
 from taskroute.broker.connector import Connector
 from taskroute.broker.embedded.engine import Broker
+from taskroute.broker.link import CurrentLink, Link
 from taskroute.broker.mailbox import Mailbox
 from taskroute.broker.rabbitmq_channel import RabbitMQChannel
 from taskroute.broker.roles.confirms import Confirms
@@ -379,6 +381,19 @@ THREADS_FIRST_CALL: Final = Session._run.__code__
 def callers_waiting_longer(seconds: float) -> Iterator[None]:
     """Have callers of a publisher give a thread that is to report a deadline so many seconds."""
     with patch.object(publishers, "_GRACE", seconds):
+        yield
+
+
+@contextmanager
+def counting_from(step: str) -> Iterator[None]:
+    """Have the time of callers that wait for a connection begin once it is waited for what a pattern says."""
+    wait = CurrentLink.wait
+
+    def wait_then(current: CurrentLink, timeout: float | None, is_gone: Callable[[], bool]) -> Link:
+        until(lambda: re.search(step, current.link.problem(0)))
+        return wait(current, timeout, is_gone)
+
+    with patch.object(CurrentLink, "wait", wait_then):
         yield
 
 
