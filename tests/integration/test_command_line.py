@@ -107,7 +107,7 @@ def read_all(terminal: int) -> str:
 def test_interrupt_ends_a_command_by_the_signal(folder: Path) -> None:
     """So that a shell ends its script, too. The command waits for its body."""
     (folder / "loud.py").write_text(
-        "import sys\nprint('loaded', file=sys.stderr, flush=True)\nfrom wiring import routes"
+        "import sys\nfrom wiring import routes\nprint('loaded', file=sys.stderr, flush=True)"
     )
     words = ["explain", "loud:routes", "order.7.paid", "--body", "-"]
 
