@@ -283,6 +283,22 @@ def test_defect_of_ours_is_told_in_a_line(line: CommandLine, monkeypatch: pytest
     assert "this is a defect of taskroute, please report it" in ended.err
 
 
+@pytest.mark.parametrize("command", ["check interrupted:routes", "graph wiring:routes"])
+def test_interrupt_that_became_another_error_is_one(
+    line: CommandLine, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.11 makes a `RuntimeError` of one that comes in a `__set_name__`, while a module is imported."""
+
+    def interrupt(*_: object) -> None:
+        raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+
+    line.write("interrupted.py", "raise RuntimeError('Error calling __set_name__') from KeyboardInterrupt()\n")
+    monkeypatch.setattr("taskroute.graph.drawing.picture.picture_of", interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        line.run(*command.split())
+
+
 def test_help_of_check_lists_the_codes_of_findings(line: CommandLine) -> None:
     shown = line.run("check", "--help").out
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from taskroute.cli.exits import Exit, UsageError, exit_of
 from taskroute.cli.parser import check_command, make_parser
-from taskroute.cli.signals import Terminated, end_by
+from taskroute.cli.signals import Terminated, end_by, raise_interrupt_behind
 from taskroute.cli.table import command_named
 from taskroute.cli.target import TargetError
 from taskroute.cli.terminal import complain
@@ -78,6 +78,7 @@ def _run(words: list[str]) -> int:
     except SystemExit as end:  # --help and --version
         return end.code if isinstance(end.code, int) else Exit.OK
     except Exception as error:  # whatever it is, our frames say nothing to who reads it
+        raise_interrupt_behind(error)
         if isinstance(error, OSError) and not is_raised_by_user(error):  # of stdout
             raise
         return _tell_surprise(words, error)

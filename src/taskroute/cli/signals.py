@@ -62,6 +62,15 @@ def ended_by_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def raise_interrupt_behind(error: BaseException) -> None:
+    """Raise the interrupt that something has made another error of, as Python 3.11 does where a class is made."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause from None
+        cause = cause.__cause__
+
+
 def let_through(numbers: Iterable[int]) -> None:
     """Take signals on this thread from now on, those first that have waited."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from taskroute.cli.exits import UsageError
+from taskroute.cli.signals import raise_interrupt_behind
 from taskroute.cli.suggestion import hint
 from taskroute.cli.traceback import has_users_frame, users_traceback
 
@@ -163,6 +164,7 @@ def _users_code() -> Iterator[None]:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     except Exception as error:
+        raise_interrupt_behind(error)
         if not has_users_frame(error) and not isinstance(error, SyntaxError):
             raise
         raise TargetError(users_traceback(error)) from None
