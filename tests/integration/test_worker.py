@@ -411,8 +411,11 @@ def test_handler_past_its_timeout_is_reported_and_finishes(broker_url: str) -> N
         assert release.wait(DEADLINE)
         seen("slow")
 
-    registry = registry_of(lambda action: seen(action))
-    registry.add("video.slow", slow, queue=video, timeout=0.05)
+    def quick(action: str) -> None:
+        seen(action)
+
+    registry = registry_of(slow, "video.slow", timeout=0.05)
+    registry.add("video.{action}", quick, queue=video)
 
     with (
         logged("handler_overdue queue=video key='video.slow'") as reported,
