@@ -77,7 +77,7 @@ class Traffic:
         self._stop.set()
 
     def submit(self, publisher: Publisher, count: int = 1) -> list[Future[Any]]:
-        """Publish so many messages; the futures."""
+        """Publish so many messages; the futures, which have their outcomes once the books have them."""
         return [self._submit(publisher) for _ in range(count)]
 
     def publish(self, publisher: Publisher, count: int = 1) -> None:
@@ -148,13 +148,16 @@ class Traffic:
             self._next += 1
             number = str(self._next)
         self._note("attempted", number)
+        noted: Future[Any] = Future()  # whoever waits for the publisher's own is woken before its callbacks are called
         future = publisher.submit(body_of(number), "a", exchange=jobs, message_id=number)
-        future.add_done_callback(lambda done: self._settled(done, number))
-        return future
+        future.add_done_callback(lambda done: self._settled(done, number, noted))
+        return noted
 
-    def _settled(self, future: Future[Any], number: str) -> None:
+    def _settled(self, future: Future[Any], number: str, noted: Future[Any]) -> None:
         error = future.exception()
         if error is None:
             self._note("confirmed", number)
+            noted.set_result(future.result())
         else:
             self.errors.append(error)
+            noted.set_exception(error)
