@@ -90,6 +90,7 @@ def test_worker_without_any_node_does_not_wait_for_its_first(site: Site) -> None
 
         with first.refusing():
             until(lambda: other.open and worker.health().ready)
+            InsideWorker(worker).run_on_session()  # which plans its way back when it has said that it is open
             assert InsideWorker(worker).moves_at is not None
             with other.refusing():
                 until(lambda: not worker.health().connected)
