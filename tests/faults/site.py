@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pika
 from tests.faults.proxy import Proxy
 from tests.kit import rabbitmq as server
+from tests.kit.waiting import until
 
 SECRET = "canary-5f1c9b"
 """The password of every user in these tests. It may not be seen anywhere."""
@@ -77,8 +78,15 @@ class Site:
             channel = connection.channel()
             return [channel.queue_declare(queue, passive=True).method.message_count for queue in queues]
 
+    def wait_ready(self, queue: str, count: int) -> None:
+        """Wait until so many messages are ready. What a client had is, some time after it is gone."""
+        until(lambda: self.depths(queue) == [count])
+
     def wait_unconsumed(self) -> None:
-        """Wait until the broker has noticed that every consumer is gone, and so has requeued what they had."""
+        """Wait until the broker has noticed that every consumer is gone, and so has requeued what they had.
+
+        It has not, of a consumer that was cancelled before: what that had is ready when its channel is gone as well.
+        """
         self.node.eval(
             f'Wait = fun W() -> case rabbit_amqqueue:consumers_all(<<"{self.name}">>) of '
             "[] -> ok; _ -> timer:sleep(5), W() end end, Wait()."

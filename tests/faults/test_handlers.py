@@ -157,6 +157,7 @@ def test_message_of_a_hung_handler_is_not_acknowledged(site: Site) -> None:
 
     with pytest.raises(Exception, match="is handling 'a' of queue 'work'"):
         worker.stop()
+    site.wait_ready("work", 1)
     assert ledger.drain(site.url, ["work"]) == [ledger.body_of("0")]
 
     go_on.set()
@@ -194,6 +195,7 @@ def test_message_that_kills_its_process_is_dead_lettered_alone(
         assert deaths <= 10
         site.wait_unconsumed()
 
+    site.wait_ready("work.dead", 1)
     dead = ledger.drain(site.url, ["work.dead"])
     done = ledger.read(tmp_path).of("done")
     stopwatch.note(f"{deaths} processes died (delivery limit 3), dead letters: {len(dead)}, others done: {len(done)}")

@@ -375,4 +375,5 @@ def test_worker_that_may_not_republish_keeps_handling(site: Site, logged: Callab
             with pytest.raises(Exception, match="on their way to another queue"):
                 worker.stop()
 
+    site.wait_ready("work", 1)
     assert ledger.drain(site.url, ["work"]) == [b"bad"]

@@ -278,7 +278,7 @@ def test_message_never_dead_lettered_returns_to_its_queue_at_stop(site: Site, lo
     with pytest.raises(Exception, match="1 messages on their way to another queue"):
         worker.stop()
 
-    site.wait_unconsumed()
+    site.wait_ready("work", 1)
     assert ledger.drain(site.url, ["work"]) == [b"bad"]
 
 

@@ -127,7 +127,7 @@ def test_signal_ends_a_busy_worker_after_its_handler(site: Site, stopwatch: Stop
         assert process.stdout is not None
         assert process.stdout.read().count("finished") == 1
 
-    assert len(ledger.drain(site.url, ["work"])) == 4  # the messages prefetched and not begun were requeued
+    site.wait_ready("work", 4)  # the messages prefetched and not begun were requeued
 
 
 @pytest.mark.row(28)
@@ -145,7 +145,7 @@ def test_hung_handler_and_frozen_broker_end_in_exit_1_at_the_deadline(site: Site
 
     assert "ShutdownTimeoutError" in text
     assert "is handling 'a' of queue 'work'" in text
-    site.wait_unconsumed()
+    site.wait_ready("work", 1)
     assert ledger.drain(site.url, ["work"]) == [ledger.body_of("0")]
 
 
@@ -162,8 +162,7 @@ def test_second_signal_ends_the_process_at_once(site: Site, stopwatch: Stopwatch
         stopwatch.within(1, lambda timeout: process.wait(timeout) is not None, "the process ends")
         assert process.returncode == -signal.SIGINT
 
-    site.wait_unconsumed()
-    assert len(ledger.drain(site.url, ["work"])) == 3
+    site.wait_ready("work", 3)
 
 
 @pytest.mark.row(30)
