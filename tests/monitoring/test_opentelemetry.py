@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
+from tests.kit.inside import InsideWorker
 from tests.kit.running import registry_of
 from tests.kit.specs import media, topology
 from tests.kit.waiting import DEADLINE, until
@@ -34,6 +35,7 @@ def test_names_of_opentelemetry_on_the_page_are_those_of_its_exporter(tools: Non
         publisher.publish(b"", "video.upload", exchange=media)
         assert worker.wait_idle(DEADLINE)
         until(lambda: worker.stats().backlog)
+        InsideWorker(worker).run_on_session()  # which has told it to those who listen by then
         shown = generate_latest(registry).decode()
     provider.shutdown()
 
