@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import yaml
-from tests.kit.waiting import until
+from tests.kit.waiting import DEADLINE, until
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "monitoring"
 
@@ -30,14 +30,14 @@ class Prometheus:
     def is_ready(self) -> bool:
         """Whether it answers."""
         try:
-            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=DEADLINE) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError):
             return False
 
     def ask(self, path: str, **parameters: str) -> Any:
         """Return the data that it answers."""
-        with urllib.request.urlopen(f"{self._url}/api/v1/{path}?{urlencode(parameters)}", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self._url}/api/v1/{path}?{urlencode(parameters)}", timeout=DEADLINE) as answer:
             return json.load(answer)["data"]
 
     def query(self, expression: str) -> list[Any]:
