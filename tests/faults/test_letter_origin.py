@@ -8,8 +8,10 @@ import pytest
 from tests.faults.site import Site
 from tests.faults.traffic import jobs
 from tests.kit.calls import Calls
+from tests.kit.inside import InsideWorker
 from tests.kit.peer import Peer, looking
 from tests.kit.running import registry_of
+from tests.kit.waiting import until
 
 from taskroute import Message, Publisher, QueueSpec, RetryPolicy, Topology, Worker
 from taskroute.handling.settle import sent_again
@@ -112,13 +114,14 @@ def test_retry_that_the_broker_dead_letters_keeps_its_origin(urls: tuple[str, st
 
     def fail(message: Message) -> None:
         failed(message)
+        until(lambda: InsideWorker(worker).is_stopping)  # so that it does not get the retry
         raise RuntimeError("as planned")
 
     with Publisher(urls[0], topology) as publisher:
         publisher.publish({}, "a", exchange=jobs)
-    with Worker(urls[0], topology, registry_of(fail, "#", queue=orders)) as worker:
+    worker = Worker(urls[0], topology, registry_of(fail, "#", queue=orders))
+    with worker:
         failed.wait()
-        worker.stop()
     with looking(urls[0]) as peer:
         inbox = peer.consume("orders", prefetch=1)
         peer.until(lambda: bool(inbox))
