@@ -28,13 +28,13 @@ def test_handler_finishing_after_a_reconnect_acknowledges_nothing(site: Site, lo
 
     def handle(number: str) -> None:
         calls.append(number)
-        if number == "1" and len(calls) == 1:
+        if number == "1" and calls.count("1") == 1:  # the others may have begun by now
             assert go_on.wait(DEADLINE)
 
     traffic, stale, lost = (
         Traffic(handle),
         logged("stale_ack queue=work message_id='1'"),
-        logged("delivery_lost queue=work"),
+        logged("delivery_lost queue=work key='a' message_id='1' elapsed="),
     )
     consuming = logged("consuming queue=work")
 
@@ -52,8 +52,7 @@ def test_handler_finishing_after_a_reconnect_acknowledges_nothing(site: Site, lo
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().connections == 2  # no 406 since
 
-    assert "elapsed=" in lost.calls[0]
-    assert "message_id='1'" in lost.calls[0]
+    assert len(lost.calls) == 1
     assert traffic.verdict(max_duplicates=3, min_confirmed=23).problems == ()
 
 
