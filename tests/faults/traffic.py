@@ -85,6 +85,12 @@ class Traffic:
         for future in self.submit(publisher, count):
             future.result(60)
 
+    @property
+    def attempted(self) -> int:
+        """The number of the message that was attempted last."""
+        with self._changed:
+            return self._next
+
     def done(self, count: int) -> Callable[[float], bool]:
         """An event: so many messages are done."""
         return lambda timeout: self._wait(lambda: len(self._counts["done"]) >= count, timeout)
@@ -93,14 +99,20 @@ class Traffic:
         """An event: so many more messages are done than now."""
         return self.done(len(self._counts["done"]) + count)
 
+    def next_confirmed(self, count: int) -> Callable[[float], bool]:
+        """An event: so many more messages are confirmed than now."""
+        confirmed = self._counts["confirmed"]
+        enough = len(confirmed) + count
+        return lambda timeout: self._wait(lambda: len(confirmed) >= enough, timeout)
+
     def all_done(self, timeout: float) -> bool:
         """An event: everything that was confirmed is done."""
         return self._wait(lambda: self._counts["confirmed"].keys() <= self._counts["done"].keys(), timeout)
 
-    def repeated(self) -> int:
-        """How many handlings there were of messages that had been handled before."""
+    def repeated(self, after: int = 0) -> int:
+        """How many handlings there were of messages with later numbers that had been handled before."""
         with self._changed:
-            return sum(count - 1 for count in self._counts["done"].values())
+            return sum(count - 1 for number, count in self._counts["done"].items() if int(number) > after)
 
     def outstanding(self) -> int:
         """How many messages are confirmed and not done."""
