@@ -79,13 +79,13 @@ def test_unlimited_prefetch_is_refused() -> None:
 def test_publisher_that_outruns_its_broker_is_refused_at_its_deadline(site: Site, stopwatch: Stopwatch) -> None:
     """A publisher is held back at `max_in_flight`; messages submitted by then are confirmed when the broker answers."""
     proxy = site.proxy()
-    publisher = Publisher(site.url_by(proxy), topology, max_in_flight=50, timeout=1)
+    publisher = Publisher(site.url_by(proxy), topology, max_in_flight=50)
     publisher.start()
 
     with proxy.stalled("to_client"):
         futures = [publisher.submit(b"x", "a", exchange=jobs, timeout=DEADLINE) for _ in range(50)]
         with stopwatch.timed(1, "the 51st message is refused"), pytest.raises(BrokerUnavailableError, match="no room"):
-            publisher.submit(b"x", "a", exchange=jobs)
+            publisher.submit(b"x", "a", exchange=jobs, timeout=1)
         assert not any(future.done() for future in futures)
 
     for future in futures:
