@@ -14,7 +14,7 @@ from tests.kit.calls import Calls
 from tests.kit.inside import InsideWorker
 from tests.kit.running import registry_of
 from tests.kit.stopwatch import Stopwatch
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import DEADLINE, until
 
 from taskroute import ConfigurationError, HandlerRegistry, Publisher, QueueSpec, Topology, Worker
 from taskroute.broker import session as sessions
@@ -35,7 +35,7 @@ def test_reset_connections_lose_no_confirmed_message(site: Site, stopwatch: Stop
                 proxy.reset()
                 stopwatch.within(5, traffic.next_done(), "first message after a reset")
         assert traffic.all_done(DEADLINE)
-        assert worker.stats().connections >= 4
+        until(lambda: worker.stats().connections >= 4)  # what was confirmed may have been in its hands before the last
 
     assert traffic.verdict(max_duplicates=3 * (PREFETCH + WINDOW), min_confirmed=60).problems == ()
 
@@ -53,7 +53,7 @@ def test_connections_closed_by_an_operator_lose_no_confirmed_message(
             lost.wait()
             stopwatch.within(5, traffic.next_done(), "first message after close_all_connections")
         assert traffic.all_done(DEADLINE)
-        assert worker.stats().connections >= 2
+        until(lambda: worker.stats().connections >= 2)
 
     assert traffic.verdict(max_duplicates=PREFETCH + WINDOW, min_confirmed=20).problems == ()
 
