@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,7 @@ from tests.faults.traffic import Traffic, jobs, topology, work
 from tests.kit.calls import Calls
 from tests.kit.inside import InsidePublisher
 from tests.kit.stopwatch import Stopwatch
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import DEADLINE, until
 
 from taskroute import (
     BrokerUnavailableError,
@@ -51,14 +50,12 @@ def test_late_confirm_confirms_its_own_message_alone(site: Site, stopwatch: Stop
             proxy.stall()  # what comes next does not even reach the broker
             second = publisher.submit(b"2", "a", exchange=jobs, timeout=DEADLINE)
             unroutable = publisher.submit(b"3", "b", exchange="", timeout=DEADLINE)
-            for _ in range(2):  # now they are in flight
-                InsidePublisher(publisher).run_on_session()
+            until(lambda: second.running() and unroutable.running())  # written
             passed = proxy.passed("to_client")
 
             proxy.resume("to_client")  # the late confirm of the first arrives, and nothing else can
             assert proxy.wait_passed(passed + 1, DEADLINE)
-            for _ in range(2):  # between one call on the session's thread and the next it has read what there is
-                InsidePublisher(publisher).run_on_session()
+            InsidePublisher(publisher).session.ask(lambda: None, DEADLINE)  # it reads what there is before it answers
             assert not second.done()
 
             proxy.resume()
@@ -155,7 +152,7 @@ def test_memory_alarm_stops_publishing_and_nothing_else(site: Site, stopwatch: S
             with pytest.raises(BrokerUnavailableError, match="blocked"):  # known by now, so that nothing is written
                 publisher.publish(b"{}", "a", exchange=jobs, timeout=1)
 
-            waiting = publisher.submit(b'{"id": 0}', "a", exchange="", timeout=DEADLINE)
+            waiting = publisher.submit(b'{"id": 0}', "a", exchange="", timeout=10 * DEADLINE)
             with traffic.running(site.url, prefetch=32) as worker:
                 # 400 messages, of which 10 fail once: all the others come, while those wait to be republished.
                 stopwatch.within(20, traffic.done(40 + 390), "390 of 400 messages handled during the alarm")
@@ -263,8 +260,7 @@ def test_close_tells_written_messages_from_those_never_written(site: Site) -> No
     publisher.start()
     with proxy.stalled("to_client"):
         written = publisher.submit(b"x", "a", exchange=jobs, message_id="one")
-        InsidePublisher(publisher).run_on_session()  # it is written after that, and before the next call
-        InsidePublisher(publisher).run_on_session()
+        until(written.running)
         InsidePublisher(publisher).block()
         queued = publisher.submit(b"x", "a", exchange=jobs, message_id="two")
 
@@ -285,7 +281,7 @@ from taskroute import Publisher, Topology
 topology = Topology.model_validate_json({to_plain.model_dump_json()!r})
 publisher = Publisher({site.deserted_url!r}, topology, timeout=0.5)
 for number in range(15):
-    publisher.submit(b"x", "a", exchange="jobs", message_id=f"id-{{number}}")
+    publisher.submit(b"x", "a", exchange="jobs", message_id=f"id-{{number}}", timeout=60)  # none is given up before
 sys.exit(4)
 """
 
@@ -353,23 +349,20 @@ def test_submit_without_room_raises_at_its_deadline(site: Site, stopwatch: Stopw
 @pytest.mark.row(40)
 def test_worker_that_may_not_republish_keeps_handling(site: Site, logged: Callable[[str], Calls]) -> None:
     """A failed message that may not be republished stays unacknowledged, and holds no other back."""
-    registry, refused, seen = HandlerRegistry(), logged("hand_over_failed queue=work"), []
-    done = threading.Event()
+    registry, refused, seen = HandlerRegistry(), logged("hand_over_failed queue=work"), Calls()
 
     @registry.handler("#", queue=work)
     def handle(body: bytes) -> None:
-        seen.append(body)
+        seen(body)
         if body == b"bad":
             raise RuntimeError("as planned")
-        if len(seen) >= 11:
-            done.set()
 
     with Publisher(site.url, topology) as publisher:
         publisher.publish(b"bad", "a", exchange=jobs)
         with Worker(site.read_only_url, topology, registry, declare="verify", shutdown_timeout=1) as worker:
             for number in range(10):
                 publisher.publish(b"%d" % number, "a", exchange=jobs)
-            assert done.wait(DEADLINE)
+            seen.wait(11)
             refused.wait(2)
             assert worker.stats().connections == 1
             with pytest.raises(Exception, match="on their way to another queue"):
