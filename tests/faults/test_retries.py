@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,17 @@ from tests.kit.waiting import DEADLINE
 
 from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Routes, Topology, Worker
 from taskroute.worker.republish import PAUSE
+
+
+@pytest.fixture
+def impatient(site: Site) -> Iterator[Site]:
+    """A broker that dead-letters again after a second, not three minutes, to a target that did not confirm."""
+    setting = "application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, {})."
+    site.node.eval(setting.format(1000))
+    try:
+        yield site
+    finally:
+        site.node.eval(setting.format(180_000))
 
 
 def failing(seen: Calls) -> HandlerRegistry:
@@ -82,7 +93,6 @@ class Attempts:
 
 def park_retries_of_stuck_queues(site: Site, attempts: Attempts) -> None:
     """Have a hundred retries due for the queue `full`, which is full, and a hundred for `gone`, which is deleted."""
-    _shorten_the_pause_of_dead_lettering(site)
     with Publisher(site.url, three_queues) as publisher:
         with Worker(site.url, three_queues, attempts.registry, queues=["full", "gone"]) as worker:
             for name in ("full", "gone"):
@@ -91,20 +101,21 @@ def park_retries_of_stuck_queues(site: Site, attempts: Attempts) -> None:
             assert attempts.reach(100, gone, attempt=1)
             worker.stop()
         list(publisher.publish_many([(b"{}", "full")] * 100, exchange=jobs))  # without a consumer it stays full
-        site.ctl("delete_queue", "gone")
+        with looking(site.url) as peer:
+            peer.channel.queue_delete("gone")
         assert site.depths("full.retry.10000", "gone.retry.10000") == [100, 100], "they came back before that"
         _wait_until_due(site, "full.retry.10000", "gone.retry.10000")
 
 
 @pytest.mark.row(40)
-def test_stuck_queues_delay_no_retry_of_another_queue(site: Site, stopwatch: Stopwatch) -> None:
+def test_stuck_queues_delay_no_retry_of_another_queue(impatient: Site, stopwatch: Stopwatch) -> None:
     """While a hundred retries wait for a full queue and a hundred for a deleted one, those of a third are on time."""
     attempts = Attempts()
-    park_retries_of_stuck_queues(site, attempts)
+    park_retries_of_stuck_queues(impatient, attempts)
 
     with (
-        Publisher(site.url, three_queues, declare="skip") as publisher,
-        Worker(site.url, three_queues, attempts.registry, queues=["fine"], declare="skip"),
+        Publisher(impatient.url, three_queues, declare="skip") as publisher,
+        Worker(impatient.url, three_queues, attempts.registry, queues=["fine"], declare="skip"),
     ):
         list(publisher.publish_many([(b"{}", "fine")] * 20, exchange=jobs))
         assert attempts.reach(20, fine, attempt=1)
@@ -112,19 +123,14 @@ def test_stuck_queues_delay_no_retry_of_another_queue(site: Site, stopwatch: Sto
 
 
 @pytest.mark.row(40)
-def test_retries_of_a_stuck_queue_come_back_once_it_takes_them(site: Site) -> None:
+def test_retries_of_a_stuck_queue_come_back_once_it_takes_them(impatient: Site) -> None:
     """No retry is lost while its queue is full or deleted."""
     attempts = Attempts()
-    park_retries_of_stuck_queues(site, attempts)
+    park_retries_of_stuck_queues(impatient, attempts)
 
-    with Worker(site.url, three_queues, attempts.registry):  # declares the deleted queue and empties the full one
+    with Worker(impatient.url, three_queues, attempts.registry):  # declares the deleted queue and empties the full one
         assert attempts.reach(100, full, attempt=2)
         assert attempts.reach(100, gone, attempt=2)
-
-
-def _shorten_the_pause_of_dead_lettering(site: Site) -> None:
-    """Have RabbitMQ dead-letter again after a second, not three minutes, to a target that did not confirm."""
-    site.node.eval("application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 1000).")
 
 
 def _wait_until_due(site: Site, *wait_queues: str) -> None:
@@ -284,14 +290,13 @@ def test_message_never_dead_lettered_returns_to_its_queue_at_stop(site: Site, lo
 
 
 @pytest.mark.row(42)
-def test_full_dead_letter_queue_keeps_expired_messages_in_their_queue(site: Site) -> None:
+def test_full_dead_letter_queue_keeps_expired_messages_in_their_queue(impatient: Site) -> None:
     """RabbitMQ dead-letters an expired message at least once: it waits in its queue while the target is full."""
     full = QueueSpec(name="graveyard", max_length=1, overflow="reject-publish", retry=False, dead_letter=False)
-    _shorten_the_pause_of_dead_lettering(site)
     source = QueueSpec(name="source", bindings=[jobs.bind("#")], message_ttl=0.1, retry=False, dead_letter="graveyard")
     own_topology = Topology(exchanges=[jobs], queues=[source, full])
 
-    with looking(site.url) as peer, Publisher(site.url, own_topology) as publisher:
+    with looking(impatient.url) as peer, Publisher(impatient.url, own_topology) as publisher:
         while peer.publish(b"fill", "graveyard") == "ack":
             pass
         filled = peer.ready("graveyard")
@@ -303,7 +308,7 @@ def test_full_dead_letter_queue_keeps_expired_messages_in_their_queue(site: Site
         peer.channel.queue_purge("graveyard")
         bodies: set[bytes] = set()
         while len(bodies) < 5:  # or the test's own time is over
-            bodies.update(ledger.drain(site.url, ["graveyard"]))
+            bodies.update(ledger.drain(impatient.url, ["graveyard"]))
 
     assert bodies == {b"0", b"1", b"2", b"3", b"4"}
 
