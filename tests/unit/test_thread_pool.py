@@ -111,5 +111,17 @@ def test_thread_that_has_settled_its_last_message_is_waited_for(pool: Hanging, m
     assert not pool.thread_of["a"].is_alive()
 
 
+def test_thread_whose_handler_is_overdue_is_not_waited_for(pool: Hanging) -> None:
+    """Its message has been settled by its timeout, so that nothing is open."""
+    pool.begin("a")
+    pool.ready.close()
+    assert pool.give_up("a")
+
+    pool.threads.end(time.monotonic() + DEADLINE, has_finished=True)
+
+    assert pool.thread_of["a"].is_alive()
+    pool.end("a")
+
+
 def test_threads_that_were_not_started_are_not_waited_for() -> None:
     Hanging(2).threads.end(time.monotonic() + DEADLINE)

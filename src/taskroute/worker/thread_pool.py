@@ -125,12 +125,13 @@ class ThreadPool:
 
         Args:
             deadline: of it.
-            has_finished: none has anything to do: what it has settled it forgets in a moment.
+            has_finished: everything is settled: a thread forgets in a moment what it has done, unless it is overdue.
         """
         with self._lock:
             self._is_ending = True
         for thread in self._threads:
-            if (has_finished or thread.work is None) and thread.is_alive():
+            is_idle = thread.work is None or (has_finished and not thread.is_overdue)
+            if is_idle and thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _replace(self, hung: _HandlerThread) -> None:
