@@ -176,7 +176,7 @@ def test_two_hundred_closed_connections_leak_nothing(
     with ExitStack() as running:
         workers = [running.enter_context(traffic.running(site.url)) for _ in range(4)]  # whose cuts count together
         with traffic.publishing(site.url) as publisher:
-            insides = [*map(InsideWorker, workers), InsidePublisher(publisher)]
+            insides: list[InsideWorker | InsidePublisher] = [*map(InsideWorker, workers), InsidePublisher(publisher)]
             assert traffic.done(20)(DEADLINE)
             _close_connections(site, 20)
             assert traffic.next_done(5)(DEADLINE)
