@@ -159,6 +159,15 @@ def test_tests_of_the_tutorial_pass(service_of_the_tutorial: Path) -> None:
     assert "4 passed" in tests.stdout, tests.stdout + tests.stderr
 
 
+SHOP_THAT_TELLS = """
+import runpy, sys
+from shop.handlers import Warehouse
+Warehouse.reserve = lambda self, number, item: print("reserved", item, file=sys.stderr, flush=True)
+runpy.run_module("shop", run_name="__main__")
+"""
+"""`python -m shop`, which tells when its handler is called: a message that none has begun would go back at SIGTERM."""
+
+
 def test_service_of_the_tutorial_handles_its_example(service_of_the_tutorial: Path, rabbitmq_url: str) -> None:
     """Both programs run as processes on RabbitMQ, and the service ends with 0 at SIGTERM."""
     start = partial(
@@ -170,13 +179,14 @@ def test_service_of_the_tutorial_handles_its_example(service_of_the_tutorial: Pa
         text=True,
     )
 
-    with start([sys.executable, "-W", "error", "-m", "shop"]) as service:
+    with start([sys.executable, "-W", "error", "-c", SHOP_THAT_TELLS]) as service:
         assert service.stderr is not None
         assert "consuming queue=packing prefetch=1 " in service.stderr.readline()
         with start([sys.executable, "-W", "error", "-m", "shop.example"]) as example:
             assert example.stderr is not None
             assert example.wait(60) == 0, example.stderr.read()
         assert any("consuming queue=packing prefetch=128" in line for line in service.stderr)  # now that one has come
+        assert any("reserved tea" in line for line in service.stderr)
         service.terminate()
         assert service.wait(60) == 0, service.stderr.read()
 
