@@ -87,6 +87,16 @@ def test_names_of_channels_do_not_depend_on_their_order() -> None:
     assert len(documents[0]["channels"]) == 2
 
 
+def test_names_of_events_with_types_of_one_name_do_not_depend_on_their_order() -> None:
+    """Two of one channel, whose bodies are both called `tuple`."""
+    one, other = (EventSpec[Any](pattern="a", exchange=shop, body=body) for body in (tuple[int, ...], tuple[int, str]))
+
+    first, again = (document_of(Topology(events=events)) for events in ([one, other], [other, one]))
+
+    assert json.dumps(first) == json.dumps(again)
+    assert len(first["operations"]) == 2
+
+
 def channels_of(queue: QueueSpec, pattern: str, *exchanges: ExchangeSpec) -> set[tuple[str, str | None]]:
     """Each channel of one handler, by its exchange or, without one, its queue."""
     handlers = HandlerRegistry()

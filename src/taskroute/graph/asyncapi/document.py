@@ -41,7 +41,7 @@ def asyncapi_document(
     used = operations_of(topology, handlers)
     catalogue = catalogue_of(used)
     channels = identifiers({each.channel: _naming(each.channel) for each in used})
-    operations = identifiers({each: _naming_of(each) for each in used})
+    operations = identifiers({each: _naming_of(each, catalogue) for each in used})
     where = tuple(servers)
     described = servers_described(where)
     return {
@@ -73,10 +73,10 @@ def _naming(channel: Channel) -> Naming:
     return Naming((channel.exchange, *_address(channel).words), identity)
 
 
-def _naming_of(operation: Operation) -> Naming:
+def _naming_of(operation: Operation, catalogue: Catalogue) -> Naming:
     parts, identity = _naming(operation.channel)
-    if isinstance(operation, Sends):
-        return Naming(("send", *parts), ("send", *identity, operation.event.body_name))
+    if isinstance(operation, Sends):  # two types may have one name, and their messages have not
+        return Naming(("send", *parts), ("send", *identity, *catalogue.by_operation[operation]))
     handler = operation.handler
     kind = "fallback" if handler.is_fallback else str(handler.pattern)
     own = ("receive", operation.queue, str(handler.queue), kind)
