@@ -41,11 +41,17 @@ def submit(publisher: Publisher, message_id: str = "m", **options: Any) -> Futur
 
 def test_close_names_messages_whose_time_ran_out_meanwhile() -> None:
     """Their futures have failed by the end of `close`, which had nothing more to wait for."""
-    publisher = Publisher(AWAY, topology, timeout=0.3)
+    publisher, held = Publisher(AWAY, topology, timeout=0.1), threading.Event()
+    inside = InsidePublisher(publisher)
+    inside.post(lambda: held.wait(DEADLINE))  # no time runs out before
     futures = [submit(publisher, f"m{number}") for number in range(3)]
 
+    closing = in_thread(publisher.close)
+    until(lambda: inside.is_closed)
+    held.set()
+
     with pytest.raises(BrokerUnavailableError, match=r"3 never written, safe .*127\.0\.0\.1:1.*'m0', 'm1', 'm2'"):
-        publisher.close()
+        closing.result(DEADLINE)
 
     assert [type(future.exception(0)) for future in futures] == [BrokerUnavailableError] * 3
 
