@@ -639,11 +639,14 @@ def test_worker_stop_during_the_start_ends_it(
 
 
 def test_stopped_worker_and_closed_publisher_leave_no_thread(broker_url: str) -> None:
+    before = set(threading.enumerate())
+
     with on_two_threads(broker_url, topology, registry_of(lambda action: None), name="gone") as (worker, publisher):
         publisher.publish({}, "video.x", exchange=media)
         assert worker.wait_idle(DEADLINE)
 
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith(("gone", "taskroute-publ"))] == []
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert [name for name in left if name.startswith(("gone", "taskroute-publ"))] == []
 
 
 # --- starting ---
