@@ -208,7 +208,7 @@ def test_message_that_fails_again_counts_how_often_it_was_sent(
     with Worker(broker_url, topology, failing) as worker:
         for _ in range(3):
             assert len(letters.retry().done) == 1
-            worker.wait_idle(timeout=10)
+            assert worker.wait_idle(DEADLINE)
     asked = letters.retry()
 
     assert len(failed.calls) == 3
@@ -651,12 +651,12 @@ def test_published_then_handled_and_mended_is_what_users_do(letters: DeadLetters
     own.add("order.#", pay_now, queue=orders)
     with Worker(broker_url, topology, own) as worker, Publisher(broker_url, topology) as publisher:
         publisher.publish(Order(n=1), "order.1", exchange=shop)
-        worker.wait_idle(timeout=10)
+        assert worker.wait_idle(DEADLINE)
         is_mended = True
 
         assert len(letters.retry(handler="test_dead_letters.pay_now").done) == 0
         assert len(letters.retry(reason="handler_error").done) == 1
-        worker.wait_idle(timeout=10)
+        assert worker.wait_idle(DEADLINE)
 
     assert letters.find().letters == ()
 
