@@ -10,7 +10,7 @@ from tests.kit.peer import looking
 from tests.kit.running import registry_of, running
 from tests.kit.waiting import DEADLINE, until
 
-from taskroute import QueueSpec, Topology
+from taskroute import Publisher, QueueSpec, Topology
 
 work = QueueSpec(name="work", type="classic")
 
@@ -53,23 +53,21 @@ def test_quorum_queue_gets_back_what_it_has_delivered_from_version_4_3_on(
     """Before, that would count as a failed delivery: the prefetch alone is smaller from now on."""
     url = f"{taskroute_url}?rabbitmq={version}"
     go_on, queue = threading.Event(), QueueSpec(name="work")
+    topology = Topology(queues=[queue])
 
     def handle(body: bytes) -> None:
         assert go_on.wait(DEADLINE)
 
+    registry = registry_of(handle, "#", queue=queue)
+    with Publisher(url, topology) as publisher:
+        for body in (b"1", b"2", b"3"):
+            publisher.publish(body, "work", exchange="")
+
     with (
         looking(url) as peer,
         logged("prefetch_waits queue=work") as warned,
-        running(
-            url,
-            Topology(queues=[queue]),
-            registry_of(handle, "#", queue=queue),
-            threads=1,
-            consumer_timeout=1,
-        ) as (worker, publisher),
+        running(url, topology, registry, threads=1, consumer_timeout=1) as (worker, publisher),
     ):
-        for body in (b"1", b"2", b"3"):
-            publisher.publish(body, "work", exchange="")
         warned.wait()
         until(lambda: peer.ready("work") == put_back)
 
