@@ -509,7 +509,7 @@ def test_pause_is_told_before_the_end_of_it_though_a_hook_is_slow(taskroute_url:
     }
     with running(taskroute_url, topology, registry_of(handle, "#", queue=jobs), **options) as (worker, publisher):
         send(publisher, "bad", "good")
-        until(lambda: not worker.health().paused)
+        until(lambda: worker.stats().paused and not worker.health().paused)
         resumed.set()
         assert told.wait(2) == ["Paused", "Resumed"]
 
