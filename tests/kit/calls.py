@@ -47,6 +47,11 @@ class Calls:
             assert self._changed.wait_for(lambda: condition(self._calls), DEADLINE), self._calls
             return list(self._calls)
 
+    def look_again(self) -> None:
+        """Have those who wait look at their conditions once more."""
+        with self._changed:
+            self._changed.notify_all()
+
     def happened(self, count: int = 1) -> Callable[[float], bool]:
         """Return an event, which waits some seconds at most and returns whether there have been so many calls."""
 

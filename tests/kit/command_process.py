@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ class CommandProcess:
         )
         self.lines = Calls()
         self._children: set[psutil.Process] = set()
+        self._is_silent = threading.Event()
         self._read = in_thread(self._read_lines)
 
     @property
@@ -42,8 +44,11 @@ class CommandProcess:
         return "".join(self.lines.calls)
 
     def wait_for(self, pattern: str, count: int = 1) -> list[str]:
-        """Wait for so many lines with a pattern, and return what the group in it matched in each."""
-        self.lines.wait_until(lambda lines: self._process.poll() is not None or len(_found(pattern, lines)) >= count)
+        """Wait for so many lines with a pattern, and return what the group in it matched in each.
+
+        Until its output ends, which is later than its own end.
+        """
+        self.lines.wait_until(lambda lines: self._is_silent.is_set() or len(_found(pattern, lines)) >= count)
         found = _found(pattern, self.lines.calls)
         assert len(found) >= count, self.text
         return found
@@ -77,6 +82,8 @@ class CommandProcess:
         with self._process.stderr as stream:
             for line in stream:
                 self.lines(line)
+        self._is_silent.set()
+        self.lines.look_again()
 
 
 @contextmanager
