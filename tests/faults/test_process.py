@@ -16,7 +16,7 @@ from tests.kit.calls import Calls
 from tests.kit.fork import run_in_fork
 from tests.kit.inside import InsidePublisher, InsideWorker
 from tests.kit.stopwatch import Stopwatch
-from tests.kit.waiting import DEADLINE, in_thread
+from tests.kit.waiting import DEADLINE, PROCESS_DEADLINE, in_thread
 
 from taskroute import BrokerUnavailableError, ClosedError, Publisher
 
@@ -110,7 +110,7 @@ worker.run()
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
 
     try:
-        assert process.wait(DEADLINE) == 1
+        assert process.wait(PROCESS_DEADLINE) == 1
         assert process.stderr is not None
         assert "BrokerUnavailableError" in process.stderr.read()
     finally:

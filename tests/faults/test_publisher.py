@@ -15,7 +15,7 @@ from tests.faults.traffic import Traffic, jobs, topology, work
 from tests.kit.calls import Calls
 from tests.kit.inside import InsidePublisher
 from tests.kit.stopwatch import Stopwatch
-from tests.kit.waiting import DEADLINE, until
+from tests.kit.waiting import DEADLINE, PROCESS_DEADLINE, until
 
 from taskroute import (
     BrokerUnavailableError,
@@ -225,7 +225,7 @@ for number in range(500):
     publisher.submit(b"x", "a", exchange="jobs")
 """
 
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=DEADLINE)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PROCESS_DEADLINE)
     assert len(ledger.drain(site.url, ["plain"])) == 500
 
 
@@ -286,7 +286,7 @@ sys.exit(4)
 """
 
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PROCESS_DEADLINE, check=False
     )
 
     assert done.returncode == 4
