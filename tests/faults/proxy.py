@@ -78,7 +78,7 @@ class Proxy:
     def wait_passed(self, count: int, timeout: float, direction: Direction = "to_client") -> bool:
         """Wait until a connection that is open has passed so many bytes."""
         with self._changed:
-            return self._changed.wait_for(lambda: any(link.passed[direction] >= count for link in self._links), timeout)
+            return self._changed.wait_for(lambda: self.passed(direction) >= count, timeout)
 
     def passed(self, direction: Direction) -> int:
         """How many bytes an open connection has passed, the one that has passed most."""
