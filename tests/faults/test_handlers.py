@@ -161,6 +161,7 @@ def test_message_of_a_hung_handler_is_not_acknowledged(site: Site) -> None:
     assert ledger.drain(site.url, ["work"]) == [ledger.body_of("0")]
 
     go_on.set()
+    until(lambda: not handler_threads())  # or else another test counts it
 
 
 def kill_on(url: str, folder: Path, how: str, kind: str = "shared") -> None:
