@@ -145,15 +145,18 @@ def test_handler_timeout_beyond_the_consumer_timeout_is_warned_of(
 def test_short_handlers_behind_a_full_prefetch_stay_within_the_consumer_timeout(
     site: Site, logged: Callable[[str], Calls]
 ) -> None:
-    """Twelve messages of a quarter of a second each, taken in advance, against two seconds: none is handled twice."""
+    """Sixteen messages of a quarter of a second each are taken in advance, against two seconds: none is handled twice.
+
+    The broker gives one second more, which a busy machine may take.
+    """
     queue = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")])
     pause = threading.Event()  # never set: how long a handler takes is the point
     traffic, warned = Traffic(lambda _: not pause.wait(0.25), queue), logged("prefetch_waits queue=work")
 
-    _set_consumer_timeout(site, 2000, tick=250)
+    _set_consumer_timeout(site, 3000, tick=250)
     try:
         with Publisher(site.url, traffic.topology) as publisher:
-            traffic.publish(publisher, 12)
+            traffic.publish(publisher, 16)
         with traffic.running(site.url, threads=1, consumer_timeout=2) as worker:
             assert traffic.all_done(DEADLINE)
             assert worker.wait_idle(DEADLINE)
@@ -162,7 +165,7 @@ def test_short_handlers_behind_a_full_prefetch_stay_within_the_consumer_timeout(
         _set_consumer_timeout(site, 1_800_000, tick=60_000)
 
     warned.wait()
-    assert traffic.verdict(max_duplicates=0, min_confirmed=12).problems == ()
+    assert traffic.verdict(max_duplicates=0, min_confirmed=16).problems == ()
 
 
 @pytest.mark.row(13)
