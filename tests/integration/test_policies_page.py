@@ -33,10 +33,17 @@ class Shop:
         return self._line.run(*words, "--url", self._url).out.replace(f"-p {self.vhost} ", "-p shop ")
 
     def set_policy(self, command: str) -> None:
-        """Run a set_policy of the page on this virtual host, and wait until the API tells it."""
+        """Run a set_policy of the page on this virtual host, again and again until the API tells it.
+
+        Once may not do: a queue that is idle, and has looked before the policy was to be seen, does not look again.
+        """
         words = shlex.split(command.replace("-p shop ", f"-p {self.vhost} "))
-        self._node.ctl(*words)
-        until(lambda: (self._api.queue(self.vhost, "orders") or {}).get("policy") in words)
+
+        def is_told() -> bool:
+            self._node.ctl(*words)
+            return (self._api.queue(self.vhost, "orders") or {}).get("policy") in words
+
+        until(is_told)
 
 
 @pytest.fixture
