@@ -334,9 +334,9 @@ class Consuming:
         return channel
 
     def _count_settled(self, channel: ConsumerChannel, deliveries: Iterable[Delivery], now: float) -> None:
-        by_name = self.queues.by_name
+        own, by_name = channel.queue, self.queues.by_name
         for delivery in deliveries:
-            queue = channel.queue or by_name[delivery.queue]
+            queue = own or by_name[delivery.queue]
             queue.unsettled -= 1
             queue.heard_at = now
             if queue.state == "full" and queue.has_room:
