@@ -43,6 +43,8 @@ def site(fault_node: server.Node) -> Iterator[Site]:
         finally:
             for proxy in site.proxies:
                 proxy.close()
+            for port in site.deserted:
+                port.let_go()
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, TypeVar
 
+from tests.kit.ports import KeptPort
+
 T = TypeVar("T")
 Direction = Literal["to_broker", "to_client"]
 BOTH: tuple[Direction, ...] = ("to_broker", "to_client")
@@ -49,8 +51,9 @@ class Proxy:
             event.set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
-        self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._kept = KeptPort()
+        self.port = self._kept.number
+        self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", self.port))
 
     def close(self) -> None:
         """End everything."""
@@ -59,6 +62,7 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._kept.let_go()
 
     @property
     def open(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pika
 from tests.faults.proxy import Proxy
 from tests.kit import rabbitmq as server
+from tests.kit.ports import KeptPort
 from tests.kit.waiting import until
 
 SECRET = "canary-5f1c9b"
@@ -21,6 +22,7 @@ class Site:
     node: server.Node
     name: str
     proxies: list[Proxy] = field(default_factory=list)
+    deserted: list[KeptPort] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -60,9 +62,9 @@ class Site:
     @property
     def deserted_url(self) -> str:
         """Return the URL of a port where nothing listens."""
-        proxy = Proxy(self.node.port)
-        proxy.close()
-        return self.url_by(proxy)
+        port = KeptPort()
+        self.deserted.append(port)
+        return self.node.url(self.name, user=f"app:{SECRET}", port=port.number)
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl on this virtual host."""

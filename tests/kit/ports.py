@@ -1,10 +1,31 @@
-"""Ports of this machine behind which nobody speaks AMQP."""
+"""Ports of this machine: kept for somebody who listens later, and such behind which nobody speaks AMQP."""
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+
+class KeptPort:
+    """A port that nobody is given who asks for any, such as a test beside this one. Who knows it may listen on it.
+
+    Linux lets one listen where another is bound and does not, if both have said that an address may be used again. It
+    gives nobody a port that is bound, as this one was before that was said.
+    """
+
+    def __init__(self) -> None:
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.number: int = bound.getsockname()[1]
+            self._descriptors = [bound.detach()]
+
+    def let_go(self) -> None:
+        """Keep it no longer. Once more does nothing. Any thread."""
+        with suppress(IndexError):
+            os.close(self._descriptors.pop())
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
+
+from tests.kit.ports import KeptPort
 
 BOOT_DEADLINE = 90.0
 ROOT = Path(os.environ.get("RABBITMQ_ROOT", "/"))
@@ -55,7 +56,8 @@ class PortMapper:
     """Tells the nodes of one host and their tools which ports the nodes have. Those of a cluster have the same port."""
 
     def __init__(self, place: Place = HERE, port: int | None = None) -> None:
-        self.port = port or _free_ports(1)[0]
+        self._kept = None if port else KeptPort()
+        self.port = port or self._kept.number  # type: ignore[union-attr]
         self._place = place
         self._process: subprocess.Popen[bytes] | None = None
         self._starting = threading.Lock()
@@ -73,6 +75,8 @@ class PortMapper:
         if self._process is not None:
             self._process.kill()
             self._process.wait(30)
+        if self._kept is not None:
+            self._kept.let_go()
 
 
 class Node:
@@ -97,7 +101,8 @@ class Node:
         flags: str = "",
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="taskroute-rabbitmq-", dir=None if str(ROOT) == "/" else ROOT / "tmp"))
-        self.port, self._dist_port = _free_ports(2)
+        self._kept: list[KeptPort] = []
+        self.port, self._dist_port = self._keep_port(), self._keep_port()
         self.api_port = 0
         self._place = place
         self._port_mapper = port_mapper or PortMapper(place)
@@ -120,7 +125,7 @@ class Node:
 
     def use_tls(self, certificate: bytes, key: bytes) -> int:
         """Have it listen with TLS as well; the port. Before it is started."""
-        (port,) = _free_ports(1)
+        port = self._keep_port()
         (self.home / "server.pem").write_bytes(certificate)
         (self.home / "server.key").write_bytes(key)
         seen = _seen_inside(self.home)
@@ -133,7 +138,7 @@ class Node:
 
     def use_management(self) -> None:
         """Have it answer the management API, which counts every second. Before it is started."""
-        (self.api_port,) = _free_ports(1)
+        self.api_port = self._keep_port()
         (self.home / "enabled_plugins").write_text(f"[{','.join((*PLUGINS, 'rabbitmq_management'))}].\n")
         with (self.home / "rabbitmq.conf").open("a") as config:
             config.write(
@@ -143,7 +148,7 @@ class Node:
 
     def use_prometheus(self) -> int:
         """Have it show its metrics, and count every second; the port. Before it is started, and alone."""
-        (port,) = _free_ports(1)
+        port = self._keep_port()
         (self.home / "enabled_plugins").write_text(f"[{','.join((*PLUGINS, 'rabbitmq_prometheus'))}].\n")
         with (self.home / "rabbitmq.conf").open("a") as config:
             config.write(
@@ -238,6 +243,8 @@ class Node:
         """End it and remove what it wrote."""
         self.kill()
         self._port_mapper.stop()
+        for port in self._kept:
+            port.let_go()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def restart(self) -> None:
@@ -287,6 +294,12 @@ class Node:
             if len(self._used) >= VHOSTS_AT_ONCE and self._process is not None:
                 used, self._used = self._used, []
                 self.eval(", ".join(f'rabbit_vhost:delete(<<"{name}">>, <<"test">>)' for name in used) + ".")
+
+    def _keep_port(self) -> int:
+        """Return a port that is its own until it is stopped, also while it does not listen."""
+        port = KeptPort()
+        self._kept.append(port)
+        return port.number
 
     def _make_vhost(self, name: str) -> str:
         grants = [
@@ -385,11 +398,3 @@ def _inside(*command: str) -> list[str]:
 
 def _seen_inside(path: Path) -> Path:
     return Path("/") / path.relative_to(ROOT)
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
