@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -15,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import yaml
+from tests.kit.ports import KeptPort
 from tests.kit.waiting import DEADLINE, until
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "monitoring"
@@ -71,20 +71,19 @@ def watching(folder: Path, ports: Mapping[str, int]) -> Iterator[Prometheus]:
     """One that scrapes these ports, by job, and evaluates the alerts."""
     (folder / "prometheus.yml").write_text(configuration(ports))
     shutil.copy(FOLDER / "alerts.yml", folder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = KeptPort()
     command = [
         "prometheus",
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
+        f"--web.listen-address=127.0.0.1:{port.number}",
         "--log.level=warn",
     ]
     with subprocess.Popen(command) as process:
         try:
-            prometheus = Prometheus(port)
+            prometheus = Prometheus(port.number)
             until(lambda: prometheus.is_ready)
             yield prometheus
         finally:
             process.kill()
+            port.let_go()
