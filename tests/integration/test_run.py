@@ -26,12 +26,13 @@ import os, threading
 from taskroute import HandlerRegistry, QueueSpec, Service, Topology
 
 jobs = QueueSpec(name="jobs", retry=False)
-registry = HandlerRegistry()
+registry, begun = HandlerRegistry(), threading.Event()
 
 @registry.handler("#", queue=jobs)
 def handle(body: str) -> None:
     if body == "hang":
         print("hanging", file=sys.stderr, flush=True)
+        begun.set()
         threading.Event().wait()
 
 topology = Topology(queues=[jobs])
@@ -51,6 +52,14 @@ def feed():
 
 threading.Thread(target=feed).start()
 """
+PATIENT = """
+from plain import begun
+from taskroute.cli.serving.serving import Serving
+
+drain = Serving.drain
+Serving.drain = lambda serving: (begun.wait(), drain(serving))
+"""
+"""Has the time be over no sooner than what it is to end has begun, however long the start takes."""
 MEMORY = {"TASKROUTE_URL": "memory://"}
 
 
@@ -172,8 +181,9 @@ def test_run_ends_after_its_messages_with_zero(folder: Path) -> None:
 
 
 def test_run_whose_time_is_over_with_a_hung_handler_exits_with_one(folder: Path) -> None:
+    (folder / "patient.py").write_text(PATIENT + "from feeding import service\n")
     with running(
-        "run", "feeding:service", "--max-time", "1", folder=folder, BODIES="hang", TASKROUTE_URL="memory://"
+        "run", "patient:service", "--max-time", "0.1", folder=folder, BODIES="hang", TASKROUTE_URL="memory://"
     ) as process:
         process.wait_for("hanging")
 
@@ -251,6 +261,7 @@ def failing():
 async def endless():
     import asyncio
     print("opening", file=sys.stderr, flush=True)
+    plain.begun.set()
     await asyncio.sleep(10**6)
     yield
 
@@ -273,9 +284,9 @@ def test_failure_of_what_the_service_opens_is_shown_and_exits_with_three(
 
 
 def test_time_that_is_over_interrupts_what_the_service_opens(folder: Path) -> None:
-    (folder / "holding.py").write_text("import sys\n" + LIFESPAN)
+    (folder / "holding.py").write_text("import sys\n" + PATIENT + LIFESPAN)
 
-    with running("run", "holding:endless", "--max-time", "1.5", folder=folder, **MEMORY) as process:
+    with running("run", "holding:endless", "--max-time", "0.1", folder=folder, **MEMORY) as process:
         process.wait_for("opening")
 
         assert process.wait() == 0
