@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -292,11 +293,15 @@ def test_time_that_is_over_interrupts_what_the_service_opens(folder: Path) -> No
         assert process.wait() == 0
 
 
+READY = r"\r\x1b\[K(ready, [^\r\n\x1b]*)"
+"""A line of the progress, once the worker is ready."""
+
+
 def test_terminal_of_forty_columns_shows_the_progress(folder: Path) -> None:
     terminal, its_end = os.openpty()
     fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | MEMORY
-    command = [sys.executable, "-m", "taskroute", "run", "plain:service", "--max-time", "2.5"]
+    command = [sys.executable, "-m", "taskroute", "run", "plain:service"]
 
     process = subprocess.Popen(
         command, cwd=folder, env={**environment, "TERM": "xterm"}, stdin=its_end, stdout=its_end, stderr=its_end
@@ -304,25 +309,23 @@ def test_terminal_of_forty_columns_shows_the_progress(folder: Path) -> None:
 
     os.close(its_end)
     try:
-        shown = _all_of(terminal)
+        shown = _read(terminal, READY)
+        process.send_signal(signal.SIGTERM)
+        shown += _read(terminal)
         assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
         os.close(terminal)
-    lines = re.findall(r"\r\x1b\[K(ready, [^\r\n\x1b]*)", shown)
+    lines = re.findall(READY, shown)
     assert lines
     assert all(line.startswith("ready, 0 handled (0/s), 0 failed, 0 wa") and len(line) < 40 for line in lines)
 
 
-def _all_of(terminal: int) -> str:
-    """Return all that is written to a terminal, until nobody has it open."""
+def _read(terminal: int, pattern: str | None = None) -> str:
+    """Return what is written to a terminal until that matches, or nobody has it open."""
     read = b""
-    while True:
-        try:
-            chunk = os.read(terminal, 4_096)
-        except OSError:
-            return read.decode()
-        if not chunk:
-            return read.decode()
-        read += chunk
+    with suppress(OSError):
+        while (pattern is None or not re.search(pattern, read.decode())) and (chunk := os.read(terminal, 4_096)):
+            read += chunk
+    return read.decode()
