@@ -1098,6 +1098,13 @@ MUTATIONS = (
         "test_dead_letters.py::test_connection_lost_in_flight_leaves_the_letter_and_says_so",
     ),
     Mutation(
+        "forget a letter that is interrupted while it is handed in",
+        "operate/dead_letters/delivering.py",
+        "        self._sending.send(submission)\n",
+        "        taken = self._open.pop()\n        self._sending.send(submission)\n        self._open.append(taken)\n",
+        "test_dead_letters.py::test_interrupt_while_a_letter_is_handed_in_removes_it_once_it_is_sent",
+    ),
+    Mutation(
         "take a dead letter that no queue took for one that was sent",
         "operate/dead_letters/sending.py",
         "            mandatory=True,\n",

@@ -26,6 +26,7 @@ from tests.kit.peer import Peer, looking
 from tests.kit.waiting import until
 
 from taskroute import DeadLetters, ExchangeSpec, QueueSpec, TaskrouteError, Topology
+from taskroute.broker.session import Session
 
 shop = ExchangeSpec(name="shop")
 orders = QueueSpec(name="orders", retry=False)
@@ -144,6 +145,31 @@ def test_connection_lost_in_flight_leaves_the_letter_and_says_so(site: Site) -> 
 
 
 @pytest.mark.row(92)
+def test_interrupt_while_a_letter_is_handed_in_removes_it_once_it_is_sent(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come as soon as another thread writes the message. What is not known to be sent would be there twice."""
+    declare(site.url, topology)
+    with looking(site.url) as peer:
+        put(peer, COUNT)
+        original, handed_in = Session.wake, itertools.count(1)
+
+        def wake(session: Session) -> bool:
+            is_open = original(session)
+            if next(handed_in) == 2:
+                until(lambda: peer.ready("orders") == 2)
+                raise KeyboardInterrupt
+            return is_open
+
+        monkeypatch.setattr(Session, "wake", wake)
+        with pytest.raises(KeyboardInterrupt):
+            DeadLetters(site.url, topology).retry(rate=50)
+
+        until(lambda: peer.ready("orders.dead") == 1)
+        assert [each.properties["message_id"] for each in peer.get_all("orders")] == ["m1", "m2"]
+
+
+@pytest.mark.row(92)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_in_a_retry_ends_it_by_the_signal_and_says_how_far_it_came(
     line: CommandLine, site: Site, number: int
@@ -173,5 +199,5 @@ def test_signal_in_a_retry_ends_it_by_the_signal_and_says_how_far_it_came(
         )
     done, unknown = int(told[1]), int(told[2] or 0)
     assert set(left | sent) == {f"m{number}" for number in range(1, count + 1)}
-    assert 5 <= done <= sent.total() <= done + unknown < count
+    assert done <= sent.total() <= done + unknown < count
     assert (left & sent).total() <= unknown

@@ -39,7 +39,7 @@ from taskroute.broker.taking import Taking
 from taskroute.operate.dead_letters import dead_letters, delivering
 from taskroute.operate.dead_letters import looking as looking_at
 from taskroute.operate.dead_letters.delivering import WINDOW
-from taskroute.operate.dead_letters.sending import Sending
+from taskroute.operate.dead_letters.sending import Once, Sending
 from taskroute.topology.queue import NO_DELIVERY_LIMIT
 
 
@@ -826,9 +826,9 @@ def test_queue_that_refuses_one_letter_is_sent_no_other(broker_url: str, monkeyp
     declare(broker_url, own)
     original, sent = Sending.send, list[str]()
 
-    def send(sending: Sending, queue: str, *arguments: Any) -> Any:
-        sent.append(queue)
-        return original(sending, queue, *arguments)
+    def send(sending: Sending, submission: Once) -> None:
+        sent.append(submission.routing_key)
+        original(sending, submission)
 
     monkeypatch.setattr(Sending, "send", send)
     monkeypatch.setattr(delivering, "WINDOW", 1)

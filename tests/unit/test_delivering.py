@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 from tests.kit.dead import letter
@@ -18,6 +18,13 @@ from taskroute.operate.dead_letters.delivering import Deliverer, Parcel, Tally
 from taskroute.operate.dead_letters.letter import read_letter
 
 START = 1000.0
+
+
+class Prepared(NamedTuple):
+    """A message that is to be sent."""
+
+    queue: str
+    future: Future[Receipt]
 
 
 class Broker:
@@ -41,11 +48,12 @@ class Broker:
     def acknowledge(self, delivery: object) -> None:
         self.acknowledged += 1
 
-    def send(self, queue: str, body: bytes, properties: Mapping[str, object], deadline: float) -> Future[Receipt]:
+    def prepare(self, queue: str, body: bytes, properties: Mapping[str, object], deadline: float) -> Prepared:
+        return Prepared(queue, Future())
+
+    def send(self, prepared: Prepared) -> None:
         self.sent_at.append(self.now - START)
-        future: Future[Receipt] = Future()
-        future.set_result(Receipt("", queue, "m"))
-        return future
+        prepared.future.set_result(Receipt("", prepared.queue, "m"))
 
 
 def deliver(broker: Broker, count: int, *, rate: float | None, seconds: float) -> Tally:

@@ -162,7 +162,9 @@ class Deliverer:
         now = time.monotonic()
         self._next_at = max(self._next_at, now) + self._interval
         deadline = min(self._deadline, now + CONFIRM_TIME)
-        self._open.append((parcel, self._sending.send(parcel.to, parcel.letter.body, parcel.properties, deadline)))
+        submission = self._sending.prepare(parcel.to, parcel.letter.body, parcel.properties, deadline)
+        self._open.append((parcel, submission.future))  # first: an interrupt may come when it is on its way already
+        self._sending.send(submission)
 
     def _conclude(self) -> None:
         """Wait for the oldest one, and remove it if the broker has it where it was to go."""
@@ -193,11 +195,11 @@ class Deliverer:
 
     def _remove_confirmed(self) -> int:
         """Remove what the broker has by now, so that as few as can be are there twice; of how many nobody knows."""
-        wait([future for _, future in self._open], _LAST_WAIT)
+        sent = [(parcel, future) for parcel, future in self._open if not future.cancel()]  # or it is never written
+        wait([future for _, future in sent], _LAST_WAIT)
         unknown, counted = 0, {id(letter) for letter in self._tally.done}  # the oldest one may be among them
-        for parcel, future in self._open:
-            is_known = future.done() and not future.cancelled()
-            error = future.exception() if is_known else PublishTimeoutError("it is not confirmed")
+        for parcel, future in sent:
+            error = future.exception() if future.done() else PublishTimeoutError("it is not confirmed")
             if error is None:
                 if parcel.delivery is not None:
                     self._taking.acknowledge(parcel.delivery)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -11,7 +10,7 @@ from typing import Final, Self
 from taskroute.broker.denied import is_denied
 from taskroute.broker.properties import passed_on
 from taskroute.broker.roles.confirms import Confirms
-from taskroute.broker.roles.submission import Receipt, Submission
+from taskroute.broker.roles.submission import Submission
 from taskroute.broker.session import Session
 from taskroute.broker.url import Nodes
 from taskroute.errors import BrokerUnavailableError, PublishTimeoutError
@@ -100,8 +99,8 @@ class Sending:
     ) -> None:
         self._end()
 
-    def send(self, queue: str, body: bytes, properties: Mapping[str, object], deadline: float) -> Future[Receipt]:
-        """Publish to a queue by its name. The future has the receipt once the broker has it, or why it has not.
+    def prepare(self, queue: str, body: bytes, properties: Mapping[str, object], deadline: float) -> Once:
+        """Return what `send` publishes to a queue by its name. Until it is written, its future can be cancelled.
 
         Args:
             queue: where it goes.
@@ -109,7 +108,7 @@ class Sending:
             properties: of it, with a message id.
             deadline: until it is given up, by `time.monotonic`.
         """
-        submission = Once(
+        return Once(
             exchange="",
             routing_key=queue,
             body=body,
@@ -119,10 +118,12 @@ class Sending:
             deadline=deadline,
             written=self._confirms.written,
         )
+
+    def send(self, submission: Once) -> None:
+        """Publish. The future has the receipt once the broker has it, or why it has not."""
         self._confirms.submit(submission)
         if not self._session.wake():
             submission.resolve(self._unavailable())
-        return submission.future
 
     def check_allowed(self) -> None:
         """Raise BrokerUnavailableError if the broker has refused what was sent for want of a right."""
