@@ -194,7 +194,8 @@ def test_run_whose_time_is_over_with_a_hung_handler_exits_with_one(folder: Path)
 
 
 def test_run_without_stdout_and_stderr_works_and_drains(folder: Path) -> None:
-    command = [sys.executable, "-m", "taskroute", "run", "plain:service", "--health", "127.0.0.1:0"]
+    (folder / "calm.py").write_text("from plain import *\nservice = service.replace(worker={})\n")  # it may take time
+    command = [sys.executable, "-m", "taskroute", "run", "calm:service", "--health", "127.0.0.1:0"]
     closed = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command]
 
     process = subprocess.Popen([*closed, "--max-time", "0.1"], cwd=folder, env={**os.environ, **MEMORY})
