@@ -123,9 +123,9 @@ def _declared_by_hand(queue: str, vhost: str) -> str:
 def test_length_policy_set_and_lifted_delays_no_retry(site: Site) -> None:
     """RabbitMQ refuses on a channel for ever what it has refused there once: the worker takes another channel.
 
-    So it does if the limit is lifted while the queue is full: messages wait there for longer than that takes.
+    So it does if the limit is lifted while the queue is full: messages wait there for longer than rabbitmqctl takes.
     """
-    patient = QueueSpec(name="patient", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(4,)))
+    patient = QueueSpec(name="patient", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(8,)))
     seen, topology = Calls(), topology_of(patient)
     registry = failing_on_first_attempt(patient, seen)
 
