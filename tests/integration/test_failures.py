@@ -47,7 +47,7 @@ def test_example_with_a_typo_prints_what_is_wrong_and_what_is_left(tmp_path: Pat
 
     done = subprocess.run(
         [sys.executable, program],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(ROOT)])},
         capture_output=True,
         text=True,
         timeout=PROCESS_DEADLINE,
