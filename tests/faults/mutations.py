@@ -302,7 +302,7 @@ MUTATIONS = (
         "            self._channel.put_back(*self._window.take({*tags[first : first + KEEPS_ORDER]}))\n",
         "            self._window.take({*tags[first : first + KEEPS_ORDER]})\n"
         "            self._channel.put_back(max(tags[first : first + KEEPS_ORDER]), [])\n",
-        "test_shutdown.py::test_signal_ends_a_busy_worker_after_its_handler",
+        "unit/test_acknowledgements.py::test_what_is_put_back_was_not_settled_and_takes_nothing_along",
     ),
     Mutation(
         "let messages wait for handlers until the broker takes them back",

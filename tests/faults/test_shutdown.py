@@ -129,6 +129,7 @@ def test_signal_ends_a_busy_worker_after_its_handler(site: Site, stopwatch: Stop
         assert process.stdout.read().count("finished") == 1
 
     site.wait_ready("work", 4)  # the messages prefetched and not begun were requeued
+    assert len(ledger.drain(site.url, ["work"])) == 4
 
 
 @pytest.mark.row(28)
@@ -164,6 +165,7 @@ def test_second_signal_ends_the_process_at_once(site: Site, stopwatch: Stopwatch
         assert process.returncode == -signal.SIGINT
 
     site.wait_ready("work", 3)
+    assert len(ledger.drain(site.url, ["work"])) == 3
 
 
 @pytest.mark.row(30)
