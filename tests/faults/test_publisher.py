@@ -270,7 +270,7 @@ def test_close_tells_written_messages_from_those_never_written(site: Site) -> No
 
     assert isinstance(written.exception(0), PublishTimeoutError)
     assert isinstance(queued.exception(0), BrokerUnavailableError)
-    assert "the connection was closed before the message was written" in str(queued.exception(0))
+    assert str(queued.exception(0)).endswith("the last one was closed")
 
 
 @pytest.mark.row(87)

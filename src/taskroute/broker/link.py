@@ -154,14 +154,12 @@ class Link:
         if self.state == "open":
             why = "the broker has blocked publishing" if self.is_blocked else "the broker does not keep up"
             return f"{nodes}: {why}; the message was never written"
-        if self.generation and not self.attempts and self.error is None:
-            return f"{nodes}: the connection was closed before the message was written"
         reasons = [f"{node}: {failure}" for node, failure in self.failures.items()]
         if len(reasons) < 2:  # it is clear which one is meant
             reasons = [] if self.error is None else [describe_error(self.error)]
         if self.step is not None:
             reasons.append(f"now {self.step.text}" if reasons else self.step.text)
-        why = "; ".join(reasons) or "nothing was tried yet"
+        why = "; ".join(reasons) or ("the last one was closed" if self.generation else "nothing was tried yet")
         if self.is_refused_everywhere:
             why += f"; {MEND_LOGIN}"
         attempts = f"{self.attempts} attempt{'' if self.attempts == 1 else 's'}"

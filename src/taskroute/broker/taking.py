@@ -35,7 +35,7 @@ _SILENCE: Final = 0.5
 _PATIENCE: Final = 10.0
 """Seconds without a message after which a queue that has some gives none."""
 
-_RETURN_TIME: Final = 1.0
+RETURN_TIME: Final = 1.0
 """Seconds that messages which were put back may take to be ready."""
 
 _EVENTS: Final = 256
@@ -293,20 +293,20 @@ class Taking:
                 some = tags[first : first + KEEPS_ORDER]
                 channel.put_back(some[-1], ())
                 ready += len(some)
-                until = time.monotonic() + _RETURN_TIME
+                until = time.monotonic() + RETURN_TIME
                 while may_wait and channel.queue_declare(queue, passive=True).message_count < ready:
                     may_wait = time.monotonic() < until
-                    self._selector.select(_RETURN_TIME / 1000)
+                    self._selector.select(RETURN_TIME / 1000)
 
     def _see_again(self, queue: str, least: int) -> None:
         """Wait until messages that were put back are ready: a quorum queue agrees on it after it has answered.
 
         Whoever looks next would miss them. Somebody else may have them by now, so that it is not waited for long.
         """
-        until = time.monotonic() + _RETURN_TIME
+        until = time.monotonic() + RETURN_TIME
         with suppress(QueueUnreadableError):
             while self.count(queue) < least and time.monotonic() < until:
-                self._selector.select(_RETURN_TIME / 100)
+                self._selector.select(RETURN_TIME / 100)
 
     def _channel(self) -> Channel:
         try:
