@@ -64,7 +64,6 @@ def test_killed_process_is_replaced_and_all_are_rolled_and_drained(site: Site, f
     with running(*TWO, folder=folder, TASKROUTE_URL=site.url) as process:
         (address,) = process.wait_for("health_served address=(.*)")
         until_ready(address, process)
-        first = pids(process)
 
         (killed, kept) = process.children()
         killed.kill()
@@ -72,11 +71,12 @@ def test_killed_process_is_replaced_and_all_are_rolled_and_drained(site: Site, f
         until_ready(address, process, without={killed.pid})
         assert kept.pid in pids(process)
 
+        outdated = pids(process)
         process.send(signal.SIGHUP)
-        until_ready(address, process, without=first)
+        until_ready(address, process, without=outdated)
         with Publisher(site.url, TOPOLOGY) as publisher:
             publisher.publish("a", "work", exchange="")
-        assert int(process.wait_for("begun a (.*)")[0]) in pids(process) - first
+        assert int(process.wait_for("begun a (.*)")[0]) in pids(process) - outdated
         assert {row[1] for row in site.table("list_consumers", "queue_name", "prefetch_count")} <= {"1", "20"}
         status, metrics = asking.get(address, "/metrics")
         assert status == 200
