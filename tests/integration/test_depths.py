@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import socket
-import threading
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from tests.kit.calls import Calls
 from tests.kit.peer import looking
-from tests.kit.running import running
+from tests.kit.running import registry_of, running
 from tests.kit.specs import media
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import DEADLINE, in_thread
 
 from taskroute import (
     BrokerUnavailableError,
     ClosedError,
     HandlerRegistry,
+    Publisher,
     QueueSpec,
     Reject,
     Topology,
     UnknownQueueError,
     Worker,
 )
+from taskroute.worker.prefetch_watch import PrefetchWatch
 
 video = QueueSpec(name="video", bindings=[media.bind("video.#")])
 audit = QueueSpec(name="audit", bindings=[media.bind("audit.#")], dead_letter=False, retry=False)
@@ -84,15 +87,35 @@ def test_depths_of_a_worker_that_does_not_run_raise_closed(taskroute_url: str) -
         worker.depths()
 
 
+def test_handler_that_runs_before_start_returns_may_ask_for_depths(
+    taskroute_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session's thread and the handlers' run already while `start` has not noted it yet."""
+    handled, start = Calls(), PrefetchWatch.start
+
+    def start_late(watch: PrefetchWatch) -> None:
+        handled.wait()
+        start(watch)
+
+    def ask() -> None:
+        handled((worker.depths(), worker.health().live))
+
+    monkeypatch.setattr(PrefetchWatch, "start", start_late)
+    worker = Worker(taskroute_url, topology, registry_of(ask, "#", queue=idle))
+    with Publisher(taskroute_url, topology) as publisher:
+        publisher.publish({}, "idle.a", exchange=media)
+    with worker:
+        assert handled.wait() == [({"idle.dead": 0}, True)]
+
+
 def test_depths_of_a_silent_broker_raise_at_their_timeout() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as ending:
         worker = Worker(f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}", topology, rejecting())
-        running = threading.Thread(target=worker.run)
-        running.start()
+        running = in_thread(worker.run)
+        ending.callback(running.result, DEADLINE)
+        ending.callback(worker.stop)
         connection, _ = silent.accept()  # the session now waits for the broker's greeting
+        ending.callback(connection.close)
+        ending.callback(silent.close)  # first: the next attempt would wait for a greeting as well
         with pytest.raises(BrokerUnavailableError, match=r"not answered within 0\.01 s"):
             worker.depths(timeout=0.01)
-        silent.close()  # first: the next attempt would wait for a greeting as well
-        connection.close()
-        worker.stop()
-        running.join(DEADLINE)

@@ -483,7 +483,7 @@ class Worker:
         phase = self._life.phase
         if phase == "stopped":
             return "stopped"
-        if phase == "new":
+        if phase == "new" and not self._session.is_alive:  # else it begins, and a handler may ask already
             return "not started"
         return "its session has ended" if phase == "running" and self._ended_session() is not None else None
 
