@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from tests.kit.command_line import CommandLine
+from tests.kit.command_line import CommandLine, Ended
+from tests.kit.peer import looking
 from tests.kit.rabbitmq import Node
 from tests.kit.waiting import until
 
@@ -28,22 +29,31 @@ class Shop:
         self.vhost = unquote(urlsplit(url).path[1:])
         self._api = ManagementApi(node.api, user="guest", password="guest")
 
-    def run(self, command: str) -> str:
-        words = command.replace("http://127.0.0.1:15672", self._node.api).split()
-        return self._line.run(*words, "--url", self._url).out.replace(f"-p {self.vhost} ", "-p shop ")
+    def apply(self, topology: str) -> None:
+        ended = self._run(f"apply {topology} --yes --api http://127.0.0.1:15672")
+        assert ended.code == 0, ended
+
+    def plan(self, command: str) -> str:
+        return self._run(command).out.replace(f"-p {self.vhost} ", "-p shop ")
 
     def set_policy(self, command: str) -> None:
-        """Run a set_policy of the page on this virtual host, again and again until the API tells it.
+        """Run a set_policy of the page on this virtual host, and wait until the API tells it.
 
-        Once may not do: a queue that is idle, and has looked before the policy was to be seen, does not look again.
+        A queue that nobody uses tells its state once, and where that gets lost never again. So it is asked meanwhile.
         """
         words = shlex.split(command.replace("-p shop ", f"-p {self.vhost} "))
+        self._node.ctl(*words)
+        *_, name, _pattern, _definition = words
+        with looking(self._url) as peer:
 
-        def is_told() -> bool:
-            self._node.ctl(*words)
-            return (self._api.queue(self.vhost, "orders") or {}).get("policy") in words
+            def is_told() -> bool:
+                peer.channel.queue_declare("orders", passive=True)
+                return (self._api.queue(self.vhost, "orders") or {}).get("policy") == name
 
-        until(is_told)
+            until(is_told)
+
+    def _run(self, command: str) -> Ended:
+        return self._line.run(*command.replace("http://127.0.0.1:15672", self._node.api).split(), "--url", self._url)
 
 
 @pytest.fixture
@@ -62,12 +72,12 @@ def shop(
 def test_plan_of_the_page_prints_what_it_says_and_its_command_holds(shop: Shop) -> None:
     (with_limits, printed), (with_both, then) = SHOWN
     by_operator, from_plan = SET.findall(PAGE)
-    shop.run("apply shop:before --yes --api http://127.0.0.1:15672")
+    shop.apply("shop:before")
 
     shop.set_policy(by_operator)
-    assert is_as_shown(shop.run(with_limits), printed)
+    assert is_as_shown(shop.plan(with_limits), printed)
     shop.set_policy(from_plan)
-    assert is_as_shown(shop.run(with_both), then)
+    assert is_as_shown(shop.plan(with_both), then)
 
 
 def is_as_shown(text: str, shown: str) -> bool:
