@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,17 @@ from tests.kit.running import registry_of, running
 from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import DEADLINE
 
-from taskroute import HandlerRegistry, Message, Publisher, QueueSpec, RetryPolicy, Routes, Topology, Worker
+from taskroute import (
+    HandlerRegistry,
+    Message,
+    Publisher,
+    QueueSpec,
+    RetryPolicy,
+    Routes,
+    ShutdownTimeoutError,
+    Topology,
+    Worker,
+)
 from taskroute.worker.republish import PAUSE
 
 
@@ -212,10 +223,14 @@ def test_user_id_of_another_user_does_not_fail_a_republish(site: Site) -> None:
     assert dead["application_headers"]["x-taskroute-original-user-id"] == "app"
 
 
+@contextmanager
 def worker_without_dead_letter_queue(
-    site: Site, logged: Callable[[str], Calls], break_it: Callable[[], object]
-) -> Worker:
-    """Run a worker whose dead-letter queue takes no message, until it has tried three times to dead-letter one."""
+    site: Site, logged: Callable[[str], Calls], break_it: Callable[[], object], url: str | None = None, **options: Any
+) -> Iterator[Worker]:
+    """Run a worker whose dead-letter queue takes no message; the block begins after three attempts to dead-letter one.
+
+    `url`: of the worker.
+    """
     seen, refused = Calls(), logged("hand_over_failed queue=work to=work.dead")
     registry = HandlerRegistry()
 
@@ -226,19 +241,18 @@ def worker_without_dead_letter_queue(
             raise RuntimeError("as planned")
 
     break_it()
-    worker = Worker(site.url, topology, registry, declare="skip", prefetch=4, shutdown_timeout=1)
-    worker.start()
-    with Publisher(site.url, topology, declare="skip") as publisher:
-        began = time.monotonic()
-        publisher.publish(b"bad", "a", exchange=jobs)
-        for _ in range(20):
-            publisher.publish(b"good", "a", exchange=jobs)
-        seen.wait(21)  # the failed message holds no other back
-        refused.wait(3)
-        assert time.monotonic() - began >= 2 * PAUSE  # no hot loop
-        assert seen.calls.count(b"bad") == 1  # nor is it handled again
-        assert worker.stats().connections == 1
-    return worker
+    with Worker(url or site.url, topology, registry, declare="skip", prefetch=4, **options) as worker:
+        with Publisher(site.url, topology, declare="skip") as publisher:
+            began = time.monotonic()
+            publisher.publish(b"bad", "a", exchange=jobs)
+            for _ in range(20):
+                publisher.publish(b"good", "a", exchange=jobs)
+            seen.wait(21)  # the failed message holds no other back
+            refused.wait(3)
+            assert time.monotonic() - began >= 2 * PAUSE  # no hot loop
+            assert seen.calls.count(b"bad") == 1  # nor is it handled again
+            assert worker.stats().connections == 1
+        yield worker
 
 
 @pytest.mark.row(40)
@@ -253,12 +267,11 @@ def test_full_dead_letter_queue_gets_the_message_once_it_has_room(site: Site, lo
             while peer.publish(b"fill", "work.dead") == "ack":
                 pass
 
-    worker = worker_without_dead_letter_queue(site, logged, fill)
+    with worker_without_dead_letter_queue(site, logged, fill) as worker:
+        with looking(site.url) as peer:
+            assert peer.channel.queue_purge("work.dead") > 0  # room, and what comes now stays
+        assert worker.wait_idle(DEADLINE)
 
-    with looking(site.url) as peer:
-        assert peer.channel.queue_purge("work.dead") > 0  # room, and what comes now stays
-    assert worker.wait_idle(DEADLINE)
-    worker.stop()
     assert ledger.drain(site.url, ["work.dead"]) == [b"bad"]
 
 
@@ -270,19 +283,26 @@ def _delete_dead_letter_queue(site: Site) -> None:
 
 @pytest.mark.row(40)
 def test_missing_dead_letter_queue_gets_the_message_once_declared(site: Site, logged: Callable[[str], Calls]) -> None:
-    worker = worker_without_dead_letter_queue(site, logged, partial(_delete_dead_letter_queue, site))
-
-    with Publisher(site.url, topology):  # declares it again
+    with (
+        worker_without_dead_letter_queue(site, logged, partial(_delete_dead_letter_queue, site)) as worker,
+        Publisher(site.url, topology),  # declares it again
+    ):
         assert worker.wait_idle(DEADLINE)
-    worker.stop()
+
     assert ledger.drain(site.url, ["work.dead"]) == [b"bad"]
 
 
 @pytest.mark.row(40)
 def test_message_never_dead_lettered_returns_to_its_queue_at_stop(site: Site, logged: Callable[[str], Calls]) -> None:
-    worker = worker_without_dead_letter_queue(site, logged, partial(_delete_dead_letter_queue, site))
+    """Also if the broker does not answer by then, which is told beside it."""
+    proxy, delete = site.proxy(), partial(_delete_dead_letter_queue, site)
+    told = "1 messages on their way to another queue; the consuming connection does not close"
 
-    with pytest.raises(Exception, match="1 messages on their way to another queue"):
+    with (
+        worker_without_dead_letter_queue(site, logged, delete, site.url_by(proxy), shutdown_timeout=1) as worker,
+        proxy.stalled(),
+        pytest.raises(ShutdownTimeoutError, match=told),
+    ):
         worker.stop()
 
     site.wait_ready("work", 1)

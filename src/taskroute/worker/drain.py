@@ -34,7 +34,7 @@ def drain(
     waiting = processor.work.close()
     consuming.post(partial(processor.consumer.put_back, waiting))  # after the cancel: they would come back here
     has_finished = processor.work.wait_idle(timeout)
-    hung = [] if has_finished else processor.describe_current()
+    hung = [] if has_finished else _unfinished(processor)
     loop.stop()
     republishing.stop()
     consuming.stop()
@@ -44,9 +44,12 @@ def drain(
         hung.append("the hand-over connection does not close")
     processor.threads.end(deadline, has_finished=has_finished)
     loop.join(deadline - time.monotonic())
-    if not has_finished and not hung:
-        hung.append(f"{processor.work.open_count} messages on their way to another queue")
     return hung
+
+
+def _unfinished(processor: Processor) -> list[str]:
+    """Return a sentence for each handler that runs, or for the messages that no handler has any more."""
+    return processor.describe_current() or [f"{processor.work.open_count} messages on their way to another queue"]
 
 
 def _end(session: Session, deadline: float) -> bool:
