@@ -21,7 +21,7 @@ import trustme
 from pydantic import BaseModel, Field
 from tests.faults.site import SECRET, Site
 from tests.faults.traffic import Traffic, jobs, topology, work
-from tests.kit.calls import Calls
+from tests.kit.calls import Calls, Events
 from tests.kit.inside import InsidePublisher, InsideWorker, counting_from
 from tests.kit.peer import looking
 from tests.kit.running import registry_of, running
@@ -43,7 +43,7 @@ from taskroute import (
 )
 from taskroute.broker.connection import connect
 from taskroute.broker.url import parse_urls
-from taskroute.instrumentation import Event, Instrumentation
+from taskroute.instrumentation import Counted, Event, Instrumentation
 
 T = TypeVar("T")
 Tls = tuple[trustme.CA, int]
@@ -366,7 +366,7 @@ def test_worker_and_publisher_work_without_the_right_to_configure(site: Site) ->
     """Retries, dead letters and the search for lost consumers need the rights to read and write alone."""
     once = QueueSpec(name="work", bindings=[jobs.bind("#")], retry=RetryPolicy(delays=(0.1,)))
     own_topology = Topology(exchanges=[jobs], queues=[once])
-    registry, attempts = HandlerRegistry(), []
+    registry, attempts, events = HandlerRegistry(), [], Events()
 
     @registry.handler("#", queue=once)
     def handle(message: Message) -> None:
@@ -377,14 +377,16 @@ def test_worker_and_publisher_work_without_the_right_to_configure(site: Site) ->
         pass
 
     with (
-        Worker(site.limited_url, own_topology, registry, declare="verify", heartbeat=1) as worker,
+        Worker(site.limited_url, own_topology, registry, declare="verify", instrumentation=[events]) as worker,
         Publisher(site.limited_url, own_topology, declare="verify") as publisher,
     ):
         publisher.publish(b"{}", "a", exchange=jobs)
         assert worker.wait_idle(DEADLINE)
         with looking(site.url) as peer:
             peer.receive("work.dead", 1)
-            peer.pass_time(2500)  # two probes for lost consumers
+        for count in (1, 2):
+            InsideWorker(worker).probe()
+            events.wait(Counted, count, queue="work", ready=0)  # the broker has answered
         assert worker.stats().connections == 1
         assert worker.health().ready
 
