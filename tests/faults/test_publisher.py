@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from tests.faults import ledger
 from tests.faults.site import Site
 from tests.faults.traffic import Traffic, jobs, topology, work
 from tests.kit.calls import Calls
-from tests.kit.inside import InsidePublisher
+from tests.kit.inside import InsidePublisher, callers_waiting_longer
 from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import DEADLINE, PROCESS_DEADLINE, until
 
@@ -84,14 +85,13 @@ def test_return_and_confirm_each_settle_their_own_message(site: Site) -> None:
 def test_message_given_up_while_connecting_is_never_written(site: Site) -> None:
     proxy = site.proxy()
     proxy.stall()
-    publisher = Publisher(site.url_by(proxy), to_plain)
 
-    with pytest.raises(BrokerUnavailableError):
-        publisher.publish(b"given up", "a", exchange=jobs, timeout=0.1)
+    with closing(Publisher(site.url_by(proxy), to_plain)) as publisher:
+        with pytest.raises(BrokerUnavailableError):
+            publisher.publish(b"given up", "a", exchange=jobs, timeout=0.1)
 
-    proxy.resume()
-    publisher.publish(b"written", "a", exchange=jobs)
-    publisher.close()
+        proxy.resume()
+        publisher.publish(b"written", "a", exchange=jobs)
 
     assert ledger.drain(site.url, ["plain"]) == [b"written"]
 
@@ -149,6 +149,7 @@ def test_memory_alarm_stops_publishing_and_nothing_else(site: Site, stopwatch: S
             blocked = stopwatch.timed(1, "publish raises while the alarm is on")
             with blocked, pytest.raises((PublishTimeoutError, BrokerUnavailableError)):
                 publisher.publish(b"{}", "a", exchange=jobs, timeout=1, message_id="blocked")
+            until(lambda: InsidePublisher(publisher).session.is_blocked)
             with pytest.raises(BrokerUnavailableError, match="blocked"):  # known by now, so that nothing is written
                 publisher.publish(b"{}", "a", exchange=jobs, timeout=1)
 
@@ -258,7 +259,7 @@ def test_close_tells_written_messages_from_those_never_written(site: Site) -> No
     proxy = site.proxy()
     publisher = Publisher(site.url_by(proxy), to_plain)
     publisher.start()
-    with proxy.stalled("to_client"):
+    with proxy.stalled("to_client"), callers_waiting_longer(DEADLINE):
         written = publisher.submit(b"x", "a", exchange=jobs, message_id="one")
         until(written.running)
         InsidePublisher(publisher).block()
@@ -332,19 +333,15 @@ def test_header_that_would_close_the_channel_is_refused(site: Site, headers: dic
 @pytest.mark.row(32)
 def test_submit_without_room_raises_at_its_deadline(site: Site, stopwatch: Stopwatch) -> None:
     proxy = site.proxy()
-    publisher = Publisher(site.url_by(proxy), to_plain, max_in_flight=5)
-    publisher.start()
-    proxy.stall()
-    for _ in range(5):
-        publisher.submit(b"x", "a", exchange=jobs)
 
-    began = time.monotonic()
-    with stopwatch.timed(1, "submit without room"), pytest.raises(BrokerUnavailableError, match="no room"):
-        publisher.submit(b"x", "a", exchange=jobs, timeout=1)
-    assert time.monotonic() - began >= 1
+    with Publisher(site.url_by(proxy), to_plain, max_in_flight=5) as publisher, proxy.stalled():
+        for _ in range(5):
+            publisher.submit(b"x", "a", exchange=jobs)
 
-    proxy.resume()
-    publisher.close()
+        began = time.monotonic()
+        with stopwatch.timed(1, "submit without room"), pytest.raises(BrokerUnavailableError, match="no room"):
+            publisher.submit(b"x", "a", exchange=jobs, timeout=1)
+        assert time.monotonic() - began >= 1
 
 
 @pytest.mark.row(40)
