@@ -113,6 +113,7 @@ def test_delivery_past_the_consumer_timeout_is_logged_and_redelivered(
     _set_consumer_timeout(site, 1500, tick=500)
     try:
         with traffic.running(site.url) as worker, Publisher(site.url, traffic.topology) as publisher:
+            _set_consumer_timeout(site, 1_800_000, tick=500)  # that of the channel that the second delivery comes by
             traffic.publish(publisher)
             stopwatch.within(4, lost.happened(), "the broker's timeout of 1.5 s is noticed")
             assert traffic.done(1)(DEADLINE)  # the second delivery
