@@ -86,7 +86,7 @@ def test_cut_at_any_frame_loses_no_letter_and_makes_one_copy_at_most(act: Any, s
             if not is_cut():
                 assert [there[each] + kept.count(each) for each in ids] == [1] * COUNT
                 break
-    assert nth > 10
+    assert nth > 20
 
 
 def run_retry(url: str, nth: int) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from amqp.transport import TCPTransport
+from tests.kit.waiting import until
 
-from taskroute.operate.dead_letters import sending
+from taskroute.broker.session import Session
 
 
 @contextmanager
@@ -21,6 +22,7 @@ def cut_at(nth: int) -> Iterator[Callable[[], bool]]:
     What is yielded says whether it has come to that.
     """
     original, sent, is_cut = TCPTransport.write, itertools.count(1), threading.Event()
+    original_wait = Session.wait_open
 
     def write(transport: Any, data: Any) -> None:
         if is_cut.is_set() or next(sent) >= nth:
@@ -29,7 +31,12 @@ def cut_at(nth: int) -> Iterator[Callable[[], bool]]:
             raise ConnectionResetError("cut by the test")
         original(transport, data)
 
+    def wait_open(session: Session, timeout: float | None) -> None:  # noqa: ARG001 - it is in the signature
+        """Wait for as long as a slow machine needs; once they are cut there is nothing to wait for."""
+        until(lambda: session.is_open or is_cut.is_set() or not session.is_alive)
+        original_wait(session, 0.1)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TCPTransport, "write", write)
-        patch.setattr(sending, "CONNECT_TIME", 0.1)
+        patch.setattr(Session, "wait_open", wait_open)
         yield is_cut.is_set
