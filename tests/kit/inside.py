@@ -126,6 +126,11 @@ class InsideWorker(_Inside):
         unsettled: int = self._consuming.queues.by_name[queue].unsettled
         return unsettled
 
+    def waiting(self, queue: str) -> int:
+        """Return how many deliveries of a queue no handler has begun."""
+        line = self._processor.work.line(queue)
+        return line.length if line else 0
+
     def ask(self, question: Callable[[], T]) -> T:
         """Have the session's thread answer a question."""
         return self.session.ask(question, DEADLINE)
