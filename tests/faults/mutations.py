@@ -844,6 +844,13 @@ MUTATIONS = (
         "integration/test_lifespan.py::test_background_tasks_of_a_lifespan_outlive_the_handlers",
     ),
     Mutation(
+        "cancel what has a lifespan closed with the handlers",
+        "service/lifespan.py",
+        "self._loop.reside(self._close.put(timeout))",
+        "self._loop.run(self._close.put(timeout))",
+        "integration/test_lifespan.py::test_async_lifespan_is_closed_behind_a_handler_that_blocked_its_loop",
+    ),
+    Mutation(
         "leave a lifespan open that was opened for nobody",
         "service/parts.py",
         "            stack.callback(lifespan.close)\n            self._resources.open(resources)\n",

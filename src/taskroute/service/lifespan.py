@@ -165,7 +165,7 @@ class TaskLife:
 
     def close(self, timeout: float) -> Future[None]:
         """Have it be closed, and be cancelled if that takes too long."""
-        self._loop.run(self._close.put(timeout))
+        self._loop.reside(self._close.put(timeout))  # not cancelled with the handlers
         return self._closed
 
     # On the loop's thread:
