@@ -844,6 +844,13 @@ MUTATIONS = (
         "integration/test_lifespan.py::test_background_tasks_of_a_lifespan_outlive_the_handlers",
     ),
     Mutation(
+        "tell the error of a message again when its publisher is closed",
+        "publisher/window.py",
+        "tuple(each for each in self._open.values() if not each.future.done())",
+        "tuple(self._open.values())",
+        "integration/test_publisher_close.py::test_close_names_no_message_whose_error_was_told_just_before",
+    ),
+    Mutation(
         "cancel what has a lifespan closed with the handlers",
         "service/lifespan.py",
         "self._loop.reside(self._close.put(timeout))",

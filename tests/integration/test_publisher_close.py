@@ -75,6 +75,24 @@ def test_close_names_no_message_whose_end_was_told(taskroute_url: str) -> None:
     assert isinstance(refused.exception(0), UnroutableError)
 
 
+def test_close_names_no_message_whose_error_was_told_just_before() -> None:
+    """Its caller has the error from its future, which the publisher's own thread comes to forget only later."""
+    go_on = threading.Event()
+
+    class Slow(Instrumentation):
+        def on_event(self, event: Event) -> None:
+            go_on.wait(DEADLINE)
+
+    publisher = Publisher(AWAY, topology, timeout=0.01, instrumentation=[Slow()])
+    assert isinstance(submit(publisher).exception(DEADLINE), BrokerUnavailableError)
+
+    closing = in_thread(lambda: publisher.close(DEADLINE))
+    until(lambda: InsidePublisher(publisher).is_closed)
+    go_on.set()
+
+    assert closing.exception(DEADLINE) is None
+
+
 def test_close_in_two_threads_returns_in_both_when_it_is_done(taskroute_url: str) -> None:
     publisher = Publisher(taskroute_url, topology)
     publisher.start()

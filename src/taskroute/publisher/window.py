@@ -41,7 +41,8 @@ class Window:
             self._is_closed = True
             self._changed.notify_all()
             turns = self._next_turns()
-            submissions = tuple(self._open.values())
+            # One that has its outcome leaves in a moment: its caller was told.
+            submissions = tuple(each for each in self._open.values() if not each.future.done())
         self._tell(turns)
         return submissions
 
