@@ -259,7 +259,7 @@ def test_submit_in_a_callback_does_not_wait_for_room(taskroute_url: str) -> None
     with Publisher(taskroute_url, topology, max_in_flight=4, timeout=2 * DEADLINE) as publisher:
         held = threading.Event()
         # Hold the session, so that all four are submitted before the first confirm.
-        InsidePublisher(publisher).post(lambda: held.wait(DEADLINE))
+        InsidePublisher(publisher).hold(held)
         for _ in range(4):
             publisher.submit({}, "in.a", exchange=media).add_done_callback(submit_again)
         held.set()

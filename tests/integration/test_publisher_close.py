@@ -62,7 +62,7 @@ def test_close_names_no_message_whose_end_was_told(taskroute_url: str) -> None:
     publisher.start()
     inside = InsidePublisher(publisher)
     held = threading.Event()
-    inside.post(lambda: held.wait(DEADLINE))
+    inside.hold(held)
     refused = publisher.submit({}, "nowhere", exchange="", message_id="refused")
     cancelled = submit(publisher, "cancelled")
     assert cancelled.cancel()

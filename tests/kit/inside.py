@@ -68,6 +68,17 @@ class _Inside:
         self.post(run)
         assert done.wait(DEADLINE)
 
+    def hold(self, until: threading.Event) -> None:
+        """Have the session's thread do nothing more until an event; return once it waits for that."""
+        is_held = threading.Event()
+
+        def wait() -> None:
+            is_held.set()
+            until.wait(DEADLINE)
+
+        self.post(wait)
+        assert is_held.wait(DEADLINE)
+
     def fail_on_session(self, error: BaseException) -> None:
         """Have the session's thread raise an error: it loses its connection, and ends if the error is an exit."""
 
