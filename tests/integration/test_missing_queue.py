@@ -94,9 +94,13 @@ def test_deleted_queue_that_may_not_be_declared_is_waited_for(mode: Any, broker_
 def test_queue_replaced_by_another_one_is_left_alone(broker_url: str) -> None:
     """An operator has declared it anew with other arguments: it is not consumed, and the field is named."""
     with handling(broker_url) as (handlers, worker, publisher, peer):
-        with logged("queue_differs queue=two") as differs:
+
+        def replace() -> None:
             peer.channel.queue_delete("two")
             peer.queue("two", x_queue_type="classic", x_max_length=5)
+
+        with logged("queue_differs queue=two") as differs:
+            InsideWorker(worker).run_on_session(replace)  # which would declare it anew in between
             differs.wait_until(lambda lines: any("x-max-length" in line for line in lines))
 
         publisher.publish(b"1", "one", exchange="")
@@ -179,7 +183,7 @@ def test_stop_gives_back_at_once_what_nobody_has_begun(queue: QueueSpec, broker_
         worker = Worker(broker_url, topology, handlers.registry, threads=1, prefetch=10, queues=[queue])
         worker.start()
         handlers.begun.wait()
-        until(lambda: peer.ready(queue.name) == 0)
+        until(lambda: InsideWorker(worker).open_count == 4)
 
         stopped = in_thread(worker.stop)
         assert peer.receive(queue.name, 3).bodies == [b"2", b"3", b"4"]
