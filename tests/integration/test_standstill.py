@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from typing import Any, Final, get_args
 
 import pytest
+from amqp.exceptions import PreconditionFailed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.kit.inside import InsideWorker
@@ -46,9 +47,18 @@ class Scene:
 
     def replace(self, queue: str, **arguments: Any) -> None:
         """Delete a queue, and declare it with other arguments, if there are any."""
-        self.peer.channel.queue_delete(queue)
-        if arguments:
-            self.peer.queue(queue, **arguments)
+
+        def is_replaced() -> bool:
+            other = self.peer.another()  # a refusal ends its channel
+            other.channel.queue_delete(queue)
+            try:
+                if arguments:
+                    other.queue(queue, **arguments)
+            except PreconditionFailed:  # the worker was faster
+                return False
+            return True
+
+        until(is_replaced)
 
     def cut(self) -> None:
         """Have the worker lose its consuming connection, if it has one."""
