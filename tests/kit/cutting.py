@@ -31,7 +31,7 @@ def cut_at(nth: int) -> Iterator[Callable[[], bool]]:
             raise ConnectionResetError("cut by the test")
         original(transport, data)
 
-    def wait_open(session: Session, timeout: float | None) -> None:  # noqa: ARG001 - it is in the signature
+    def wait_open(session: Session, timeout: float | None) -> None:
         """Wait for as long as a slow machine needs; once they are cut there is nothing to wait for."""
         until(lambda: session.is_open or is_cut.is_set() or not session.is_alive)
         original_wait(session, 0.1)
