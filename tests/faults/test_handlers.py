@@ -15,6 +15,7 @@ from tests.faults import ledger, processes
 from tests.faults.site import Site
 from tests.faults.traffic import Traffic, jobs
 from tests.kit.calls import Calls
+from tests.kit.inside import InsideWorker
 from tests.kit.running import registry_of, running
 from tests.kit.stopwatch import Stopwatch
 from tests.kit.waiting import DEADLINE, until
@@ -80,8 +81,9 @@ class Hanging:
         return {("work", f"{each.__module__}.{each.__qualname__}"): count for each, count in counts.items()}
 
 
-def handler_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if "-handler-" in thread.name]
+def handler_threads(worker: str) -> list[threading.Thread]:
+    """The threads of one worker: another test may have left some of its own, which end any time."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith(f"{worker}-handler-")]
 
 
 @pytest.mark.row(23)
@@ -91,7 +93,7 @@ def test_hung_handlers_are_logged_counted_and_replaced(
     """Other threads take the place of those that hang, and end when those go on; heartbeats are sent meanwhile."""
     hanging, overdue = Hanging(), logged("handler_overdue queue=work")
 
-    with running(site.url, topology, hanging.registry, threads=2, prefetch=16, heartbeat=1) as (worker, publisher):
+    with running(site.url, topology, hanging.registry, threads=2, prefetch=16, name="hung") as (worker, publisher):
         for _ in range(2):  # as many as there are threads
             publisher.publish(b"{}", "hang", exchange=jobs)
         stopwatch.within(1, overdue.happened(2), "two hung handlers are logged")
@@ -102,14 +104,15 @@ def test_hung_handlers_are_logged_counted_and_replaced(
         assert worker.stats().overdue == {"work": 2}
         assert not worker.health().ready
         assert "longer than its timeout" in worker.health().reasons[0]
-        assert worker.stats().connections == 1  # heartbeats went on
+        InsideWorker(worker).run_on_session()  # its thread goes on, which sends heartbeats
+        assert worker.stats().connections == 1
 
         hanging.go_on.set()
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().handled == hanging.handled(hung=2, others=20)
         # A handler's thread goes on for a moment when its message is settled.
         until(lambda: worker.health().ready)
-        until(lambda: len(handler_threads()) == 2)  # those that were replaced have ended
+        until(lambda: len(handler_threads("hung")) == 2)  # those that were replaced have ended
 
     assert ledger.drain(site.url, ["work", "work.dead"]) == []
 
@@ -119,15 +122,16 @@ def test_hung_handlers_are_replaced_by_at_most_as_many_threads(site: Site, logge
     """When as many replacements as `threads` hang too, the next message waits until a handler goes on."""
     hanging, overdue = Hanging(), logged("handler_overdue queue=work")
 
-    with running(site.url, topology, hanging.registry, threads=2, prefetch=16, heartbeat=1) as (worker, publisher):
+    with running(site.url, topology, hanging.registry, threads=2, prefetch=16, name="hung") as (worker, publisher):
         for _ in range(4):  # twice as many as there are threads
             publisher.publish(b"{}", "hang", exchange=jobs)
         overdue.wait(4)
         publisher.publish(b"late", "a", exchange=jobs)
 
-        assert len(handler_threads()) == 4
+        assert len(handler_threads("hung")) == 4
         assert b"late" not in hanging.seen.calls
-        assert worker.stats().connections == 1  # heartbeats went on
+        InsideWorker(worker).run_on_session()  # its thread goes on, which sends heartbeats
+        assert worker.stats().connections == 1
 
         hanging.go_on.set()
         assert worker.wait_idle(DEADLINE)
@@ -135,7 +139,7 @@ def test_hung_handlers_are_replaced_by_at_most_as_many_threads(site: Site, logge
         assert worker.stats().handled == hanging.handled(hung=4, others=1)
         # A handler's thread goes on for a moment when its message is settled.
         until(lambda: worker.health().ready)
-        until(lambda: len(handler_threads()) == 2)  # those that were replaced have ended
+        until(lambda: len(handler_threads("hung")) == 2)  # those that were replaced have ended
 
     assert ledger.drain(site.url, ["work", "work.dead"]) == []
 
@@ -151,7 +155,7 @@ def test_message_of_a_hung_handler_is_not_acknowledged(site: Site) -> None:
         go_on.wait(DEADLINE)
 
     publish_all(site.url, 1)
-    worker = Worker(site.url, topology, registry, threads=1, shutdown_timeout=0.5)
+    worker = Worker(site.url, topology, registry, threads=1, shutdown_timeout=0.5, name="hung")
     worker.start()
     assert begun.wait(DEADLINE)
 
@@ -161,7 +165,7 @@ def test_message_of_a_hung_handler_is_not_acknowledged(site: Site) -> None:
     assert ledger.drain(site.url, ["work"]) == [ledger.body_of("0")]
 
     go_on.set()
-    until(lambda: not handler_threads())  # or else another test counts it
+    until(lambda: not handler_threads("hung"))  # or else another test counts it
 
 
 def kill_on(url: str, folder: Path, how: str, kind: str = "shared") -> None:
@@ -235,12 +239,12 @@ def test_exit_raised_by_a_handler_is_a_failure_and_ends_no_thread(error: type[Ba
     def leave(body: bytes) -> None:
         raise error
 
-    with running(site.url, own_topology, registry, threads=4) as (worker, publisher):
-        before = {thread.ident for thread in threading.enumerate() if "-handler-" in thread.name}
+    with running(site.url, own_topology, registry, threads=4, name="leaving") as (worker, publisher):
+        before = {thread.ident for thread in handler_threads("leaving")}
         list(publisher.publish_many([(b"{}", "a")] * 250, exchange=jobs))
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().dead_lettered == {"work": 250}
-        after = {thread.ident for thread in threading.enumerate() if "-handler-" in thread.name}
+        after = {thread.ident for thread in handler_threads("leaving")}
 
     assert before == after
     assert len(before) == 4
