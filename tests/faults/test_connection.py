@@ -143,7 +143,7 @@ def test_connection_cut_at_every_byte_delivers_no_partial_body(
 @pytest.mark.row(8)
 def test_trickling_frame_is_not_taken_for_silence(site: Site, stopwatch: Stopwatch) -> None:
     """A frame that trickles in for longer than two heartbeats does not end the connection."""
-    queue, proxy, heartbeat = QueueSpec(name="work"), site.proxy(), 1
+    queue, proxy, heartbeat = QueueSpec(name="work"), site.proxy(), 2
     topology, registry = Topology(queues=[queue]), HandlerRegistry()
     got: list[bytes] = []
     handled = threading.Event()
@@ -153,12 +153,12 @@ def test_trickling_frame_is_not_taken_for_silence(site: Site, stopwatch: Stopwat
         got.append(body)
         handled.set()
 
-    body = b"x" * 4096  # in one frame: as long as two timeouts
+    body = b"x" * 4096  # in one frame: longer than two heartbeats
     with Worker(site.url_by(proxy), topology, registry, heartbeat=heartbeat) as worker:
-        proxy.trickle(1024)
+        proxy.trickle(768)
         with Publisher(site.url, topology) as publisher:
             publisher.publish(body, "work", exchange="")
-        stopwatch.within(5, handled.wait, "4 KiB at 1 KiB/s")
+        stopwatch.within(6, handled.wait, "4 KiB at 0.75 KiB/s")
         proxy.trickle(None)
         assert worker.wait_idle(DEADLINE)
         assert worker.stats().connections == 1
@@ -193,16 +193,16 @@ def test_frame_stalled_half_way_does_not_hold_the_sessions_thread(
 def test_consumer_forgotten_by_the_broker_is_counted_and_restarted(site: Site, stopwatch: Stopwatch) -> None:
     """It is found, counted in `missed_consumers` and started again, and no other consumer notices."""
     queue = QueueSpec(name="work", type="classic", bindings=[jobs.bind("#")])
-    traffic = Traffic(queue=queue)
+    traffic, heartbeat = Traffic(queue=queue), 2
 
-    with traffic.running(site.url, heartbeat=1) as worker, Publisher(site.url, traffic.topology) as publisher:
+    with traffic.running(site.url, heartbeat=heartbeat) as worker, Publisher(site.url, traffic.topology) as publisher:
         traffic.publish(publisher, 5)
         assert traffic.all_done(DEADLINE)
         assert worker.stats().missed_consumers == 0
 
         InsideWorker(worker).cancel_unnoticed("work")
         traffic.publish(publisher, 5)
-        stopwatch.within(1 + 5, traffic.next_done(5), "consuming again after a silent loss (H = 1 s)")
+        stopwatch.within(heartbeat + 5, traffic.done(10), "consuming again after a silent loss (H = 2 s)")
 
         assert worker.stats().missed_consumers == 1
         assert worker.stats().connections == 1
