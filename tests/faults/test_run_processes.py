@@ -216,5 +216,5 @@ def test_second_roll_spares_the_process_of_the_first_alone(site: Site, folder: P
         process.wait_for("processes_roll count=3")
 
         process.wait_for("process_ended process=3 .* code=0")
-        assert before <= pids(process)
+        assert process.wait_for("process_(?:ended|died) process=(.)")[0] == "3"
         until_ready(address, process, without=before)

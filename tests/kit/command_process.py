@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -73,7 +73,7 @@ class CommandProcess:
             self.children()
         self._process.kill()
         for child in self._children:
-            if child.is_running():
+            with suppress(psutil.NoSuchProcess):  # it may end by itself at any moment
                 child.kill()
         self.wait()
 
@@ -98,7 +98,15 @@ def running(*words: str, folder: Path, before: Sequence[str] = (), **environment
 
 def until_gone(processes: list[psutil.Process]) -> None:
     """Wait for processes that are nobody's children here."""
-    until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes))
+    until(lambda: all(map(_is_gone, processes)))
+
+
+def _is_gone(process: psutil.Process) -> bool:
+    """Return whether a process has ended. Who reaps it may do so between two questions."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _found(pattern: str, lines: object) -> list[str]:
