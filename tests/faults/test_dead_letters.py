@@ -23,10 +23,11 @@ from tests.kit.command_process import running
 from tests.kit.cutting import cut_at
 from tests.kit.dead import declare, put
 from tests.kit.peer import Peer, looking
-from tests.kit.waiting import until
+from tests.kit.waiting import DEADLINE, until
 
 from taskroute import DeadLetters, ExchangeSpec, QueueSpec, TaskrouteError, Topology
 from taskroute.broker.session import Session
+from taskroute.operate.dead_letters import delivering
 
 shop = ExchangeSpec(name="shop")
 orders = QueueSpec(name="orders", retry=False)
@@ -136,6 +137,7 @@ def test_connection_lost_in_flight_leaves_the_letter_and_says_so(site: Site) -> 
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(TCPTransport, "write", write)
+            patch.setattr(delivering, "TICK", DEADLINE)  # or the loss of the other connection might be seen first
             settled = DeadLetters(site.url_by(proxy), topology).retry()
 
         (left,) = settled.left

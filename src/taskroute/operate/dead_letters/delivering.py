@@ -34,7 +34,7 @@ WINDOW: Final = MOST_TWICE - SETTLED_AT_ONCE
 
 CONFIRM_TIME: Final = 30.0
 _LAST_WAIT: Final = 5.0
-_TICK: Final = 1.0
+TICK: Final = 1.0
 
 OnProgress = Callable[[int, int], object]
 """Is told how many letters are done, and of how many, on the caller's thread."""
@@ -135,7 +135,7 @@ class Deliverer:
     def _why_not(self, parcel: Parcel) -> str | None:
         """Wait for its turn, and return why it must not be sent, None if it may."""
         while (pause := min(self._next_at, self._deadline) - time.monotonic()) > 0:
-            self._taking.wait(min(pause, _TICK))
+            self._taking.wait(min(pause, TICK))
             if self._open and self._open[0][1].done():
                 self._conclude()
         if time.monotonic() >= self._deadline:
@@ -169,7 +169,7 @@ class Deliverer:
     def _conclude(self) -> None:
         """Wait for the oldest one, and remove it if the broker has it where it was to go."""
         parcel, future = self._open[0]
-        while not wait([future], _TICK).done:
+        while not wait([future], TICK).done:
             self._taking.tick()
         error = future.exception()
         if error is None:
