@@ -45,7 +45,7 @@ def test_deleted_helper_queue_is_declared_again(queue: QueueSpec, helper: str, s
     seen, topology = Calls(), topology_of(queue)
 
     with (
-        Worker(site.url, topology, failing_on_first_attempt(queue, seen), prefetch=4, shutdown_timeout=2) as worker,
+        Worker(site.url, topology, failing_on_first_attempt(queue, seen), prefetch=4) as worker,
         Publisher(site.url, topology) as publisher,
     ):
         site.ctl("delete_queue", helper)
@@ -90,9 +90,10 @@ def test_held_up_failures_are_a_warning_and_then_a_reason(site: Site) -> None:
     seen, topology = Calls(), topology_of(buried)
     registry = failing_on_first_attempt(buried, seen)
 
-    with Publisher(site.url, topology) as publisher:
-        worker = Worker(site.url, topology, registry, declare="skip", prefetch=2, shutdown_timeout=1)
-        worker.start()
+    with (
+        Publisher(site.url, topology) as publisher,
+        Worker(site.url, topology, registry, declare="skip", prefetch=2, shutdown_timeout=10) as worker,
+    ):
         site.ctl("delete_queue", "buried.dead")
 
         publisher.publish(b"bad", "a", exchange=jobs)
@@ -109,7 +110,6 @@ def test_held_up_failures_are_a_warning_and_then_a_reason(site: Site) -> None:
 
         site.ctl("eval", _declared_by_hand("buried.dead", site.name))
         until(lambda: worker.health().ready and not worker.health().warnings)
-        worker.stop()
 
 
 def _declared_by_hand(queue: str, vhost: str) -> str:
@@ -130,7 +130,7 @@ def test_length_policy_set_and_lifted_delays_no_retry(site: Site) -> None:
     registry = failing_on_first_attempt(patient, seen)
 
     with (
-        Worker(site.url, topology, registry, prefetch=64, shutdown_timeout=2) as worker,
+        Worker(site.url, topology, registry, prefetch=64) as worker,
         Publisher(site.url, topology) as publisher,
     ):
         site.ctl("set_policy", "full", "retry", '{"max-length":1}', "--apply-to", "queues")
@@ -149,9 +149,10 @@ def test_length_policy_set_and_lifted_delays_no_retry(site: Site) -> None:
 def test_failures_during_a_restart_of_the_broker_end_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Handlers fail while the node is away: the broker delivers again what nobody could republish.
 
-    RabbitMQ loses confirms when it has just started. That costs half a minute, here two seconds.
+    RabbitMQ loses confirms when it has just started. That costs half a minute, here eight seconds: one that comes later
+    than that makes a second letter.
     """
-    monkeypatch.setattr(confirm_watch, "CONFIRM_TIME", 2.0)
+    monkeypatch.setattr(confirm_watch, "CONFIRM_TIME", 8.0)
     seen, fail, topology = Calls(), threading.Event(), topology_of(buried)
     registry = HandlerRegistry()
 
