@@ -64,13 +64,11 @@ def test_interrupt_ends_a_command_that_waits_for_its_broker(line: CommandLine, w
     """It waits for nothing any more, not even for a message that may still be written."""
     with socket.create_server(("127.0.0.1", 0)) as broker:
         port = broker.getsockname()[1]
-        with running(*words.replace("PORT", str(port)).split(), folder=line.folder) as command:
-            connection, _ = broker.accept()
+        with running(*words.replace("PORT", str(port)).split(), folder=line.folder) as command, broker.accept()[0]:
             command.send(signal.SIGINT)
 
             assert command.wait() == -signal.SIGINT
             assert command.text == ""
-        connection.close()
 
 
 @pytest.mark.row(76)
