@@ -605,6 +605,38 @@ def test_letters_that_come_meanwhile_are_not_settled(letters: DeadLetters, peer:
     assert peer.ready("orders.dead") == 2
 
 
+@pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
+def test_letter_that_came_meanwhile_is_waited_for_besides_those_that_are_ready(
+    letters: DeadLetters, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked what it has settled, the queue gives one of the two, and takes it back later than it is told."""
+    put_back, cancel, count = Channel.put_back, Channel.basic_cancel, Taking.count
+    late, told = list[int](), list[int]()
+
+    def take_back_later(channel: Channel, *arguments: Any) -> None:
+        late.append(1)
+        put_back(channel, *arguments)
+
+    def cancel_with_a_message(channel: Channel, *arguments: Any, **options: Any) -> Any:
+        connection: Any = channel.connection
+        connection.drain_available(1)
+        return cancel(channel, *arguments, **options)
+
+    def count_what_is_back(taking: Taking, queue: str) -> int:
+        told.append(count(taking, queue) - len(late))
+        late.clear()
+        return told[-1]
+
+    monkeypatch.setattr(Channel, "put_back", take_back_later)
+    monkeypatch.setattr(Channel, "basic_cancel", cancel_with_a_message)
+    monkeypatch.setattr(Taking, "count", count_what_is_back)
+    put(peer, 2)
+
+    letters.retry(on_progress=lambda *_: put(peer, 1))
+
+    assert told[-1] == 2
+
+
 def test_limit_leaves_the_later_letters(letters: DeadLetters, peer: Peer) -> None:
     put(peer, 3)
 

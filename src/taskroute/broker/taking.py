@@ -265,19 +265,21 @@ class Taking:
         for number, unsettled in self._unsettled.items():
             if unsettled:
                 self._settle(number)
-        put_back: Counter[str] = Counter()
+        least: Counter[str] = Counter()  # by queue: what must be ready then
         for number, held in self._held.items():
             tags = sorted((*held, *self._passed_over[number]))
             self._put_back_in_order(number, tags)
-            put_back[self._queues[number]] += len(tags)
+            least[self._queues[number]] += len(tags)
         for number, tags in self._beyond.items():  # behind the others, as they were
-            self._channels[number].channel.put_back(0, tags)
-            put_back[self._queues[number]] += len(tags)
+            if tags:
+                queue = self._queues[number]
+                least[queue] = max(least[queue], self._ready(queue)) + len(tags)  # more may have come
+                self._channels[number].channel.put_back(0, tags)
         for each in self._channels.values():
             each.channel.close()  # the broker has heard what came before its answer
-        for queue, unsettled in put_back.items():
-            if unsettled:
-                self._see_again(queue, unsettled)
+        for queue, ready in least.items():
+            if ready:
+                self._see_again(queue, ready)
 
     def _put_back_in_order(self, number: int, tags: Sequence[int]) -> None:
         """Put back every delivery of a channel that is not settled, few at once.
@@ -299,7 +301,7 @@ class Taking:
                     self._selector.select(RETURN_TIME / 1000)
 
     def _see_again(self, queue: str, least: int) -> None:
-        """Wait until messages that were put back are ready: a quorum queue agrees on it after it has answered.
+        """Wait until so many messages are ready: a quorum queue agrees on what was put back after it has answered.
 
         Whoever looks next would miss them. Somebody else may have them by now, so that it is not waited for long.
         """
@@ -307,6 +309,12 @@ class Taking:
         with suppress(QueueUnreadableError):
             while self.count(queue) < least and time.monotonic() < until:
                 self._selector.select(RETURN_TIME / 100)
+
+    def _ready(self, queue: str) -> int:
+        try:
+            return self.count(queue)
+        except QueueUnreadableError:
+            return 0  # it was deleted meanwhile
 
     def _channel(self) -> Channel:
         try:
