@@ -37,7 +37,7 @@ def handle(body: str) -> None:
         threading.Event().wait()
 
 topology = Topology(queues=[jobs])
-service = Service(topology, registry, worker={"shutdown_timeout": 0.2, "threads": 1})
+service = Service(topology, registry, worker={"threads": 1})
 """
 FEEDING = """
 import sys, threading
@@ -61,6 +61,12 @@ drain = Serving.drain
 Serving.drain = lambda serving: (begun.wait(), drain(serving))
 """
 """Has the time be over no sooner than what it is to end has begun, however long the start takes."""
+HASTY = """
+from feeding import service
+
+service = service.replace(worker={"shutdown_timeout": 0.2, "threads": 1})
+"""
+"""Gives its handlers no time to end. The others give it: a worker needs some to close, on a slow machine."""
 MEMORY = {"TASKROUTE_URL": "memory://"}
 
 
@@ -182,7 +188,7 @@ def test_run_ends_after_its_messages_with_zero(folder: Path) -> None:
 
 
 def test_run_whose_time_is_over_with_a_hung_handler_exits_with_one(folder: Path) -> None:
-    (folder / "patient.py").write_text(PATIENT + "from feeding import service\n")
+    (folder / "patient.py").write_text(PATIENT + HASTY)
     with running(
         "run", "patient:service", "--max-time", "0.1", folder=folder, BODIES="hang", TASKROUTE_URL="memory://"
     ) as process:
@@ -194,8 +200,7 @@ def test_run_whose_time_is_over_with_a_hung_handler_exits_with_one(folder: Path)
 
 
 def test_run_without_stdout_and_stderr_works_and_drains(folder: Path) -> None:
-    (folder / "calm.py").write_text("from plain import *\nservice = service.replace(worker={})\n")  # it may take time
-    command = [sys.executable, "-m", "taskroute", "run", "calm:service", "--health", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "taskroute", "run", "plain:service", "--health", "127.0.0.1:0"]
     closed = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command]
 
     process = subprocess.Popen([*closed, "--max-time", "0.1"], cwd=folder, env={**os.environ, **MEMORY})
@@ -209,8 +214,7 @@ def test_run_without_stdout_and_stderr_works_and_drains(folder: Path) -> None:
 
 def test_signal_drains_a_run_and_a_second_one_ends_it(folder: Path) -> None:
     slow = {"TASKROUTE_URL": "memory://", "BODIES": "hang"}
-    (folder / "slow.py").write_text("from feeding import *\nservice = service.replace(worker={})\n")
-    with running("run", "slow:service", "--health", "127.0.0.1:0", folder=folder, **slow) as process:
+    with running("run", "feeding:service", "--health", "127.0.0.1:0", folder=folder, **slow) as process:
         (address,) = process.wait_for("health_served address=(.*)")
         process.wait_for("hanging")
 
