@@ -28,6 +28,7 @@ from taskroute.broker.roles.submission import Submission
 from taskroute.broker.session import Session
 from taskroute.keys.matcher import Matcher
 from taskroute.publisher import publisher as publishers
+from taskroute.worker import idle
 from taskroute.worker.pending_retries import PendingRetries
 from taskroute.worker.processor import Processor
 
@@ -397,6 +398,13 @@ THREADS_FIRST_CALL: Final = Session._run.__code__
 def callers_waiting_longer(seconds: float) -> Iterator[None]:
     """Have callers of a publisher give a thread that is to report a deadline so many seconds."""
     with patch.object(publishers, "_GRACE", seconds):
+        yield
+
+
+@contextmanager
+def asking_what_is_left_longer(seconds: float) -> Iterator[None]:
+    """Give a worker that has not become idle so many seconds to say what is left."""
+    with patch.object(idle, "_LAST_QUESTION", seconds):
         yield
 
 
