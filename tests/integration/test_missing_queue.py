@@ -16,6 +16,7 @@ from tests.kit.running import running
 from tests.kit.waiting import DEADLINE, in_thread, until
 
 from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, Topology, TopologyMismatchError, Worker
+from taskroute.broker.embedded.channel import Channel
 
 one = QueueSpec(name="one")
 two = QueueSpec(name="two", type="classic")
@@ -133,6 +134,26 @@ def test_queue_in_exclusive_use_is_waited_for_alone(broker_url: str) -> None:
             publisher.publish(b"2", "two", exchange="")
             handlers.done.wait_for(b"2")
             assert worker.stats().connections == 1
+
+
+def test_cause_of_a_missing_queue_is_told_while_it_is_asked_for(
+    taskroute_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue is there again each time, before the broker refuses its consumer."""
+    told, consume = Calls(), Channel.basic_consume
+    with looking(taskroute_url) as owner, Publisher(taskroute_url, topology):
+        owner.channel.basic_consume("two", "owner", exclusive=True, callback=lambda _: None)
+
+        with handling(taskroute_url) as (_, worker, _, _):
+
+            def tell_and_consume(*arguments: Any, **options: Any) -> Any:
+                told(worker.health().reasons)
+                return consume(*arguments, **options)
+
+            monkeypatch.setattr(Channel, "basic_consume", tell_and_consume)
+            for (reason,) in told.wait(2):
+                assert reason.startswith("not consuming two: ")
+                assert "in exclusive use" in reason
 
 
 def test_exchange_deleted_with_the_last_binding_is_declared_again(broker_url: str) -> None:

@@ -92,6 +92,7 @@ class ConsumedQueue:
         "due",
         "found_at",
         "heard_at",
+        "is_lost",
         "pause",
         "prefetch",
         "problem",
@@ -118,10 +119,17 @@ class ConsumedQueue:
         """When the broker last agreed to a consumer of it, or the last deliveries of it were settled."""
         self.problem = BrokerError()
         """Why it is missing."""
+        self.is_lost = False
+        """Whether it has had no consumer since it was missing."""
         self.due = 0.0
         """When to look for it again while it is missing, by the clock of `lose`."""
         self.pause = 0.0
         self.found_at = -LONGEST_PAUSE
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it cannot be had: one that is found again can be had once it has a consumer, if one is wanted."""
+        return self.state == "missing" or (self.is_lost and self.is_wanted and self.tag is None)
 
     @property
     def is_replaced(self) -> bool:
@@ -187,8 +195,9 @@ class ConsumedQueue:
         pause: one that is deleted again and again keeps nobody busy.
         """
         was_there = self.state != "missing" and now - self.found_at >= LONGEST_PAUSE
-        self._move("lose")
         self.problem = problem
+        self.is_lost = True
+        self._move("lose")
         self.pause = FIRST_PAUSE if was_there or not self.pause else min(2 * self.pause, LONGEST_PAUSE)
         self.due = now + self.pause
 

@@ -33,7 +33,7 @@ class ConsumedQueues:
     @property
     def missing(self) -> Mapping[str, str]:
         """The queues that cannot be had now, and why."""
-        missing = (queue for queue in self if queue.state == "missing" and not queue.is_replaced)
+        missing = (queue for queue in self if queue.is_missing and not queue.is_replaced)
         return {queue.spec.name: str(queue.problem) for queue in missing}
 
     @property

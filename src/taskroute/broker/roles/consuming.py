@@ -191,8 +191,9 @@ class Consuming:
         if not self.declaring.find(queue):
             self._leave_to_successor(queue)
             return
+        wanted = self.wanted(queue)
         queue.find(time.monotonic())
-        queue.admit(self.wanted(queue))
+        queue.admit(wanted)
         if queue.is_wanted:
             self._consume(queue)
 
