@@ -16,6 +16,7 @@ from tests.kit import rabbitmq as server
 from tests.kit.stopwatch import Stopwatch
 from tests.kit.tunnel import tunnel
 
+from taskroute.broker.embedded.brokers import drop
 from taskroute.broker.url import LOOPBACK
 
 _MEASURED: Final = "measured"
@@ -28,6 +29,12 @@ settings.load_profile("default")
 def pytest_configure() -> None:
     """Take interrupts, which a shell has its jobs in the background ignore: tests and their processes send them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def default_broker() -> None:
+    """Have ``memory://`` be a broker of this test alone: another file may have left queues there."""
+    drop()
 
 
 @pytest.fixture(scope="session")
