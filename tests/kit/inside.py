@@ -272,10 +272,18 @@ class InsideWorker(_Inside):
     def republishing_held(self) -> Iterator[None]:
         """Keep what is to be republished from its session until the block ends."""
         confirms, held = self._worker._republisher._confirms, list[Submission]()
-        with patch.object(confirms, "submit", held.append):
+        submit, has_ended, lock = confirms.submit, threading.Event(), threading.Lock()
+
+        def hold(submission: Submission) -> None:
+            with lock:  # a handler's thread may have begun this call before the end
+                (submit if has_ended.is_set() else held.append)(submission)
+
+        with patch.object(confirms, "submit", hold):
             yield
+        with lock:
+            has_ended.set()
         for submission in held:
-            confirms.submit(submission)
+            submit(submission)
         self._worker._republisher.session.wake()
 
 
