@@ -298,13 +298,13 @@ def test_classic_queue_that_is_answered_for_keeps_nobody_waiting(site: Site, mon
 @pytest.mark.row(60)
 def test_connection_is_kept_alive_while_answers_are_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """With short heartbeats, the broker would have closed it before the answers are given up."""
-    monkeypatch.setattr(inquiry, "ANSWER_TIME", 6)
+    monkeypatch.setattr(inquiry, "ANSWER_TIME", 8)
     old = QueueSpec(name="old", type="classic", retry=False, dead_letter=False)
     declared = Topology(queues=[old])
     with Publisher(site.url, declared):
         site.node.eval(f"{site.queue_pid('old')}, sys:suspend(amqqueue:get_pid(Q)).")
 
-    with Worker(site.url, declared, registry_of(lambda body: None, "#", queue=old), heartbeat=1) as worker:
+    with Worker(site.url, declared, registry_of(lambda body: None, "#", queue=old), heartbeat=2) as worker:
         assert worker.health().reasons
         site.node.eval(f"{site.queue_pid('old')}, sys:resume(amqqueue:get_pid(Q)).")
         until(lambda: worker.health().ready)
