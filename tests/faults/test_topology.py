@@ -27,7 +27,7 @@ from taskroute import (
     TopologyMismatchError,
     Worker,
 )
-from taskroute.broker.roles import consumed_queue, inquiry
+from taskroute.broker.roles import consumed_queue, inquiry, queue_suspects
 
 
 @pytest.mark.row(36)
@@ -223,9 +223,10 @@ def _change(site: Site, queue: str, *, mnesia: str, khepri: str) -> None:
 
 @pytest.mark.row(60)
 def test_queue_over_which_the_broker_closes_the_connection_is_left_alone(
-    site: Site, logged: Callable[[str], Calls], caplog: pytest.LogCaptureFixture
+    site: Site, logged: Callable[[str], Calls], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As RabbitMQ does over a quorum queue without a leader. The next connection has the other queues."""
+    monkeypatch.setattr(queue_suspects, "FIRST_SUSPICION", 10 * DEADLINE)  # then it costs another connection
     old = QueueSpec(name="old", type="classic", retry=False, dead_letter=False)
     declared = Topology(exchanges=[jobs], queues=[old, work])
     registry, seen = HandlerRegistry(), Calls()
