@@ -319,6 +319,15 @@ MUTATIONS = (
         "test_letter_origin.py::test_forged_headers_of_a_message_that_the_broker_moved_do_not_count[memory]",
     ),
     Mutation(
+        "count deliveries before they are lined up for handlers",
+        "broker/roles/consumer.py",
+        "            self._sink.on_deliveries(batch)\n",
+        "            self._delivered += len(batch)\n"
+        "            self._sink.on_deliveries(batch)\n"
+        "            self._delivered -= len(batch)\n",
+        "integration/test_worker.py::test_wait_idle_waits_for_a_delivery_not_yet_lined_up",
+    ),
+    Mutation(
         "dead-letter a key that somebody newer has bound at once",
         "handling/unhandled.py",
         "    if _is_routed(delivery, topology):\n",

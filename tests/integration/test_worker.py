@@ -38,6 +38,7 @@ from taskroute import (
     UnsupportedFeatureError,
     Worker,
 )
+from taskroute.instrumentation import Event, Instrumentation, Received
 
 audit = QueueSpec(name="audit", bindings=[media.bind("#")])
 topology = Topology(exchanges=[media], queues=[video, audit])
@@ -358,6 +359,39 @@ def test_wait_idle_waits_for_a_delivery_not_yet_written(taskroute_url: str) -> N
             assert worker.wait_idle(DEADLINE)
 
         assert len(handled.calls) == 1
+
+
+def test_wait_idle_waits_for_a_delivery_not_yet_lined_up(taskroute_url: str) -> None:
+    """While instrumentation is told of it no handler can have it, and the queue has it no more."""
+    told, go_on, release, counted = threading.Event(), threading.Event(), threading.Event(), Calls()
+
+    class Holding(Instrumentation):
+        def on_event(self, event: Event) -> None:
+            if isinstance(event, Received):
+                told.set()
+                go_on.wait(DEADLINE)
+
+    def handle(body: bytes) -> None:
+        assert release.wait(DEADLINE)
+
+    def count() -> int:
+        counted("no message is ready")
+        return 0
+
+    options: dict[str, Any] = {"instrumentation": [Holding()]}
+    with on_two_threads(taskroute_url, topology, registry_of(handle, "#"), **options) as (worker, publisher):
+        inside = InsideWorker(worker)
+        publisher.publish(b"1", "video.a", exchange=media)
+        assert told.wait(DEADLINE)
+        with inside.counting(count):
+            idle = in_thread(lambda: worker.wait_idle(DEADLINE))
+            until(lambda: inside.posted_count)  # it has found nothing open, and is to count
+            go_on.set()
+            counted.wait(2)
+            release.set()
+            assert idle.result(DEADLINE)
+
+    assert len(counted.calls) == 4  # twice more, as something was delivered meanwhile
 
 
 def test_worker_with_a_running_handler_at_stop_is_live_and_draining(broker_url: str) -> None:

@@ -123,6 +123,11 @@ class InsideWorker(_Inside):
         return len(self.session._mailbox._timers)
 
     @property
+    def posted_count(self) -> int:
+        """Calls that wait for its session's thread."""
+        return len(self.session._mailbox._calls)
+
+    @property
     def moves_at(self) -> float | None:
         """When its session is to look whether it can go back to its first node, None for never."""
         return self.session._moving.next_deadline()

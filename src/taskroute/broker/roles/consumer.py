@@ -159,7 +159,7 @@ class Consumer(Role):
 
     @property
     def delivered(self) -> int:
-        """How many deliveries were handed on so far."""
+        """How many deliveries the sink has taken so far."""
         return self._delivered
 
     @property
@@ -319,8 +319,8 @@ class Consumer(Role):
         if consuming.batch:
             batch, consuming.batch = consuming.batch, []
             self._active_at = time.monotonic()
-            self._delivered += len(batch)
             self._sink.on_deliveries(batch)
+            self._delivered += len(batch)  # not before: who has read it would take them for done
 
     def probe(self) -> None:
         """Ask the broker whether it has a consumer on each queue; it may have lost one without a word.
