@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from tests.kit.ports import KeptPort
 
-BOOT_DEADLINE = 90.0
+BOOT_DEADLINE = 180.0
 ROOT = Path(os.environ.get("RABBITMQ_ROOT", "/"))
 """A folder with another system in it, entered by chroot: for trying another version than the system's."""
 SCRIPTS = sorted((ROOT / "usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))
