@@ -70,9 +70,11 @@ def test_refused_login_of_one_node_does_not_end_the_start(site: Site) -> None:
     session = InsideWorker(worker).session
 
     starting = in_thread(lambda: worker.start(100 * DEADLINE))
-    until(lambda: re.search(r" ([3-9]|[0-9]{2,}) attempts", str(session.unavailable())))  # of which one was refused
-    told = str(session.unavailable())
-    worker.stop()
+    try:
+        until(lambda: re.search(r" ([3-9]|[0-9]{2,}) attempts", str(session.unavailable())))  # of which one was refused
+        told = str(session.unavailable())
+    finally:
+        worker.stop()
 
     assert "Login was refused" in told
     assert "mend user" not in told

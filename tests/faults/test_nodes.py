@@ -149,7 +149,9 @@ def test_list_without_a_node_that_works_says_why_of_each(
     worker = Traffic().worker([dead, wrong, silent])
 
     starting = in_thread(lambda: worker.start(100 * DEADLINE))
-    until(lambda: all(each in str(InsideWorker(worker).session.unavailable()) for each in said))
-    worker.stop()
+    try:
+        until(lambda: all(each in str(InsideWorker(worker).session.unavailable()) for each in said))
+    finally:
+        worker.stop()
 
     assert isinstance(starting.exception(DEADLINE), BrokerUnavailableError)
