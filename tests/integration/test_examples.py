@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import IO
 import pytest
 from tests.kit import rabbitmq as server
 from tests.kit.peer import looking
+from tests.kit.ports import kept_port
 from tests.kit.waiting import PROCESS_DEADLINE
 
 from taskroute import ExchangeSpec, Publisher, QueueSpec, Topology
@@ -153,9 +153,7 @@ def test_service_example_answers_probes_and_ends_by_a_signal(rabbitmq: server.No
         owner = rabbitmq.url(vhost)
         shop = ExchangeSpec(name="shop")
         declared = Topology(exchanges=[shop], queues=[QueueSpec(name="orders", bindings=[shop.bind("order.#")])])
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        with Publisher(owner, declared) as publisher:
+        with kept_port() as port, Publisher(owner, declared) as publisher:
             service = subprocess.Popen(
                 [sys.executable, "-W", "error", str(EXAMPLES / "service.py")],
                 stderr=subprocess.PIPE,

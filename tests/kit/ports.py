@@ -29,6 +29,16 @@ class KeptPort:
 
 
 @contextmanager
+def kept_port() -> Iterator[int]:
+    """A port that is kept for as long as the block takes."""
+    port = KeptPort()
+    try:
+        yield port.number
+    finally:
+        port.let_go()
+
+
+@contextmanager
 def silent_port() -> Iterator[int]:
     """The port of a peer that takes connections and never says a word."""
     with socket.socket() as listener:
