@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.kit.calls import Calls, Events
-from tests.kit.inside import InsidePublisher
+from tests.kit.inside import InsidePublisher, callers_waiting_longer
 from tests.kit.waiting import DEADLINE, in_thread, until
 
 from taskroute import (
@@ -46,12 +46,13 @@ def test_close_names_messages_whose_time_ran_out_meanwhile() -> None:
     inside.post(lambda: held.wait(DEADLINE))  # no time runs out before
     futures = [submit(publisher, f"m{number}") for number in range(3)]
 
-    closing = in_thread(publisher.close)
-    until(lambda: inside.is_closed)
-    held.set()
+    with callers_waiting_longer(DEADLINE):
+        closing = in_thread(publisher.close)
+        until(lambda: inside.is_closed)
+        held.set()
 
-    with pytest.raises(BrokerUnavailableError, match=r"3 never written, safe .*127\.0\.0\.1:1.*'m0', 'm1', 'm2'"):
-        closing.result(DEADLINE)
+        with pytest.raises(BrokerUnavailableError, match=r"3 never written, safe .*127\.0\.0\.1:1.*'m0', 'm1', 'm2'"):
+            closing.result(DEADLINE)
 
     assert [type(future.exception(0)) for future in futures] == [BrokerUnavailableError] * 3
 
@@ -100,15 +101,16 @@ def test_close_in_two_threads_returns_in_both_when_it_is_done(taskroute_url: str
     inside.block()
     future = submit(publisher)
     seen = Calls()
-    first = in_thread(publisher.close)
-    until(lambda: inside.is_closed)
-    second = in_thread(publisher.close)
-    second.add_done_callback(lambda _: seen((future.done(), inside.session.is_alive)))
+    with callers_waiting_longer(DEADLINE):
+        first = in_thread(publisher.close)
+        until(lambda: inside.is_closed)
+        second = in_thread(publisher.close)
+        second.add_done_callback(lambda _: seen((future.done(), inside.session.is_alive)))
 
-    inside.unblock()
+        inside.unblock()
 
-    assert first.exception(DEADLINE) is None
-    assert second.exception(DEADLINE) is None
+        assert first.exception(DEADLINE) is None
+        assert second.exception(DEADLINE) is None
     assert seen.wait() == [(True, False)]
 
 
