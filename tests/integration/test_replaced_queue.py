@@ -114,6 +114,7 @@ def test_retry_that_waited_for_the_old_queue_keeps_its_attempt(broker_url: str) 
     )
 
     def fail(body: bytes) -> None:
+        worker.pause("orders")  # the retry is not this one's, however soon it is back
         raise ValueError
 
     def see(message: Message) -> None:
