@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.kit.calls import Calls
 from tests.kit.command_line import CommandLine
 from tests.kit.peer import looking
 from tests.kit.running import registry_of, running
-from tests.kit.waiting import DEADLINE, until
+from tests.kit.waiting import CLUSTER_DEADLINE, DEADLINE, until, until_slow
 
 from taskroute import Publisher, Topology, Worker
 
@@ -76,7 +77,7 @@ def test_order_is_kept_when_a_queue_is_replaced_by_the_commands(
     go_on, seen, after = threading.Event(), Calls(), shops["after"]
 
     def handle(body: bytes) -> None:
-        assert body == b"0" or go_on.wait(DEADLINE)  # RabbitMQ counts a consumer twice until its first one is settled
+        assert body == b"0" or go_on.wait(CLUSTER_DEADLINE)  # RabbitMQ counts a consumer twice until its first one is settled
         seen(body)
 
     def publish(first: int, last: int) -> None:
@@ -85,14 +86,16 @@ def test_order_is_kept_when_a_queue_is_replaced_by_the_commands(
 
     with Publisher(rabbitmq_url, shops["before"]) as publisher:
         publish(0, 20)
-        with Worker(rabbitmq_url, after, registry_of(handle, "#", queue=after.queues[0]), threads=1) as worker:
+        registry = registry_of(handle, "#", queue=after.queues[0])
+        with Worker(rabbitmq_url, after, registry, threads=1) as worker, ExitStack() as ends:
+            ends.callback(go_on.set)
             seen.wait(1)
             applied = line.run("apply", "shops:after", *where)
             publish(20, 40)
             kept = line.run("prune", "shops:after", *where)
             go_on.set()
             seen.wait(20)
-            until(lambda: line.run("prune", "shops:after", *where).code == 0)  # what is counted is some time old
+            until_slow(lambda: line.run("prune", "shops:after", *where).code == 0)  # what is counted is some time old
             seen.wait(40)
             assert worker.wait_idle(DEADLINE)
 
