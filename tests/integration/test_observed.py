@@ -59,7 +59,9 @@ def test_messages_and_consumers_are_observed_once_they_are_counted(rabbitmq_url:
 
     with Worker(rabbitmq_url, topology, registry), Publisher(rabbitmq_url, topology) as publisher:
         publisher.publish(b"1", notes.name, exchange="")
-        until(lambda: look()[0].consumer_details and look()[1].messages == 1)  # details come later than the count
+        until(lambda: look()[0].consumer_details)  # they come later than the count
+        until(lambda: look()[1].messages == 1)
+        until(lambda: look()[1].consumers is not None)  # told by itself, sooner or later than the messages
         consumed, filled = look()
 
     assert consumed.consumer_details is not None
