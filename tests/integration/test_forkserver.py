@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 
 from tests.kit.calls import Calls
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import PROCESS_DEADLINE
 
 from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, Topology, Worker
 
@@ -31,7 +31,7 @@ def test_process_of_a_forkserver_publishes_beside_its_makers_worker(rabbitmq_url
     with Worker(rabbitmq_url, topology, registry), Publisher(rabbitmq_url, topology) as publisher:
         process = multiprocessing.get_context("forkserver").Process(target=publish, args=(rabbitmq_url, topology, 1))
         process.start()
-        process.join(DEADLINE)
+        process.join(PROCESS_DEADLINE)
         seen.wait(1)
         publisher.publish({"number": 2}, "order.paid", exchange=shop)
 
