@@ -9,6 +9,7 @@ from typing import Any
 import amqp.exceptions
 import pytest
 from tests.kit.peer import Peer
+from tests.kit.waiting import until
 
 QUEUE_TYPES = pytest.mark.parametrize("kind", ["classic", "quorum"])
 
@@ -317,7 +318,7 @@ def test_a_requeued_message_returns_to_its_own_queue_alone(peer: Peer) -> None:
 
     message = peer.channel.basic_get("one")
     peer.channel.basic_reject(message.delivery_tag, requeue=True)
-    peer.settle()
+    until(lambda: peer.ready("one") == 1)
 
     assert (peer.ready("one"), peer.ready("two")) == (1, 1)
 
@@ -339,6 +340,7 @@ def test_recovered_messages_come_back_by_consumer_tag(peer: Peer) -> None:
     second, first = (peer.consume(queue, prefetch=1, consumer_tag=tag) for tag in ("b", "a"))
     for body in (b"1", b"2"):
         peer.publish(body, queue)
+    peer.until(lambda: len(first) == len(second) == 1)  # the broker may confirm a message before it delivers it
 
     peer.channel.basic_recover(requeue=True)
     peer.until(lambda: len(first) == len(second) == 2)

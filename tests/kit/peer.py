@@ -143,8 +143,11 @@ class Peer:
             self.connection.drain_events(timeout=max(deadline - time.monotonic(), 0.001))
 
     def settle(self) -> None:
-        """Wait for what the broker had to say before it answers a question asked now."""
-        self.new_channel().close()
+        """Wait until the channel has told the queues what it was told, and for what the broker had to say by then.
+
+        A queue may be asked for its counts before it has looked at that, and by another channel for no message.
+        """
+        self.exchange("amq.direct", "direct", passive=True)
 
     def pass_time(self, milliseconds: int) -> None:
         """Wait until the broker's own clock says that this much time has passed."""
