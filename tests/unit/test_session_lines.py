@@ -10,7 +10,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
-from tests.kit.inside import SESSIONS_THREAD, THREADS_FIRST_CALL, close_descriptors
+from tests.kit.inside import SESSIONS_THREAD, THREADS_FIRST_CALL, close_descriptors, is_waiting
 from tests.kit.waiting import DEADLINE, until
 
 from taskroute.broker import session as sessions
@@ -55,6 +55,7 @@ def lead_a_life(line: Line | None, error: type[BaseException]) -> set[Line]:
         session.start()
     try:
         session.wait_open(DEADLINE)
+        until(lambda: is_waiting(session) or not session.is_alive)  # else there may be work whenever it is about to
         session.post(lose_connection)
         until(lambda: session.generation > 1 or not session.is_alive)
         session.wait_open(DEADLINE)
