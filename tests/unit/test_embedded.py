@@ -166,8 +166,11 @@ def test_system_clock_calls_in_order_of_time_until_it_is_closed() -> None:
     called = Calls()
     now = clock.now()
 
-    clock.call_at(now + 0.02, lambda: called("second"))
-    clock.call_at(now + 0.01, lambda: called("first"))
+    def call_later() -> None:  # on the thread that makes the calls, which so has both before it makes the first
+        clock.call_at(now + 0.02, lambda: called("second"))
+        clock.call_at(now + 0.01, lambda: called("first"))
+
+    clock.call_at(now, call_later)
     assert called.wait(2) == ["first", "second"]
 
     clock.close()
