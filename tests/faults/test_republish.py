@@ -149,10 +149,10 @@ def test_length_policy_set_and_lifted_delays_no_retry(site: Site) -> None:
 def test_failures_during_a_restart_of_the_broker_end_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Handlers fail while the node is away: the broker delivers again what nobody could republish.
 
-    RabbitMQ loses confirms when it has just started. That costs half a minute, here eight seconds: one that comes later
+    RabbitMQ loses confirms when it has just started. That costs half a minute, here six seconds: one that comes later
     than that makes a second letter.
     """
-    monkeypatch.setattr(confirm_watch, "CONFIRM_TIME", 8.0)
+    monkeypatch.setattr(confirm_watch, "CONFIRM_TIME", 6.0)
     seen, fail, topology = Calls(), threading.Event(), topology_of(buried)
     registry = HandlerRegistry()
 
@@ -177,7 +177,7 @@ def test_failures_during_a_restart_of_the_broker_end_once(site: Site, monkeypatc
         until(lambda: not worker.health().connected)
         fail.set()
         site.node.start()
-        assert worker.wait_idle(DEADLINE)
+        assert worker.wait_idle(2 * DEADLINE)
         assert worker.stats().dead_lettered == {"buried": 1 + 4}
 
     assert len(ledger.drain(site.url, ["buried.dead"])) == 1 + 4

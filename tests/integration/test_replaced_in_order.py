@@ -77,7 +77,8 @@ def test_order_is_kept_when_a_queue_is_replaced_by_the_commands(
     go_on, seen, after = threading.Event(), Calls(), shops["after"]
 
     def handle(body: bytes) -> None:
-        assert body == b"0" or go_on.wait(CLUSTER_DEADLINE)  # RabbitMQ counts a consumer twice until its first one is settled
+        # RabbitMQ counts a consumer twice until its first one is settled.
+        assert body == b"0" or go_on.wait(CLUSTER_DEADLINE)
         seen(body)
 
     def publish(first: int, last: int) -> None:
