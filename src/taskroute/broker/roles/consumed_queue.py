@@ -92,7 +92,6 @@ class ConsumedQueue:
         "due",
         "found_at",
         "heard_at",
-        "is_lost",
         "pause",
         "prefetch",
         "problem",
@@ -119,8 +118,6 @@ class ConsumedQueue:
         """When the broker last agreed to a consumer of it, or the last deliveries of it were settled."""
         self.problem = BrokerError()
         """Why it is missing."""
-        self.is_lost = False
-        """Whether it has had no consumer since it was missing."""
         self.due = 0.0
         """When to look for it again while it is missing, by the clock of `lose`."""
         self.pause = 0.0
@@ -129,7 +126,7 @@ class ConsumedQueue:
     @property
     def is_missing(self) -> bool:
         """Whether it cannot be had: one that is found again can be had once it has a consumer, if one is wanted."""
-        return self.state == "missing" or (self.is_lost and self.is_wanted and self.tag is None)
+        return self.state == "missing" or (self.is_wanted and self.tag is None and self.heard_at < self.found_at)
 
     @property
     def is_replaced(self) -> bool:
@@ -196,7 +193,6 @@ class ConsumedQueue:
         """
         was_there = self.state != "missing" and now - self.found_at >= LONGEST_PAUSE
         self.problem = problem
-        self.is_lost = True
         self._move("lose")
         self.pause = FIRST_PAUSE if was_there or not self.pause else min(2 * self.pause, LONGEST_PAUSE)
         self.due = now + self.pause

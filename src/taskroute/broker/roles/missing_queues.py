@@ -115,7 +115,6 @@ class MissingQueues:
 
     def note_consumed(self, queue: ConsumedQueue) -> None:
         """Take note that a queue has a consumer."""
-        queue.is_lost = False
         self._suspects.clear_of(queue.spec.name)
         self._remarks.found(queue.spec.name)
 
