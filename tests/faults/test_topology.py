@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 
 import amqp
 import pytest
@@ -303,13 +303,25 @@ def test_connection_is_kept_alive_while_answers_are_waited_for(site: Site, monke
     old = QueueSpec(name="old", type="classic", retry=False, dead_letter=False)
     declared = Topology(queues=[old])
     with Publisher(site.url, declared):
-        site.node.eval(f"{site.queue_pid('old')}, sys:suspend(amqqueue:get_pid(Q)).")
+        pass
 
-    with Worker(site.url, declared, registry_of(lambda body: None, "#", queue=old), heartbeat=2) as worker:
+    with (
+        silenced(site, "old") as resume,
+        Worker(site.url, declared, registry_of(lambda body: None, "#", queue=old), heartbeat=2) as worker,
+    ):
         assert worker.health().reasons
-        site.node.eval(f"{site.queue_pid('old')}, sys:resume(amqqueue:get_pid(Q)).")
+        resume()
         until(lambda: worker.health().ready)
         assert worker.stats().connections == 1
+
+
+@contextmanager
+def silenced(site: Site, queue: str) -> Iterator[Callable[[], object]]:
+    """Have the broker answer nothing about a classic queue until what is given is called, or until the block ends."""
+    site.node.eval(f"{site.queue_pid(queue)}, sys:suspend(amqqueue:get_pid(Q)).")
+    with ExitStack() as silence:
+        silence.callback(site.node.eval, f"{site.queue_pid(queue)}, sys:resume(amqqueue:get_pid(Q)).")
+        yield silence.close
 
 
 @pytest.mark.row(60)
@@ -326,15 +338,18 @@ def test_classic_queue_without_an_answer_is_waited_for_alone(site: Site) -> None
         registry.add("#", handle, queue=queue)
     with Publisher(site.url, declared) as first:
         first.publish(b"1", "old", exchange="")
-        site.node.eval(f"{site.queue_pid('old')}, sys:suspend(amqqueue:get_pid(Q)).")
 
-        with Worker(site.url, declared, registry) as worker, Publisher(site.url, declared) as publisher:
+        with (
+            silenced(site, "old") as resume,
+            Worker(site.url, declared, registry) as worker,
+            Publisher(site.url, declared) as publisher,
+        ):
             (reason,) = worker.health().reasons
             assert reason.startswith("not consuming old: queue 'old': the broker does not answer for it")
             publisher.publish(b"2", "a", exchange=jobs)
             seen.wait_for(b"2")
 
-            site.node.eval(f"{site.queue_pid('old')}, sys:resume(amqqueue:get_pid(Q)).")
+            resume()
             seen.wait_for(b"1")
             until(lambda: worker.health().ready)
             assert worker.stats().connections == 1
