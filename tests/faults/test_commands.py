@@ -64,7 +64,10 @@ def test_interrupt_ends_a_command_that_waits_for_its_broker(line: CommandLine, w
     """It waits for nothing any more, not even for a message that may still be written."""
     with socket.create_server(("127.0.0.1", 0)) as broker:
         port = broker.getsockname()[1]
-        with running(*words.replace("PORT", str(port)).split(), folder=line.folder) as command, broker.accept()[0]:
+        with (
+            running(*words.replace("PORT", str(port)).split(), folder=line.folder) as command,
+            command.accept(broker),
+        ):
             command.send(signal.SIGINT)
 
             assert command.wait() == -signal.SIGINT

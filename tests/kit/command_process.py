@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -52,6 +53,14 @@ class CommandProcess:
         found = _found(pattern, self.lines.calls)
         assert len(found) >= count, self.text
         return found
+
+    def accept(self, listener: socket.socket) -> socket.socket:
+        """Accept its connection. Somebody else's client may still dial a port that was another broker's before."""
+        while True:
+            connection, address = listener.accept()
+            if any(each.laddr == address for each in psutil.Process(self.pid).net_connections()):
+                return connection
+            connection.close()
 
     def send(self, number: int) -> None:
         self._process.send_signal(number)
