@@ -53,7 +53,10 @@ def pids(process: CommandProcess) -> set[int]:
 
 def until_ready(address: str, process: CommandProcess, *, without: set[int] = frozenset()) -> None:  # type: ignore[assignment]
     """Wait until it is ready with two processes, none of which is one of these."""
-    until(lambda: asking.get(address, "/ready")[0] == 200 and len(pids(process) - without) == 2 == len(pids(process)))
+    until(
+        lambda: asking.get(address, "/ready")[0] == 200 and len(pids(process) - without) == 2 == len(pids(process)),
+        2 * PROCESS_DEADLINE,  # they start one after the other
+    )
 
 
 @pytest.mark.row(75)
@@ -130,7 +133,7 @@ def test_parent_that_is_process_one_reaps_orphans_and_ends_at_once(site: Site, f
     ):
         (address,) = unshare.wait_for("health_served address=(.*)")
         (parent,) = unshare.children()
-        until(lambda: asking.get(address, "/ready")[0] == 200 and len(parent.children()) == 2)
+        until(lambda: asking.get(address, "/ready")[0] == 200 and len(parent.children()) == 2, 2 * PROCESS_DEADLINE)
 
         publisher.publish("orphan", "work", exchange="")
         until(lambda: len(parent.children()) == 3)

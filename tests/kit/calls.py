@@ -41,10 +41,10 @@ class Calls:
         """Wait for a call that is equal to this one."""
         self.wait_until(lambda calls: call in calls)
 
-    def wait_until(self, condition: Callable[[Sequence[Any]], object]) -> list[Any]:
+    def wait_until(self, condition: Callable[[Sequence[Any]], object], within: float = DEADLINE) -> list[Any]:
         """Wait until a condition holds of the calls, and return them."""
         with self._changed:
-            assert self._changed.wait_for(lambda: condition(self._calls), DEADLINE), self._calls
+            assert self._changed.wait_for(lambda: condition(self._calls), within), self._calls
             return list(self._calls)
 
     def look_again(self) -> None:

@@ -49,7 +49,9 @@ class CommandProcess:
 
         Until its output ends, which is later than its own end.
         """
-        self.lines.wait_until(lambda lines: self._is_silent.is_set() or len(_found(pattern, lines)) >= count)
+        self.lines.wait_until(
+            lambda lines: self._is_silent.is_set() or len(_found(pattern, lines)) >= count, PROCESS_DEADLINE
+        )
         found = _found(pattern, self.lines.calls)
         assert len(found) >= count, self.text
         return found

@@ -20,9 +20,9 @@ PROCESS_DEADLINE: Final = 60.0
 """The same for a process of its own, which must start first."""
 
 
-def until(condition: Callable[[], object]) -> None:
+def until(condition: Callable[[], object], within: float = DEADLINE) -> None:
     """Ask for a condition again and again until it holds: for state that no event announces."""
-    pause, deadline = threading.Event(), time.monotonic() + DEADLINE
+    pause, deadline = threading.Event(), time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it has not happened in time"
         pause.wait(0.01)
