@@ -134,12 +134,15 @@ print("stopped", dict(worker.stats().handled), flush=True)
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout is not None
-    assert process.stdin is not None
-    assert process.stdout.readline() == "begun\n"
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
 
-    process.send_signal(number)
-    rest, _ = process.communicate("go on\n", timeout=PROCESS_DEADLINE)
+        process.send_signal(number)
+        rest, _ = process.communicate("go on\n", timeout=PROCESS_DEADLINE)
+    finally:
+        process.kill()
+        process.communicate()
 
     assert rest == "finished\nstopped {('jobs', '__main__.handle'): 1}\n"
     assert process.returncode == 0
