@@ -23,6 +23,7 @@ from taskroute import (
 )
 from taskroute.broker import connection, connector, mailbox, wakeup
 from taskroute.worker import republish
+from taskroute.worker.republication import republication
 
 work = QueueSpec(name="work", retry=RetryPolicy(delays=(0.01,)))
 topology = Topology(queues=[work])
@@ -171,6 +172,47 @@ def test_failure_held_up_during_a_careful_beginning_is_a_reason(
             until(lambda: worker.health().connected and worker.health().reasons)
             assert "1 failed messages are not republished" in worker.health().reasons[0]
         assert worker.wait_idle(DEADLINE)
+
+
+def test_failure_is_dropped_that_becomes_stale_while_it_is_handed_in(
+    taskroute_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection that consumes is lost when nothing is there yet to drop, and the other one cannot be had."""
+    jobs = QueueSpec(name="jobs", retry=False)
+    topology, seen, go_on, may_connect = Topology(queues=[jobs]), Calls(), threading.Event(), threading.Event()
+    registry, connect = HandlerRegistry(), connection.connect
+
+    @registry.handler("#", queue=jobs)
+    def handle(message: Message) -> None:
+        seen(message.message_id)
+        assert len(seen.calls) == 1 or go_on.wait(DEADLINE)
+        raise RuntimeError("as planned")
+
+    def connect_later(*arguments: Any, name: str, **options: Any) -> Any:
+        if name.endswith("hand-over") and not may_connect.is_set():
+            raise ConnectionError("not now")
+        return connect(*arguments, name=name, **options)
+
+    def make_later(*arguments: Any) -> Any:
+        if worker.stats().connections == 1:
+            InsideWorker(worker).fail_on_session(ConnectionError("lost"))
+            seen.wait(2)
+        return republication(*arguments)
+
+    monkeypatch.setattr(connector, "connect", connect_later)
+    monkeypatch.setattr(republish, "republication", make_later)
+    with (
+        Worker(taskroute_url, topology, registry, threads=2) as worker,
+        Publisher(taskroute_url, topology) as publisher,
+    ):
+        publisher.publish({}, "jobs", exchange="")
+        seen.wait(2)
+        until(lambda: InsideWorker(worker).open_count == 1)
+
+        go_on.set()
+        may_connect.set()
+        assert worker.wait_idle(DEADLINE)
+        assert worker.depths() == {"jobs.dead": 1}
 
 
 def test_stale_failures_do_not_pile_up_without_a_republishing_connection(

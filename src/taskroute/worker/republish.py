@@ -182,6 +182,8 @@ class Republisher:
         self._confirms.submit(submission)
         if not self.session.wake():
             submission.resolve(self._unavailable())
+        elif submission.is_stale():  # since it was looked at above, when there was nothing to drop
+            self.on_connection_lost()
 
     def _on_answer(self, failure: Failure, action: Republish, sink: RepublishSink, future: Future[Receipt]) -> None:
         error = StaleDelivery() if future.cancelled() else future.exception()
