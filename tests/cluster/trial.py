@@ -48,13 +48,19 @@ class Watch:
             thread.join()
 
     def _watch(self, ended: threading.Event) -> None:
+        ready_at: dict[int, float] = {}  # one that is consuming again has done nothing for as long as it was not
         while not ended.wait(SAMPLE):
-            idle = time.monotonic() - self.traffic.last("done")
+            done_at = self.traffic.last("done")
             has_work = self.traffic.outstanding() > 0
-            for worker in self.workers:
+            for number, worker in enumerate(self.workers):
                 health = worker.health()
                 self.said |= {_kind(text) for text in (*health.reasons, *health.warnings)}
-                if health.ready and has_work and idle > self.untrue_after:
+                if not health.ready:
+                    ready_at.pop(number, None)
+                    continue
+                now = time.monotonic()
+                idle = now - max(done_at, ready_at.setdefault(number, now))
+                if has_work and idle > self.untrue_after:
                     self.problems.append(f"ready, and nothing was done for {idle:.0f} s")
 
 
