@@ -101,11 +101,11 @@ def test_a_delivered_message_expires_only_after_its_requeue(peer: Peer) -> None:
 
 def test_an_unused_queue_expires_without_dead_lettering(peer: Peer) -> None:
     dead_lettering(peer, x_expires=100)
-    peer.queue("used", x_expires=600)  # it has to be consumed by then
+    peer.queue("used", x_expires=2000)  # it has to be consumed by then
     peer.consume("used")
     peer.publish(b"x", "q")
 
-    peer.pass_time(800)
+    peer.pass_time(2200)
     peer.submit(b"x", "q", mandatory=True)
     peer.submit(b"x", "used", mandatory=True)
     peer.flush()
