@@ -18,7 +18,10 @@ from taskroute import ExchangeSpec, QueueSpec, RetryPolicy, Topology
 from taskroute.testing import Harness
 
 ROOT = Path(__file__).parents[2]
-WHEN_RETRIED = "from tests.kit.waiting import until; until(lambda: worker.stats().retried)"
+WHEN_RETRIED = """from tests.kit.inside import asking_what_is_left_longer
+    from tests.kit.waiting import DEADLINE, until
+    until(lambda: worker.stats().retried)
+    with asking_what_is_left_longer(DEADLINE):"""
 
 shop = ExchangeSpec(name="shop")
 orders = QueueSpec(name="orders", bindings=[shop.bind("#")], retry=RetryPolicy(delays=(0.01,)))
@@ -38,7 +41,7 @@ def test_example_with_a_typo_prints_what_is_wrong_and_what_is_left(tmp_path: Pat
     ends = {
         "task.file)": "task.fil)",
         'video.#")])': 'video.#")], retry={"delays": [600]})',  # it still waits then, however long the rest takes
-        "    assert worker.wait_idle(timeout=10)": f"    {WHEN_RETRIED}\n    assert worker.wait_idle(timeout=0.5)",
+        "    assert worker.wait_idle(timeout=10)": f"    {WHEN_RETRIED}\n        assert worker.wait_idle(timeout=0.5)",
     }
     for text, other in ends.items():
         assert text in example
