@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.kit.command_line import CommandLine
-from tests.kit.waiting import in_thread
+from tests.kit.web_server import serving
 
 from taskroute.cli.probes.address import Address
 from taskroute.cli.probes.server import ProbeServer
@@ -88,10 +88,8 @@ def test_health_of_somebody_else_ends_with_three(command_line: CommandLine) -> N
             self.end_headers()
             self.wfile.write(b"<html>welcome</html>")
 
-    with HTTPServer(("127.0.0.1", 0), Page) as server:
-        answered = in_thread(server.handle_request)
-        ended = command_line.run("health", f"127.0.0.1:{server.server_port}")
-        answered.result()
+    with serving(Page) as url:
+        ended = command_line.run("health", url.removeprefix("http://"))
 
     assert (ended.code, ended.out) == (3, "")
     assert "somebody else answers there" in ended.err

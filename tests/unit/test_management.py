@@ -6,7 +6,7 @@ import base64
 import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -16,7 +16,7 @@ from taskroute.operate.management import ManagementApi
 QUEUE = b'{"name": "a b", "messages": 7}'
 
 
-class Api(HTTPServer):
+class Api(ThreadingHTTPServer):
     """Answers as RabbitMQ does. `asked`: the path and the credentials of each request."""
 
     def __init__(self) -> None:

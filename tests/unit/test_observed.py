@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,7 +34,7 @@ BINDING: dict[str, Any] = {
 }
 
 
-class Broker(HTTPServer):
+class Broker(ThreadingHTTPServer):
     """Answers what stands in `answers` under a path; anything else is not there."""
 
     def __init__(self) -> None:
