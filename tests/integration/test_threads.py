@@ -37,6 +37,7 @@ from taskroute.handling.settle import settle
 from taskroute.instrumentation import Event, Instrumentation, Paused, Resumed
 from taskroute.message.delivery import Delivery
 from taskroute.worker import processor
+from taskroute.worker.work_queue import WorkQueue
 
 jobs = QueueSpec(name="jobs", retry=False)
 topology = Topology(queues=[jobs])
@@ -219,6 +220,30 @@ def test_defect_in_settling_is_told_and_holds_no_other_message_back(
         assert worker.wait_idle(DEADLINE)  # it was delivered again
         assert worker.depths() == {"jobs.dead": 3}
         assert worker.health().ready
+
+
+def test_message_that_was_just_settled_is_not_told_as_lost(taskroute_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread still has it for a moment."""
+    done, settled, go_on = WorkQueue.done, threading.Event(), threading.Event()
+
+    def done_slowly(work: WorkQueue, delivery: Delivery) -> None:
+        done(work, delivery)
+        settled.set()
+        go_on.wait(DEADLINE)
+
+    monkeypatch.setattr(WorkQueue, "done", done_slowly)
+    with (
+        logged("delivery_lost") as lost,
+        running(taskroute_url, topology, registry_of(lambda body: None, "#", queue=jobs), threads=1) as parts,
+    ):
+        worker, publisher = parts
+        send(publisher, "a")
+        assert settled.wait(DEADLINE)
+        InsideWorker(worker).fail_on_session(ConnectionError("a test"))
+        until(lambda: worker.stats().connections == 2)
+        go_on.set()
+
+    assert lost.calls == []
 
 
 def test_defect_before_a_handler_gives_its_place_to_the_next_message(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -132,10 +132,7 @@ class Processor:
         """Drop what no handler has begun: the broker delivers it again, and what is being handled as well."""
         self.work.forget_waiting()
         self._republisher.on_connection_lost()
-        now = time.monotonic()
-        for handlers in (self.threads, self.async_handlers):
-            for delivery, since in handlers.current():
-                self._notifications.lost(delivery, now - since)
+        self._tell_lost(lambda _: True)
 
     def on_counted(self, queue: str, ready: int | None) -> None:
         """Make it known."""
@@ -145,10 +142,14 @@ class Processor:
         """Do the same for one queue, whose channel is gone, or that of the one it replaces."""
         self.work.forget_waiting(queue, self.is_stale)
         self._republisher.on_connection_lost()
+        self._tell_lost(lambda delivery: delivery.queue == queue and self.is_stale(delivery))
+
+    def _tell_lost(self, is_lost: Callable[[Delivery], bool]) -> None:
+        """Tell what is being handled and will be delivered again; not what a thread has just settled, and still has."""
         now = time.monotonic()
         for handlers in (self.threads, self.async_handlers):
             for delivery, since in handlers.current():
-                if delivery.queue == queue and self.is_stale(delivery):
+                if is_lost(delivery) and self.work.has_open(delivery):
                     self._notifications.lost(delivery, now - since)
 
     def _give_back_held(self) -> None:

@@ -44,6 +44,11 @@ class WorkQueue:
         with self._lock, self._mending:
             return len(self._open)
 
+    def has_open(self, delivery: Delivery) -> bool:
+        """Return whether a delivery is open."""
+        with self._lock:
+            return delivery in self._open
+
     @property
     def open_by_queue(self) -> Mapping[str, int]:
         """The same by queue, and with what is abandoned."""
