@@ -10,7 +10,6 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from tests.kit.command_line import CommandLine, Ended
-from tests.kit.peer import looking
 from tests.kit.rabbitmq import Node
 from tests.kit.waiting import until
 
@@ -37,20 +36,10 @@ class Shop:
         return self._run(command).out.replace(f"-p {self.vhost} ", "-p shop ")
 
     def set_policy(self, command: str) -> None:
-        """Run a set_policy of the page on this virtual host, and wait until the API tells it.
-
-        A queue that nobody uses tells its state once, and where that gets lost never again. So it is asked meanwhile.
-        """
+        """Run a set_policy of the page on this virtual host, and wait until the API tells it."""
         words = shlex.split(command.replace("-p shop ", f"-p {self.vhost} "))
         self._node.ctl(*words)
-        *_, name, _pattern, _definition = words
-        with looking(self._url) as peer:
-
-            def is_told() -> bool:
-                peer.channel.queue_declare("orders", passive=True)
-                return (self._api.queue(self.vhost, "orders") or {}).get("policy") == name
-
-            until(is_told)
+        until(lambda: (self._api.queue(self.vhost, "orders") or {}).get("policy") in words)
 
     def _run(self, command: str) -> Ended:
         return self._line.run(*command.replace("http://127.0.0.1:15672", self._node.api).split(), "--url", self._url)

@@ -7,6 +7,7 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -62,7 +63,13 @@ class CommandLine:
             code = main(words)
         finally:
             for name, module in list(sys.modules.items()):
-                if str(getattr(module, "__file__", None)).startswith(f"{self.folder}/"):
+                if self._has(module):
                     del sys.modules[name]  # as each process loads them anew
         out, err = self._capsys.readouterr()
         return Ended(code, out, err)
+
+    def _has(self, module: ModuleType) -> bool:
+        """Return whether a module is one of the folder. A package may have no file, and folders elsewhere as well."""
+        file = getattr(module, "__file__", None)
+        places = [file] if file else [*getattr(module, "__path__", ())]
+        return bool(places) and all(str(place).startswith(f"{self.folder}/") for place in places)
