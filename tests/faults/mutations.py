@@ -319,6 +319,13 @@ MUTATIONS = (
         "test_letter_origin.py::test_forged_headers_of_a_message_that_the_broker_moved_do_not_count[memory]",
     ),
     Mutation(
+        "give back what comes while a worker stops before what waited",
+        "worker/processor.py",
+        "with self._leaving:  # the worker is stopping: they go back after what waited",
+        "if True:",
+        "integration/test_missing_queue.py::test_stop_gives_back_last_what_comes_last[memory]",
+    ),
+    Mutation(
         "count deliveries before they are lined up for handlers",
         "broker/roles/consumer.py",
         "            self._sink.on_deliveries(batch)\n",

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from tests.kit.calls import Calls, logged
+from tests.kit.calls import Calls, Events, logged
 from tests.kit.inside import InsideWorker
 from tests.kit.peer import Peer, looking
 from tests.kit.running import running
@@ -17,6 +17,9 @@ from tests.kit.waiting import DEADLINE, in_thread, until
 
 from taskroute import ExchangeSpec, HandlerRegistry, Publisher, QueueSpec, Topology, TopologyMismatchError, Worker
 from taskroute.broker.embedded.channel import Channel
+from taskroute.instrumentation import Received
+from taskroute.message.delivery import Delivery
+from taskroute.worker.work_queue import WorkQueue
 
 one = QueueSpec(name="one")
 two = QueueSpec(name="two", type="classic")
@@ -216,3 +219,32 @@ def test_stop_gives_back_at_once_what_nobody_has_begun(queue: QueueSpec, broker_
         assert peer.ready(queue.name) == 0
 
     assert handlers.done.calls == [b"slow 1"]
+
+
+def test_stop_gives_back_last_what_comes_last(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that was on its way when the worker was stopped goes back after those that waited."""
+    handlers, events, held, close = Handlers(), Events(), threading.Event(), WorkQueue.close
+
+    def close_while_one_comes(work: WorkQueue) -> list[Delivery]:
+        waiting = close(work)
+        held.set()
+        events.wait(Received, 4)
+        return waiting
+
+    monkeypatch.setattr(WorkQueue, "close", close_while_one_comes)
+    options: dict[str, Any] = {"threads": 1, "prefetch": 10, "queues": [one], "instrumentation": [events]}
+    with looking(broker_url) as peer, Publisher(broker_url, topology) as publisher:
+        for body in (b"slow 1", b"2", b"3"):
+            publisher.publish(body, "one", exchange="")
+        with Worker(broker_url, topology, handlers.registry, **options) as worker:
+            events.wait(Received, 3)
+            handlers.begun.wait()
+            InsideWorker(worker).hold(held)
+            publisher.publish(b"4", "one", exchange="")
+
+            stopped = in_thread(worker.stop)
+            given_back = peer.receive("one", 3).bodies
+            handlers.go_on.set()
+            stopped.result(DEADLINE)
+
+    assert given_back == [b"2", b"3", b"4"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Final
 
 from taskroute.broker.session import Session
@@ -30,9 +29,7 @@ def drain(
         What did not end in time, for people.
     """
     deadline = time.monotonic() + timeout
-    consuming.post(processor.consumer.cancel)
-    waiting = processor.work.close()
-    consuming.post(partial(processor.consumer.put_back, waiting))  # after the cancel: they would come back here
+    processor.leave()
     has_finished = processor.work.wait_idle(timeout)
     hung = [] if has_finished else _unfinished(processor)
     loop.stop()

@@ -7,6 +7,7 @@ republished. Deciding is done elsewhere and is pure (`handling`); here things ar
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -90,6 +91,7 @@ class Processor:
         self._is_timed = notifications.are_heard  # how long a handler takes is measured for instrumentation only
         self._gated = frozenset((*options.limits, *options.breakers))
         self._has_timeouts = any(handler.timeout is not None for handler in routes.handlers)
+        self._leaving = threading.Lock()  # from the end of what is taken until all that waits is on its way back
         self._timeouts = Timeouts(mailbox, self._on_overdue)
         self._dispatcher = Dispatcher(
             routes.resolve,
@@ -121,7 +123,8 @@ class Processor:
             if delivery.is_retry:  # noted before it can fail again, and its next retry is expected
                 self._republisher.on_returned(delivery)
         if not self.work.put(deliveries):
-            self.consumer.put_back(deliveries)  # the worker is stopping
+            with self._leaving:  # the worker is stopping: they go back after what waited
+                self._mailbox.post(partial(self.consumer.put_back, deliveries))
             return
         if self.admissions.held:  # they were on their way when their queue was left
             self._give_back_held()
@@ -157,6 +160,15 @@ class Processor:
         for queue in self.admissions.held:
             if self.consumer.gives_back(queue):
                 self.consumer.put_back(self.work.withdraw(queue, keep=0))
+
+    # On the thread that stops the worker:
+
+    def leave(self) -> None:
+        """Consume no more, and have what no handler has begun put back, in its order."""
+        self._mailbox.post(self.consumer.cancel)  # first: what is put back would come here again
+        with self._leaving:
+            waiting = self.work.close()
+            self._mailbox.post(partial(self.consumer.put_back, waiting))
 
     # On a handler's thread, or the consuming session's if there are none:
 
