@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Literal, get_args
@@ -39,13 +38,8 @@ wanted = Topology(exchanges=[hub], queues=[new, mails.model_copy(update={"bindin
 When = Literal["before", "after"]
 
 
-def pause_briefly(seconds: float) -> None:
-    threading.Event().wait(min(seconds, 0.3))
-
-
 def run_killed(words: tuple[str, ...], when: When) -> None:
     """Run a command whose process dies at the first step that it does."""
-    planning.pause = pause_briefly
     arm_seam(Seam(Method(BrokerWriting, "do"), when), 1)
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         os._exit(main(words))
@@ -68,7 +62,7 @@ def test_command_killed_before_and_after_each_step_is_finished_by_the_next_run(
     stood = [BindingId.declared("queue", queue.name, each) for queue in before.queues for each in queue.bindings]
 
     def plan() -> Plan:
-        observed, _ = ApiLooking(api, [node], targets, pause_briefly).at_all()
+        observed, _ = ApiLooking(api, [node], targets, planning.pause).at_all()
         return compare(targets, observed, stood)
 
     def left(command: Command) -> list[str]:
