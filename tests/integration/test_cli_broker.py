@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from tests.kit.command_line import CommandLine
 from tests.kit.dead import declare
 from tests.kit.peer import looking
+from tests.kit.web_server import serving
 
 from taskroute import Publisher, QueueSpec
 from taskroute.topology.topology import Topology
@@ -369,12 +369,8 @@ class Api(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def api() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:  # a client of another test may come by mistake, and stay
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(Api) as url:
+        yield url
 
 
 @pytest.mark.parametrize("broker_url", ["memory"], indirect=True)
